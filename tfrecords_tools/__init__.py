@@ -1,0 +1,1 @@
+"""Pack folders of faces into sharded TFRecords, and verify, count, reshard and unpack them."""
