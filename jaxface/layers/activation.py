@@ -1,0 +1,56 @@
+"""Rectifiers by name.
+
+Each function is jitted under its own name, so that a network written as a jaxpr still says `prelu` where it means it:
+the export translates that name into one node instead of three.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+@jax.jit
+def prelu(x: Array, alpha_c: Array) -> Array:
+  """x where positive, else alpha·x, with one slope per channel (last axis of `x`)."""
+  return jnp.where(x >= 0, x, alpha_c * x)
+
+
+relu = jax.nn.relu
+
+
+@jax.jit
+def relu6(x: Array) -> Array:
+  """x clipped to 0..6."""
+  return lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), 6, x.dtype))
+
+
+ACTIVATIONS = ("prelu", "relu", "relu6")
+
+
+def check_activation(name: str) -> str:
+  """`name` itself; raises ValueError that lists the valid names."""
+  if name not in ACTIVATIONS:
+    raise ValueError(f"no activation {name!r}: there are {', '.join(ACTIVATIONS)}")
+  return name
+
+
+class Activation(nn.Module):
+  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [C] that starts at 0.25."""
+
+  kind: str
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    if check_activation(self.kind) == "prelu":
+      alpha_c = self.param("alpha", nn.initializers.constant(0.25), x.shape[-1:], jnp.float32)
+      return prelu(x, alpha_c.astype(x.dtype))
+    return relu(x) if self.kind == "relu" else relu6(x)
+
+
+def PReLU(name: str | None = None) -> Activation:  # noqa: N802 - reads as the layer it makes
+  """Rectifier with a learned slope per channel. Source: He et al., "Delving Deep into Rectifiers", 2015."""
+  return Activation("prelu", name=name)
+
+
+__all__ = ["ACTIVATIONS", "Activation", "PReLU", "check_activation", "prelu", "relu", "relu6"]

@@ -1,0 +1,60 @@
+"""Blocks that several networks share."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.layers.activation import Activation
+from jaxface.layers.conv import Conv
+from jaxface.layers.norm import BatchNorm
+
+
+class ConvNorm(nn.Module):
+  """Convolution, batch norm and, unless `activation` is None, an activation.
+
+  Zeros pad both sides alike ("SAME" of a stride of two would pad the right and the bottom only).
+
+  Attributes:
+    features: channels of the result.
+    kernel: side of the kernel in pixels, or its height and width.
+    stride: step in pixels.
+    padding: zeros on each side; None takes half of the kernel.
+    depthwise: one filter per channel.
+    use_bias: for weights trained with a bias before the norm.
+    activation: a name of `jaxface.layers.activation.ACTIVATIONS`, None for a linear block.
+    dtype: of the computation.
+  """
+
+  features: int
+  kernel: int | tuple[int, int] = 3
+  stride: int = 1
+  padding: int | None = None
+  depthwise: bool = False
+  use_bias: bool = False
+  activation: str | None = "prelu"
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_bhwc: Array, train: bool) -> Array:
+    height, width = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
+    pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
+    # A depthwise filter sums over its own window only: its fan-out is not that of the whole layer.
+    fan = "fan_in" if self.depthwise else "fan_out"
+    x_bhwc = Conv(
+      self.features,
+      (height, width),
+      strides=(self.stride, self.stride),
+      padding=((pad_h, pad_h), (pad_w, pad_w)),
+      groups=x_bhwc.shape[-1] if self.depthwise else 1,
+      use_bias=self.use_bias,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.variance_scaling(2.0, fan, "normal"),
+      name="conv",
+    )(x_bhwc)
+    x_bhwc = BatchNorm(dtype=self.dtype, name="norm")(x_bhwc, train)
+    return x_bhwc if self.activation is None else Activation(self.activation, name="act")(x_bhwc)
+
+
+__all__ = ["ConvNorm"]

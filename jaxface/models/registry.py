@@ -1,0 +1,76 @@
+"""Networks by name: the name of the registered function is the public one."""
+
+import difflib
+import fnmatch
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+# The files that register networks. Imported on first use, so that naming one network costs nothing for the others.
+_FILES = ("iresnet", "mobilefacenet")
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+  """Decorator: make `builder` available to `create` under its own name."""
+  if builder.__name__ in _BUILDERS:
+    raise ValueError(f"two networks are called {builder.__name__!r}")
+  _BUILDERS[builder.__name__] = builder
+  return builder
+
+
+def _builders() -> dict[str, Callable[..., nn.Module]]:
+  for file in _FILES:
+    importlib.import_module(f"jaxface.models.{file}")
+  return _BUILDERS
+
+
+def list_models(pattern: str = "*") -> list[str]:
+  """Names of the registered networks that match a shell pattern, sorted."""
+  return sorted(fnmatch.filter(_builders(), pattern))
+
+
+def unknown(kind: str, name: str, valid: list[str]) -> str:
+  """Text of an error about a name that does not exist: near names first, then all."""
+  near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+  hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+  return f"no {kind} {name!r}.{hint} There are: {', '.join(valid)}."
+
+
+def model_options(name: str) -> dict[str, Any]:
+  """Options that network `name` takes, with their defaults.
+
+  Raises:
+    ValueError: no such network; the message lists near names and all names.
+  """
+  if name not in _builders():
+    raise ValueError(unknown("model", name, list_models()))
+  return {key: p.default for key, p in inspect.signature(_BUILDERS[name]).parameters.items()}
+
+
+def create(name: str, **options: Any) -> nn.Module:
+  """Build a network.
+
+  Args:
+    name: one of `list_models()`.
+    options: at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and `dropout` are taken by every
+      network; a list (from JSON) serves as a tuple.
+  Returns:
+    A Linen module; `module.apply(variables, image_bhwc, train=False)` gives [B, embedding_size] float32.
+  Raises:
+    ValueError: unknown network or option; the message lists the valid ones.
+  """
+  valid = model_options(name)
+  for key in options:
+    if key not in valid:
+      raise ValueError(unknown(f"option of {name}", key, sorted(valid)))
+  if options.get("dtype", "float32") not in ("float32", "bfloat16"):
+    raise ValueError(f"dtype of {name} is {options['dtype']!r}: takes 'float32' or 'bfloat16'")
+  plain = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+  return _BUILDERS[name](**plain)
+
+
+__all__ = ["create", "list_models", "model_options", "register", "unknown"]
