@@ -1,0 +1,98 @@
+"""Images in, embeddings out: batched, sharded over all devices, the mirror image added."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from tqdm import tqdm
+
+from jaxface.data.loader import batches
+from jaxface.formats.embeddings import Embeddings
+from jaxface.models.preprocess import Preprocess
+from jaxface.models.registry import create
+from jaxface.models.saved import SavedModel
+
+Tree = Any
+
+
+def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: bool = True) -> Callable[[Tree, Array], Array]:
+  """A compiled function (variables, image [B, H, W, C] uint8) -> [B, D] float32 of unit length.
+
+  Args:
+    model: the network.
+    preprocess: its input convention.
+    mirror: embed the mirror image too and add both before normalising.
+  """
+
+  @jax.jit
+  def embed(variables: Tree, image_bhwc: Array) -> Array:
+    x = preprocess.apply(image_bhwc)
+    embedding_bd = model.apply(variables, x, train=False).astype(jnp.float32)
+    if mirror:
+      embedding_bd += model.apply(variables, x[:, :, ::-1], train=False).astype(jnp.float32)
+    return embedding_bd / jnp.maximum(jnp.linalg.norm(embedding_bd, axis=-1, keepdims=True), 1e-12)
+
+  return embed
+
+
+def embed_images(
+  embedder: Callable[[Tree, Array], Array],
+  variables: Tree,
+  source: Any,
+  *,
+  batch_size: int = 128,
+  progress: bool = False,
+) -> np.ndarray:
+  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is spread over the local devices."""
+  devices = jax.local_devices()
+  batch_size = -(-batch_size // len(devices)) * len(devices)
+  mesh = Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
+  sharding = NamedSharding(mesh, P("data"))
+  variables = jax.device_put(variables, NamedSharding(mesh, P()))
+  parts: list[np.ndarray] = []
+  waiting: tuple[Array, int] | None = None
+  with tqdm(total=source.num_records, unit="img", desc="embed", disable=not progress) as bar:
+    for image, weight in batches(source, batch_size):
+      # The host decodes the next batch while the device works on this one.
+      result = embedder(variables, jax.device_put(image, sharding))
+      if waiting is not None:
+        parts.append(np.asarray(waiting[0])[: waiting[1]])
+      waiting = (result, int(weight.sum()))
+      bar.update(waiting[1])
+    if waiting is not None:
+      parts.append(np.asarray(waiting[0])[: waiting[1]])
+  return np.concatenate(parts)
+
+
+def embed_source(
+  saved: SavedModel, source: Any, *, mirror: bool = True, batch_size: int = 128, progress: bool = False
+) -> Embeddings:
+  """Embed every image of a source with a saved model.
+
+  Args:
+    saved: a trained or imported model.
+    source: anything with `num_records`, `label_n`, `names()`, `template` and `read` (see `jaxface.data`).
+    mirror: add the embedding of the mirror image.
+    batch_size: images at a time over all devices; the result does not depend on it.
+    progress: draw a progress bar.
+  Returns:
+    Unit-length embeddings with names and labels.
+  Raises:
+    ValueError: the images were aligned to another template than the model was trained on.
+  """
+  if source.template and saved.preprocess.template and source.template != saved.preprocess.template:
+    raise ValueError(
+      f"the images are aligned to template {source.template!r}, model {saved.name!r} takes"
+      f" {saved.preprocess.template!r}: align the images again, or choose another model"
+    )
+  model = create(saved.name, **saved.options)
+  embedder = make_embedder(model, saved.preprocess, mirror=mirror)
+  embedding_nd = embed_images(embedder, saved.variables, source, batch_size=batch_size, progress=progress)
+  meta = {"model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror}
+  return Embeddings(embedding_nd, list(source.names()), np.asarray(source.label_n, np.int64), meta)

@@ -1,0 +1,143 @@
+"""The experiment: every choice of a run in one frozen value, composed of the rooms' own configs."""
+
+import difflib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jaxface
+from jaxface.data.augment import AugmentConfig
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax, Softmax
+from jaxface.models.config import ModelConfig
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.overrides import override
+from jaxface.training.schedule import ScheduleConfig
+
+# Fields whose value is itself one of several configs: `--terms.0.margin cosface`.
+CHOICES = {
+  "margin": {
+    "softmax": Softmax,
+    "normsoftmax": NormSoftmax,
+    "arcface": ArcFace,
+    "cosface": CosFace,
+    "combined": CombinedMargin,
+  }
+}
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+  """How devices are laid out.
+
+  Attributes:
+    class_devices: size of the axis over which class centres are sharded; the rest of the devices share the batch.
+    devices: how many devices to use, 0 for all.
+    distributed: several hosts: call `jax.distributed.initialize()` (SLURM, GKE, MPI and TPU VMs detect themselves).
+  """
+
+  class_devices: int = 1
+  devices: int = 0
+  distributed: bool = False
+
+
+@dataclass(frozen=True)
+class Experiment:
+  """One training run. Lengths are in optimizer steps, batches are global.
+
+  Attributes:
+    steps: optimizer steps of the whole run.
+    batch_size: images per step over all devices and hosts.
+    accumulate: the batch is taken in this many parts, whose gradients are summed. The same as the whole batch,
+      but that batch norm then sees one part at a time.
+    seed: of initial values, order, augmentation and dropout.
+    log_every: steps between two lines of the log.
+    checkpoint_every: steps between two saved states.
+    keep_checkpoints: how many of the last states stay; the best one stays beside them.
+    max_bad_steps: so many steps in a row with a non-finite loss or gradient end the run.
+    ema: decay of the running average of the parameters that is evaluated and saved as the model; 0 turns it off.
+    terms: the objective: weighted terms on the embedding.
+    evaluation: verification sets; `every` of each says when.
+    export: format written at the end ("onnx", or "" for none).
+  """
+
+  name: str = "default"
+  steps: int = 2000
+  batch_size: int = 128
+  accumulate: int = 1
+  seed: int = 0
+  log_every: int = 20
+  checkpoint_every: int = 500
+  keep_checkpoints: int = 2
+  max_bad_steps: int = 10
+  ema: float = 0.0
+  data: DataConfig = field(default_factory=DataConfig)
+  augment: AugmentConfig = field(default_factory=AugmentConfig)
+  model: ModelConfig = field(default_factory=ModelConfig)
+  terms: tuple[Classification, ...] = (Classification(margin=ArcFace()),)
+  optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+  schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+  mesh: MeshConfig = field(default_factory=MeshConfig)
+  evaluation: tuple[VerificationConfig, ...] = ()
+  export: str = ""
+
+  def __post_init__(self):
+    for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints",
+                 "max_bad_steps"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+    if self.batch_size % self.accumulate:
+      raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+    if not 0 <= self.ema < 1:
+      raise ValueError(f"ema is {self.ema}: needs 0 <= ema < 1")
+    if not self.terms:
+      raise ValueError("terms is empty: an objective needs at least one term")
+    if self.export not in ("", "onnx"):
+      raise ValueError(f"export is {self.export!r}: needs 'onnx', or '' for none")
+
+  def with_overrides(self, overrides: Mapping[str, str]) -> "Experiment":
+    """A copy with fields set from text by dotted name; see `overrides.override` for the errors."""
+    experiment = self
+    for name, text in overrides.items():
+      experiment = override(experiment, name, text, CHOICES)
+    return experiment
+
+
+def experiment_folder() -> Path:
+  """Where the experiments stand: in the checkout beside the package, in a wheel inside it."""
+  package = Path(jaxface.__file__).parent
+  installed = package / "_experiments"
+  return installed if installed.is_dir() else package.parent / "experiments"
+
+
+def list_experiments() -> list[str]:
+  """Names that `load_experiment` knows."""
+  return sorted(path.stem for path in experiment_folder().glob("*.py") if not path.stem.startswith("_"))
+
+
+def load_experiment(name: str) -> tuple[Experiment, str]:
+  """The experiment of a name in `experiments/` or of a path to a file, with the file's docstring.
+
+  Raises:
+    ValueError: unknown name (valid ones are listed), or a file without an `EXPERIMENT`.
+  """
+  path = Path(name) if name.endswith(".py") else experiment_folder() / f"{name}.py"
+  if not path.is_file():
+    near = difflib.get_close_matches(name, list_experiments(), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+      f"no experiment {name!r} ({path} is not a file).{hint} Experiments: {', '.join(list_experiments())};"
+      " or give the path of a .py file that defines EXPERIMENT"
+    )
+  spec = importlib.util.spec_from_file_location(f"jaxface_experiment_{path.stem}", path)
+  assert spec is not None and spec.loader is not None
+  module: Any = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  experiment = getattr(module, "EXPERIMENT", None)
+  if not isinstance(experiment, Experiment):
+    raise ValueError(f"{path}: defines no EXPERIMENT of type jaxface.training.config.Experiment")
+  return experiment, module.__doc__ or ""

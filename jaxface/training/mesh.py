@@ -1,0 +1,65 @@
+"""The device mesh and where each array of a run lies on it.
+
+The batch is sharded over both axes, so every device works in the backbone; class centres and what the optimizer keeps
+for them are sharded over "class" alone; all else is replicated.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxface.training.config import MeshConfig
+
+Tree = Any
+BATCH = P(("data", "class"))
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+  """A ("data", "class") mesh of the devices that the config asks for.
+
+  Raises:
+    ValueError: more devices than there are, or a class axis that does not divide them.
+  """
+  if config.distributed and not jax.distributed.is_initialized():
+    jax.distributed.initialize()
+  devices = jax.devices()
+  count = config.devices or len(devices)
+  if count > len(devices):
+    raise ValueError(f"mesh.devices is {count}, but there are {len(devices)} devices: {devices}")
+  if config.class_devices < 1 or count % config.class_devices:
+    raise ValueError(f"mesh.class_devices is {config.class_devices}: needs a divisor of the {count} devices")
+  shape = (count // config.class_devices, config.class_devices)
+  return Mesh(np.asarray(devices[:count]).reshape(shape), ("data", "class"), axis_types=(AxisType.Auto,) * 2)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """The first axis of every array of a batch, over all devices."""
+  return NamedSharding(mesh, BATCH)
+
+
+def state_sharding(mesh: Mesh, state: Tree) -> Tree:
+  """A `NamedSharding` for every leaf: rows of class centres over "class", everything else on every device.
+
+  Args:
+    state: arrays or shapes; a leaf below a key that starts with "center" is a class-centre matrix [C, D] or what the
+      optimizer keeps for one.
+  Raises:
+    ValueError: the class axis does not divide the number of centres.
+  """
+  class_devices = mesh.shape["class"]
+
+  def place(path: tuple, leaf: Any) -> NamedSharding:
+    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    if class_devices == 1 or not any(name.startswith("center") for name in names) or leaf.ndim < 2:
+      return NamedSharding(mesh, P())
+    if leaf.shape[0] % class_devices:
+      raise ValueError(
+        f"mesh.class_devices is {class_devices}, which does not divide the {leaf.shape[0]} class centres of"
+        f" {'/'.join(names)}: choose a divisor"
+      )
+    return NamedSharding(mesh, P("class"))
+
+  return jax.tree_util.tree_map_with_path(place, state)

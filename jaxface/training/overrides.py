@@ -1,0 +1,134 @@
+"""Change any field of a nested frozen config from text: `optimizer.learning_rate` to `0.05`."""
+
+import ast
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+Choices = Mapping[str, Mapping[str, type]]
+
+
+class UnknownField(ValueError):
+  """An override names a field that the config does not have, or gives it a value of the wrong kind."""
+
+
+def field_values(config: Any, prefix: str = "") -> dict[str, Any]:
+  """Every leaf of a nested config by its dotted name, in order of definition."""
+  if dataclasses.is_dataclass(config):
+    items = [(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)]
+  elif isinstance(config, Mapping):
+    items = list(config.items())
+  else:
+    items = [(str(index), value) for index, value in enumerate(config)]
+  leaves: dict[str, Any] = {}
+  for name, value in items:
+    nested = dataclasses.is_dataclass(value) or (
+      isinstance(value, tuple) and any(dataclasses.is_dataclass(item) for item in value)
+    )
+    if nested or (isinstance(value, Mapping) and value):
+      leaves.update(field_values(value, f"{prefix}{name}."))
+    else:
+      leaves[f"{prefix}{name}"] = value
+  return leaves
+
+
+def override(config: Any, name: str, text: str, choices: Choices | None = None) -> Any:
+  """A copy of `config` with one field changed.
+
+  Args:
+    config: nested frozen dataclasses, tuples of them, and mappings.
+    name: dotted path; a number selects from a tuple (`terms.0.margin.m`).
+    text: the new value as written on a command line.
+    choices: for a field name whose value is itself a config, the kinds by name (`margin`: {"arcface": ArcFace}).
+  Raises:
+    UnknownField: no such field (near and valid names are listed), or a value of the wrong kind.
+  """
+  return _replace(config, name.split("."), text, name, choices or {})
+
+
+def _replace(config: Any, path: list[str], text: str, full: str, choices: Choices) -> Any:
+  head, rest = path[0], path[1:]
+  if isinstance(config, tuple):
+    if not (head.isdigit() and int(head) < len(config)):
+      raise UnknownField(f"--{full}: {head!r} selects from {len(config)} entries: a number from 0 is needed")
+    index = int(head)
+    new = _replace(config[index], rest, text, full, choices) if rest else _parse(config[index], None, text, full)
+    return (*config[:index], new, *config[index + 1 :])
+  if isinstance(config, Mapping):
+    return {**config, ".".join(path): _literal(text)}
+  if not dataclasses.is_dataclass(config):
+    raise UnknownField(f"--{full}: nothing lies below {full.removesuffix('.' + '.'.join(path))!r}")
+  names = [field.name for field in dataclasses.fields(config)]
+  if head not in names:
+    near = difflib.get_close_matches(head, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UnknownField(f"--{full}: {type(config).__name__} has no field {head!r}.{hint} Fields: {', '.join(names)}")
+  current = getattr(config, head)
+  if rest:
+    new = _replace(current, rest, text, full, choices)
+  elif dataclasses.is_dataclass(current):
+    new = _choose(current, head, text, full, choices)
+  else:
+    new = _parse(current, typing.get_type_hints(type(config))[head], text, full)
+  try:
+    return dataclasses.replace(config, **{head: new})
+  except (ValueError, TypeError) as error:
+    raise UnknownField(f"--{full} {text}: {error}") from error
+
+
+def _choose(current: Any, head: str, text: str, full: str, choices: Choices) -> Any:
+  kinds = choices.get(head, {})
+  if text.lower() not in kinds:
+    valid = f"one of {', '.join(kinds)}" if kinds else f"a field of it, such as --{full}.{_first_field(current)}"
+    raise UnknownField(f"--{full} {text}: needs {valid}")
+  return kinds[text.lower()]()
+
+
+def _first_field(config: Any) -> str:
+  return dataclasses.fields(config)[0].name
+
+
+def _literal(text: str) -> Any:
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+def _parse(current: Any, hint: Any, text: str, full: str) -> Any:
+  kinds = _kinds(hint) if hint is not None else (type(current),)
+  if type(None) in kinds and text.lower() == "none":
+    return None
+  for kind in kinds:
+    try:
+      return _parse_kind(kind, text)
+    except ValueError:
+      continue
+  wanted = " or ".join(kind.__name__ for kind in kinds)
+  raise UnknownField(f"--{full} {text}: needs a value of type {wanted}, such as {current!r}")
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+  if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    return tuple(kind for part in typing.get_args(hint) for kind in _kinds(part))
+  if typing.get_origin(hint) is typing.Literal:
+    return tuple({type(value) for value in typing.get_args(hint)})
+  return (typing.get_origin(hint) or hint,)
+
+
+def _parse_kind(kind: type, text: str) -> Any:
+  if kind is bool:
+    if text.lower() in ("true", "yes", "1", "on"):
+      return True
+    if text.lower() in ("false", "no", "0", "off"):
+      return False
+    raise ValueError(text)
+  if kind in (int, float, str):
+    return kind(text)
+  if kind is tuple:
+    parts = [part.strip() for part in text.strip("()[] ").split(",")]
+    return tuple(_literal(part) for part in parts if part)
+  raise ValueError(text)

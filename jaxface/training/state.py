@@ -1,0 +1,47 @@
+"""Everything that a run carries from step to step, and nothing else: what is not here cannot differ after a resume."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Tree = Any
+
+
+class TrainState(NamedTuple):
+  """State after `step` batches.
+
+  Attributes:
+    step: batches taken from the order, skipped ones included.
+    params: {"model": the network's, "terms": one entry per term of the objective}.
+    batch_stats: running statistics of the network's norms.
+    terms: state of each term.
+    optimizer: what the optimizer keeps.
+    ema: running average of {"params", "batch_stats"} of the network, or None.
+    bad_steps: steps skipped because a loss or gradient was not finite.
+    bad_in_row: the last so many steps were skipped.
+    window: sums of the metrics since the last line of the log, so that a resumed run logs the same means.
+  """
+
+  step: Array
+  params: Tree
+  batch_stats: Tree
+  terms: tuple[Tree, ...]
+  optimizer: Tree
+  ema: Tree
+  bad_steps: Array
+  bad_in_row: Array
+  window: dict[str, Array]
+
+
+def select(keep: Array, new: Tree, old: Tree) -> Tree:
+  """`new` where the scalar `keep` is true, otherwise `old`, leaf by leaf."""
+  return jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, old)
+
+
+def model_variables(state: TrainState) -> dict[str, Tree]:
+  """The network that is evaluated and saved: the running average where there is one."""
+  if state.ema is not None:
+    return state.ema
+  return {"params": state.params["model"], "batch_stats": state.batch_stats}

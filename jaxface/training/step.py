@@ -1,0 +1,189 @@
+"""One optimizer step, compiled once: augment, embed, objective, update; a non-finite step leaves no trace.
+
+Everything global (batch norm, means, the objective's statistics) is a plain sum over the global batch under `jit`;
+the compiler inserts the collectives.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxface.data.augment import augment
+from jaxface.models.preprocess import Preprocess
+from jaxface.training.config import Experiment
+from jaxface.training.optimizer import make_optimizer, update_ema
+from jaxface.training.schedule import make_schedule
+from jaxface.training.state import TrainState, select
+
+Tree = Any
+Batch = dict[str, Array]
+
+
+class TrainStep:
+  """Builds the first state and advances it.
+
+  Args:
+    experiment: the run.
+    model: the network.
+    preprocess: its input convention.
+    num_classes: identities of the training set.
+
+  Attributes:
+    traces: how often `__call__` was traced; a run ends with 1.
+  """
+
+  def __init__(self, experiment: Experiment, model: nn.Module, preprocess: Preprocess, num_classes: int):
+    self.experiment, self.model, self.preprocess = experiment, model, preprocess
+    self.num_classes = num_classes
+    self.schedule = make_schedule(experiment.schedule, experiment.optimizer.learning_rate, experiment.steps)
+    self.optimizer = make_optimizer(experiment.optimizer, self.schedule)
+    self.traces = 0
+
+  def init(self, key: Array) -> TrainState:
+    """The state before the first step; pure, for `jit` with output shardings: no device ever holds it whole."""
+    model_key, *term_keys = jax.random.split(key, 1 + len(self.experiment.terms))
+    size = (1, *self.preprocess.size, self.preprocess.channels)
+    variables = self.model.init(model_key, jnp.zeros(size), train=False)
+    embedding = jax.eval_shape(lambda v: self.model.apply(v, jnp.zeros(size), train=False), variables)
+    initial = [
+      term.init(term_key, embedding.shape[-1], self.num_classes)
+      for term, term_key in zip(self.experiment.terms, term_keys)
+    ]
+    params = {"model": variables["params"], "terms": tuple(term_params for term_params, _ in initial)}
+    batch_stats = variables.get("batch_stats", {})
+    average = {"params": variables["params"], "batch_stats": batch_stats}
+    state = TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats=batch_stats,
+      terms=tuple(term_state for _, term_state in initial),
+      optimizer=self.optimizer.init(params),
+      # A copy: a donated state must not hold one buffer twice.
+      ema=jax.tree.map(jnp.copy, average) if self.experiment.ema else None,
+      bad_steps=jnp.zeros((), jnp.int32),
+      bad_in_row=jnp.zeros((), jnp.int32),
+      window={},
+    )
+    if self.experiment.accumulate > 1 and jax.tree.leaves(state.terms):
+      raise ValueError(
+        f"accumulate is {self.experiment.accumulate}, but a term of the objective keeps statistics of the whole"
+        " batch, which the parts of a batch cannot give: set accumulate to 1"
+      )
+    return state._replace(window=self._empty_window(state))
+
+  def _empty_window(self, state: TrainState) -> dict[str, Array]:
+    batch = {
+      "image": jax.ShapeDtypeStruct((self.experiment.batch_size, *self.preprocess.size, self.preprocess.channels),
+                                    jnp.uint8),
+      "label": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.int32),
+      "weight": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.float32),
+      "position": jax.ShapeDtypeStruct((self.experiment.batch_size, 2), jnp.uint32),
+    }
+    metrics = jax.eval_shape(lambda s, b: self._gradients(s, b)[2], state, batch)
+    names = [*metrics, "loss", "gradient_norm", "learning_rate", "finite"]
+    return {name: jnp.zeros((), jnp.float32) for name in names}
+
+  def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+    """Advance by one batch.
+
+    Args:
+      state: the present state (donated by the caller's `jit`).
+      batch: image [B, H, W, C] uint8, label [B] int32, weight [B] float32, position [B, 2] uint32 (high, low).
+    Returns:
+      The next state, and means of every metric over the steps since the last line of the log.
+    """
+    self.traces += 1
+    loss, grads, metrics, batch_stats, terms = self._gradients(state, batch)
+    norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    updates, optimizer = self.optimizer.update(grads, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if ema is not None:
+      ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.experiment.ema)
+    kept = select(
+      finite,
+      (params, batch_stats, terms, optimizer, ema),
+      (state.params, state.batch_stats, state.terms, state.optimizer, state.ema),
+    )
+    window, means = self._log(state, finite, {**metrics, "loss": loss, "gradient_norm": norm})
+    bad = (~finite).astype(jnp.int32)
+    new = TrainState(
+      state.step + 1, *kept, bad_steps=state.bad_steps + bad, bad_in_row=(state.bad_in_row + 1) * bad, window=window
+    )
+    return new, {**means, "bad_steps": new.bad_steps, "bad_in_row": new.bad_in_row}
+
+  def _log(self, state: TrainState, finite: Array, metrics: dict[str, Array]) -> tuple[dict, dict]:
+    first = state.step % self.experiment.log_every == 0
+    # A skipped step says nothing about the loss: it is left out of the means.
+    seen = {name: jnp.where(finite, value, 0.0).astype(jnp.float32) for name, value in metrics.items()}
+    seen |= {"learning_rate": self.schedule(state.step).astype(jnp.float32), "finite": finite.astype(jnp.float32)}
+    window = {name: jnp.where(first, 0.0, state.window[name]) + value for name, value in seen.items()}
+    count = jnp.maximum(window["finite"], 1.0)
+    means = {name: window[name] / count for name in metrics}
+    return window, {**means, "learning_rate": seen["learning_rate"]}
+
+  def _gradients(self, state: TrainState, batch: Batch) -> tuple:
+    """Loss, gradients and metrics of the whole batch, taken in `accumulate` parts."""
+    parts = self.experiment.accumulate
+    total = jnp.maximum(batch["weight"].sum(), 1e-12)
+    key = jax.random.fold_in(jax.random.key(self.experiment.seed), state.step)
+    grad = jax.value_and_grad(self._loss, has_aux=True)
+
+    if parts == 1:
+      (loss, (metrics, batch_stats, terms)), grads = grad(state.params, state.batch_stats, state, batch, total, key)
+      return loss, grads, metrics, batch_stats, terms
+
+    # Every part takes every parts-th image, so that each device keeps the images it has.
+    split = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), batch)
+
+    def body(carry: tuple, item: tuple[Batch, Array]) -> tuple[tuple, None]:
+      loss, grads, metrics, batch_stats = carry
+      part, index = item
+      (part_loss, (part_metrics, batch_stats, _)), part_grads = grad(
+        state.params, batch_stats, state, part, total, jax.random.fold_in(key, index)
+      )
+      share = part["weight"].sum() / total
+      metrics = jax.tree.map(lambda a, b: a + share * b, metrics, part_metrics)
+      return (loss + part_loss, jax.tree.map(jnp.add, grads, part_grads), metrics, batch_stats), None
+
+    shapes = jax.eval_shape(
+      lambda b: self._loss(state.params, state.batch_stats, state, b, total, key)[1][0], jax.tree.map(lambda a: a[0], split)
+    )
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (state.params, shapes))
+    carry = (jnp.zeros(()), zeros[0], zeros[1], state.batch_stats)
+    (loss, grads, metrics, batch_stats), _ = jax.lax.scan(body, carry, (split, jnp.arange(parts)))
+    return loss, grads, metrics, batch_stats, state.terms
+
+  def _loss(
+    self, params: Tree, batch_stats: Tree, state: TrainState, batch: Batch, total: Array, key: Array
+  ) -> tuple[Array, tuple]:
+    image = augment(batch["image"], self.experiment.seed, batch["position"], self.experiment.augment)
+    variables = {"params": params["model"], "batch_stats": batch_stats}
+    embedding_bd, moved = self.model.apply(
+      variables, self.preprocess.apply(image), train=True, mutable=["batch_stats"], rngs={"dropout": key}
+    )
+    inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
+    loss = jnp.zeros(())
+    metrics: dict[str, Array] = {}
+    terms = []
+    for index, term in enumerate(self.experiment.terms):
+      term_key = jax.random.fold_in(key, index)
+      loss_b, term_state, term_metrics = term(
+        params["terms"][index], inputs, state=state.terms[index], step=state.step, key=term_key
+      )
+      loss = loss + term.weight * jnp.sum(jnp.where(batch["weight"] > 0, loss_b * batch["weight"], 0.0)) / total
+      terms.append(term_state)
+      prefix = "" if len(self.experiment.terms) == 1 else f"term{index}/"
+      metrics |= {f"{prefix}{name}": jnp.asarray(value, jnp.float32) for name, value in term_metrics.items()}
+    return loss, (jax.lax.stop_gradient(metrics), moved.get("batch_stats", {}), tuple(terms))
+
+
+def compile_step(step: TrainStep, shardings: Tree, batch_shardings: Any) -> Callable:
+  """`step` under `jit`: the state donated and laid out as `shardings` say, in and out."""
+  return jax.jit(step, in_shardings=(shardings, batch_shardings), out_shardings=(shardings, None), donate_argnums=0)
