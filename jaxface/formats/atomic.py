@@ -1,0 +1,131 @@
+"""Files and folders that appear whole or not at all: temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from jaxface.formats.errors import UnsafePath
+
+
+def sync_folder(folder: str | Path) -> None:
+  """Makes renames inside a folder survive a power cut, where the file system can sync folders.
+
+  Args:
+    folder: an existing folder.
+  """
+  with contextlib.suppress(OSError):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+  """Opens a temporary file beside `path` that takes its name on success and vanishes on failure.
+
+  Args:
+    path: the final name; its folder must exist.
+    mode: "wb" or "w" (UTF-8, newlines as written).
+  Returns:
+    A context manager that yields the open file.
+  Raises:
+    OSError: whatever writing raises (a full disk included); `path` is untouched then.
+  """
+  path = Path(path)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+  try:
+    with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except BaseException:
+    temporary.unlink(missing_ok=True)
+    raise
+  sync_folder(path.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+  """Writes text as UTF-8, atomically.
+
+  Args:
+    path: the file.
+    text: its whole content.
+  """
+  with atomic_file(path, "w") as file:
+    file.write(text)
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+  """Writes an object as indented JSON, atomically; equal objects give equal bytes.
+
+  Args:
+    path: the file.
+    obj: anything `json` takes; NaN is refused, since other readers refuse it.
+  """
+  write_text(path, json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+  """Yields a temporary folder beside `path` that takes its name on success and vanishes on failure.
+
+  Args:
+    path: the final name; must not exist, or be an empty folder.
+  Returns:
+    A context manager that yields the temporary folder.
+  Raises:
+    FileExistsError: something stands at `path` already.
+  """
+  path = Path(path)
+  if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    raise FileExistsError(f"{path} exists already: choose another name or remove it")
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir()
+  try:
+    yield temporary
+    for folder, _, names in os.walk(temporary):
+      for name in names:
+        with open(os.path.join(folder, name), "rb") as file:
+          os.fsync(file.fileno())
+      sync_folder(folder)
+    os.replace(temporary, path)
+  except BaseException:
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise
+  sync_folder(path.parent)
+
+
+def inside(root: str | Path, relative: str | Path) -> Path:
+  """The path of `relative` under `root`, refused if it leaves `root` by "..", by being absolute or by a symbolic link.
+
+  The root itself may be a symbolic link.
+
+  Args:
+    root: the folder to stay in.
+    relative: a path from a list, an archive or a record.
+  Returns:
+    `root / relative`, not resolved.
+  Raises:
+    UnsafePath: it leaves the root, or cannot be a path at all.
+  """
+  root, text = Path(root), os.fspath(relative)
+  if not text or "\0" in text:
+    raise UnsafePath(f"{text!r} is not a path")
+  if os.path.isabs(text) or ".." in Path(text).parts:
+    raise UnsafePath(f"{text!r} leaves {root}: give paths relative to it, without '..'")
+  path = root / text
+  if not path.resolve().is_relative_to(root.resolve()):
+    raise UnsafePath(f"{text!r} leaves {root} by a symbolic link to {path.resolve()}")
+  return path

@@ -1,0 +1,68 @@
+"""The identity table of a packed set: a readable TSV of label, number of images and name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxface.formats.atomic import write_text
+from jaxface.formats.errors import DamagedData
+
+FILE = "identities.tsv"
+_HEADER = "label\timages\tname"
+
+
+def check_identity_name(name: str) -> None:
+  """Refuses names that a table of lines, or the labels file beside it, would not give back.
+
+  Args:
+    name: the name of an identity.
+  Raises:
+    ValueError: empty, with white space at an end, or with a control character.
+  """
+  if not name or name != name.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+    raise ValueError(f"identity {name!r}: names need visible ends and no control characters; rename it")
+
+
+def write_identities(folder: str | Path, names: Sequence[str], images: Sequence[int]) -> str:
+  """Writes the table, atomically.
+
+  Args:
+    folder: of the packed set.
+    names: of the identities by label.
+    images: number of records of each.
+  Returns:
+    SHA-256 of the file, in hex.
+  """
+  lines = [_HEADER] + [f"{label}\t{count}\t{name}" for label, (name, count) in enumerate(zip(names, images))]
+  text = "\n".join(lines) + "\n"
+  write_text(Path(folder) / FILE, text)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_identities(folder: str | Path) -> tuple[list[str], list[int]]:
+  """Reads the table.
+
+  Args:
+    folder: of the packed set.
+  Returns:
+    (names by label, number of images by label).
+  Raises:
+    DamagedData: the table is missing or a line is wrong; names the line.
+  """
+  path = Path(folder) / FILE
+  try:
+    lines = path.read_text(encoding="utf-8").split("\n")
+  except (OSError, UnicodeDecodeError) as error:
+    raise DamagedData(f"identity table cannot be read: {error}", file=path) from error
+  names, images = [], []
+  for number, line in enumerate(lines[1:-1], start=2):
+    cells = line.split("\t")
+    if len(cells) != 3 or cells[0] != str(number - 2) or not cells[1].isdecimal():
+      raise DamagedData(f"line {number} is {line!r}, should be label {number - 2}, images, name", file=path)
+    images.append(int(cells[1]))
+    names.append(cells[2])
+  if lines[0] != _HEADER or lines[-1]:
+    raise DamagedData(f"identity table should begin with {_HEADER!r} and end with a new line", file=path)
+  return names, images

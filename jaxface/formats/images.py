@@ -1,0 +1,136 @@
+"""Image bytes to pixels and back: JPEG by libjpeg-turbo, everything else by Pillow, all of it bounded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+from jaxface.formats.errors import DamagedData
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
+
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_EXIF_ORIENTATION = 0x0112
+
+
+def _open(data: bytes, where: str) -> Image.Image:
+  try:
+    with warnings.catch_warnings():
+      # Pillow warns about sizes that the bound of `decode_image` judges by an error of its own.
+      warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+      return Image.open(io.BytesIO(data))
+  except Image.DecompressionBombError as error:
+    raise DamagedData(f"huge image: {error}", file=where) from error
+  except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged headers
+    raise DamagedData(f"not an image that can be read ({len(data)} bytes): {error}", file=where) from error
+
+
+def image_size(data: bytes, *, where: str = "image") -> tuple[int, int, int]:
+  """Reads height, width and number of channels from the header alone.
+
+  Args:
+    data: the bytes of an image file.
+    where: name for messages.
+  Returns:
+    (height, width, channels) as stored: before any EXIF rotation.
+  Raises:
+    DamagedData: the header cannot be read.
+  """
+  if bytes(data[:3]) == _JPEG_MAGIC:
+    try:
+      height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+      raise DamagedData(f"JPEG header cannot be read: {error}", file=where) from error
+    return height, width, {"Gray": 1, "CMYK": 4, "YCCK": 4}.get(space, 3)
+  image = _open(data, where)
+  return image.height, image.width, len(image.getbands())
+
+
+def is_plain_jpeg(data: bytes, *, where: str = "image") -> bool:
+  """Whether the bytes are a three-channel JPEG that every reader shows the same way up.
+
+  Args:
+    data: the bytes of an image file.
+    where: name for messages.
+  Returns:
+    False for other formats, grey or CMYK JPEGs, and JPEGs with an EXIF rotation.
+  Raises:
+    DamagedData: the header cannot be read.
+  """
+  return bytes(data[:3]) == _JPEG_MAGIC and image_size(data, where=where)[2] == 3 and not _rotated(data)
+
+
+def _rotated(data: bytes) -> bool:
+  if b"Exif\0\0" not in bytes(data[:4096]):
+    return False
+  try:
+    return Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
+  except Exception:  # damaged EXIF says nothing about the pixels
+    return False
+
+
+def decode_image(data: bytes, *, where: str, max_pixels: int = 64_000_000) -> np.ndarray:
+  """Decodes any supported image to RGB, the way up its EXIF data says.
+
+  Grey is repeated, CMYK and palettes are converted, 16 bits are scaled to 8, transparency is dropped.
+
+  Args:
+    data: the bytes of an image file.
+    where: name for messages.
+    max_pixels: larger images are refused before their memory is taken.
+  Returns:
+    [H, W, 3] uint8.
+  Raises:
+    DamagedData: truncated, corrupt, huge, or no image at all.
+  """
+  height, width, channels = image_size(data, where=where)
+  if height * width > max_pixels:
+    raise DamagedData(f"huge image: {width}×{height} pixels, at most {max_pixels:,} are read", file=where)
+  if bytes(data[:3]) == _JPEG_MAGIC and channels != 4 and not _rotated(data):
+    try:
+      return simplejpeg.decode_jpeg(data)
+    except ValueError as error:
+      raise DamagedData(f"JPEG cannot be decoded: {error}", file=where) from error
+  image = _open(data, where)
+  try:
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+      image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+      raise ValueError("floating-point pixels have no known range: save them as 8 or 16 bits")
+    return np.array(image.convert("RGB"))
+  except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged data
+    raise DamagedData(f"image cannot be decoded: {error}", file=where) from error
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+  """Encodes RGB pixels as JPEG; equal pixels give equal bytes.
+
+  Args:
+    image: [H, W, 3] uint8.
+    quality: 1 to 100; chroma is kept at full resolution from 90 up.
+  Returns:
+    The bytes of a JPEG file.
+  """
+  return simplejpeg.encode_jpeg(
+    np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444" if quality >= 90 else "420"
+  )
+
+
+def fit_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Crops centrally to the shape of `size`, then resizes with an antialiasing bicubic filter.
+
+  Args:
+    image: [H, W, 3] uint8.
+    size: (height, width) wanted.
+  Returns:
+    [height, width, 3] uint8.
+  """
+  if image.shape[:2] == tuple(size):
+    return image
+  return np.array(ImageOps.fit(Image.fromarray(image), (size[1], size[0]), method=Image.Resampling.BICUBIC))

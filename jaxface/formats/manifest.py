@@ -1,0 +1,119 @@
+"""The manifest of a packed set: what is in it, where it came from, and the checksum of every part."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jaxface.formats.atomic import write_json
+from jaxface.formats.errors import DamagedData
+
+FORMAT = "jaxface-records"
+VERSION = 1
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+  """One shard and its index.
+
+  Args:
+    file: name of the TFRecord file.
+    index: name of the index beside it.
+    records: number of records.
+    bytes: size of the TFRecord file.
+    sha256: of the TFRecord file, in hex.
+    index_sha256: of the index, in hex.
+  """
+
+  file: str
+  index: str
+  records: int
+  bytes: int
+  sha256: str
+  index_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+  """Everything worth knowing of a packed set, written last: where it stands, the set is whole.
+
+  Args:
+    num_records: faces in all shards.
+    num_identities: identities, each with at least one face.
+    image_size: (height, width, channels) of every image.
+    template: name of the alignment template, or "none".
+    source: name of the folder that was packed.
+    shards: the shards in order.
+    identities_sha256: of the identity table, in hex.
+    fingerprint: of names, labels and bytes of the source, and of the options; equal sources have equal ones.
+    layout: how identities were told apart: folders, list, flat.
+    kept: images stored byte for byte; the others were encoded anew.
+    damaged: {"file", "what"} of each image left out.
+    duplicates: {"names", "across_identities"} of each group of files with equal bytes.
+    colour_order: of the decoded images.
+    encoding: of the stored images.
+  """
+
+  num_records: int
+  num_identities: int
+  image_size: tuple[int, int, int]
+  template: str
+  source: str
+  shards: tuple[Shard, ...]
+  identities_sha256: str
+  fingerprint: str = ""
+  layout: str = "folders"
+  kept: int = 0
+  damaged: tuple[dict[str, str], ...] = ()
+  duplicates: tuple[dict[str, Any], ...] = field(default=())
+  colour_order: str = "RGB"
+  encoding: str = "jpeg"
+
+
+def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+  """Writes the manifest, atomically.
+
+  Args:
+    folder: of the packed set.
+    manifest: the manifest.
+  """
+  write_json(Path(folder) / FILE, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(manifest)})
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+  """Reads the manifest and checks that its counts agree among themselves.
+
+  Args:
+    folder: of the packed set.
+  Returns:
+    The manifest.
+  Raises:
+    FileNotFoundError: the folder holds no complete packed set.
+    DamagedData: the manifest cannot be read or contradicts itself; names the field.
+  """
+  path = Path(folder) / FILE
+  if not path.is_file():
+    what = "packing has not finished: run it again" if (Path(folder) / ".packing").is_dir() else "not a packed set"
+    raise FileNotFoundError(f"{path} is missing: {what} (made by `python -m tfrecords_tools pack SRC OUT`)")
+  try:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    found = (fields.pop("format"), fields.pop("version"))
+    if found != (FORMAT, VERSION):
+      raise ValueError(f"format and version are {found}, this program reads {(FORMAT, VERSION)}")
+    fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
+    for name in ("image_size", "damaged", "duplicates"):
+      fields[name] = tuple(fields[name])
+    manifest = Manifest(**fields)
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise DamagedData(f"manifest cannot be read: {error!r}", file=path) from error
+  total = sum(shard.records for shard in manifest.shards)
+  if total != manifest.num_records:
+    raise DamagedData(f"num_records is {manifest.num_records}, the shards it lists hold {total}", file=path)
+  for shard in manifest.shards:
+    if Path(shard.file).name != shard.file or Path(shard.index).name != shard.index:
+      raise DamagedData(f"shard {shard.file!r}, {shard.index!r}: names must stay in the folder", file=path)
+  return manifest
