@@ -1,0 +1,73 @@
+"""The dense head: every score of the batch against every class in one block, left to the compiler to shard."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.heads.centers import prepare_rows, scores
+from jaxface.heads.tally import cross_entropy, tally
+from jaxface.losses.joint import Margin
+
+
+class HeadResult(NamedTuple):
+  """What a head gives back.
+
+  Attributes:
+    loss_b: [B] loss of each row.
+    state: the margin's new state.
+    target_b: [B] score of the own class, before the margin.
+    best_other_b: [B] largest score of another class; -inf where there is none.
+    norm_b: [B] length of each embedding.
+  """
+
+  loss_b: Array
+  state: Any
+  target_b: Array
+  best_other_b: Array
+  norm_b: Array
+
+
+def dense_head(
+  params: dict[str, Array],
+  embedding_bd: Array,
+  label_b: Array,
+  weight_b: Array,
+  *,
+  margin: Margin,
+  state: Any,
+  step: Array | int = 0,
+  key: Array | None = None,
+  label_smoothing: float = 0.0,
+) -> HeadResult:
+  """Cross-entropy of a margin over all classes.
+
+  The own score is picked by a mask and a sum, not by a gather: it joins the passes that are made anyway, and where
+  the classes are sharded over a mesh axis the sum is the only exchange. Under `jit` with centres sharded over
+  "class" and rows over "data" this is the whole class-sharded softmax.
+
+  Args:
+    params: center_cd [C·K, D] and, with a bias, bias_c [C].
+    embedding_bd: [B, D] float.
+    label_b: [B] int in [0, C). A label outside has no own column: its score is 0.
+    weight_b: [B], passed to the margin's statistics; the loss is not multiplied by it.
+    margin: what scores become.
+    state: of the margin.
+    step: number of the optimizer step.
+    key: random key of this step.
+    label_smoothing: ε in [0, 1), share of the target spread evenly over all finite logits.
+  Returns:
+    Loss, state, and the scores that metrics need.
+  """
+  geometry = margin.geometry
+  rows_bd, norm_b = prepare_rows(embedding_bd, geometry)
+  score_bc = scores(rows_bd, params, geometry)
+  own_bc = label_b[:, None] == jnp.arange(score_bc.shape[1], dtype=label_b.dtype)
+  target_b = jnp.where(own_bc, score_bc, 0.0).sum(axis=-1)
+  prep = margin.prepare(target_b, norm_b, weight_b, state=state, step=step, key=key, reduce=lambda total: total)
+  others = tally(score_bc, margin.others(score_bc, prep.ctx), own_bc)
+  loss_b = cross_entropy(others, margin.target(target_b, prep.ctx), label_smoothing=label_smoothing)
+  return HeadResult(loss_b + prep.penalty_b, prep.state, target_b, others.best_b, norm_b)
+
+
+__all__ = ["HeadResult", "dense_head"]

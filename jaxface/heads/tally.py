@@ -1,0 +1,90 @@
+"""What a head must remember of the classes it has seen; blocks of classes, or devices, merge their tallies."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+class Tally(NamedTuple):
+  """Running figures over the other classes of each row.
+
+  Attributes:
+    peak_b: [B] largest logit, -inf while there is none; carries no gradient.
+    exp_b: [B] sum of exp(logit − peak).
+    sum_b: [B] sum of the finite logits.
+    count_b: [B] number of finite logits.
+    best_b: [B] largest score, before the margin; carries no gradient.
+  """
+
+  peak_b: Array
+  exp_b: Array
+  sum_b: Array
+  count_b: Array
+  best_b: Array
+
+
+def _base(peak_b: Array) -> Array:
+  # -inf − (-inf) is no number: rows without a finite logit count from zero.
+  return jnp.where(jnp.isfinite(peak_b), peak_b, 0.0)
+
+
+def tally(score_bk: Array, logit_bk: Array, own_bk: Array) -> Tally:
+  """Figures of one block of classes.
+
+  Args:
+    score_bk: [B, k] scores.
+    logit_bk: [B, k] what the margin made of them; -inf drops a class.
+    own_bk: [B, k] bool, true in the column of a row's own class, which is left out.
+  Returns:
+    The block's tally.
+  """
+  logit_bk = jnp.where(own_bk, -jnp.inf, logit_bk)
+  peak_b = lax.stop_gradient(logit_bk.max(axis=-1))
+  finite_bk = logit_bk > -jnp.inf
+  return Tally(
+    peak_b=peak_b,
+    exp_b=jnp.exp(logit_bk - _base(peak_b)[:, None]).sum(axis=-1),
+    sum_b=jnp.where(finite_bk, logit_bk, 0.0).sum(axis=-1),
+    count_b=finite_bk.sum(axis=-1, dtype=logit_bk.dtype),
+    best_b=lax.stop_gradient(jnp.where(own_bk, -jnp.inf, score_bk).max(axis=-1)),
+  )
+
+
+def merge(a: Tally, b: Tally) -> Tally:
+  """Tally of the classes of both; any order of merging gives the same."""
+  peak_b = jnp.maximum(a.peak_b, b.peak_b)
+  base_b = _base(peak_b)
+  return Tally(
+    peak_b=peak_b,
+    exp_b=a.exp_b * jnp.exp(a.peak_b - base_b) + b.exp_b * jnp.exp(b.peak_b - base_b),
+    sum_b=a.sum_b + b.sum_b,
+    count_b=a.count_b + b.count_b,
+    best_b=jnp.maximum(a.best_b, b.best_b),
+  )
+
+
+def cross_entropy(others: Tally, target_b: Array, *, label_smoothing: float = 0.0) -> Array:
+  """lse − (1 − ε)·target − ε·mean, where lse and mean run over all finite logits, the own class's included.
+
+  Written as softplus(lse of the others − target) + ε·(target − mean): nothing cancels when a row is sure of its
+  class, and without smoothing no rounding makes the loss negative.
+
+  Args:
+    others: of every class but the own.
+    target_b: [B] logit of the own class.
+    label_smoothing: ε in [0, 1).
+  Returns:
+    [B].
+  """
+  some_b = others.exp_b > 0.0
+  others_b = jnp.where(some_b, _base(others.peak_b) + jnp.log(jnp.where(some_b, others.exp_b, 1.0)), -jnp.inf)
+  loss_b = jax.nn.softplus(others_b - target_b)
+  if label_smoothing:
+    mean_b = (others.sum_b + target_b) / (others.count_b + 1.0)
+    loss_b = loss_b + label_smoothing * (target_b - mean_b)
+  return loss_b
+
+
+__all__ = ["Tally", "cross_entropy", "merge", "tally"]

@@ -1,0 +1,44 @@
+"""Lengths and directions whose gradients stay finite at the zero vector."""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+# Squared lengths below this count as zero: a direction made of rounding errors is worse than none.
+_ZERO = 1e-24
+
+
+def at_least_float32(x: Array) -> Array:
+  """Widens half precision to float32; float32 and float64 stay what they are."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def inverse_length(x_nd: Array) -> Array:
+  """1/‖x‖ of each row, and 0 for a row of zeros, where its gradient is 0 as well.
+
+  Args:
+    x_nd: [N, D] float.
+  Returns:
+    [N], at least float32.
+  """
+  x_nd = at_least_float32(x_nd)
+  square_n = jnp.sum(x_nd * x_nd, axis=-1)
+  alive_n = square_n > _ZERO
+  return jnp.where(alive_n, lax.rsqrt(jnp.where(alive_n, square_n, 1.0)), 0.0)
+
+
+def unit_rows(x_nd: Array) -> tuple[Array, Array]:
+  """Directions and lengths of rows; a row of zeros has the zero vector for its direction, and gradient 0.
+
+  Args:
+    x_nd: [N, D] float.
+  Returns:
+    [N, D] rows of length one, and their former lengths [N]; both at least float32.
+  """
+  x_nd = at_least_float32(x_nd)
+  inverse_n = inverse_length(x_nd)
+  unit_nd = x_nd * inverse_n[:, None]
+  # x·x/‖x‖ instead of a square root: no infinite slope at zero.
+  return unit_nd, jnp.sum(x_nd * unit_nd, axis=-1)
+
+
+__all__ = ["at_least_float32", "inverse_length", "unit_rows"]
