@@ -1,0 +1,166 @@
+"""Which record stands at which global position of training: pure functions of a seed, knowing nothing of hosts.
+
+`rows(start, stop)` gives (source, record, occurrence) for global positions. Any slicing gives the same rows, nothing is
+scanned from the beginning, and resuming a run needs one integer: the position it had reached.
+"""
+
+import math
+
+import numpy as np
+
+from jaxface.data.permutation import keyed, permute
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+# The first word of every key, so that no two shuffles of one seed are related.
+_EPOCH, _LAP, _IMAGES, _OTHERS = range(4)
+
+
+class UniformOrder:
+  """Every record exactly once per epoch, in a new order each epoch.
+
+  Args:
+    num_records: N, the size of an epoch.
+    seed: any integer; another seed gives another order.
+  Raises:
+    ValueError: no records.
+  """
+
+  def __init__(self, num_records: int, seed: int = 0):
+    if num_records < 1:
+      raise ValueError(f"an order needs at least one record, not {num_records}")
+    self.num_records = num_records
+    self.seed = seed
+
+  def rows(self, start: int, stop: int) -> Rows:
+    """What stands at the positions [start, stop).
+
+    Args:
+      start: first global position, from 0 on.
+      stop: the position after the last.
+    Returns:
+      source [N] int32 (all 0), record [N] int64, occurrence [N] int64 (how often the record was shown before).
+    """
+    epoch_n, index_n = divmod(np.arange(start, stop), self.num_records)
+    record_n = permute(index_n, self.num_records, keyed(self.seed, _EPOCH, epoch_n))
+    return np.zeros(len(record_n), np.int32), record_n, epoch_n
+
+
+class BalancedOrder:
+  """Batches of P identities with K images each, and `extra` records of other identities.
+
+  Identities come in laps: each lap is a new permutation in which every identity stands once, and the P identities of a
+  batch are always distinct, also where a batch ends one lap and begins the next. An identity shows K of its images per
+  lap, continuing where it stopped: all its images are shown equally often (to within one), K images of a batch are
+  distinct where it has as many, and it begins again where it has fewer. Its images are shuffled anew as soon as its
+  cursor and its groups of K come out even together, after lcm(images, K) showings.
+
+  A batch of positions is laid out as P runs of K images of one identity, then the extras. Extras are distinct records
+  drawn evenly from all records whose identity is not among the P.
+
+  Args:
+    label_n: [N] int, the identity of every record.
+    identities: P.
+    images: K.
+    extra: records of other identities at the end of each batch.
+    seed: any integer.
+  Raises:
+    ValueError: fewer identities than P, or too few records of other identities for `extra`.
+  """
+
+  def __init__(self, label_n: np.ndarray, identities: int, images: int, extra: int = 0, seed: int = 0):
+    label_n = np.asarray(label_n)
+    self.label_n, self.identities, self.images, self.extra, self.seed = label_n, identities, images, extra, seed
+    if identities < 1 or images < 1 or extra < 0:
+      raise ValueError(
+        f"a balanced batch needs at least one identity and one image, and no negative extra: "
+        f"identities={identities}, images={images}, extra={extra}"
+      )
+    # Records grouped by identity; identities without records do not count.
+    self._record_n = np.argsort(label_n, kind="stable")
+    _, self._first_i, self._count_i = np.unique(label_n[self._record_n], return_index=True, return_counts=True)
+    self.num_identities = len(self._count_i)
+    if identities > self.num_identities:
+      raise ValueError(
+        f"{identities} identities per batch, but only {self.num_identities} have records: lower identities_per_batch "
+        f"or min_images"
+      )
+    left = len(label_n) - int(np.sort(self._count_i)[-identities:].sum())
+    if extra > left:
+      raise ValueError(f"{extra} extra records per batch, but only {left} may remain of identities outside a batch")
+    self._identity_of_record_n = np.empty(len(label_n), np.int64)
+    self._identity_of_record_n[self._record_n] = np.repeat(np.arange(self.num_identities), self._count_i)
+
+  @property
+  def batch_size(self) -> int:
+    """P·K + extra."""
+    return self.identities * self.images + self.extra
+
+  def rows(self, start: int, stop: int) -> Rows:
+    """What stands at the positions [start, stop).
+
+    Args:
+      start: first global position, from 0 on.
+      stop: the position after the last.
+    Returns:
+      source [N] int32 (all 0), record [N] int64, occurrence [N] int64: how often the record's identity had shown it
+      before; for an extra, the number of the lap.
+    """
+    batch_n, column_n = divmod(np.arange(start, stop), self.batch_size)
+    extra_n = column_n >= self.identities * self.images
+    record_n = np.empty(len(batch_n), np.int64)
+    occurrence_n = batch_n * self.identities // self.num_identities
+    own_n = ~extra_n
+    slot_n, image_n = divmod(column_n[own_n], self.images)
+    record_n[own_n], occurrence_n[own_n] = self._own(batch_n[own_n] * self.identities + slot_n, image_n)
+    for batch in np.unique(batch_n[extra_n]):
+      here_n = extra_n & (batch_n == batch)
+      record_n[here_n] = self._others(batch)[column_n[here_n] - self.identities * self.images]
+    return np.zeros(len(record_n), np.int32), record_n, occurrence_n
+
+  def _own(self, slot_n: np.ndarray, image_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(record, occurrence) of the image-th image at a slot of the endless row of identities."""
+    identity_n = self._identity(slot_n)
+    count_n = self._count_i[identity_n]
+    cursor_n = slot_n // self.num_identities * self.images + image_n
+    round_n = cursor_n // np.lcm(count_n, self.images)
+    index_n = permute(cursor_n % count_n, count_n, keyed(self.seed, _IMAGES, identity_n, round_n))
+    return self._record_n[self._first_i[identity_n] + index_n], cursor_n // count_n
+
+  def _identity(self, slot_n: np.ndarray) -> np.ndarray:
+    """The identity at each slot of the endless row."""
+    size, per_batch = self.num_identities, self.identities
+    lap_n, index_n = divmod(slot_n, size)
+    if size < 2 * per_batch:
+      # Laps shorter than two batches keep one order until laps and batches end together: P in a row are distinct.
+      return permute(index_n, size, keyed(self.seed, _LAP, slot_n // math.lcm(size, per_batch)))
+    identity_n = permute(index_n, size, keyed(self.seed, _LAP, lap_n))
+    early_n = index_n < per_batch
+    for lap in np.unique(lap_n[early_n]):
+      here_n = early_n & (lap_n == lap)
+      identity_n[here_n] = self._opening(int(lap))[index_n[here_n]]
+    return identity_n
+
+  def _opening(self, lap: int) -> np.ndarray:
+    """The first P identities of a lap: those of a batch that the lap before began are put behind the others."""
+    size, per_batch = self.num_identities, self.identities
+    opening_p = permute(np.arange(per_batch), size, keyed(self.seed, _LAP, lap))
+    begun = lap * size % per_batch
+    if begun:
+      # With at least two batches to a lap, the end of the lap before is no part of its own opening: no chain of laps.
+      last_n = permute(np.arange(size - begun, size), size, keyed(self.seed, _LAP, lap - 1))
+      head_n = np.flatnonzero(~np.isin(opening_p, last_n))[: per_batch - begun]
+      opening_p = np.concatenate([opening_p[head_n], np.delete(opening_p, head_n)])
+    return opening_p
+
+  def _others(self, batch: int) -> np.ndarray:
+    """The extras of one batch: the first records of a shuffle of all records that belong to none of its identities."""
+    taken_p = self._identity(np.arange(batch * self.identities, (batch + 1) * self.identities))
+    key_n = keyed(self.seed, _OTHERS, batch)
+    tried = min(2 * self.extra + 16, len(self.label_n))
+    while True:
+      record_n = permute(np.arange(tried), len(self.label_n), key_n)
+      record_n = record_n[~np.isin(self._identity_of_record_n[record_n], taken_p)]
+      if len(record_n) >= self.extra:
+        return record_n[: self.extra]
+      tried = min(2 * tried, len(self.label_n))
