@@ -1,0 +1,24 @@
+"""What a run is verified on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class VerificationConfig:
+  """One verification set: where its images and its pairs are, and how often it is scored.
+
+  Attributes:
+    name: what its figures are called in logs and reports.
+    images: folder of images, one folder per identity; or
+    records: folder of packed records of the same images.
+    pairs: pair list (LFW's, or one written by `write_pairs`); empty draws identity-disjoint pairs from the images.
+    every: steps between two verifications; 0 verifies at the end only.
+    mirror: add the embedding of the mirrored image to that of the image.
+  """
+
+  name: str = "lfw"
+  images: str = ""
+  records: str = ""
+  pairs: str = ""
+  every: int = 0
+  mirror: bool = True

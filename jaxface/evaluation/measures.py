@@ -1,0 +1,196 @@
+"""Measures of verification on scores, exact in float64: ROC, AUC, EER, TAR at FAR, and intervals.
+
+A *score* is a similarity: a pair is accepted where score >= threshold. Equal scores are accepted or refused together, so a
+ROC has one point per distinct score and duplicates need no interpolation.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Roc(NamedTuple):
+  """Operating points from "accept nothing" to "accept everything", one per distinct score.
+
+  Attributes:
+    threshold: [K] float64, strictly falling; the first lies just above the highest score, so that it accepts nothing.
+    false_accepts: [K] int64, non-mated pairs with score >= threshold.
+    true_accepts: [K] int64, mated pairs with score >= threshold.
+  """
+
+  threshold: np.ndarray
+  false_accepts: np.ndarray
+  true_accepts: np.ndarray
+
+  @property
+  def nonmated(self) -> int:
+    return int(self.false_accepts[-1])
+
+  @property
+  def mated(self) -> int:
+    return int(self.true_accepts[-1])
+
+  @property
+  def far(self) -> np.ndarray:
+    """[K] float64, the share of non-mated pairs that is accepted."""
+    return self.false_accepts / self.nonmated
+
+  @property
+  def tar(self) -> np.ndarray:
+    """[K] float64, the share of mated pairs that is accepted."""
+    return self.true_accepts / self.mated
+
+
+class Operating(NamedTuple):
+  """A point to run at: the share of mated pairs accepted, the share of non-mated ones, and the threshold."""
+
+  tar: float
+  far: float
+  threshold: float
+
+
+def check_scores(score_p: np.ndarray, same_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Float64 scores and boolean truths of one length, or a ValueError that says what is wrong with them."""
+  score_p, same_p = np.asarray(score_p, np.float64), np.asarray(same_p)
+  if score_p.ndim != 1 or score_p.shape != same_p.shape:
+    raise ValueError(f"scores {score_p.shape} and truths {same_p.shape}: both must be [P]")
+  if same_p.dtype != np.bool_:
+    raise ValueError(f"truths are {same_p.dtype}: they must be bool, true for pairs of one identity")
+  bad = np.flatnonzero(~np.isfinite(score_p))
+  if bad.size:
+    raise ValueError(f"score {bad[0]} is {score_p[bad[0]]}: {bad.size} of {score_p.size} scores are not finite")
+  return score_p, same_p
+
+
+def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
+  """Receiver operating characteristic with ties counted once.
+
+  Args:
+    score_p: [P] float, the higher the more alike.
+    same_p: [P] bool, true for mated pairs.
+  Returns:
+    `Roc` with K = distinct scores + 1 points, in integers.
+  Raises:
+    ValueError: wrong shapes, a score that is not finite, or no mated or no non-mated pair.
+  """
+  score_p, same_p = check_scores(score_p, same_p)
+  if not same_p.any() or same_p.all():
+    raise ValueError(
+      f"{int(same_p.sum())} mated and {int((~same_p).sum())} non-mated pairs: a ROC needs at least one of each"
+    )
+  order = np.argsort(-score_p, kind="stable")
+  falling, mated = score_p[order], same_p[order]
+  last = np.append(np.flatnonzero(falling[1:] != falling[:-1]), falling.size - 1)
+  true_accepts = np.cumsum(mated, dtype=np.int64)[last]
+  return Roc(
+    np.append(np.nextafter(falling[0], np.inf), falling[last]),
+    np.append(0, last + 1 - true_accepts),
+    np.append(0, true_accepts),
+  )
+
+
+def auc(curve: Roc) -> float:
+  """Area under the ROC: the chance that a mated pair outscores a non-mated one, ties counting one half.
+
+  Equals Mann-Whitney's U / (mated · non-mated), and is summed in integers: exact up to the final division.
+  """
+  twice = np.diff(curve.false_accepts) * (curve.true_accepts[1:] + curve.true_accepts[:-1])
+  return int(twice.sum()) / (2 * curve.mated * curve.nonmated)
+
+
+def eer(curve: Roc) -> Operating:
+  """Equal error rate: where the ROC, its points joined by straight lines, meets FAR = 1 − TAR.
+
+  A straight piece between two points is what refusing a random share of the pairs tied at its lower end attains, so the
+  value is attainable; no convex hull is taken. FAR + TAR rises strictly along the curve, so there is exactly one crossing.
+
+  Returns:
+    `Operating` with far the equal error rate, tar = 1 − far, and the threshold at the upper end of the crossed piece in
+    FAR: the lowest that still accepts the pairs tied there.
+  """
+  mated, nonmated = curve.mated, curve.nonmated
+  # (FAR + TAR − 1) · mated · nonmated, in integers, from −mated · nonmated up to +mated · nonmated.
+  excess = curve.false_accepts * mated + curve.true_accepts * nonmated - mated * nonmated
+  upper = int(np.searchsorted(excess, 0))
+  low, high = int(excess[upper - 1]), int(excess[upper])
+  before, after = int(curve.false_accepts[upper - 1]), int(curve.false_accepts[upper])
+  rate = (before * (high - low) + (after - before) * -low) / (nonmated * (high - low))
+  return Operating(1 - rate, rate, float(curve.threshold[upper]))
+
+
+def tar_at_far(curve: Roc, target: float) -> Operating:
+  """The largest TAR among the points whose FAR is at most `target`.
+
+  Nothing is interpolated: it is what a threshold really attains. Below 1 / non-mated no false accept is allowed at all.
+  A FAR is a correctly rounded quotient, so a target like 1e-3 is met exactly by 3 false accepts in 3,000.
+
+  Args:
+    curve: from `roc`.
+    target: FAR in [0, 1].
+  Returns:
+    `Operating` with the TAR, the FAR really taken, and the threshold (the lowest accepted score; just above the highest
+    score where nothing may be accepted).
+  """
+  if not 0 <= target <= 1:
+    raise ValueError(f"target FAR {target}: it must lie in [0, 1]")
+  point = int(np.searchsorted(curve.far, target, side="right")) - 1
+  # Points of equal FAR follow each other with rising TAR, and the search ends on the last of them.
+  return Operating(float(curve.tar[point]), float(curve.far[point]), float(curve.threshold[point]))
+
+
+def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
+  """Wilson's interval of a binomial share; honest at 0 and 1, where the normal one collapses.
+
+  Args:
+    successes: hits, 0 ≤ successes ≤ trials.
+    trials: independent trials, at least one.
+    z: quantile of the normal law; the default gives 95 %.
+  Returns:
+    (low, high), both within [0, 1].
+  Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
+  """
+  if not 0 <= successes <= trials or trials < 1:
+    raise ValueError(f"{successes} successes of {trials} trials")
+  share, square = successes / trials, z * z
+  centre = (share + square / (2 * trials)) / (1 + square / trials)
+  half = z * np.sqrt(share * (1 - share) / trials + square / (4 * trials**2)) / (1 + square / trials)
+  low = 0.0 if successes == 0 else float(centre - half)
+  return low, 1.0 if successes == trials else float(centre + half)
+
+
+def bootstrap_tar_at_far(
+  score_p: np.ndarray,
+  same_p: np.ndarray,
+  targets: Sequence[float],
+  *,
+  resamples: int = 1000,
+  seed: int = 0,
+) -> np.ndarray:
+  """95 % percentile intervals of TAR at FAR over resampled pairs.
+
+  Mated and non-mated pairs are drawn apart, with replacement, and the threshold is found anew in every draw: unlike
+  `wilson` this carries the noise of a threshold that stands on few false accepts.
+
+  Args:
+    score_p: [P] float, the higher the more alike.
+    same_p: [P] bool, true for mated pairs.
+    targets: [T] FARs.
+    resamples: draws.
+    seed: the same seed gives the same interval.
+  Returns:
+    [T, 2] float64, low and high.
+  """
+  curve = roc(score_p, same_p)
+  rng = np.random.default_rng(seed)
+  mated, nonmated = curve.mated, curve.nonmated
+  mated_k, nonmated_k = np.diff(curve.true_accepts), np.diff(curve.false_accepts)
+  tar_rt = np.empty((resamples, len(targets)))
+  for draw in range(resamples):
+    true_k = np.append(0, np.cumsum(rng.multinomial(mated, mated_k / mated)))
+    far_k = np.append(0, np.cumsum(rng.multinomial(nonmated, nonmated_k / nonmated))) / nonmated
+    tar_rt[draw] = true_k[np.searchsorted(far_k, targets, side="right") - 1] / mated
+  return np.quantile(tar_rt, (0.025, 0.975), axis=0).T
+
+
+__all__ = ["Operating", "Roc", "auc", "bootstrap_tar_at_far", "check_scores", "eer", "roc", "tar_at_far", "wilson"]

@@ -1,0 +1,237 @@
+"""Verification of pairs: from embeddings with names to the figures of LFW's protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from jaxface.evaluation import measures
+from jaxface.evaluation.folds import Folds, fold_accuracy
+from jaxface.formats.pairs import Pairs
+
+TARGETS: Mapping[str, float] = MappingProxyType({"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3})
+CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Verification:
+  """The figures of one pair list, and all they were computed from.
+
+  Attributes:
+    pairs: the list.
+    score_p: [P] float64, cosine of each pair.
+    folds: accuracy and threshold per fold.
+  """
+
+  pairs: Pairs
+  score_p: np.ndarray
+  folds: Folds
+
+  @cached_property
+  def roc(self) -> measures.Roc:
+    return measures.roc(self.score_p, self.pairs.same)
+
+  @property
+  def accuracy(self) -> float:
+    """Mean over the folds of the share judged rightly, in [0, 1]."""
+    return self.folds.mean
+
+  @property
+  def accuracy_se(self) -> float:
+    """Standard error of that mean."""
+    return self.folds.standard_error
+
+  @property
+  def auc(self) -> float:
+    return measures.auc(self.roc)
+
+  @property
+  def eer(self) -> float:
+    return measures.eer(self.roc).far
+
+  @property
+  def tar_at_far(self) -> dict[str, float]:
+    """Largest TAR with a FAR of at most 1e-1, 1e-2, 1e-3."""
+    return {name: point.tar for name, point in self.operating.items()}
+
+  @cached_property
+  def operating(self) -> dict[str, measures.Operating]:
+    """TAR, FAR really taken, and threshold at each target FAR."""
+    return {name: measures.tar_at_far(self.roc, target) for name, target in TARGETS.items()}
+
+  @cached_property
+  def tar_at_far_interval(self) -> dict[str, tuple[float, float]]:
+    """95 % intervals of `tar_at_far`: wide enough for both the pairs drawn (bootstrap) and the share itself (Wilson)."""
+    drawn_t2 = measures.bootstrap_tar_at_far(self.score_p, self.pairs.same, list(TARGETS.values()))
+    interval = {}
+    for (name, point), (low, high) in zip(self.operating.items(), drawn_t2):
+      share_low, share_high = measures.wilson(round(point.tar * self.roc.mated), self.roc.mated)
+      interval[name] = (float(min(low, share_low)), float(max(high, share_high)))
+    return interval
+
+  @property
+  def threshold_cosine(self) -> float:
+    """The folds' mean threshold: the same person where cosine >= threshold."""
+    return float(self.folds.threshold.mean())
+
+  @property
+  def threshold_l2_squared(self) -> float:
+    """The same threshold as a squared distance of normalised embeddings: the same person where ‖a − b‖² <= it."""
+    return l2_squared(self.threshold_cosine)
+
+  @cached_property
+  def threshold_p(self) -> np.ndarray:
+    """[P] float64, the threshold each pair was judged by: that of its fold."""
+    return self.folds.threshold[np.searchsorted(self.folds.fold, self.pairs.fold)]
+
+  def hardest(self, count: int, *, same: bool) -> list[int]:
+    """The pairs judged most wrongly, worst first.
+
+    Args:
+      count: at most so many.
+      same: true for mated pairs that were refused, false for non-mated ones that were accepted.
+    Returns:
+      Numbers of pairs.
+    """
+    wrong = ((self.score_p >= self.threshold_p) != self.pairs.same) & (self.pairs.same == same)
+    depth = np.abs(self.score_p - self.threshold_p)
+    index = np.flatnonzero(wrong)
+    return index[np.argsort(-depth[index], kind="stable")][:count].tolist()
+
+  def to_json(self) -> dict[str, Any]:
+    """The figures as plain JSON values: shares in [0, 1], thresholds in cosine and squared distance."""
+    return {
+      "pairs": len(self.pairs),
+      "mated": self.roc.mated,
+      "nonmated": self.roc.nonmated,
+      "accuracy": self.accuracy,
+      "accuracy_se": self.accuracy_se,
+      "auc": self.auc,
+      "eer": self.eer,
+      "tar_at_far": self.tar_at_far,
+      "tar_at_far_interval": {name: list(ends) for name, ends in self.tar_at_far_interval.items()},
+      "tar_at_far_threshold_cosine": {name: point.threshold for name, point in self.operating.items()},
+      "threshold_cosine": self.threshold_cosine,
+      "threshold_l2_squared": self.threshold_l2_squared,
+      "threshold_from": self.folds.threshold_from,
+      "folds": [
+        {
+          "fold": int(fold),
+          "pairs": int(pairs),
+          "accuracy": float(accuracy),
+          "threshold_cosine": float(threshold),
+          "threshold_l2_squared": l2_squared(float(threshold)),
+        }
+        for fold, pairs, accuracy, threshold in zip(
+          self.folds.fold, self.folds.pairs, self.folds.accuracy, self.folds.threshold
+        )
+      ],
+    }
+
+  def summary(self) -> str:
+    """One line for a terminal."""
+    rates = ", ".join(f"TAR@FAR {name} {100 * tar:.2f} %" for name, tar in self.tar_at_far.items())
+    return (
+      f"accuracy {100 * self.accuracy:.2f} % ± {100 * self.accuracy_se:.2f}, AUC {self.auc:.4f}, "
+      f"EER {100 * self.eer:.2f} %, {rates}, threshold cosine {self.threshold_cosine:.4f} "
+      f"(L2² {self.threshold_l2_squared:.4f}), {len(self.pairs)} pairs"
+    )
+
+
+def l2_squared(cosine: float) -> float:
+  """‖a − b‖² = 2 − 2 cos of normalised embeddings."""
+  return 2.0 - 2.0 * cosine
+
+
+def verify_pairs(
+  embedding_nd: np.ndarray,
+  names: Sequence[str],
+  pairs: Pairs,
+  *,
+  train: Pairs | None = None,
+) -> Verification:
+  """Scores pairs by cosine and judges them by folds.
+
+  Every pair is computed by itself in float64, so the figures do not depend on the order of the embeddings, on batch
+  sizes or on chunking.
+
+  Args:
+    embedding_nd: [N, D] float, not necessarily normalised.
+    names: N names, as the pairs call them.
+    pairs: what to compare, with folds.
+    train: pairs that set the threshold for all folds (LFW view 1: the development training list); without them the
+      threshold of a fold comes from the other folds.
+  Returns:
+    `Verification`.
+  Raises:
+    ValueError: a pair names no embedding, or one whose name occurs twice, is zero or is not finite.
+  """
+  row_of = _rows(embedding_nd, names)
+  score_p = _score(embedding_nd, names, row_of, pairs)
+  other = None if train is None else (_score(embedding_nd, names, row_of, train), train.same)
+  result = Verification(pairs, score_p, fold_accuracy(score_p, pairs.same, pairs.fold, train=other))
+  result.roc  # noqa: B018 - a list of mated pairs alone fails here, not in the middle of a report
+  return result
+
+
+def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> np.ndarray:
+  """Cosine of pairs of rows.
+
+  Args:
+    embedding_nd: [N, D] float.
+    left_p: [P] int, rows.
+    right_p: [P] int, rows.
+  Returns:
+    [P] float64 in [-1, 1], NaN where a row is zero or not finite.
+  """
+  cosine_p = np.empty(len(left_p))
+  for start in range(0, len(left_p), CHUNK):
+    here = slice(start, start + CHUNK)
+    left_pd = np.asarray(embedding_nd[left_p[here]], np.float64)
+    right_pd = np.asarray(embedding_nd[right_p[here]], np.float64)
+    # A sum along the last axis adds every row in the same order, however many rows there are; a matrix product does not.
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+      square_p = (left_pd * left_pd).sum(1) * (right_pd * right_pd).sum(1)
+      cosine_p[here] = np.clip((left_pd * right_pd).sum(1) / np.sqrt(square_p), -1.0, 1.0)
+  return cosine_p
+
+
+def _rows(embedding_nd: np.ndarray, names: Sequence[str]) -> dict[str, int]:
+  if embedding_nd.ndim != 2 or len(embedding_nd) != len(names):
+    raise ValueError(f"embeddings {embedding_nd.shape} with {len(names)} names: they must be [N, D] with N names")
+  return {name: row for row, name in enumerate(names)}
+
+
+def _score(embedding_nd: np.ndarray, names: Sequence[str], row_of: dict[str, int], pairs: Pairs) -> np.ndarray:
+  absent = [pair for pair in range(len(pairs)) if pairs.left[pair] not in row_of or pairs.right[pair] not in row_of]
+  if absent:
+    first = pairs.left[absent[0]] if pairs.left[absent[0]] not in row_of else pairs.right[absent[0]]
+    have = ", ".join(repr(name) for name in list(names)[:3]) or "none at all"
+    raise ValueError(
+      f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs lack one). "
+      f"The {len(names)} embeddings are named like {have}"
+    )
+  if len(row_of) < len(names):
+    used = set(pairs.left) | set(pairs.right)
+    seen: set[str] = set()
+    for name in names:
+      if name in seen and name in used:
+        raise ValueError(f"two embeddings are named {name!r}, which pairs refer to: names must be unique")
+      seen.add(name)
+  left_p = np.array([row_of[name] for name in pairs.left], np.int64)
+  right_p = np.array([row_of[name] for name in pairs.right], np.int64)
+  score_p = cosine_of_pairs(embedding_nd, left_p, right_p)
+  for pair in np.flatnonzero(~np.isfinite(score_p))[:1]:
+    row = next((row for row in (left_p[pair], right_p[pair]) if not _sound(embedding_nd[row])), left_p[pair])
+    raise ValueError(f"embedding {row} ({names[row]!r}) is zero or not finite: it has no direction to compare")
+  return score_p
+
+
+def _sound(embedding_d: np.ndarray) -> bool:
+  return bool(np.isfinite(embedding_d).all() and embedding_d.any())
+
+
+__all__ = ["TARGETS", "Verification", "cosine_of_pairs", "l2_squared", "verify_pairs"]

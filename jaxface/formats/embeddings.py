@@ -1,0 +1,219 @@
+"""Embeddings with names and labels in one file, `.npz` or `.parquet`, ours or made elsewhere."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxface.formats.atomic import atomic_file
+from jaxface.formats.errors import DamagedData
+
+# The first name of a column is the one we write; the others are read from files made elsewhere.
+COLUMNS = {
+  "embedding": ("embedding", "embeddings", "feature", "features"),
+  "name": ("name", "names"),
+  "label": ("label", "labels"),
+}
+META_KEY = b"jaxface"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+  """Embeddings of named images.
+
+  Attributes:
+    embedding_nd: [N, D] float32, as the network gives them, not necessarily normalised.
+    names: N names of images, as records carry them (`Person/Person_0001`).
+    label_n: [N] int64, identity of each; None where the file had none.
+    meta: how they were made (model, mirror sum, ...), plain JSON values.
+  """
+
+  embedding_nd: np.ndarray
+  names: list[str]
+  label_n: np.ndarray | None = None
+  meta: Mapping[str, Any] = field(default_factory=dict)
+
+  def __post_init__(self) -> None:
+    if self.embedding_nd.ndim != 2 or self.embedding_nd.dtype != np.float32:
+      raise ValueError(
+        f"embeddings are {self.embedding_nd.dtype} {self.embedding_nd.shape}: they must be float32 [N, D]"
+      )
+    if len(self.names) != len(self.embedding_nd):
+      raise ValueError(f"{len(self.names)} names for {len(self.embedding_nd)} embeddings")
+    if self.label_n is not None and self.label_n.shape != (len(self.names),):
+      raise ValueError(f"labels {self.label_n.shape} for {len(self.names)} embeddings")
+
+
+def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
+  """Writes a file, whole or not at all: `.npz` (uncompressed) or `.parquet`, by the suffix; the same data, the same bytes.
+
+  Args:
+    path: file to write; an existing one is replaced.
+    embeddings: what to write.
+  Raises:
+    ValueError: another suffix, or metadata that JSON cannot hold.
+  """
+  write = {".npz": _write_npz, ".parquet": _write_parquet}[_suffix(path)]
+  meta = json.dumps(dict(embeddings.meta), sort_keys=True, allow_nan=False)
+  with atomic_file(path) as file:
+    write(file, embeddings, meta)
+
+
+def read_embeddings(path: str | Path) -> Embeddings:
+  """Reads `.npz` or `.parquet`, ours or made elsewhere.
+
+  Needed are `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text); `label` (whole numbers) and
+  metadata may be absent. Plurals and `feature` are understood. Nothing is unpickled.
+
+  Args:
+    path: file to read.
+  Returns:
+    `Embeddings`, float32.
+  Raises:
+    DamagedData: the file cannot be read, or lacks a column: the message lists what it has.
+    ValueError: another suffix.
+  """
+  path = Path(path)
+  column, meta = {".npz": _read_npz, ".parquet": _read_parquet}[_suffix(path)](path)
+  embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
+  if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
+    raise DamagedData(f"embeddings are {embedding_nd.dtype} {embedding_nd.shape}, not numbers [N, D]", file=str(path))
+  if name_n.dtype.kind != "U":
+    raise DamagedData(f"names are {name_n.dtype}, not text", file=str(path))
+  if label_n is not None and label_n.dtype.kind not in "iu":
+    raise DamagedData(f"labels are {label_n.dtype}, not whole numbers", file=str(path))
+  try:
+    return Embeddings(
+      np.ascontiguousarray(embedding_nd, np.float32),
+      name_n.tolist(),
+      None if label_n is None else label_n.astype(np.int64),
+      _meta(meta),
+    )
+  except ValueError as error:
+    raise DamagedData(str(error), file=str(path)) from error
+
+
+def _suffix(path: str | Path) -> str:
+  suffix = Path(path).suffix.lower()
+  if suffix not in (".npz", ".parquet"):
+    raise ValueError(f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}")
+  return suffix
+
+
+def _meta(text: str) -> dict[str, Any]:
+  meta = json.loads(text)
+  if not isinstance(meta, dict):
+    raise ValueError(f"metadata is a JSON {type(meta).__name__}, not an object")
+  return meta
+
+
+def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
+  """Which of the file's columns is which of ours."""
+  found = {}
+  for ours, spellings in COLUMNS.items():
+    match = [name for name in spellings if name in present]
+    if match:
+      found[ours] = match[0]
+    elif ours != "label":
+      raise DamagedData(f"no {ours!r} among its columns {sorted(present)}", file=str(path))
+  return found
+
+
+def _write_npz(file: Any, embeddings: Embeddings, meta: str) -> None:
+  array = {"embedding": embeddings.embedding_nd, "name": np.array(embeddings.names, np.str_), "meta": np.array(meta)}
+  if embeddings.label_n is not None:
+    array["label"] = embeddings.label_n.astype(np.int64)
+  np.savez(file, allow_pickle=False, **array)
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
+  try:
+    with zipfile.ZipFile(path) as archive:
+      members = [name.removesuffix(".npy") for name in archive.namelist()]
+      column = {ours: _member(archive, theirs) for ours, theirs in _pick(path, members).items()}
+      return column, str(_member(archive, "meta")[()]) if "meta" in members else "{}"
+  except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    raise DamagedData(f"not a whole .npz file: {error}", file=str(path)) from error
+  except ValueError as error:
+    if isinstance(error, DamagedData):
+      raise
+    raise DamagedData(f"an array that cannot be read: {error}", file=str(path)) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+  """One array; its size is compared with the archive's before memory is taken, its CRC after."""
+  with archive.open(f"{name}.npy") as file:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+      raise ValueError(f"{name}.npy has format version {version}, known are 1.0 and 2.0")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(file)
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if dtype.hasobject or size != archive.getinfo(f"{name}.npy").file_size - file.tell():
+      raise ValueError(f"{name}.npy announces {dtype} {shape}, which is not what it holds")
+    data = file.read()
+  return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _write_parquet(file: Any, embeddings: Embeddings, meta: str) -> None:
+  import pyarrow as pa
+  from pyarrow import parquet
+
+  size = embeddings.embedding_nd.shape[1]
+  column = {
+    "name": pa.array(embeddings.names, pa.string()),
+    "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.embedding_nd.ravel()), size),
+  }
+  if embeddings.label_n is not None:
+    column["label"] = pa.array(embeddings.label_n, pa.int64())
+  table = pa.table(column).replace_schema_metadata({META_KEY: meta.encode()})
+  parquet.write_table(table, file, use_dictionary=False, compression="zstd", write_page_checksum=True)
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:
+  import pyarrow as pa
+  from pyarrow import parquet
+
+  try:
+    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+      picked = _pick(path, file.schema_arrow.names)
+      table = file.read(columns=list(picked.values())).combine_chunks()
+      meta = (file.schema_arrow.metadata or {}).get(META_KEY, b"{}").decode()
+  except FileNotFoundError:
+    raise
+  except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    raise DamagedData(f"not a whole .parquet file: {error}", file=str(path)) from error
+  column = {}
+  for ours, theirs in picked.items():
+    values = table[theirs]
+    if values.null_count:
+      raise DamagedData(f"column {theirs!r} has {values.null_count} empty cells", file=str(path))
+    column[ours] = _matrix(path, theirs, values) if ours == "embedding" else values.to_numpy()
+  if table.schema.field(picked["name"]).type in (pa.string(), pa.large_string(), pa.string_view()):
+    column["name"] = np.array(table[picked["name"]].to_pylist(), np.str_)
+  return column, meta
+
+
+def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
+  """[N, D] of a column of lists; lists of unequal length are a fault."""
+  import pyarrow as pa
+  from pyarrow import compute
+
+  if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)):
+    raise DamagedData(f"column {name!r} is {values.type}, not lists of numbers", file=str(path))
+  size_n = compute.list_value_length(values).to_numpy()
+  if size_n.size and (size_n != size_n[0]).any():
+    row = int(np.flatnonzero(size_n != size_n[0])[0])
+    raise DamagedData(f"column {name!r} has {size_n[row]} numbers where row 0 has {size_n[0]}", file=str(path), record=row)
+  flat = compute.list_flatten(values)
+  if flat.null_count:
+    raise DamagedData(f"column {name!r} has {flat.null_count} empty numbers", file=str(path))
+  return flat.to_numpy().reshape(len(size_n), -1) if size_n.size else np.empty((0, 0), np.float32)
+
+
+__all__ = ["Embeddings", "read_embeddings", "write_embeddings"]
