@@ -45,7 +45,7 @@ class Classification:
   def __call__(
     self, params: dict[str, Array], inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
   ) -> tuple[Array, Any, dict[str, Array]]:
-    """Loss of each row, the new state, and metrics of the batch.
+    """Weighted loss of each row, the new state, and metrics of the batch.
 
     A row of weight 0 is cut off before anything is computed from it: whatever it holds, even NaN, it adds nothing
     and gets no gradient. So is a row whose label is no class; the metric `bad_labels` counts those (the loader
@@ -58,9 +58,9 @@ class Classification:
       step: number of the optimizer step, from 0.
       key: random key of this step.
     Returns:
-      loss_b [B], not multiplied by the weights, but 0 for rows of weight 0. The state. Metrics, scalars, weighted means over the batch: accuracy (own score, before the margin, above all others),
-      target_score and other_score (own, and largest other; cosines for normalised margins), embedding_norm; and
-      the count bad_labels.
+      loss_b [B], already multiplied by the weight of its row: the mean is sum(loss_b) / sum(weight_b). The state.
+      Metrics, scalars, weighted means over the batch: accuracy (own score, before the margin, above all others), target_score and other_score
+      (own, and largest other; cosines for normalised margins), embedding_norm; and the count bad_labels.
     """
     label_b, weight_b = inputs["label_b"], inputs["weight_b"]
     num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters
@@ -71,7 +71,7 @@ class Classification:
       params, jnp.where(live_b[:, None], inputs["embedding_bd"], 0.0), label_b, weight_b,
       margin=self.margin, state=state, step=step, key=key, label_smoothing=self.label_smoothing,
     )
-    loss_b = jnp.where(live_b, result.loss_b, 0.0)
+    loss_b = jnp.where(live_b, result.loss_b, 0.0) * weight_b
     total = jnp.maximum(weight_b.sum(), jnp.finfo(weight_b.dtype).tiny)
 
     def mean(value_b: Array) -> Array:

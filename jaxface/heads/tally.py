@@ -78,7 +78,7 @@ def cross_entropy(others: Tally, target_b: Array, *, label_smoothing: float = 0.
   Returns:
     [B].
   """
-  some_b = others.exp_b > 0.0
+  some_b = others.exp_b != 0.0  # True for NaN: a broken centre must show in the loss
   others_b = jnp.where(some_b, _base(others.peak_b) + jnp.log(jnp.where(some_b, others.exp_b, 1.0)), -jnp.inf)
   loss_b = jax.nn.softplus(others_b - target_b)
   if label_smoothing:
