@@ -59,8 +59,9 @@ class Classification:
       key: random key of this step.
     Returns:
       loss_b [B], already multiplied by the weight of its row: the mean is sum(loss_b) / sum(weight_b). The state.
-      Metrics, scalars, weighted means over the batch: accuracy (own score, before the margin, above all others), target_score and other_score
-      (own, and largest other; cosines for normalised margins), embedding_norm; and the count bad_labels.
+      Metrics, scalars, weighted means over the batch: accuracy (own score, before the margin, above all others),
+      target_score and other_score (own, and largest other; cosines for normalised margins), embedding_norm; and
+      the count bad_labels.
     """
     label_b, weight_b = inputs["label_b"], inputs["weight_b"]
     num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters

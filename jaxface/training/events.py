@@ -1,0 +1,103 @@
+"""TensorBoard event files, written by hand: TFRecord frames around Event messages of scalars.
+
+Source: TensorFlow, `event.proto` and `summary.proto` (the field numbers below), and TensorBoard's rule that a
+session's start drops what an earlier file of the same run holds at or after its step.
+"""
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from jaxface.formats.tfrecord import frame
+
+# Event
+_WALL_TIME, _STEP, _FILE_VERSION, _SUMMARY, _SESSION_LOG = 1, 2, 3, 5, 7
+# Summary, Summary.Value
+_VALUE, _TAG, _SIMPLE_VALUE = 1, 1, 2
+# SessionLog
+_STATUS, _START = 1, 1
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+def _varint(number: int) -> bytes:
+  number &= (1 << 64) - 1  # negative numbers in two's complement, as int64 is encoded
+  out = bytearray()
+  while number > 0x7F:
+    out.append(number & 0x7F | 0x80)
+    number >>= 7
+  out.append(number)
+  return bytes(out)
+
+
+def _integer(field: int, value: int) -> bytes:
+  return _varint(field << 3 | _VARINT) + _varint(value)
+
+
+def _double(field: int, value: float) -> bytes:
+  return _varint(field << 3 | _FIXED64) + struct.pack("<d", value)
+
+
+def _float(field: int, value: float) -> bytes:
+  try:
+    return _varint(field << 3 | _FIXED32) + struct.pack("<f", value)
+  except OverflowError:  # beyond float32
+    return _varint(field << 3 | _FIXED32) + struct.pack("<f", float("inf") if value > 0 else float("-inf"))
+
+
+def _message(field: int, content: bytes) -> bytes:
+  return _varint(field << 3 | _BYTES) + _varint(len(content)) + content
+
+
+def encode_scalars(step: int, values: Mapping[str, float], wall_time: float) -> bytes:
+  """One Event message with a summary of scalars.
+
+  Args:
+    step: number of the step.
+    values: scalar by tag.
+    wall_time: seconds since 1970.
+  Returns:
+    The serialised message, not framed.
+  """
+  summary = b"".join(
+    _message(_VALUE, _message(_TAG, tag.encode()) + _float(_SIMPLE_VALUE, value)) for tag, value in values.items()
+  )
+  return _double(_WALL_TIME, wall_time) + _integer(_STEP, step) + _message(_SUMMARY, summary)
+
+
+class EventFile:
+  """A new event file in a folder.
+
+  Args:
+    folder: where TensorBoard looks; made if missing.
+    start_step: where a resumed run goes on: TensorBoard forgets older files' events at or after it. 0 for a new run.
+  """
+
+  def __init__(self, folder: Path | str, *, start_step: int = 0):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    now = time.time()
+    # The nanoseconds order the files of a run that is resumed within one second.
+    name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{time.time_ns() % 10**9:09d}"
+    self.path = folder / name
+    self._file = open(self.path, "xb")  # noqa: SIM115
+    self._file.write(frame(_double(_WALL_TIME, now) + _message(_FILE_VERSION, b"brain.Event:2")))
+    if start_step:
+      session = _message(_SESSION_LOG, _integer(_STATUS, _START))
+      self._file.write(frame(_double(_WALL_TIME, now) + _integer(_STEP, start_step) + session))
+    self._file.flush()
+
+  def write(self, step: int, values: Mapping[str, float]) -> None:
+    """Appends the scalars of one step and hands them to the system, so that a kill loses nothing written."""
+    self._file.write(frame(encode_scalars(step, values, time.time())))
+    self._file.flush()
+
+  def close(self) -> None:
+    """Closes the file; nothing is written after."""
+    self._file.close()
+
+
+__all__ = ["EventFile", "encode_scalars"]

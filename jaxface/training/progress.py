@@ -1,0 +1,105 @@
+"""The progress line: one line that moves on a terminal, a plain line per interval elsewhere."""
+
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+_BAR = 20
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def clock(seconds: float) -> str:
+  """A length of time as 0:07, 12:31 or 3:05:00; "?" if it is not known."""
+  if not math.isfinite(seconds):
+    return "?"
+  minutes, second = divmod(round(seconds), 60)
+  hour, minute = divmod(minutes, 60)
+  return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
+def bar(share: float) -> str:
+  """A bar of twenty cells, an eighth of a cell being the smallest step."""
+  eighths = round(min(max(share, 0.0), 1.0) * _BAR * 8)
+  full, part = divmod(eighths, 8)
+  return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(_BAR)
+
+
+class ProgressLine:
+  """Where a run stands: step, loss, images per second, share of time spent waiting for data, rate, time left.
+
+  Args:
+    total_steps: of the run.
+    start_step: where this life of the run began; the time left is judged by its own pace.
+    stream: where to write; standard error by default.
+    now: the clock, in seconds.
+  """
+
+  def __init__(
+    self, total_steps: int, *, start_step: int = 0, stream: TextIO | None = None,
+    now: Callable[[], float] = time.monotonic,
+  ):
+    self._total, self._stream, self._now = total_steps, stream or sys.stderr, now
+    self._moving = self._stream.isatty()
+    self._step, self._time = start_step, now()
+    self._pace: float | None = None  # seconds per step, the newest intervals counting most
+    self._width = 0
+
+  def update(
+    self, step: int, *, loss: float, images_per_second: float, wait_share: float, learning_rate: float,
+  ) -> None:
+    """Shows the state after one more interval.
+
+    Args:
+      step: steps done.
+      loss: of the interval.
+      images_per_second: of the interval.
+      wait_share: share of the interval, 0 to 1, in which the loop waited for data.
+      learning_rate: of the last step.
+    """
+    now = self._now()
+    if step > self._step:
+      pace = (now - self._time) / (step - self._step)
+      # The first interval holds the compilation: a pace from it alone is soon forgotten.
+      self._pace = pace if self._pace is None else 0.5 * self._pace + 0.5 * pace
+      self._step, self._time = step, now
+    left = math.nan if self._pace is None else self._pace * (self._total - step)
+    share = step / max(self._total, 1)
+    head = f"{bar(share)} " if self._moving else ""
+    self._show(
+      f"{head}{step}/{self._total} {share:4.0%}  loss {loss:.4f}  {images_per_second:,.0f} img/s"
+      f"  wait {wait_share:.0%}  lr {learning_rate:.3g}  ETA {clock(left)}"
+    )
+
+  def note(self, text: str) -> None:
+    """Prints a line of its own (a saved state, a verification) without breaking the moving one."""
+    self._erase()
+    self._stream.write(text + "\n")
+    self._stream.flush()
+
+  def close(self) -> None:
+    """Leaves the last state standing and goes to the next line."""
+    if self._width:
+      self._stream.write("\n")
+      self._stream.flush()
+      self._width = 0
+
+  def _show(self, line: str) -> None:
+    if not self._moving:
+      self._stream.write(line + "\n")
+    else:
+      # One column stays free: a full line makes some terminals wrap.
+      line = line[: shutil.get_terminal_size().columns - 1]
+      self._stream.write("\r" + line.ljust(self._width))
+      self._width = len(line)
+    self._stream.flush()
+
+  def _erase(self) -> None:
+    if self._width:
+      self._stream.write("\r" + " " * self._width + "\r")
+      self._width = 0
+
+
+__all__ = ["ProgressLine", "bar", "clock"]
