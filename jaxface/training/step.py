@@ -177,7 +177,7 @@ class TrainStep:
       loss_b, term_state, term_metrics = term(
         params["terms"][index], inputs, state=state.terms[index], step=state.step, key=term_key
       )
-      loss = loss + term.weight * jnp.sum(jnp.where(batch["weight"] > 0, loss_b * batch["weight"], 0.0)) / total
+      loss = loss + term.weight * jnp.sum(loss_b) / total
       terms.append(term_state)
       prefix = "" if len(self.experiment.terms) == 1 else f"term{index}/"
       metrics |= {f"{prefix}{name}": jnp.asarray(value, jnp.float32) for name, value in term_metrics.items()}

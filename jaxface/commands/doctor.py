@@ -1,0 +1,26 @@
+"""Versions, devices, and what this machine lacks."""
+
+import argparse
+import importlib.util
+import os
+
+from jaxface.training.config import experiment_folder
+from jaxface.training.workdir import environment
+
+EXTRAS = {"onnx": "export", "onnxruntime": "export", "torch": "bench"}
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+  """Print what was found."""
+  parser.parse_args(arguments)
+  found = environment()
+  print(f"python       {found['python']} on {found['platform']}, {found['cores']} cores")
+  for name, number in found["packages"].items():
+    print(f"{name:20} {number}")
+  print(f"devices      {', '.join(found['devices'])}")
+  print(f"experiments  {experiment_folder()}")
+  print(f"JAXFACE_DATA {os.environ.get('JAXFACE_DATA', 'not set: experiments on named datasets will ask for it')}")
+  for package, extra in EXTRAS.items():
+    if importlib.util.find_spec(package) is None:
+      print(f"{package:12} missing: pip install 'jaxface[{extra}]'")
+  return 0

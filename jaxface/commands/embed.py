@@ -1,0 +1,42 @@
+"""Embeddings with names and labels, for `jaxface evaluate` or anything else that reads NumPy or Parquet.
+
+  jaxface embed --model models/mobilefacenet --records data/lfw --out lfw.npz
+"""
+
+import argparse
+import time
+
+from jaxface.data.folder import FolderSource
+from jaxface.data.records import RecordSource
+from jaxface.formats.embeddings import write_embeddings
+from jaxface.formats.recordset import RecordSet
+from jaxface.inference.embed import embed_source
+from jaxface.models.saved import load_model
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+  """Parse, embed, print."""
+  parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training")
+  given = parser.add_mutually_exclusive_group(required=True)
+  given.add_argument("--records", metavar="DIR", help="packed records")
+  given.add_argument("--images", metavar="DIR", help="folder of aligned images, searched to any depth")
+  parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
+  parser.add_argument("--no-mirror", action="store_true", help="leave out the mirror image (default: its embedding is added)")
+  parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time (default: 128)")
+  options = parser.parse_args(arguments)
+  if not options.out.endswith((".npz", ".parquet")):
+    parser.error(f"--out {options.out}: needs a name that ends in .npz or .parquet")
+  saved = load_model(options.model)
+  if options.records:
+    source = RecordSource(RecordSet.open(options.records))
+  else:
+    source = FolderSource(options.images, size=saved.preprocess.size, template=saved.preprocess.template)
+  start = time.perf_counter()
+  embeddings = embed_source(
+    saved, source, mirror=not options.no_mirror, batch_size=options.batch_size, progress=True
+  )
+  write_embeddings(options.out, embeddings)
+  seconds = time.perf_counter() - start
+  count, size = embeddings.embedding_nd.shape
+  print(f"{options.out}: {count:,} embeddings of {size}, {count / seconds:,.0f} images/s")
+  return 0

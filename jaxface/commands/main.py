@@ -1,0 +1,53 @@
+"""`jaxface`: one table of subcommands, and errors that say what is wrong without a traceback."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import jaxface
+
+# name: (module, one line for --help). Modules are imported when called: `jaxface --help` loads no JAX.
+COMMANDS = {
+  "train": ("train", "train, verify, report and export: an experiment by name or path"),
+  "embed": ("embed", "embeddings of records or of a folder of images"),
+  "evaluate": ("evaluate", "verification figures of embeddings on a pair list"),
+  "import": ("import_model", "make a model directory from somebody else's weights"),
+  "export": ("export", "write a model with its preprocessing as one ONNX file"),
+  "synthesize": ("synthesize", "render a folder of synthetic faces"),
+  "experiments": ("experiments", "list the experiments that `train` knows"),
+  "models": ("models", "list the networks"),
+  "doctor": ("doctor", "versions, devices, and what is missed on this machine"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Run one subcommand; returns the exit code.
+
+  0: done. 1: the job was done and its answer is bad. 2: something is wrong with what was asked or given.
+  75: interrupted with the state saved; the same command goes on.
+  """
+  parser = argparse.ArgumentParser(prog="jaxface", description=jaxface.__doc__)
+  parser.add_argument("--version", action="version", version=f"jaxface {jaxface.__version__}")
+  parser.add_argument("--traceback", action="store_true", help="show where an error arose")
+  table = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+  given = list(sys.argv[1:] if arguments is None else arguments)
+  for name, (_, line) in COMMANDS.items():
+    table.add_parser(name, help=line, add_help=False)
+  known, _ = parser.parse_known_args(given)
+  module = importlib.import_module(f"jaxface.commands.{COMMANDS[known.command][0]}")
+  rest = given[given.index(known.command) + 1 :]
+  own = argparse.ArgumentParser(
+    prog=f"jaxface {known.command}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  try:
+    return module.run(own, rest) or 0
+  except (ValueError, OSError, ImportError, RuntimeError) as error:
+    if known.traceback:
+      raise
+    print(f"jaxface {known.command}: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,218 @@
+"""The loop: read, step, log one interval late, save, call hooks; and go on exactly where a killed run was."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from jaxface.checkpoint import Checkpoints
+from jaxface.data.config import make_order
+from jaxface.data.loader import Loader
+from jaxface.models.config import ModelConfig
+from jaxface.models.preprocess import Preprocess, get_preprocess
+from jaxface.models.registry import create
+from jaxface.training.config import Experiment
+from jaxface.training.interrupt import Interrupted, StopSignal
+from jaxface.training.logs import MetricWriter
+from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
+from jaxface.training.progress import ProgressLine
+from jaxface.training.state import TrainState, model_variables
+from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.workdir import Workdir
+
+Tree = Any
+
+
+class TrainingDiverged(RuntimeError):
+  """Too many steps in a row had a non-finite loss or gradient."""
+
+
+class Hook(Protocol):
+  """Called between steps with the network as it stands; returns metrics to log, and "score" to rank states by."""
+
+  def due(self, step: int, last: int) -> bool:
+    """Whether to call after `step` of `last` steps."""
+    ...
+
+  def __call__(self, step: int, variables: Tree) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+  """What a finished run leaves in memory.
+
+  Attributes:
+    step: steps taken.
+    variables: {"params", "batch_stats"} of the network that is to be used (the running average if there is one).
+    options: of the network, for `create`.
+    preprocess: its input convention.
+    traces: how often the step was traced (0 when nothing was left to do).
+    damaged: records that could not be read and were replaced.
+  """
+
+  step: int
+  variables: Tree
+  options: dict[str, Any]
+  preprocess: Preprocess
+  traces: int
+  damaged: int
+
+
+def model_options(config: ModelConfig) -> dict[str, Any]:
+  """Options for `create`: the config's own, and those of its fields that differ from the network's defaults."""
+  options: dict[str, Any] = {**config.options, "dtype": config.dtype}
+  if config.embedding_size:
+    options["embedding_size"] = config.embedding_size
+  if config.remat:
+    options["remat"] = True
+  if config.dropout:
+    options["dropout"] = config.dropout
+  return options
+
+
+def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook] = ()) -> Trained:
+  """Run `experiment` on `source`, or what is left of it.
+
+  Args:
+    experiment: the run.
+    workdir: where states, logs and config go; a state found there is continued.
+    source: the training set (see `jaxface.data`).
+    hooks: called when due, at step 0 and after the last step too if they say so.
+  Raises:
+    Interrupted: SIGTERM or SIGINT came; the state is saved, the same call goes on.
+    TrainingDiverged: `max_bad_steps` non-finite steps in a row.
+    WrongCheckpoint: the workdir's states are of another model.
+  """
+  mesh = make_mesh(experiment.mesh)
+  if experiment.batch_size // experiment.accumulate % mesh.size:
+    raise ValueError(
+      f"batch_size {experiment.batch_size} in {experiment.accumulate} part(s) does not spread over {mesh.size} devices"
+    )
+  workdir.save_config(experiment)
+  preprocess = get_preprocess(experiment.model.preprocess, size=experiment.model.size, template=source.template)
+  options = model_options(experiment.model)
+  step = TrainStep(experiment, create(experiment.model.name, **options), preprocess, source.num_identities)
+
+  key = jax.random.key(experiment.seed)
+  shardings = state_sharding(mesh, jax.eval_shape(step.init, key))
+  state: TrainState = jax.jit(step.init, out_shardings=shardings)(key)
+  checkpoints = Checkpoints(workdir.checkpoints, keep=experiment.keep_checkpoints)
+  if checkpoints.latest_step is not None:
+    state = checkpoints.restore(state)
+  start = int(state.step)
+
+  run = _Run(experiment, workdir, checkpoints, hooks, start)
+  compiled = compile_step(step, shardings, batch_sharding(mesh))
+  order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
+  damaged = 0
+  try:
+    if start == 0:
+      run.call_hooks(0, state)
+    with StopSignal() as stop, Loader(
+      source, order, experiment.batch_size, start_step=start, steps=experiment.steps, sharding=batch_sharding(mesh),
+      on_damage=experiment.data.on_damage,
+    ) as loader:
+      for number, batch in enumerate(loader, start + 1):
+        state, metrics = compiled(state, batch)
+        run.after_step(number, state, metrics, loader)
+        if stop.asked and number < experiment.steps:
+          run.save(number, state)
+          raise Interrupted(number)
+      damaged = loader.damaged
+  finally:
+    run.close()
+  if step.traces > 1:
+    raise AssertionError(f"the training step was traced {step.traces} times: a shape or dtype changed between batches")
+  variables = jax.tree.map(np.asarray, model_variables(state))
+  return Trained(int(state.step), variables, options, preprocess, step.traces, damaged)
+
+
+class _Run:
+  """What happens between steps: logs, states, hooks."""
+
+  def __init__(
+    self, experiment: Experiment, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int
+  ):
+    self.experiment, self.checkpoints, self.hooks = experiment, checkpoints, hooks
+    # A row says what holds after its step: the row of the step that was resumed from stays.
+    self.writer = MetricWriter(workdir.path, resume_step=start + 1 if start else 0)
+    self.line = ProgressLine(experiment.steps, start_step=start)
+    self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
+    self._mark = (start, time.perf_counter(), 0.0)
+
+  def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
+    last = number == self.experiment.steps
+    if number % self.experiment.log_every == 0 or last:
+      # The metrics of the interval before are finished by now: reading them makes nobody wait.
+      self.flush()
+      self._late = (number, metrics, self._speed(number, loader))
+    # Hooks come before the state is saved: one that a crash cut short is called again.
+    self.call_hooks(number, state)
+    if number % self.experiment.checkpoint_every == 0 or last:
+      self.save(number, state)
+
+  def _speed(self, number: int, loader: Loader) -> dict[str, float]:
+    before, then, waited = self._mark
+    self._mark = (number, time.perf_counter(), loader.wait_seconds)
+    seconds = max(self._mark[1] - then, 1e-9)
+    return {
+      "images_per_second": (number - before) * self.experiment.batch_size / seconds,
+      "wait_share": min((loader.wait_seconds - waited) / seconds, 1.0),
+      "damaged_records": loader.damaged,
+    }
+
+  def flush(self) -> None:
+    """Write the row that is due, and end the run if training has come apart."""
+    if self._late is None:
+      return
+    (number, metrics, speed), self._late = self._late, None
+    row = self.writer.write(number, {**metrics, **speed})
+    self.line.update(
+      number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
+      learning_rate=row["learning_rate"],
+    )
+    if row["bad_in_row"] >= self.experiment.max_bad_steps:
+      raise TrainingDiverged(
+        f"the last {int(row['bad_in_row'])} steps up to step {number} had a non-finite loss or gradient and were"
+        f" skipped (max_bad_steps is {self.experiment.max_bad_steps}): lower optimizer.learning_rate, set"
+        " optimizer.clip_norm, or lengthen the margin's warmup_steps"
+      )
+
+  def call_hooks(self, number: int, state: TrainState) -> None:
+    """Call the hooks that are due, log what they return, and keep the state if it is the best so far."""
+    due = [hook for hook in self.hooks if hook.due(number, self.experiment.steps)]
+    if not due:
+      return
+    self.flush()
+    start = time.perf_counter()
+    row: dict[str, float] = {}
+    scores = []
+    for hook in due:
+      metrics = dict(hook(number, model_variables(state)))
+      scores.append(metrics.pop("score", None))
+      row |= metrics
+    self.writer.write(number, row)
+    shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
+    self.line.note(f"step {number}: {', '.join(shown)}")
+    if number and scores[0] is not None:
+      self.checkpoints.save_if_best(number, state, scores[0])
+    # The time of the hooks is not the time of the steps.
+    step, then, waited = self._mark
+    self._mark = (step, then + time.perf_counter() - start, waited)
+
+  def save(self, number: int, state: TrainState) -> None:
+    """Save the state; the log is complete up to it, so that a continuation finds no gap."""
+    self.flush()
+    self.checkpoints.save(number, state)
+
+  def close(self) -> None:
+    try:
+      self.flush()
+    finally:
+      self.checkpoints.wait()
+      self.checkpoints.close()
+      self.writer.close()
+      self.line.close()
