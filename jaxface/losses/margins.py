@@ -119,9 +119,8 @@ class _CosineMargin(abc.ABC):
     key: Array | None, reduce: Reduce,
   ) -> Prep:
     m1, m2, m3 = self.margins
-    share = ramp(step, self.warmup_steps)
-    ctx = tuple(jnp.asarray(m, target_b.dtype) for m in (1.0 + share * (m1 - 1.0), share * m2, share * m3))
-    return Prep(ctx=ctx, state=state, penalty_b=jnp.zeros_like(target_b))
+    share = jnp.asarray(ramp(step, self.warmup_steps), target_b.dtype)
+    return Prep(ctx=(1.0 + share * (m1 - 1.0), share * m2, share * m3), state=state, penalty_b=jnp.zeros_like(target_b))
 
   def target(self, target_b: Array, ctx: Any) -> Array:
     m1, m2, m3 = ctx

@@ -73,7 +73,7 @@ class EventFile:
 
   Args:
     folder: where TensorBoard looks; made if missing.
-    start_step: where a resumed run goes on: TensorBoard forgets older files' events at or after it. 0 for a new run.
+    start_step: first step to come: TensorBoard forgets what older files in the folder hold at or after it.
   """
 
   def __init__(self, folder: Path | str, *, start_step: int = 0):
@@ -85,9 +85,8 @@ class EventFile:
     self.path = folder / name
     self._file = open(self.path, "xb")  # noqa: SIM115
     self._file.write(frame(_double(_WALL_TIME, now) + _message(_FILE_VERSION, b"brain.Event:2")))
-    if start_step:
-      session = _message(_SESSION_LOG, _integer(_STATUS, _START))
-      self._file.write(frame(_double(_WALL_TIME, now) + _integer(_STEP, start_step) + session))
+    session = _message(_SESSION_LOG, _integer(_STATUS, _START))
+    self._file.write(frame(_double(_WALL_TIME, now) + _integer(_STEP, start_step) + session))
     self._file.flush()
 
   def write(self, step: int, values: Mapping[str, float]) -> None:

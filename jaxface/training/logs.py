@@ -78,12 +78,7 @@ class MetricWriter:
     with atomic_file(path, "w") as file:
       file.writelines(_line(row) for row in rows if row["step"] < resume_step)
     self._file = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115
-    # A run that starts over in an old folder must cover what TensorBoard has from before, step 0 included.
-    events = folder / EVENTS_FOLDER
-    if not resume_step and events.is_dir():
-      for old in events.glob("events.out.tfevents.*"):
-        old.unlink()
-    self._events = EventFile(events, start_step=resume_step)
+    self._events = EventFile(folder / EVENTS_FOLDER, start_step=resume_step)
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
     """Writes one row to both files.
