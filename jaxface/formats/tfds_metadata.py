@@ -52,7 +52,7 @@ def write_tfds_metadata(
   )
   info.set_file_format("tfrecord")
   info.set_splits(tfds.core.splits.SplitDict([split]))
-  with tempfile.TemporaryDirectory(prefix=".tfds.", dir=folder) as temporary:
+  with tempfile.TemporaryDirectory(prefix=".tfds.", suffix=".tmp", dir=folder) as temporary:
     info.write_to_directory(temporary)
     for name in FILES:
       with atomic_file(Path(folder) / name) as file:

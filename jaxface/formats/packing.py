@@ -1,0 +1,265 @@
+"""Packing: a source of images becomes a record set; the same input gives the same bytes on any number of processes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from jaxface.formats.atomic import write_json
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.face import Face, encode_face
+from jaxface.formats.images import decode_image, encode_jpeg, fit_image
+from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest
+from jaxface.formats.packing_plan import Entry, PackOptions, Plan, make_plan
+from jaxface.formats.parallel import Workers, num_processes
+from jaxface.formats.recordset import map_file
+from jaxface.formats.sources import Source, read_source
+from jaxface.formats.survey import content_digest, read_bounded, survey
+from jaxface.formats.writer import finish, write_shard
+
+_WORK = ".packing"
+_STAMP = ".packed_from.json"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _ShardTask:
+  root: str
+  out: str
+  shard: int
+  num_shards: int
+  size: tuple[int, int]
+  entries: tuple[Entry, ...]
+
+
+def stored_image(root: Path, entry: Entry, size: tuple[int, int]) -> bytes:
+  """The bytes that a record holds: those of the file where they fit, a new JPEG otherwise.
+
+  Args:
+    root: of the source.
+    entry: the image.
+    size: (height, width) of the set.
+  Returns:
+    A JPEG file's bytes.
+  Raises:
+    DamagedData: the file is not any more what it was when it was surveyed.
+  """
+  data = read_bounded(root / entry.path)
+  if content_digest(data) != entry.digest:
+    raise DamagedData("changed while it was being packed: pack again", file=root / entry.path)
+  if entry.keep:
+    return data
+  return encode_jpeg(fit_image(decode_image(data, where=str(root / entry.path)), size))
+
+
+def _write(task: _ShardTask) -> Shard:
+  def payloads():
+    for entry in task.entries:
+      image = stored_image(Path(task.root), entry, task.size)
+      yield encode_face(Face(image, entry.label, entry.name, entry.id))
+
+  shard = write_shard(task.out, task.shard, task.num_shards, payloads())
+  write_json(Path(task.out) / _WORK / f"{task.shard:05d}.json", dataclasses.asdict(shard))
+  return shard
+
+
+def _finished(out: Path, shard: int) -> Shard | None:
+  """A shard that an earlier run finished, if its bytes are still those it wrote."""
+  try:
+    receipt = Shard(**json.loads((out / _WORK / f"{shard:05d}.json").read_text()))
+    sums = [hashlib.sha256(map_file(out / name)).hexdigest() for name in (receipt.file, receipt.index)]
+  except (OSError, ValueError, TypeError):
+    return None
+  return receipt if sums == [receipt.sha256, receipt.index_sha256] else None
+
+
+def _begin(out: Path, plan: Plan) -> None:
+  """Makes `out` ready: it is new, or holds what an earlier run of the same plan left."""
+  note = {"fingerprint": plan.fingerprint, "num_shards": len(plan.shards)}
+  work = out / _WORK
+  if out.exists() and not work.is_dir() and any(out.iterdir()):
+    raise FileExistsError(f"{out} is not empty and holds no packed set: choose another folder")
+  try:
+    found = json.loads((work / "plan.json").read_text())
+  except (OSError, ValueError):
+    found = None
+  if found != note and work.is_dir():
+    for receipt in work.glob("[0-9]*.json"):
+      with contextlib.suppress(OSError, ValueError, KeyError):
+        shard = json.loads(receipt.read_text())
+        for name in (shard["file"], shard["index"]):
+          (out / Path(name).name).unlink(missing_ok=True)
+    shutil.rmtree(work)
+  for temporary in out.glob(".*.tmp"):
+    if temporary.is_dir():
+      shutil.rmtree(temporary)
+    else:
+      temporary.unlink()
+  work.mkdir(parents=True, exist_ok=True)
+  write_json(work / "plan.json", note)
+
+
+@contextlib.contextmanager
+def _full_disk_explained(out: Path, plan: Plan) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+      raise
+    what = (
+      f"disk full: packing needs {plan.bytes:,} bytes in all, {shutil.disk_usage(out).free:,} are free now. "
+      "Shards that are whole are kept: make room and run it again, or remove the folder"
+    )
+    raise OSError(error.errno, what, str(out)) from error
+
+
+def _write_shards(
+  source: Source, out: Path, plan: Plan, workers: Workers, advance: Callable[[int], object]
+) -> list[Shard]:
+  shards = {number: shard for number in range(len(plan.shards)) if (shard := _finished(out, number))}
+  advance(sum(shard.records for shard in shards.values()))
+  missing = [number for number in range(len(plan.shards)) if number not in shards]
+  if shutil.disk_usage(out).free < plan.bytes * len(missing) // len(plan.shards):
+    raise OSError(errno.ENOSPC, "no room for the missing shards")
+  tasks = [
+    _ShardTask(str(source.root), str(out), number, len(plan.shards), plan.size, plan.shards[number])
+    for number in missing
+  ]
+  for number, shard in workers.unordered(_write, tasks):
+    shards[missing[number]] = shard
+    advance(shard.records)
+  return [shards[number] for number in range(len(plan.shards))]
+
+
+def _complete(out: Path) -> Manifest | None:
+  """The manifest of a set that stands whole at `out`, if one does."""
+  if not (out / FILE).is_file():
+    return None
+  manifest = read_manifest(out)
+  for shard in manifest.shards:
+    path = out / shard.file
+    if not path.is_file() or path.stat().st_size != shard.bytes:
+      raise DamagedData(f"shard of {shard.bytes} bytes is missing or of another size: remove {out} and pack again", file=path)
+  shutil.rmtree(out / _WORK, ignore_errors=True)
+  return manifest
+
+
+def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard]) -> Manifest:
+  images = Counter(entry.label for entries in plan.shards for entry in entries)
+  return finish(
+    out,
+    shards,
+    plan.identity_names,
+    [images[label] for label in range(len(plan.identity_names))],
+    image_size=(*plan.size, 3),
+    template=plan.template,
+    source=source.root.resolve().name,
+    fingerprint=plan.fingerprint,
+    layout=source.layout,
+    kept=sum(entry.keep for entries in plan.shards for entry in entries),
+    damaged=plan.damaged,
+    duplicates=plan.duplicates,
+  )
+
+
+def _read_stamp(out: Path) -> dict:
+  try:
+    return json.loads((out / _STAMP).read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def pack(
+  src: str | Path,
+  out: str | Path,
+  *,
+  layout: str = "folders",
+  list_file: str | Path | None = None,
+  size: tuple[int, int] | int | None = None,
+  shard_mb: float = 32,
+  template: str | None = None,
+  on_damage: str = "skip",
+  duplicates: str = "keep",
+  processes: int | None = None,
+  progress: bool = False,
+  say: Callable[[str], object] = _log.info,
+) -> Manifest:
+  """Packs a source of face images into a record set; returns at once if `out` holds that set already.
+
+  JPEGs of the right size are stored byte for byte; anything else is decoded, cropped centrally, resized, and encoded
+  with quality 95. Records are shuffled by a digest of their names, so that each shard sees many identities. A run that
+  died is finished by the next one: whole shards are kept, after a check.
+
+  Args:
+    src: the folder of images.
+    out: where to; new, empty, or left by an earlier run.
+    layout: "folders", "list" or "flat", see `read_source`.
+    list_file: for "list" and "flat".
+    size: (height, width) or one number in pixels; None keeps the size that all images share.
+    shard_mb: size to aim at for a shard, in millions of bytes.
+    template: name of the alignment template, or "none"; None guesses it from the size.
+    on_damage: "skip" leaves damaged images out and lists them in the manifest, "error" stops.
+    duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first of an identity and
+      none that lies under several identities, "error" stops.
+    processes: None for as many as are worth it.
+    progress: whether to draw a progress bar on the error stream.
+    say: called with each note for the user.
+  Returns:
+    The manifest.
+  Raises:
+    FileNotFoundError, UnsafePath, ValueError: the source is not as its layout says; no usable image; mixed sizes.
+    DamagedData: a damaged image, with on_damage="error".
+    FileExistsError: `out` holds something else.
+    OSError: the disk is full; names the bytes that are needed, and leaves only whole shards.
+  """
+  options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template, on_damage, duplicates)
+  out = Path(out)
+  source = read_source(src, layout, list_file)
+  if out.resolve().is_relative_to(source.root.resolve()):
+    raise ValueError(f"{out} lies inside the source {source.root}: choose a folder outside it")
+  manifest = _complete(out)
+  stamp = {"stamp": source.stamp(), "options": json.loads(json.dumps(dataclasses.asdict(options)))}
+  if manifest and _read_stamp(out) == stamp:
+    say(f"{out} is complete already: {manifest.num_records} records of {manifest.num_identities} identities.")
+    return manifest
+  for note in source.notes:
+    say(note)
+  processes = num_processes(len(source.images)) if processes is None else processes
+
+  def bar(what: str, total: int) -> tqdm:
+    return tqdm(total=total, desc=what, unit="img", unit_scale=True, disable=not progress, file=sys.stderr)
+
+  with Workers(processes) as workers:
+    with bar("reading", len(source.images)) as reading:
+      findings = survey(source, workers=workers, advance=reading.update)
+    plan = make_plan(source, findings, options)
+    for note in plan.notes:
+      say(note)
+    if manifest:
+      if manifest.fingerprint != plan.fingerprint:
+        raise FileExistsError(
+          f"{out} holds a set packed from another source, or with other options ({manifest.num_records} records of "
+          f"{manifest.source!r}): choose another folder or remove it"
+        )
+      write_json(out / _STAMP, stamp)
+      return manifest
+    _begin(out, plan)
+    with _full_disk_explained(out, plan):
+      with bar("writing", len(plan)) as writing:
+        shards = _write_shards(source, out, plan, workers, writing.update)
+      manifest = _finish(source, out, plan, shards)
+      write_json(out / _STAMP, stamp)
+  shutil.rmtree(out / _WORK)
+  return manifest

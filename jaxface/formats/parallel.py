@@ -1,0 +1,66 @@
+"""A function over many tasks: in this process, or in several fresh ones."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def num_processes(images: int) -> int:
+  """How many processes are worth starting: a fresh one costs as much as some thousand images.
+
+  Args:
+    images: how many there are to do.
+  Returns:
+    Between 1 and the number of cores that this process may use.
+  """
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+  return max(1, min(cores, images // 2000))
+
+
+class Workers:
+  """Processes that are started at their first task and ended with the `with` block.
+
+  Fresh processes are spawned, not forked: a fork of a process with threads (JAX has some) may hang.
+
+  Args:
+    processes: 1 runs everything in this process.
+  """
+
+  def __init__(self, processes: int):
+    self.processes = processes
+    self._pool: ProcessPoolExecutor | None = None
+
+  def __enter__(self) -> Workers:
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    if self._pool is not None:
+      self._pool.shutdown(cancel_futures=True)
+
+  def unordered(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    """Runs tasks and yields results as they come.
+
+    Args:
+      function: a module-level function.
+      tasks: its arguments.
+    Returns:
+      An iterator of (number of the task, result).
+    Raises:
+      Exception: the first that a task raises; tasks not yet begun are dropped with the `with` block.
+    """
+    if self.processes <= 1 or len(tasks) <= 1:
+      for number, task in enumerate(tasks):
+        yield number, function(task)
+      return
+    if self._pool is None:
+      self._pool = ProcessPoolExecutor(self.processes, mp_context=multiprocessing.get_context("spawn"))
+    futures = {self._pool.submit(function, task): number for number, task in enumerate(tasks)}
+    for future in as_completed(futures):
+      yield futures[future], future.result()

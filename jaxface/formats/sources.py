@@ -1,0 +1,189 @@
+"""Where faces come from: a folder per identity, a list, or one folder with an identity file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from jaxface.formats.atomic import inside
+from jaxface.formats.errors import UnsafePath
+from jaxface.formats.identities import check_identity_name
+from jaxface.formats.images import IMAGE_SUFFIXES
+
+LAYOUTS = ("folders", "list", "flat")
+
+
+@dataclass(frozen=True)
+class SourceImage:
+  """One file of a source.
+
+  Args:
+    path: relative to the source's root, with "/".
+    identity: name of the identity.
+    name: the record's name: the path without its suffix, or with it where two files differ in nothing else.
+  """
+
+  path: str
+  identity: str
+  name: str
+
+
+@dataclass(frozen=True)
+class Source:
+  """All files of a source, sorted by path.
+
+  Args:
+    root: the folder.
+    layout: one of `LAYOUTS`.
+    images: the files.
+    notes: what a user should know of files that were passed over.
+  """
+
+  root: Path
+  layout: str
+  images: tuple[SourceImage, ...]
+  notes: tuple[str, ...]
+
+  def stamp(self) -> str:
+    """SHA-256 of names, identities, sizes and times of all files: cheap, and changes when a file does.
+
+    Returns:
+      The digest in hex.
+    """
+    digest = hashlib.sha256(str(self.root.resolve()).encode())
+    for image in self.images:
+      try:
+        status = os.stat(self.root / image.path)
+        line = f"{image.path}\t{image.identity}\t{status.st_size}\t{status.st_mtime_ns}\n"
+      except OSError as error:
+        line = f"{image.path}\t{image.identity}\t{error.errno}\n"
+      digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def read_source(root: str | Path, layout: str = "folders", list_file: str | Path | None = None) -> Source:
+  """Lists the images of a source and whose they are; opens none of them.
+
+  Args:
+    root: the folder of images.
+    layout: "folders": a folder per identity, images at any depth below it. "list": `list_file` has a path relative
+      to root and an identity per line. "flat": images lie in root itself, `list_file` has a file name and an
+      identity per line.
+    list_file: for "list" and "flat": columns parted by a tab, or by the last white space of the line.
+  Returns:
+    The source.
+  Raises:
+    FileNotFoundError: root or the list is missing.
+    UnsafePath: a path of the list leaves root; names file and line.
+    ValueError: no images, a wrong line, an unknown layout.
+  """
+  root = Path(root)
+  if layout not in LAYOUTS:
+    raise ValueError(f"layout {layout!r}: there are {', '.join(LAYOUTS)}")
+  if not root.is_dir():
+    raise FileNotFoundError(f"{root}: no such folder of images")
+  if (layout == "folders") != (list_file is None):
+    what = "takes no list" if layout == "folders" else "needs a list: --list FILE with a path and an identity per line"
+    raise ValueError(f"layout {layout!r} {what}")
+  if layout == "folders":
+    pairs, notes = _from_folders(root)
+  else:
+    pairs, notes = _from_list(root, Path(list_file), flat=layout == "flat")  # type: ignore[arg-type]
+  if not pairs:
+    where = root if list_file is None else list_file
+    raise ValueError(f"{where}: no images ({', '.join(IMAGE_SUFFIXES)}) found, layout {layout!r}. {' '.join(notes)}".strip())
+  stems = Counter(_stem(path) for path in pairs)
+  images = []
+  for path in sorted(pairs):
+    name = _stem(path) if stems[_stem(path)] == 1 else path
+    try:
+      name.encode()
+      check_identity_name(pairs[path])
+    except ValueError as error:
+      raise ValueError(f"{str(root / path)!r}: {error}") from error
+    images.append(SourceImage(path, pairs[path], name))
+  return Source(root, layout, tuple(images), tuple(notes))
+
+
+def _stem(path: str) -> str:
+  return str(PurePosixPath(path).with_suffix(""))
+
+
+def _is_image(name: str) -> bool:
+  return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+
+
+def _from_folders(root: Path) -> tuple[dict[str, str], list[str]]:
+  pairs, others, loose, empty = {}, 0, 0, 0
+  for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+    if entry.name.startswith("."):
+      continue
+    if not entry.is_dir():
+      loose += _is_image(entry.name)
+      continue
+    before = len(pairs)
+    for folder, folders, files in os.walk(entry.path):
+      folders[:] = sorted(one for one in folders if not one.startswith("."))
+      relative = Path(folder).relative_to(root).as_posix()
+      for name in files:
+        if _is_image(name):
+          pairs[f"{relative}/{name}"] = entry.name
+        else:
+          others += 1
+    empty += len(pairs) == before
+  notes = []
+  if loose:
+    notes.append(f"{loose} images lie in {root} itself, in no identity's folder: passed over (is it --layout flat?).")
+  if others:
+    notes.append(f"{others} files are no images by their names: passed over.")
+  if empty:
+    notes.append(f"{empty} folders hold no image: passed over.")
+  return pairs, notes
+
+
+def _lines(list_file: Path) -> Iterator[tuple[int, str, str]]:
+  with open(list_file, encoding="utf-8-sig") as file:
+    try:
+      for number, line in enumerate(file, start=1):
+        line = line.strip("\r\n")
+        if not line.strip() or line.startswith("#"):
+          continue
+        cells = line.split("\t") if "\t" in line else line.rsplit(None, 1)
+        if len(cells) != 2 or not all(cell.strip() for cell in cells):
+          raise ValueError(f"{list_file}, line {number}: {line!r} should be a path and an identity, parted by a tab")
+        yield number, cells[0].strip(), cells[1].strip()
+    except UnicodeDecodeError as error:
+      raise ValueError(f"{list_file}: is not UTF-8 text: {error}") from error
+
+
+def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, str], list[str]]:
+  pairs: dict[str, str] = {}
+  lines: dict[str, int] = {}
+  repeated = 0
+  for number, path, identity in _lines(list_file):
+    where = f"{list_file}, line {number}"
+    try:
+      inside(root, path)
+    except UnsafePath as error:
+      raise UnsafePath(f"{where}: {error}") from error
+    path = PurePosixPath(path.replace(os.sep, "/")).as_posix()
+    if flat and "/" in path:
+      raise ValueError(f"{where}: {path!r} is not a plain file name as layout 'flat' has them; use layout 'list'")
+    if not _is_image(PurePosixPath(path).name):
+      raise ValueError(f"{where}: {path!r} is no image by its name: {', '.join(IMAGE_SUFFIXES)}")
+    if pairs.get(path, identity) != identity:
+      raise ValueError(f"{where}: {path!r} is {identity!r} here and {pairs[path]!r} on line {lines[path]}")
+    repeated += path in pairs
+    pairs[path], lines[path] = identity, number
+  notes = []
+  if repeated:
+    notes.append(f"{repeated} lines of {list_file} repeat earlier ones: passed over.")
+  if flat:
+    unlisted = sum(_is_image(name) and name not in pairs for name in os.listdir(root))
+    if unlisted:
+      notes.append(f"{unlisted} images in {root} are not in {list_file}: passed over.")
+  return pairs, notes

@@ -1,0 +1,130 @@
+"""The first pass of packing: every file is read and decoded, so that nothing is decided before all is known."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.images import decode_image, is_plain_jpeg
+from jaxface.formats.parallel import Workers
+from jaxface.formats.sources import Source
+
+MAX_FILE_BYTES = 256_000_000
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Finding:
+  """What one file turned out to be.
+
+  Args:
+    digest: of its bytes; empty if it could not be read.
+    bytes: its size.
+    size: (height, width) once decoded.
+    plain: a three-channel JPEG, to be stored as it is if its size is right.
+    fault: why it cannot be used, or "".
+  """
+
+  digest: str = ""
+  bytes: int = 0
+  size: tuple[int, int] = (0, 0)
+  plain: bool = False
+  fault: str = ""
+
+
+def read_bounded(path: Path) -> bytes:
+  """Reads a whole file unless it is huge or no regular file.
+
+  Args:
+    path: the file.
+  Returns:
+    Its bytes.
+  Raises:
+    DamagedData: it cannot be read, or should not be.
+  """
+  try:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+      raise DamagedData("not a regular file", file=path)
+    if status.st_size > MAX_FILE_BYTES:
+      raise DamagedData(f"huge file: {status.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read", file=path)
+    return path.read_bytes()
+  except OSError as error:
+    raise DamagedData(f"cannot be read: {error.strerror}", file=path) from error
+
+
+def content_digest(data: bytes) -> str:
+  """A digest by which equal files are told.
+
+  Args:
+    data: the file's bytes.
+  Returns:
+    32 hex digits.
+  """
+  return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _look(path: Path) -> Finding:
+  digest, size = "", 0
+  try:
+    data = read_bounded(path)
+    digest, size = content_digest(data), len(data)
+    image = decode_image(data, where=str(path))
+    return Finding(digest, size, (image.shape[0], image.shape[1]), is_plain_jpeg(data))
+  except DamagedData as error:
+    return Finding(digest, size, fault=error.what)
+
+
+def _look_at_chunk(task: tuple[str, list[str]]) -> list[Finding]:
+  root, paths = task
+  return [_look(Path(root) / path) for path in paths]
+
+
+def survey(source: Source, *, workers: Workers, advance: Callable[[int], object]) -> list[Finding]:
+  """Reads and decodes every file of a source.
+
+  Args:
+    source: the source.
+    workers: who do it.
+    advance: called with the number of files just done.
+  Returns:
+    One finding per image of the source, in its order.
+  """
+  paths = [image.path for image in source.images]
+  chunks = [(str(source.root), paths[start : start + _CHUNK]) for start in range(0, len(paths), _CHUNK)]
+  found: dict[int, list[Finding]] = {}
+  for number, findings in workers.unordered(_look_at_chunk, chunks):
+    found[number] = findings
+    advance(len(findings))
+  return [finding for number in range(len(chunks)) for finding in found[number]]
+
+
+def common_size(source: Source, findings: list[Finding]) -> tuple[int, int]:
+  """The one size that all sound images have.
+
+  Args:
+    source: the source.
+    findings: of its images.
+  Returns:
+    (height, width).
+  Raises:
+    ValueError: there are several, or no sound image at all.
+  """
+  sizes = Counter(finding.size for finding in findings if not finding.fault)
+  if not sizes:
+    first = next(finding.fault for finding in findings)
+    raise ValueError(f"{source.root}: none of {len(findings)} images can be used; {source.images[0].path}: {first}")
+  (most, count), *rest = sizes.most_common(2)
+  if rest:
+    other = next(image.path for image, finding in zip(source.images, findings) if finding.size == rest[0][0])
+    raise ValueError(
+      f"{source.root}: images have {len(sizes)} different sizes: {count} of {most[0]}×{most[1]} (height × width), but "
+      f"{other} of {rest[0][0][0]}×{rest[0][0][1]}. Give --size, such as --size {most[0]}, to crop and resize them all"
+    )
+  return most
