@@ -36,7 +36,10 @@ def check_activation(name: str) -> str:
 
 
 class Activation(nn.Module):
-  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [C] that starts at 0.25."""
+  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [C] that starts at 0.25.
+
+  Source: He et al., "Delving Deep into Rectifiers", 2015, for the learned slope.
+  """
 
   kind: str
 
@@ -48,9 +51,4 @@ class Activation(nn.Module):
     return relu(x) if self.kind == "relu" else relu6(x)
 
 
-def PReLU(name: str | None = None) -> Activation:  # noqa: N802 - reads as the layer it makes
-  """Rectifier with a learned slope per channel. Source: He et al., "Delving Deep into Rectifiers", 2015."""
-  return Activation("prelu", name=name)
-
-
-__all__ = ["ACTIVATIONS", "Activation", "PReLU", "check_activation", "prelu", "relu", "relu6"]
+__all__ = ["ACTIVATIONS", "Activation", "check_activation", "prelu", "relu", "relu6"]

@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers.activation import PReLU
 from jaxface.layers.blocks import ConvNorm
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.registry import register

@@ -10,8 +10,8 @@ from jaxface.layers.activation import check_activation
 from jaxface.layers.blocks import ConvNorm
 from jaxface.models.registry import register, unknown
 
-# Expansion, channels, number of bottlenecks, stride of the first: table 1 of the paper.
-TABLE = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+# Expansion, channels, stride of the first: table 1 of the paper.
+STAGES = ((2, 64, 2), (4, 128, 2), (2, 128, 1), (4, 128, 2), (2, 128, 1))
 VARIANTS = ("paper", "separable")
 
 
@@ -38,10 +38,11 @@ class Bottleneck(nn.Module):
 class MobileFaceNet(nn.Module):
   """See `mobilefacenet`."""
 
-  embedding_size: int = 128
+  units: tuple[int, ...] = (5, 1, 6, 1, 2)
+  width: float = 1.0
   activation: str = "prelu"
   variant: str = "paper"
-  width: float = 1.0
+  embedding_size: int = 128
   dropout: float = 0.0
   remat: bool = False
   dtype: Any = jnp.float32
@@ -68,7 +69,7 @@ class MobileFaceNet(nn.Module):
         x_bhwc, train
       )
     bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
-    for stage, (expansion, features, count, stride) in enumerate(TABLE, start=1):
+    for stage, (count, (expansion, features, stride)) in enumerate(zip(self.units, STAGES), start=1):
       for index in range(count):
         x_bhwc = bottleneck(
           expansion * x_bhwc.shape[-1],
@@ -92,10 +93,11 @@ class MobileFaceNet(nn.Module):
 
 @register
 def mobilefacenet(
-  embedding_size: int = 128,
+  units: tuple[int, ...] = (5, 1, 6, 1, 2),
+  width: float = 1.0,
   activation: str = "prelu",
   variant: str = "paper",
-  width: float = 1.0,
+  embedding_size: int = 128,
   dtype: str = "float32",
   remat: bool = False,
   dropout: float = 0.0,
@@ -103,11 +105,12 @@ def mobilefacenet(
   """MobileFaceNet for 112×112 images, about one million parameters.
 
   Args:
-    embedding_size: length of the embedding.
+    units: bottlenecks in each of the five stages.
+    width: factor on all channels.
     activation: "prelu" as in the paper, "relu" or "relu6".
     variant: "paper", or "separable" as in the published MS1M weights: a 1×1 convolution after the first depthwise
       one, both with a plain ReLU where the rest clips at six, and a bias in the last layer (999,936 parameters).
-    width: factor on all channels.
+    embedding_size: length of the embedding.
     dtype: of the computation up to the global convolution, which like the rest is float32.
     remat: recompute each bottleneck in the backward pass.
     dropout: share of the features dropped before the last layer.
@@ -115,6 +118,15 @@ def mobilefacenet(
   """
   if variant not in VARIANTS:
     raise ValueError(unknown("variant of mobilefacenet", variant, list(VARIANTS)))
+  if len(units) != len(STAGES):
+    raise ValueError(f"units of mobilefacenet are {units}: takes five numbers, one per stage")
   return MobileFaceNet(
-    embedding_size, check_activation(activation), variant, width, dropout, remat, jnp.dtype(dtype)
+    tuple(units),
+    width,
+    check_activation(activation),
+    variant,
+    embedding_size,
+    dropout,
+    remat,
+    jnp.dtype(dtype),
   )

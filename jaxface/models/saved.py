@@ -8,6 +8,7 @@ variables/      parameters and batch statistics
 
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,7 +41,7 @@ class DamagedModel(ValueError):
   """A model directory that cannot be used; the message names the file and what is wrong in it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SavedModel:
   """A network with its numbers.
 
@@ -100,11 +101,17 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
   """Write a model directory; it appears whole or not at all, and replaces an older one.
 
   Raises:
+    FileExistsError: `path` is there and is not a model directory.
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
   variables = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
   check_same_leaves(variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save")
-  with atomic_directory(path) as folder:
+  path = Path(path)
+  # A folder cannot be renamed over a full one: an older model steps aside once the new one is whole.
+  older = path.with_name(f".{path.name}.older") if (path / "model.json").is_file() else None
+  target = path if older is None else path.with_name(f".{path.name}.newer")
+  shutil.rmtree(path.with_name(f".{path.name}.newer"), ignore_errors=True)
+  with atomic_directory(target) as folder:
     save_tree(folder / "variables", variables)
     write_json(
       folder / "model.json",
@@ -119,6 +126,11 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
         "meta": saved.meta,
       },
     )
+  if older is not None:
+    shutil.rmtree(older, ignore_errors=True)
+    path.rename(older)
+    target.rename(path)
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def load_model(path: Path | str) -> SavedModel:

@@ -1,0 +1,161 @@
+"""Reading ONNX files that others made: bounded, inside their folder, and nothing is executed."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from jaxface.formats.atomic import inside
+from jaxface.formats.errors import DamagedData, UnsafePath
+
+# A protobuf message cannot be longer than 2 GB; no face network comes near 4 GB of numbers.
+MAX_FILE_BYTES = 2**31
+MAX_TENSOR_BYTES = 2**30
+MAX_TOTAL_BYTES = 2**32
+
+
+def need(package: str) -> ModuleType:
+  """Import `onnx` or `onnxruntime`, which only import and export need."""
+  try:
+    return __import__(package)
+  except ImportError as error:
+    raise ImportError(f"{package} is not installed: pip install jaxface[export]") from error
+
+
+@dataclass(frozen=True)
+class Node:
+  """One operation.
+
+  Attributes:
+    op: its type, such as "Conv".
+    name: its own name, or its first result's.
+    inputs: names of its arguments, "" where one is left out.
+    output: name of its first result.
+    attributes: plain Python values.
+  """
+
+  op: str
+  name: str
+  inputs: tuple[str, ...]
+  output: str
+  attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+  """Nodes in topological order and all constants, initialisers and `Constant` nodes alike.
+
+  Attributes:
+    inputs: name and shape of each argument of the graph; 0 where a size is free.
+  """
+
+  path: Path
+  nodes: tuple[Node, ...]
+  constants: dict[str, np.ndarray]
+  inputs: dict[str, tuple[int, ...]]
+
+
+def read_onnx(path: Path | str) -> OnnxGraph:
+  """Read a file's graph and its numbers.
+
+  External data is read from below the file's own folder only.
+
+  Raises:
+    DamagedData: not ONNX, too large, a tensor whose bytes do not fit its shape, or nodes that are not in order.
+    UnsafePath: external data that lies outside the file's folder.
+  """
+  onnx = need("onnx")
+  path = Path(path)
+  size = path.stat().st_size
+  if size > MAX_FILE_BYTES:
+    raise DamagedData(f"{size:,} bytes, at most {MAX_FILE_BYTES:,} are read", file=path)
+  model = onnx.ModelProto()
+  try:
+    model.ParseFromString(path.read_bytes())
+  except Exception as error:  # the protobuf runtimes raise types of their own
+    raise DamagedData(f"not an ONNX file: {error}", file=path) from error
+  if not model.graph.node:
+    raise DamagedData("not an ONNX file, or one without a graph", file=path)
+
+  constants: dict[str, np.ndarray] = {}
+  total = 0
+  for tensor in model.graph.initializer:
+    constants[tensor.name] = _array(tensor, path)
+    total += constants[tensor.name].nbytes
+    if total > MAX_TOTAL_BYTES:
+      raise DamagedData(f"more than {MAX_TOTAL_BYTES:,} bytes of numbers", file=path)
+  nodes = []
+  inputs = {
+    value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    for value in model.graph.input
+    if value.name not in constants
+  }
+  known = {"", *inputs, *constants}
+  for proto in model.graph.node:
+    name = proto.name or (proto.output[0] if proto.output else proto.op_type)
+    missing = [i for i in proto.input if i not in known]
+    if missing:
+      raise DamagedData(f"node {name!r} uses {missing[0]!r} before anything makes it", file=path)
+    known.update(proto.output)
+    if proto.op_type == "Constant" and len(proto.attribute) == 1 and proto.attribute[0].name == "value":
+      constants[proto.output[0]] = _array(proto.attribute[0].t, path, name)
+      continue
+    attributes = {
+      a.name: onnx.helper.get_attribute_value(a)
+      for a in proto.attribute
+      if a.type in (a.FLOAT, a.INT, a.STRING, a.FLOATS, a.INTS)
+    }
+    output = proto.output[0] if proto.output else ""
+    nodes.append(Node(proto.op_type, name, tuple(proto.input), output, attributes))
+  return OnnxGraph(path, tuple(nodes), constants, inputs)
+
+
+def _array(tensor: Any, path: Path, name: str = "") -> np.ndarray:
+  """A tensor's numbers, once its bytes are known to fit its shape."""
+  onnx = need("onnx")
+  where = f"initializer {tensor.name or name!r}"
+  shape = tuple(tensor.dims)
+  try:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+  except KeyError as error:
+    raise DamagedData(f"{where} has no known element type ({tensor.data_type})", file=path) from error
+  if any(n < 0 for n in shape):
+    raise DamagedData(f"{where} has shape {shape}", file=path)
+  nbytes = math.prod(shape) * dtype.itemsize
+  if nbytes > MAX_TENSOR_BYTES:
+    raise DamagedData(f"{where} has shape {shape}: {nbytes:,} bytes, at most {MAX_TENSOR_BYTES:,}", file=path)
+  if tensor.data_location == onnx.TensorProto.EXTERNAL:
+    return _external(tensor, path, where, dtype, shape, nbytes)
+  if tensor.HasField("raw_data") and len(tensor.raw_data) != nbytes:
+    raise DamagedData(f"{where} has shape {shape}: {nbytes:,} bytes expected, {len(tensor.raw_data):,} found", file=path)
+  try:
+    return onnx.numpy_helper.to_array(tensor)
+  except Exception as error:
+    raise DamagedData(f"{where} of shape {shape} cannot be read: {error}", file=path) from error
+
+
+def _external(
+  tensor: Any, path: Path, where: str, dtype: np.dtype, shape: tuple[int, ...], nbytes: int
+) -> np.ndarray:
+  entries = {entry.key: entry.value for entry in tensor.external_data}
+  try:
+    file = inside(path.parent, entries.get("location", ""))
+  except UnsafePath as error:
+    raise UnsafePath(f"{path}: {where} keeps its data outside the file's folder: {error}") from error
+  try:
+    offset, length = int(entries.get("offset", 0)), int(entries.get("length", nbytes))
+  except ValueError as error:
+    raise DamagedData(f"{where}: offset or length of external data is not a number", file=path) from error
+  if length != nbytes or offset < 0:
+    raise DamagedData(f"{where} of shape {shape}: {nbytes:,} bytes expected, {length:,} external", file=path)
+  if not file.is_file() or file.stat().st_size < offset + length:
+    raise DamagedData(f"{where}: {file} is missing or ends before byte {offset + length:,}", file=path)
+  with open(file, "rb") as handle:
+    handle.seek(offset)
+    return np.frombuffer(handle.read(length), dtype).reshape(shape)
+
+
+__all__ = ["Node", "OnnxGraph", "need", "read_onnx"]

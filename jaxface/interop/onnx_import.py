@@ -1,0 +1,255 @@
+"""Weights of an ONNX file into a network of ours, layer by layer, without running anything.
+
+The file's nodes are walked in topological order beside the network's own layers in execution order:
+
+| ours | in the file | how |
+|---|---|---|
+| `Conv` kernel [kh, kw, C/g, O] | `Conv` weight [O, C/g, kh, kw] | transposed; strides, pads, groups and dilations must agree |
+| `Conv` bias | `Conv` bias | as it is; goes to the norm where our layer has none |
+| `BatchNorm` | `BatchNormalization` on the result of the layer before | as it is; the variance absorbs another epsilon |
+| `BatchNorm` | nothing: folded into the convolution | scale 1, bias the convolution's, mean 0, variance 1 − ε: adds the bias and nothing else |
+| `Dense` kernel [HWC, O] | `Gemm` | rows reordered from C, H, W, as the file flattens, to H, W, C |
+| `Activation` | `PRelu`, `Relu`, `Clip` 0..6 | slopes [C, 1, 1] as [C] |
+
+Additions of feature maps are counted. Any other node that computes is refused.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NoReturn
+
+import flax.traverse_util
+import numpy as np
+
+from jaxface.interop.layer_list import Layer, count_residuals, list_layers
+from jaxface.interop.onnx_file import Node, OnnxGraph, read_onnx
+from jaxface.models.preprocess import get_preprocess
+from jaxface.models.registry import model_options
+from jaxface.models.saved import SavedModel
+
+# These hand their argument on (a reshape only flattens here, before a dense layer or at the end).
+_TRANSPARENT = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze"}
+_LAYERS = {"Conv", "Gemm", "BatchNormalization", "PRelu", "Relu", "Clip"}
+_ACTIVATIONS = {"prelu": "PRelu", "relu": "Relu", "relu6": "Clip"}
+
+
+class WrongWeights(ValueError):
+  """The file is not of this network; the message names node, initializer, expected and found."""
+
+
+def import_onnx(
+  path: Path | str,
+  model: str,
+  preprocess: str,
+  options: dict[str, Any] | None = None,
+) -> SavedModel:
+  """Read a file's initialisers into a network.
+
+  Args:
+    path: the ONNX file.
+    model: name of the network, such as "mobilefacenet".
+    preprocess: name of the input convention that the weights were trained with; no file says it.
+    options: of the network; what is not given is read off the graph (activation, variant, embedding size).
+  Returns:
+    The network with the file's numbers.
+  Raises:
+    WrongWeights: the graph is not this network's.
+    DamagedData, UnsafePath: see `read_onnx`.
+    ValueError: unknown model, option or preprocess.
+  """
+  graph = read_onnx(path)
+  options = {**_guess(graph, model), **(options or {})}
+  if len(graph.inputs) != 1:
+    raise WrongWeights(f"{path}: takes {sorted(graph.inputs)}, expected one image")
+  shape = next(iter(graph.inputs.values()))
+  size = shape[2:] if len(shape) == 4 and all(shape[2:]) else 0
+  convention = get_preprocess(preprocess, size=size)
+  matcher = _Matcher(graph, f"{model} {options}")
+  for layer in list_layers(model, options, convention):
+    matcher.match(layer)
+  matcher.finish(count_residuals(model, options, convention))
+  variables = flax.traverse_util.unflatten_dict(matcher.leaves)
+  digest = hashlib.sha256(graph.path.read_bytes()).hexdigest()
+  return SavedModel(model, options, convention, variables, {"source": {"file": graph.path.name, "sha256": digest}})
+
+
+def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
+  """Options of `model` that the graph shows."""
+  valid = model_options(model)
+  ops = {node.op for node in graph.nodes}
+  shapes = [
+    (node, graph.constants[node.inputs[1]].shape)
+    for node in graph.nodes
+    if node.op in ("Conv", "Gemm") and len(node.inputs) > 1 and node.inputs[1] in graph.constants
+  ]
+  guess: dict[str, Any] = {}
+  if "activation" in valid:
+    guess["activation"] = "prelu" if "PRelu" in ops else "relu6" if "Clip" in ops else "relu"
+  if "variant" in valid and len(shapes) > 2:
+    # After the first depthwise convolution the paper widens; the separable stem keeps its channels.
+    shape = shapes[2][1]
+    guess["variant"] = "separable" if shape[0] == shape[1] and shape[2:] == (1, 1) else "paper"
+  if shapes:
+    node, shape = shapes[-1]
+    guess["embedding_size"] = int(shape[0] if node.op == "Conv" or node.attributes.get("transB") else shape[-1])
+  return guess
+
+
+class _Matcher:
+  """Walks the nodes while layers come; collects the variables' leaves."""
+
+  def __init__(self, graph: OnnxGraph, network: str):
+    self.graph, self.network = graph, network
+    self.leaves: dict[tuple[str, ...], np.ndarray] = {}
+    self.nodes: list[Node] = []
+    self.alias: dict[str, str] = {}
+    self.additions = 0
+    for node in graph.nodes:
+      if node.op in _TRANSPARENT and node.inputs:
+        self.alias[node.output] = self._source(node.inputs[0])
+      elif node.op == "Add" and not any(self._source(i) in graph.constants for i in node.inputs):
+        self.additions += 1
+      elif node.op in _LAYERS and node.inputs:
+        self.nodes.append(node)
+      else:
+        raise WrongWeights(
+          f"{graph.path}: node {node.name!r} is a {node.op} that no layer of {network} accounts for;"
+          f" understood are {', '.join(sorted(_LAYERS | _TRANSPARENT | {'Add'}))}"
+        )
+    self.position = 0
+    self.last: Node | None = None
+    self.bias: np.ndarray | None = None
+
+  def match(self, layer: Layer) -> None:
+    """Take the node of `layer`, check it, and keep its numbers."""
+    if self.bias is not None and layer.kind != "norm" and self.bias.any():
+      raise WrongWeights(f"{self.graph.path}: {self.network} has no place for the bias before layer {layer.name}")
+    getattr(self, f"_{layer.kind}")(layer)
+
+  def finish(self, additions: int) -> None:
+    """Nothing may be left over."""
+    if self.position < len(self.nodes):
+      node = self.nodes[self.position]
+      raise WrongWeights(f"{self.graph.path}: {self.network} ends before node {node.name!r} ({node.op})")
+    if self.additions != additions:
+      raise WrongWeights(
+        f"{self.graph.path}: {self.additions} nodes add feature maps, {self.network} adds {additions} times"
+      )
+
+  def _conv(self, layer: Layer) -> None:
+    node = self._take(layer, "Conv")
+    module: Any = layer.module
+    (top, bottom), (left, right) = module.padding
+    expected = {
+      "strides": list(module.strides),
+      "pads": [top, left, bottom, right],
+      "group": module.groups,
+      "dilations": [1, 1],
+      "auto_pad": b"NOTSET",
+    }
+    default = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
+    for key, value in expected.items():
+      found = node.attributes.get(key, default[key])
+      if found != value:
+        self._refuse(layer, node, f"has {key} {found}, expected {value}")
+    channels = layer.input_shape[-1] // module.groups
+    kernel = self._constant(layer, node, 1, (module.features, channels, *module.kernel_size))
+    self._keep(layer, "kernel", kernel.transpose(2, 3, 1, 0))
+    self._keep_bias(layer, node, module.features, module.use_bias)
+
+  def _dense(self, layer: Layer) -> None:
+    node = self._take(layer, "Gemm")
+    module: Any = layer.module
+    if any(node.attributes.get(key, 1) != 1 for key in ("alpha", "beta")) or node.attributes.get("transA"):
+      self._refuse(layer, node, f"has attributes {node.attributes}, expected a plain product")
+    inputs = layer.input_shape[-1]
+    turned = bool(node.attributes.get("transB"))
+    kernel = self._constant(layer, node, 1, (module.features, inputs) if turned else (inputs, module.features))
+    kernel = kernel.T if turned else kernel
+    height, width, channels = layer.image_shape
+    kernel = kernel.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(inputs, -1)
+    self._keep(layer, "kernel", kernel)
+    self._keep_bias(layer, node, module.features, module.use_bias)
+
+  def _norm(self, layer: Layer) -> None:
+    epsilon, size = layer.module.epsilon, (layer.input_shape[-1],)
+    bias = np.zeros(size, np.float32) if self.bias is None else self.bias
+    self.bias = None
+    if self._folded():
+      scale, shift, mean, var = np.ones(size), bias, np.zeros(size), np.full(size, 1 - epsilon)
+    else:
+      node = self._take(layer, "BatchNormalization")
+      scale, shift, mean, var = (self._constant(layer, node, index, size) for index in (1, 2, 3, 4))
+      mean, var = mean - bias, var + np.float32(node.attributes.get("epsilon", 1e-5) - epsilon)
+    self._keep(layer, "scale", scale)
+    self._keep(layer, "bias", shift)
+    self._keep(layer, "mean", mean, "batch_stats")
+    self._keep(layer, "var", var, "batch_stats")
+
+  def _folded(self) -> bool:
+    """Whether the norm after a convolution or dense layer has no node of its own."""
+    if self.last is None or self.last.op not in ("Conv", "Gemm"):
+      return False
+    node = self.nodes[self.position] if self.position < len(self.nodes) else None
+    return node is None or node.op != "BatchNormalization" or self._source(node.inputs[0]) != self.last.output
+
+  def _activation(self, layer: Layer) -> None:
+    kind = layer.module.kind
+    last = self.last
+    node = self._take(layer, _ACTIVATIONS[kind])
+    if last is None or self._source(node.inputs[0]) != last.output:
+      self._refuse(layer, node, "does not follow the layer before it")
+    if kind == "prelu":
+      slope = self._constant(layer, node, 1, None)
+      channels = layer.input_shape[-1]
+      if slope.size not in (1, channels):
+        self._refuse(layer, node, f"initializer {node.inputs[1]!r} has shape {slope.shape}, expected {(channels, 1, 1)}")
+      self._keep(layer, "alpha", np.broadcast_to(slope.reshape(-1), (channels,)))
+    elif kind == "relu6":
+      bounds = [node.attributes.get(key) for key in ("min", "max")]
+      for index, name in enumerate(node.inputs[1:3]):
+        if name:
+          bounds[index] = float(self._constant(layer, node, index + 1, ()))
+      if bounds != [0, 6]:
+        self._refuse(layer, node, f"clips to {bounds}, expected [0, 6]")
+
+  def _take(self, layer: Layer, op: str) -> Node:
+    if self.position == len(self.nodes):
+      raise WrongWeights(f"{self.graph.path}: ends before layer {layer.name} of {self.network}, a {op}")
+    node = self.nodes[self.position]
+    if node.op != op:
+      self._refuse(layer, node, f"is a {node.op}, expected a {op}")
+    self.position += 1
+    self.last = node
+    return node
+
+  def _constant(self, layer: Layer, node: Node, index: int, shape: tuple[int, ...] | None) -> np.ndarray:
+    name = self._source(node.inputs[index]) if index < len(node.inputs) else ""
+    if name not in self.graph.constants:
+      self._refuse(layer, node, f"argument {index} ({name!r}) is not an initializer")
+    array = self.graph.constants[name]
+    if array.dtype not in (np.float16, np.float32, np.float64):
+      self._refuse(layer, node, f"initializer {name!r} has type {array.dtype}, expected float32")
+    if shape is not None and array.shape != shape:
+      self._refuse(layer, node, f"initializer {name!r} has shape {array.shape}, expected {shape}")
+    return array.astype(np.float32)
+
+  def _keep_bias(self, layer: Layer, node: Node, size: int, wanted: bool) -> None:
+    given = len(node.inputs) > 2 and bool(node.inputs[2])
+    bias = self._constant(layer, node, 2, (size,)) if given else np.zeros(size, np.float32)
+    if wanted:
+      self._keep(layer, "bias", bias)
+    else:
+      self.bias = bias
+
+  def _keep(self, layer: Layer, leaf: str, array: np.ndarray, collection: str = "params") -> None:
+    self.leaves[(collection, *layer.path, leaf)] = np.ascontiguousarray(array, dtype=np.float32)
+
+  def _source(self, name: str) -> str:
+    return self.alias.get(name, name)
+
+  def _refuse(self, layer: Layer, node: Node, what: str) -> NoReturn:
+    raise WrongWeights(f"{self.graph.path}: node {node.name!r} for layer {layer.name} of {self.network} {what}")
+
+
+__all__ = ["WrongWeights", "import_onnx"]

@@ -1,0 +1,141 @@
+"""Networks by name: exact counts, options, precision, gradients."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface.models.preprocess import get_preprocess
+from jaxface.models.registry import create, list_models, model_options
+from jaxface.models.saved import count_parameters, variable_shapes
+
+TINY_IRESNET = {"units": (1, 1, 1, 1), "width": 0.0625, "embedding_size": 8}
+TINY_MOBILE = {"width": 0.125, "embedding_size": 8}
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "count"),
+  [
+    ("iresnet18", {}, 24_025_600),
+    ("iresnet34", {}, 34_139_328),
+    ("iresnet50", {}, 43_590_848),
+    ("iresnet100", {}, 65_156_160),
+    ("iresnet200", {}, 118_833_920),
+    ("mobilefacenet", {"variant": "separable", "activation": "relu6"}, 999_936),
+    ("mobilefacenet", {}, 1_003_136),
+  ],
+)
+def test_parameter_count_is_exact(name, options, count):
+  assert count_parameters(variable_shapes(name, options, get_preprocess("unit"))["params"]) == count
+
+
+def test_paper_and_separable_mobilefacenet_differ_by_the_stem_and_one_bias():
+  shapes = [
+    count_parameters(variable_shapes("mobilefacenet", {"variant": v, "activation": "relu"}, get_preprocess("unit"))["params"])
+    for v in ("paper", "separable")
+  ]
+  assert shapes[1] - shapes[0] == 64 * 64 + 2 * 64 + 128
+
+
+def test_every_model_takes_the_common_options():
+  for name in list_models():
+    assert {"embedding_size", "dtype", "remat", "dropout"} <= set(model_options(name)), name
+  assert list_models("iresnet1*") == ["iresnet100", "iresnet18"]
+
+
+@pytest.mark.parametrize(
+  ("call", "words"),
+  [
+    (lambda: create("iresnet_50"), ["iresnet_50", "Did you mean", "iresnet50", "mobilefacenet"]),
+    (lambda: create("iresnet18", embeding_size=3), ["embeding_size", "'embedding_size'", "dropout"]),
+    (lambda: create("iresnet18", dtype="float16"), ["float16", "bfloat16"]),
+    (lambda: create("iresnet", units=(1, 2)), ["(1, 2)", "four"]),
+    (lambda: create("mobilefacenet", activation="prely"), ["prely", "prelu, relu, relu6"]),
+    (lambda: create("mobilefacenet", variant="seperable"), ["'separable'", "paper"]),
+  ],
+)
+def test_a_wrong_name_lists_the_valid_ones(call, words):
+  with pytest.raises(ValueError) as error:
+    call()
+  for word in words:
+    assert word in str(error.value)
+
+
+@pytest.fixture(scope="module", params=["iresnet", "mobilefacenet"])
+def tiny(request):
+  """A small net with its variables and four 16×16 images."""
+  options = TINY_IRESNET if request.param == "iresnet" else TINY_MOBILE
+  module = create(request.param, **options)
+  image_bhwc = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
+  variables = jax.jit(lambda key: module.init(key, image_bhwc, train=False))(jax.random.key(0))
+  return request.param, options, variables, image_bhwc
+
+
+def test_permuting_the_batch_permutes_the_embeddings(tiny):
+  name, options, variables, image_bhwc = tiny
+  apply = jax.jit(lambda v, x: create(name, **options).apply(v, x, train=False))
+  embedding_bd = apply(variables, image_bhwc)
+  chex.assert_shape(embedding_bd, (4, 8))
+  assert embedding_bd.dtype == jnp.float32
+  assert float(jnp.abs(embedding_bd).max()) > 0.01
+  order = np.array([2, 0, 3, 1])
+  chex.assert_trees_all_close(apply(variables, image_bhwc[order]), embedding_bd[order], atol=1e-5)
+
+
+def test_bfloat16_stays_close_and_keeps_parameters_and_embedding_in_float32(tiny):
+  name, options, variables, image_bhwc = tiny
+  low = create(name, **options, dtype="bfloat16")
+  assert {str(leaf.dtype) for leaf in jax.tree.leaves(jax.eval_shape(low.init, jax.random.key(0), image_bhwc, False))} == {
+    "float32"
+  }
+  full_bd = jax.jit(lambda v, x: create(name, **options).apply(v, x, train=False))(variables, image_bhwc)
+  low_bd = jax.jit(lambda v, x: low.apply(v, x, train=False))(variables, image_bhwc)
+  assert low_bd.dtype == jnp.float32
+  cosine_b = (full_bd * low_bd).sum(-1) / (jnp.linalg.norm(full_bd, axis=-1) * jnp.linalg.norm(low_bd, axis=-1))
+  assert float(cosine_b.min()) > 0.999
+  assert float(jnp.abs(full_bd - low_bd).max()) > 0  # it did compute in another precision
+
+
+def test_gradient_is_finite_reaches_every_leaf_but_the_frozen_scale_and_remat_does_not_change_it(tiny):
+  name, options, variables, image_bhwc = tiny
+  target_bd = jax.random.normal(jax.random.key(2), (4, 8))
+
+  def value_and_gradient(remat):
+    module = create(name, **options, remat=remat)
+
+    def loss(params):
+      out_bd, state = module.apply(
+        {**variables, "params": params}, image_bhwc, train=True, mutable=["batch_stats"]
+      )
+      return (out_bd * target_bd).mean(), state["batch_stats"]
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+
+  (plain, stats), gradient = value_and_gradient(False)
+  (again, _), gradient_remat = value_and_gradient(True)
+  chex.assert_tree_all_finite(gradient)
+  chex.assert_trees_all_close((plain, gradient), (again, gradient_remat), rtol=1e-3, atol=1e-5)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), stats, variables["batch_stats"])
+  assert all(jax.tree.leaves(moved))
+  silent = [
+    jax.tree_util.keystr(path, simple=True, separator="/")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)
+    if not np.asarray(leaf).any()
+  ]
+  assert silent == (["embedding_norm/scale"] if name == "iresnet" else [])
+
+
+def test_dropout_acts_in_training_only():
+  module = create("iresnet", **TINY_IRESNET, dropout=0.5)
+  image_bhwc = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
+  variables = jax.jit(lambda key: module.init(key, image_bhwc, train=False))(jax.random.key(0))
+
+  @jax.jit
+  def train(key):
+    return module.apply(variables, image_bhwc, train=True, mutable=["batch_stats"], rngs={"dropout": key})[0]
+
+  assert float(jnp.abs(train(jax.random.key(1)) - train(jax.random.key(2))).max()) > 1e-3
+  still_bd = module.apply(variables, image_bhwc, train=False)
+  plain = create("iresnet", **TINY_IRESNET)
+  chex.assert_trees_all_close(still_bd, plain.apply(variables, image_bhwc, train=False), atol=1e-6)

@@ -1,0 +1,106 @@
+"""Model directories: whole, validated, and refused when they are of another network."""
+
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface.checkpoint import WrongCheckpoint
+from jaxface.models.preprocess import get_preprocess
+from jaxface.models.saved import DamagedModel, SavedModel, load_model, save_model
+
+OPTIONS = {"units": [1, 1, 1, 1], "width": 0.0625, "embedding_size": 8}
+
+
+@pytest.fixture(scope="module")
+def saved() -> SavedModel:
+  preprocess = get_preprocess("unit", size=16, template="arcface112")
+  model = SavedModel("iresnet", OPTIONS, preprocess, {}, {"source": "a test"})
+  variables = jax.jit(lambda key: model.module.init(key, jnp.zeros((1, 16, 16, 3)), train=False))(jax.random.key(0))
+  return SavedModel("iresnet", OPTIONS, preprocess, variables, model.meta)
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+  save_model(tmp_path / "net", saved)
+  return tmp_path / "net"
+
+
+def test_round_trip_gives_the_same_embeddings(saved, folder):
+  again = load_model(folder)
+  chex.assert_trees_all_equal(dict(again.variables), jax.tree.map(np.asarray, dict(saved.variables)))
+  assert (again.name, again.options, again.preprocess, again.meta) == (
+    saved.name,
+    saved.options,
+    saved.preprocess,
+    saved.meta,
+  )
+  image_bhwc = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 3)).astype(np.uint8)
+  chex.assert_trees_all_equal(
+    jax.jit(saved.embed)(saved.variables, image_bhwc), jax.jit(again.embed)(again.variables, image_bhwc)
+  )
+  assert again.embedding_size == 8
+  assert sorted(p.name for p in folder.parent.iterdir()) == ["net"]
+  plain = json.loads((folder / "model.json").read_text())
+  assert plain["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(saved.variables["params"]))
+  assert plain["preprocess"]["template"] == "arcface112"
+
+
+def test_an_older_model_is_replaced_but_no_other_folder(saved, folder, tmp_path):
+  newer = SavedModel(saved.name, saved.options, saved.preprocess, saved.variables, {"source": "newer"})
+  save_model(folder, newer)
+  assert load_model(folder).meta == {"source": "newer"}
+  assert [p.name for p in tmp_path.iterdir()] == ["net"]
+  (tmp_path / "photos").mkdir()
+  (tmp_path / "photos" / "me.jpg").write_bytes(b"precious")
+  with pytest.raises(FileExistsError, match="photos"):
+    save_model(tmp_path / "photos", saved)
+  assert (tmp_path / "photos" / "me.jpg").read_bytes() == b"precious"
+
+
+def test_a_workdir_is_read_through_its_subfolder(saved, tmp_path):
+  save_model(tmp_path / "model", saved)
+  assert load_model(tmp_path).name == "iresnet"
+  with pytest.raises(FileNotFoundError, match=r"model\.json"):
+    load_model(tmp_path / "nowhere")
+
+
+def test_another_variant_names_the_first_differing_leaf_with_both_shapes(folder):
+  plain = json.loads((folder / "model.json").read_text())
+  plain["options"]["width"] = 0.125
+  (folder / "model.json").write_text(json.dumps(plain))
+  with pytest.raises(WrongCheckpoint) as error:
+    load_model(folder)
+  for word in ("batch_stats/head_norm/mean", "[32]", "[64]", "iresnet"):
+    assert word in str(error.value)
+
+
+def test_wrong_variables_are_not_saved(saved, tmp_path):
+  wrong = SavedModel("iresnet", {**OPTIONS, "embedding_size": 9}, saved.preprocess, saved.variables)
+  with pytest.raises(WrongCheckpoint, match="embedding_norm"):
+    save_model(tmp_path / "net", wrong)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (lambda plain: "{", ["not JSON"]),
+    (lambda plain: "[]", ["list"]),
+    (lambda plain: json.dumps({**plain, "format_version": 9}), ["format_version 9"]),
+    (lambda plain: json.dumps({**plain, "model": 3}), ["'model' is 3", "str"]),
+    (lambda plain: json.dumps({**plain, "model": "iresnet_18"}), ["'iresnet_18'", "'iresnet18'"]),
+    (lambda plain: json.dumps({**plain, "options": {"wdth": 1}}), ["'wdth'", "'width'"]),
+    (lambda plain: json.dumps({**plain, "preprocess": {"name": "unit"}}), ["preprocess", "template"]),
+  ],
+)
+def test_a_damaged_description_names_the_entry(folder, change, words):
+  plain = json.loads((folder / "model.json").read_text())
+  (folder / "model.json").write_text(change(plain))
+  with pytest.raises(DamagedModel) as error:
+    load_model(folder)
+  for word in ["model.json", *words]:
+    assert word in str(error.value)
