@@ -59,7 +59,9 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
     ValueError: another suffix, or metadata that JSON cannot hold.
   """
   write = {".npz": _write_npz, ".parquet": _write_parquet}[_suffix(path)]
-  meta = json.dumps(dict(embeddings.meta), sort_keys=True, allow_nan=False)
+  content = {"shape": list(embeddings.embedding_nd.shape), "label": embeddings.label_n is not None}
+  about = {"meta": dict(embeddings.meta), "content": content}
+  meta = json.dumps(about, sort_keys=True, allow_nan=False)
   with atomic_file(path) as file:
     write(file, embeddings, meta)
 
@@ -92,7 +94,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
       np.ascontiguousarray(embedding_nd, np.float32),
       name_n.tolist(),
       None if label_n is None else label_n.astype(np.int64),
-      _meta(meta),
+      _meta(meta, {"shape": list(embedding_nd.shape), "label": label_n is not None}),
     )
   except ValueError as error:
     raise DamagedData(str(error), file=str(path)) from error
@@ -105,11 +107,14 @@ def _suffix(path: str | Path) -> str:
   return suffix
 
 
-def _meta(text: str) -> dict[str, Any]:
-  meta = json.loads(text)
-  if not isinstance(meta, dict):
-    raise ValueError(f"metadata is a JSON {type(meta).__name__}, not an object")
-  return meta
+def _meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
+  """Our metadata, after what it says of the file's content, which neither directory of a file has a checksum for."""
+  about = json.loads(text)
+  if not isinstance(about, dict):
+    raise ValueError(f"metadata is a JSON {type(about).__name__}, not an object")
+  if about.get("content", content) != content:
+    raise ValueError(f"it was written with {about['content']}, and has {content}")
+  return about.get("meta", {})
 
 
 def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
@@ -125,19 +130,23 @@ def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
 
 
 def _write_npz(file: Any, embeddings: Embeddings, meta: str) -> None:
-  array = {"embedding": embeddings.embedding_nd, "name": np.array(embeddings.names, np.str_), "meta": np.array(meta)}
+  # In this order a damaged directory entry that swallows the next ones always takes a needed array with it.
+  array = {"meta": np.array(meta)}
   if embeddings.label_n is not None:
     array["label"] = embeddings.label_n.astype(np.int64)
+  array |= {"name": np.array(embeddings.names, np.str_), "embedding": embeddings.embedding_nd}
   np.savez(file, allow_pickle=False, **array)
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
   try:
-    with zipfile.ZipFile(path) as archive:
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
       members = [name.removesuffix(".npy") for name in archive.namelist()]
       column = {ours: _member(archive, theirs) for ours, theirs in _pick(path, members).items()}
       return column, str(_member(archive, "meta")[()]) if "meta" in members else "{}"
-  except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+  except FileNotFoundError:
+    raise
+  except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
     raise DamagedData(f"not a whole .npz file: {error}", file=str(path)) from error
   except ValueError as error:
     if isinstance(error, DamagedData):
@@ -167,7 +176,7 @@ def _write_parquet(file: Any, embeddings: Embeddings, meta: str) -> None:
   size = embeddings.embedding_nd.shape[1]
   column = {
     "name": pa.array(embeddings.names, pa.string()),
-    "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.embedding_nd.ravel()), size),
+    "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.embedding_nd.reshape(-1)), size),
   }
   if embeddings.label_n is not None:
     column["label"] = pa.array(embeddings.label_n, pa.int64())
@@ -213,7 +222,8 @@ def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
   flat = compute.list_flatten(values)
   if flat.null_count:
     raise DamagedData(f"column {name!r} has {flat.null_count} empty numbers", file=str(path))
-  return flat.to_numpy().reshape(len(size_n), -1) if size_n.size else np.empty((0, 0), np.float32)
+  fixed = values.type.list_size if pa.types.is_fixed_size_list(values.type) else 0
+  return flat.to_numpy().reshape(len(size_n), size_n[0] if size_n.size else fixed)
 
 
 __all__ = ["Embeddings", "read_embeddings", "write_embeddings"]
