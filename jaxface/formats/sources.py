@@ -118,7 +118,8 @@ def _is_image(name: str) -> bool:
 
 
 def _from_folders(root: Path) -> tuple[dict[str, str], list[str]]:
-  pairs, others, loose, empty = {}, 0, 0, 0
+  pairs: dict[str, str] = {}
+  others = loose = empty = 0
   for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
     if entry.name.startswith("."):
       continue

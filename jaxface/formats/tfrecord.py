@@ -49,7 +49,7 @@ def frame_fault(framed: bytes, length: int) -> str | None:
 
   Args:
     framed: the bytes from the start of the frame to its end, as far as the file has them.
-    length: length of the payload as the index says.
+    length: length of the payload as expected, by the index or by the record that follows.
   Returns:
     None, or a description that names the damaged part.
   """
@@ -58,12 +58,12 @@ def frame_fault(framed: bytes, length: int) -> str | None:
   found, crc = _HEADER.unpack_from(framed)
   if masked_crc32c(framed[:8]) != crc:
     if found == length:
-      return "checksum of the length is damaged (the length itself agrees with the index)"
-    return f"length is damaged: {found} read, {length} in the index"
+      return "checksum of the length is damaged (the length itself is as expected)"
+    return f"length is damaged: {found} read, {length} expected"
   if found != length:
-    return f"length {found} disagrees with {length} in the index"
+    return f"length is {found}, {length} expected"
   if masked_crc32c(framed[HEADER_BYTES:-FOOTER_BYTES]) != _CRC.unpack_from(framed, HEADER_BYTES + length)[0]:
-    return f"payload of {length} bytes does not match its checksum"
+    return f"payload of {length} bytes does not match its checksum: one of the two is damaged"
   return None
 
 
