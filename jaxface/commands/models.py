@@ -20,5 +20,5 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   print(f"{'name':20} {'parameters':>12}")
   for name in names:
     shapes = variable_shapes(name, {}, get_preprocess("unit"))
-    print(f"{name:20} {count_parameters(shapes["params"]):12,}")
+    print(f"{name:20} {count_parameters(shapes['params']):12,}")
   return 0

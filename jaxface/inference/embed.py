@@ -15,7 +15,6 @@ from tqdm import tqdm
 from jaxface.data.loader import batches
 from jaxface.formats.embeddings import Embeddings
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import create
 from jaxface.models.saved import SavedModel
 
 Tree = Any
@@ -91,8 +90,7 @@ def embed_source(
       f"the images are aligned to template {source.template!r}, model {saved.name!r} takes"
       f" {saved.preprocess.template!r}: align the images again, or choose another model"
     )
-  model = create(saved.name, **saved.options)
-  embedder = make_embedder(model, saved.preprocess, mirror=mirror)
+  embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror)
   embedding_nd = embed_images(embedder, saved.variables, source, batch_size=batch_size, progress=progress)
   meta = {"model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror}
   return Embeddings(embedding_nd, list(source.names()), np.asarray(source.label_n, np.int64), meta)

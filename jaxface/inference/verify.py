@@ -1,13 +1,13 @@
 """Verification while training and after it, by the same code."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.inference.embed import embed_images, make_embedder
 from jaxface.models.config import ModelConfig
@@ -27,7 +27,7 @@ class VerificationHook:
     source: its images.
     pairs: what to compare.
     model: the network that is trained.
-    untrained: also at step 0, for a figure of what training has added.
+    untrained_file: where to keep the embeddings of step 0, for a figure of what training has added; None for none.
     latest: the newest result.
   """
 
@@ -35,9 +35,8 @@ class VerificationHook:
   source: Any
   pairs: Pairs
   model: ModelConfig
-  untrained: bool = False
+  untrained_file: Path | None = None
   latest: Verification | None = None
-  embedding_nd: np.ndarray | None = field(default=None, repr=False)
 
   def __post_init__(self) -> None:
     preprocess = get_preprocess(self.model.preprocess, size=self.model.size, template=self.source.template)
@@ -47,21 +46,25 @@ class VerificationHook:
   def due(self, step: int, last: int) -> bool:
     """After the last step, every `config.every` steps, and at step 0 if asked."""
     if step == 0:
-      return self.untrained
+      return self.untrained_file is not None
     return step == last or (self.config.every > 0 and step % self.config.every == 0)
 
   def __call__(self, step: int, variables: Tree) -> dict[str, float]:
     start = time.perf_counter()
-    self.embedding_nd = embed_images(self._embed, variables, self.source)
+    embedding_nd = embed_images(self._embed, variables, self.source)
     seconds = time.perf_counter() - start
-    self.latest = verify_pairs(self.embedding_nd, self.source.names(), self.pairs)
+    names = self.source.names()
+    if step == 0 and self.untrained_file is not None:
+      write_embeddings(self.untrained_file, Embeddings(embedding_nd, names, self.source.label_n, {"step": 0}))
+    self.latest = verify_pairs(embedding_nd, names, self.pairs)
     prefix = self.config.name
+    result = self.latest
     return {
-      f"{prefix}/accuracy": self.latest.accuracy,
-      f"{prefix}/auc": self.latest.auc,
-      f"{prefix}/eer": self.latest.eer,
-      **{f"{prefix}/tar@{name}": tar for name, tar in self.latest.tar_at_far.items()},
-      f"{prefix}/threshold_cosine": self.latest.threshold_cosine,
+      f"{prefix}/accuracy": result.accuracy,
+      f"{prefix}/auc": result.auc,
+      f"{prefix}/eer": result.eer,
+      **{f"{prefix}/tar@{name}": tar for name, tar in result.tar_at_far.items()},
+      f"{prefix}/threshold_cosine": result.threshold_cosine,
       f"{prefix}/images_per_second": self.source.num_records / seconds,
-      "score": self.latest.accuracy,
+      "score": result.accuracy,
     }

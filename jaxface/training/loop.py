@@ -112,8 +112,8 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     if start == 0:
       run.call_hooks(0, state)
     with StopSignal() as stop, Loader(
-      source, order, experiment.batch_size, start_step=start, steps=experiment.steps, sharding=batch_sharding(mesh),
-      on_damage=experiment.data.on_damage,
+      source, order, experiment.batch_size, start_step=start, steps=experiment.steps - start,
+      sharding=batch_sharding(mesh), on_damage=experiment.data.on_damage,
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
         state, metrics = compiled(state, batch)

@@ -82,7 +82,7 @@ class TrainStep:
                                     jnp.uint8),
       "label": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.int32),
       "weight": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.float32),
-      "position": jax.ShapeDtypeStruct((self.experiment.batch_size, 2), jnp.uint32),
+      "position": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.uint32),
     }
     metrics = jax.eval_shape(lambda s, b: self._gradients(s, b)[2], state, batch)
     names = [*metrics, "loss", "gradient_norm", "learning_rate", "finite"]
@@ -93,7 +93,7 @@ class TrainStep:
 
     Args:
       state: the present state (donated by the caller's `jit`).
-      batch: image [B, H, W, C] uint8, label [B] int32, weight [B] float32, position [B, 2] uint32 (high, low).
+      batch: image [B, H, W, C] uint8, label [B] int32, weight [B] float32, position [B] uint32.
     Returns:
       The next state, and means of every metric over the steps since the last line of the log.
     """
@@ -106,15 +106,12 @@ class TrainStep:
     ema = state.ema
     if ema is not None:
       ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.experiment.ema)
-    kept = select(
-      finite,
-      (params, batch_stats, terms, optimizer, ema),
-      (state.params, state.batch_stats, state.terms, state.optimizer, state.ema),
-    )
+    moved = state._replace(params=params, batch_stats=batch_stats, terms=terms, optimizer=optimizer, ema=ema)
+    kept = select(finite, moved, state)
     window, means = self._log(state, finite, {**metrics, "loss": loss, "gradient_norm": norm})
     bad = (~finite).astype(jnp.int32)
-    new = TrainState(
-      state.step + 1, *kept, bad_steps=state.bad_steps + bad, bad_in_row=(state.bad_in_row + 1) * bad, window=window
+    new = kept._replace(
+      step=state.step + 1, bad_steps=state.bad_steps + bad, bad_in_row=(state.bad_in_row + 1) * bad, window=window
     )
     return new, {**means, "bad_steps": new.bad_steps, "bad_in_row": new.bad_in_row}
 

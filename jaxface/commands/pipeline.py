@@ -1,0 +1,187 @@
+"""From images to a verified, saved and exported model: what one experiment does from end to end."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxface.data.config import open_records, open_source
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.evaluation.pairs import holdout_pairs
+from jaxface.evaluation.report import Report, write_report
+from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.formats.atomic import write_json
+from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.images import encode_jpeg
+from jaxface.formats.packing import pack
+from jaxface.formats.pairs import read_pairs
+from jaxface.inference.verify import VerificationHook
+from jaxface.models.saved import SavedModel, save_model
+from jaxface.training.config import Experiment
+from jaxface.training.logs import read_metrics
+from jaxface.training.loop import Trained, train
+from jaxface.training.workdir import Workdir, describe, environment
+
+FACES_SHOWN = 24
+
+
+def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str:
+  """Pack, train, verify, save, report, export.
+
+  Args:
+    experiment: what to do; paths may contain variables of the environment, such as $JAXFACE_DATA.
+    folder: of the run; a run found there is continued.
+    command: for the report.
+  Returns:
+    One line with the figures and where the report is.
+  """
+  workdir = Workdir(folder)
+  prepared = pack_images(expand_paths(experiment), workdir)
+  source, holdout = open_source(prepared.data)
+  hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
+  trained = train(prepared, workdir, source, hooks)
+  saved = SavedModel(
+    prepared.model.name, trained.options, trained.preprocess, trained.variables,
+    {"experiment": prepared.name, "step": trained.step, "identities": int(source.num_identities),
+     "images": int(source.num_records)},
+  )
+  save_model(workdir.model, saved)
+  lines = [f"model {workdir.model}"]
+  if prepared.export:
+    from jaxface.interop.onnx_export import export_onnx  # an extra: only who exports needs it
+
+    path = workdir.path / f"{prepared.name}.{prepared.export}"
+    export_onnx(saved, path)
+    lines.append(f"export {path}")
+  lines += [verify(hook, trained, prepared, workdir, source, command) for hook in hooks]
+  return " · ".join(lines)
+
+
+def expand_paths(experiment: Experiment) -> Experiment:
+  """Replace $VARIABLES and ~ in every path of the experiment.
+
+  Raises:
+    ValueError: a variable is not set.
+  """
+
+  def expand(path: str, field: str) -> str:
+    full = os.path.expanduser(os.path.expandvars(path))
+    if "$" in full:
+      raise ValueError(
+        f"{field} is {path!r}, but {full[full.index('$'):].split('/')[0]} is not set: set it to the folder that holds the"
+        f" datasets, or give --{field} PATH"
+      )
+    return full
+
+  data = replace(
+    experiment.data, images=expand(experiment.data.images, "data.images"),
+    records=expand(experiment.data.records, "data.records"),
+  )
+  evaluation = tuple(
+    replace(config, **{name: expand(getattr(config, name), f"evaluation.{index}.{name}")
+                       for name in ("images", "records", "pairs")})
+    for index, config in enumerate(experiment.evaluation)
+  )
+  return replace(experiment, data=data, evaluation=evaluation)
+
+
+def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
+  """Pack every folder of images that the experiment names into `records/` of the workdir, once."""
+  data, evaluation = experiment.data, []
+  if data.images and not data.records:
+    data = replace(data, records=pack_once(data.images, workdir.path / "records" / "train", data.size))
+  for config in experiment.evaluation:
+    if config.images and not config.records:
+      config = replace(config, records=pack_once(config.images, workdir.path / "records" / config.name, data.size))
+    evaluation.append(config)
+  return replace(experiment, data=data, evaluation=tuple(evaluation))
+
+
+def pack_once(images: str, out: Path, size: int) -> str:
+  """Pack a folder of one folder per identity, unless that is done already; returns `out`."""
+  pack(images, out, size=size or None, progress=True, say=lambda note: print(note, file=sys.stderr))
+  return str(out)
+
+
+def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, workdir: Workdir) -> VerificationHook:
+  """The hook of one verification set: its own records, or the identities that were held out of the training set.
+
+  Raises:
+    ValueError: it names no images and nothing is held out.
+  """
+  source = open_records(config.records, experiment.data.threads) if config.records else holdout
+  if source is None:
+    raise ValueError(
+      f"evaluation {config.name!r} names neither images nor records, and data.holdout is 0: give one, or set"
+      " --data.holdout 0.1 to verify on identities kept out of training"
+    )
+  if config.pairs:
+    pairs = read_pairs(config.pairs)
+  else:
+    pairs = holdout_pairs(source.names(), source.label_n, seed=experiment.seed)
+  return VerificationHook(
+    config, source, pairs, experiment.model, untrained_file=workdir.path / f"untrained_{config.name}.npz"
+  )
+
+
+def verify(
+  hook: VerificationHook, trained: Trained, experiment: Experiment, workdir: Workdir, source: Any, command: str
+) -> str:
+  """Figures of the trained network on one set: JSON, report, and a line that says both AUCs and where the report is."""
+  name = hook.config.name
+  if hook.latest is None:  # nothing was left to train: the run had ended before
+    hook(trained.step, trained.variables)
+  after = hook.latest
+  assert after is not None
+  before = _untrained(hook)
+  write_json(workdir.path / f"{name}.json", after.to_json())
+  first = name == experiment.evaluation[0].name
+  report = workdir.path / ("report.html" if first else f"report_{name}.html")
+  write_report(
+    report,
+    Report(
+      title=f"{experiment.name}: {name}",
+      after=after,
+      before=before,
+      lead=f"{experiment.model.name}, {trained.step:,} steps of {experiment.batch_size} images,"
+           f" {source.num_records:,} images of {source.num_identities:,} identities.",
+      command=command,
+      metrics=read_metrics(workdir.path),
+      config=describe(experiment),
+      environment=environment(),
+      faces=[(caption, encode_jpeg(image)) for caption, image in _sample(source)],
+      image_of=_image_of(hook.source),
+    ),
+  )
+  was = f"AUC untrained {before.auc:.4f} → trained {after.auc:.4f}" if before else f"AUC {after.auc:.4f}"
+  return f"{name}: {was}, accuracy {100 * after.accuracy:.2f} % ± {100 * after.accuracy_se:.2f} · report {report}"
+
+
+def _untrained(hook: VerificationHook) -> Verification | None:
+  if hook.untrained_file is None or not hook.untrained_file.is_file():
+    return None
+  embeddings = read_embeddings(hook.untrained_file)
+  return verify_pairs(embeddings.embedding_nd, embeddings.names, hook.pairs)
+
+
+def _read(source: Any, record: int) -> np.ndarray:
+  image = np.zeros((1, *source.image_shape), np.uint8)
+  for error in source.read(np.asarray([record]), image):
+    raise error
+  return image[0]
+
+
+def _sample(source: Any) -> list[tuple[str, np.ndarray]]:
+  """A few training faces, the same each time."""
+  chosen = np.random.default_rng(0).permutation(source.num_records)[:FACES_SHOWN]
+  names = source.names()
+  return [(names[record], _read(source, int(record))) for record in chosen]
+
+
+def _image_of(source: Any) -> Callable[[str], bytes]:
+  record_of = {name: record for record, name in enumerate(source.names())}
+  return lambda name: encode_jpeg(_read(source, record_of[name]))

@@ -1,0 +1,73 @@
+"""Train an experiment, verify it, save its model, write a report, and export it if it says so.
+
+  jaxface train quickstart
+  jaxface train folder --data.images MY_FACES --workdir runs/mine
+  jaxface train path/to/experiment.py --steps 5000 --optimizer.learning_rate 0.05 --terms.0.margin arcface
+
+Any field of the experiment is an option (`jaxface train EXPERIMENT --help` lists them with their values). A run that was
+killed or interrupted goes on where it was when the same command is given again; SIGTERM and Ctrl-C save the state first
+and exit with code 75.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxface.commands.pipeline import run_experiment
+from jaxface.training.config import list_experiments, load_experiment
+from jaxface.training.interrupt import Interrupted
+from jaxface.training.overrides import field_values
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+  """Parse, train, print the figures on the last line."""
+  parser.add_argument("experiment", metavar="EXPERIMENT", help=f"a path, or one of: {', '.join(list_experiments())}")
+  parser.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/NAME)")
+  parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
+  if {"-h", "--help"} & set(arguments) and arguments[0] not in ("-h", "--help"):
+    return _show_fields(arguments[0])
+  options, rest = parser.parse_known_args(arguments)
+  experiment, _ = load_experiment(options.experiment)
+  experiment = experiment.with_overrides(parse_overrides(rest))
+  try:
+    line = run_experiment(experiment, Path(options.workdir or f"runs/{experiment.name}"), command=shown_command(arguments))
+  except Interrupted as stop:
+    print(f"interrupted after step {stop.step}; the state is saved, the same command goes on", file=sys.stderr)
+    raise
+  print(line)
+  return 0
+
+
+def shown_command(arguments: list[str]) -> str:
+  """The command line that makes this run again."""
+  return " ".join(["jaxface train", *(f"'{word}'" if " " in word or "$" in word else word for word in arguments)])
+
+
+def parse_overrides(words: list[str]) -> dict[str, str]:
+  """`--a.b 1 --c=2` as {"a.b": "1", "c": "2"}.
+
+  Raises:
+    ValueError: a word that is no option, or an option without a value.
+  """
+  overrides: dict[str, str] = {}
+  left = list(words)
+  while left:
+    word = left.pop(0)
+    if not word.startswith("--"):
+      raise ValueError(f"{word!r} is not an option: fields are given as --name value")
+    name, equals, value = word[2:].partition("=")
+    if not equals:
+      # A value may be a negative number, but not another option.
+      if not left or left[0].startswith("--"):
+        raise ValueError(f"--{name} needs a value")
+      value = left.pop(0)
+    overrides[name] = value
+  return overrides
+
+
+def _show_fields(name: str) -> int:
+  experiment, text = load_experiment(name)
+  print(f"usage: jaxface train {name} [--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}\n\nfields and their values:")
+  for field, value in field_values(experiment).items():
+    print(f"  --{field:40} {value!r}")
+  return 0

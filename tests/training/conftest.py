@@ -1,0 +1,69 @@
+"""A run that takes seconds: sixteen grey blobs as identities, a network of four small units."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jaxface.data.augment import AugmentConfig
+from jaxface.data.config import DataConfig
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import CosFace
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment, MeshConfig
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.schedule import ScheduleConfig
+
+
+class ArraySource:
+  """Noisy copies of one random pattern per identity, held in memory."""
+
+  def __init__(self, identities: int = 16, images: int = 8, size: int = 16, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    pattern = rng.integers(40, 215, (identities, 1, size, size, 3))
+    noise = rng.integers(-40, 41, (identities, images, size, size, 3))
+    self._image = (pattern + noise).reshape(-1, size, size, 3).clip(0, 255).astype(np.uint8)
+    self.label_n = np.repeat(np.arange(identities, dtype=np.int32), images)
+    self.num_records, self.num_identities = identities * images, identities
+    self.image_shape, self.template = (size, size, 3), "arcface112"
+
+  def names(self):
+    return [f"p{label}/p{label}_{row}" for row, label in enumerate(self.label_n)]
+
+  def read(self, record_n, out):
+    out[:] = self._image[record_n]
+    return []
+
+
+@pytest.fixture(scope="session")
+def source():
+  return ArraySource()
+
+
+@pytest.fixture(scope="session")
+def experiment():
+  return Experiment(
+    name="tiny",
+    steps=12,
+    batch_size=16,
+    log_every=3,
+    checkpoint_every=5,
+    data=DataConfig(),
+    augment=AugmentConfig(mirror=0.5, shift=1),
+    model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+    terms=(Classification(CosFace(m=0.1, scale=16.0, warmup_steps=6)),),
+    optimizer=OptimizerConfig(learning_rate=0.05),
+    schedule=ScheduleConfig(warmup_steps=2),
+    mesh=MeshConfig(devices=1),
+    ema=0.9,
+  )
+
+
+@pytest.fixture(scope="session")
+def with_devices():
+  """The same experiment on another mesh."""
+
+  def change(experiment, devices, class_devices=1):
+    return replace(experiment, mesh=MeshConfig(devices=devices, class_devices=class_devices))
+
+  return change
