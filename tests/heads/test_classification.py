@@ -1,0 +1,145 @@
+"""The classification term: padding, labels that are none, metrics, and one result on any mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import ArcFace, CosFace, NormSoftmax, Softmax
+
+B, D, C = 16, 12, 24
+
+
+def draw(term, seed=0, weight=None):
+  rng = np.random.default_rng(seed)
+  params, state = term.init(jax.random.key(seed), D, C)
+  inputs = {
+    "embedding_bd": rng.normal(size=(B, D)).astype(np.float32),
+    "label_b": rng.integers(0, C, B).astype(np.int32),
+    "weight_b": np.ones(B, np.float32) if weight is None else np.asarray(weight, np.float32),
+  }
+  return params, state, inputs
+
+
+def value_and_gradients(term, params, state, inputs, shardings=(None, None)):
+  def loss(params, embedding_bd, rest):
+    loss_b, new_state, metrics = term(params, {**rest, "embedding_bd": embedding_bd}, state=state, step=3, key=None)
+    return loss_b.sum() / rest["weight_b"].sum(), (loss_b, new_state, metrics)
+
+  rest = {name: value for name, value in inputs.items() if name != "embedding_bd"}
+  params_at, rows_at = shardings
+  run = jax.jit(
+    jax.value_and_grad(loss, (0, 1), has_aux=True), in_shardings=None if params_at is None else (params_at, rows_at, rows_at)
+  )
+  (mean, (loss_b, new_state, metrics)), gradients = run(params, inputs["embedding_bd"], rest)
+  return mean, loss_b, new_state, metrics, gradients
+
+
+@pytest.mark.parametrize("margin", [Softmax(), ArcFace(warmup_steps=9), ArcFace(subcenters=2)])
+def test_padding_equals_its_absence_whatever_it_holds(margin):
+  term = Classification(margin, label_smoothing=0.1)
+  params, state, inputs = draw(term, weight=[1, 0] * (B // 2))
+  inputs["embedding_bd"][1] = np.nan
+  inputs["embedding_bd"][3] = np.inf
+  inputs["label_b"][5] = -7
+  mean, loss_b, _, metrics, (params_bar, x_bar) = value_and_gradients(term, params, state, inputs)
+  subset = {name: value[::2] for name, value in inputs.items()}
+  expected = value_and_gradients(term, params, state, subset)
+  np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
+  np.testing.assert_array_equal(loss_b[1::2], 0.0)
+  np.testing.assert_array_equal(x_bar[1::2], 0.0)
+  np.testing.assert_allclose(x_bar[::2], expected[4][1], rtol=1e-4, atol=1e-7)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), params_bar, expected[4][0])
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), metrics, expected[3])
+
+
+def test_a_weight_counts_as_often():
+  term = Classification(CosFace())
+  params, state, inputs = draw(term, weight=[2] + [1] * (B - 1))
+  twice = {name: np.concatenate([value, value[:1]]) for name, value in inputs.items()}
+  twice["weight_b"] = np.ones(B + 1, np.float32)
+  mean, _, _, metrics, _ = value_and_gradients(term, params, state, inputs)
+  expected = value_and_gradients(term, params, state, twice)
+  np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), metrics, expected[3])
+
+
+@pytest.mark.parametrize("bad", [-1, C, 2**31 - 1])
+def test_a_label_that_is_no_class_is_cut_off_and_counted(bad):
+  term = Classification(ArcFace())
+  params, state, inputs = draw(term)
+  inputs["label_b"][4] = bad
+  mean, loss_b, _, metrics, gradients = value_and_gradients(term, params, state, inputs)
+  assert metrics["bad_labels"] == 1
+  assert loss_b[4] == 0 and not gradients[1][4].any()
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((mean, metrics, gradients)))
+
+
+def test_a_batch_of_padding_alone_is_zero():
+  term = Classification(ArcFace())
+  params, state, inputs = draw(term, weight=np.zeros(B))
+  loss_b, _, metrics = jax.jit(lambda p, i: term(p, i, state=state, step=0, key=None))(params, inputs)
+  np.testing.assert_array_equal(loss_b, 0.0)
+  assert all(value == 0 for value in metrics.values())
+
+
+def test_metrics_by_hand():
+  term = Classification(NormSoftmax())
+  params = {"center_cd": jnp.eye(3, 3)}
+  inputs = {
+    # Right (cosines 0.8, 0.6, 0), wrong (0.6 against 0.8), padding.
+    "embedding_bd": jnp.array([[8.0, 6.0, 0.0], [4.0, 3.0, 0.0], [9.0, 9.0, 9.0]]),
+    "label_b": jnp.array([0, 1, 2]),
+    "weight_b": jnp.array([1.0, 1.0, 0.0]),
+  }
+  _, _, metrics = jax.jit(lambda p, i: term(p, i, state={}, step=0, key=None))(params, inputs)
+  expected = {"accuracy": 0.5, "target_score": 0.7, "other_score": 0.7, "embedding_norm": 7.5, "bad_labels": 0.0}
+  assert metrics.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(metrics[name], value, rtol=1e-6)
+
+
+def test_a_broken_center_shows_in_the_loss():
+  term = Classification(ArcFace())
+  params, state, inputs = draw(term)
+  params["center_cd"] = params["center_cd"].at[3].set(jnp.nan)
+  assert not np.isfinite(value_and_gradients(term, params, state, inputs)[0])
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (4, 2), (1, 8)])
+@pytest.mark.parametrize("margin", [Softmax(), ArcFace(subcenters=2)])
+def test_one_loss_and_one_gradient_on_every_mesh(margin, shape):
+  term = Classification(margin, label_smoothing=0.1)
+  params, state, inputs = draw(term, weight=[1] * (B - 3) + [0] * 3)
+  expected = value_and_gradients(term, params, state, inputs)
+  mesh = Mesh(np.asarray(jax.devices()[:8]).reshape(shape), ("data", "class"), axis_types=(AxisType.Auto,) * 2)
+  found = value_and_gradients(
+    term, params, state, inputs, (NamedSharding(mesh, P("class")), NamedSharding(mesh, P(("data", "class"))))
+  )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), found, expected)
+
+
+def test_sharded_classes_are_never_gathered():
+  mesh = Mesh(np.asarray(jax.devices()[:8]).reshape(2, 4), ("data", "class"), axis_types=(AxisType.Auto,) * 2)
+  classes, rows = NamedSharding(mesh, P("class")), NamedSharding(mesh, P(("data", "class")))
+  term, many = Classification(ArcFace()), 4_096
+
+  def loss(center_cd, x, y, w):
+    return term({"center_cd": center_cd}, {"embedding_bd": x, "label_b": y, "weight_b": w}, state={}, step=0, key=None)[0].sum()
+
+  shapes = [((many, D), "float32"), ((B, D), "float32"), ((B,), "int32"), ((B,), "float32")]
+  compiled = jax.jit(
+    jax.grad(loss, (0, 1)), in_shardings=(classes, rows, rows, rows), out_shardings=(classes, rows)
+  ).lower(*(jax.ShapeDtypeStruct(*shape) for shape in shapes)).compile()
+  text = compiled.as_text()
+  assert f"[{many}," not in text and f",{many}]" not in text
+  assert f"[{many // 4},{D}]" in text
+
+
+@pytest.mark.parametrize(("field", "value"), [("label_smoothing", 1.0), ("label_smoothing", -0.1), ("weight", -1.0)])
+def test_hyper_parameters_out_of_range(field, value):
+  with pytest.raises(ValueError, match=rf"Classification\.{field} = {value}"):
+    Classification(**{field: value})
