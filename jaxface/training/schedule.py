@@ -1,5 +1,6 @@
 """Learning rate as a pure function of the step."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class ScheduleConfig:
         f"ScheduleConfig: warmup_steps = {self.warmup_steps} and warmup_fraction = {self.warmup_fraction} are both"
         " set: keep one, and 0 for the other"
       )
-    rising = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(self.milestones))
     if not rising or not all(0 < milestone < 1 for milestone in self.milestones):
       raise ValueError(
         f"ScheduleConfig.milestones = {self.milestones!r}: they must rise, each a share of the run between 0 and 1"
