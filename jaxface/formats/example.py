@@ -29,7 +29,7 @@ def _block(field: int, content: bytes) -> bytes:
 
 
 def _feature(key: str, value: Value) -> bytes:
-  values: list[Any] = [value] if isinstance(value, bytes | str | int | float) else list(value)
+  values: list[Any] = [value] if isinstance(value, bytes | str) or not isinstance(value, Sequence) else list(value)
   if all(isinstance(one, bytes | str) for one in values):
     return _block(1, b"".join(_block(1, one.encode() if isinstance(one, str) else one) for one in values))
   if all(isinstance(one, int) for one in values):
