@@ -109,20 +109,20 @@ def _figures(report: Report) -> str:
   after, before = report.after, report.before
   low, high = after.tar_at_far_interval["1e-2"]
   cards = [
-    _figure("AUC", f"{after.auc:.4f}", "a mated pair outscores a non-mated one", after.auc, before and before.auc, "{:.4f}"),
+    _figure("AUC", f"{after.auc:.4f}", "a mated pair outscores a non-mated one", after.auc, before.auc if before else None, "{:.4f}"),
     _figure(
       "Accuracy", f"{100 * after.accuracy:.2f} <small>% ± {100 * after.accuracy_se:.2f}</small>",
       f"{len(after.folds.fold)} folds, ± standard error" if len(after.folds.fold) > 1 else "one fold, ± standard error",
-      after.accuracy, before and before.accuracy, "{:.2%}",
+      after.accuracy, before.accuracy if before else None, "{:.2%}",
     ),
     _figure(
       "Equal error rate", f"{100 * after.eer:.2f} <small>%</small>", "lower is better",
-      after.eer, before and before.eer, "{:.2%}",
+      after.eer, before.eer if before else None, "{:.2%}",
     ),
     _figure(
       "TAR at FAR 1 %", f"{100 * after.tar_at_far['1e-2']:.1f} <small>%</small>",
       f"95 % interval {100 * low:.1f} to {100 * high:.1f}", after.tar_at_far["1e-2"],
-      before and before.tar_at_far["1e-2"], "{:.1%}",
+      before.tar_at_far["1e-2"] if before else None, "{:.1%}",
     ),
   ]
   return "\n".join(cards)

@@ -147,7 +147,7 @@ def histogram(value_by_name: Sequence[tuple[str, str, np.ndarray]], low: float, 
 
 def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
   """Multiples of 1, 2 or 5 · 10ⁿ that cover [low, high] with about `count` steps; one step more where all is equal."""
-  if not high > low:
+  if high - low <= 1e-9 * max(abs(low), abs(high)):
     low, high = (low - 0.5, high + 0.5) if low == 0 else (min(low, 0.0), max(high, 0.0))
   raw = (high - low) / count
   power = 10.0 ** math.floor(math.log10(raw))
