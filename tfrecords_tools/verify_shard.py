@@ -62,6 +62,8 @@ def _next_header(buffer, offset: int) -> int:
 def frames(buffer, index: ShardIndex | None) -> Iterator[tuple[int, int]]:
   """Where records lie: by the index, or by their headers, over damaged ones to the next whole one.
 
+  Without an index, neighbours whose headers are both damaged cannot be told apart and count as one.
+
   Args:
     buffer: the whole shard.
     index: of the shard, if there is one.
