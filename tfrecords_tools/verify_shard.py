@@ -134,6 +134,9 @@ def _check_record(task: ShardTask, report: ShardReport, framed: bytes, index: Sh
     raise DamagedData(f"label is {face.label}, should be 0 to {task.num_identities - 1}")
   report.ids.append(face.id)
   report.images[face.label] += 1
-  shape = decode_image(bytes(face.image), where=f"image {face.name!r}").shape
+  try:
+    shape = decode_image(face.image, where=face.name).shape
+  except DamagedData as fault:
+    raise DamagedData(f"image {face.name!r}: {fault.what}") from fault
   if shape != task.image_size:
     raise DamagedData(f"image {face.name!r} has shape {shape}, {task.image_size} in the manifest")

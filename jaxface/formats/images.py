@@ -17,7 +17,7 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
 
 
-def _open(data: bytes, where: str) -> Image.Image:
+def _open(data: bytes | memoryview, where: str) -> Image.Image:
   try:
     with warnings.catch_warnings():
       # Pillow warns about sizes that the bound of `decode_image` judges by an error of its own.
@@ -29,7 +29,7 @@ def _open(data: bytes, where: str) -> Image.Image:
     raise DamagedData(f"not an image that can be read ({len(data)} bytes): {error}", file=where) from error
 
 
-def image_size(data: bytes, *, where: str = "image") -> tuple[int, int, int]:
+def image_size(data: bytes | memoryview, *, where: str = "image") -> tuple[int, int, int]:
   """Reads height, width and number of channels from the header alone.
 
   Args:
@@ -50,7 +50,7 @@ def image_size(data: bytes, *, where: str = "image") -> tuple[int, int, int]:
   return image.height, image.width, len(image.getbands())
 
 
-def is_plain_jpeg(data: bytes, *, where: str = "image") -> bool:
+def is_plain_jpeg(data: bytes | memoryview, *, where: str = "image") -> bool:
   """Whether the bytes are a three-channel JPEG that every reader shows the same way up.
 
   Args:
@@ -64,7 +64,7 @@ def is_plain_jpeg(data: bytes, *, where: str = "image") -> bool:
   return bytes(data[:3]) == _JPEG_MAGIC and image_size(data, where=where)[2] == 3 and not _rotated(data)
 
 
-def _rotated(data: bytes) -> bool:
+def _rotated(data: bytes | memoryview) -> bool:
   if b"Exif\0\0" not in bytes(data[:4096]):
     return False
   try:
@@ -73,7 +73,7 @@ def _rotated(data: bytes) -> bool:
     return False
 
 
-def decode_image(data: bytes, *, where: str, max_pixels: int = 64_000_000) -> np.ndarray:
+def decode_image(data: bytes | memoryview, *, where: str, max_pixels: int = 64_000_000) -> np.ndarray:
   """Decodes any supported image to RGB, the way up its EXIF data says.
 
   Grey is repeated, CMYK and palettes are converted, 16 bits are scaled to 8, transparency is dropped.

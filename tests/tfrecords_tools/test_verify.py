@@ -144,9 +144,9 @@ def test_images_labels_and_ids_are_looked_at(tmp_path, make_jpeg):
   ]
   write_recordset(tmp_path / "set", faces, ["a", "b"], image_size=(24, 24, 3))
   faults = verify(tmp_path / "set")
-  offsets = [start for start, _ in frames(tmp_path / "set" / "faces-train.tfrecord-00000-of-00001", None)]
+  offsets = [start for start, _ in frames(tmp_path / "set" / "faces-train.tfrecord-00000-of-00001")]
   assert [(fault.record, fault.offset) for fault in faults] == [(1, offsets[1]), (2, offsets[2]), (None, None)]
-  assert "Premature end" in faults[0].what
+  assert "image 'a/1': JPEG cannot be decoded: Premature end" in faults[0].what
   assert "shape (30, 24, 3)" in faults[1].what
   assert "1 record ids occur more than once" in faults[2].what
 
