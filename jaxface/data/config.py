@@ -1,0 +1,140 @@
+"""The data of a run: where faces come from, which identities are held out, in which order records are shown."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jaxface.data.order import BalancedOrder, UniformOrder
+from jaxface.data.records import RecordSource
+from jaxface.data.source import Source
+from jaxface.data.subset import SubsetSource, split_identities
+from jaxface.data.synthetic import SyntheticSource
+from jaxface.formats.recordset import RecordSet
+
+ORDERS = ("uniform", "balanced")
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+  """Rendered faces, used where a run names neither records nor images.
+
+  Attributes:
+    identities: how many, those held out included.
+    images_per_identity: renderings of each.
+    size: side in pixels.
+    seed: another seed gives other people.
+  """
+
+  identities: int = 1000
+  images_per_identity: int = 20
+  size: int = 112
+  seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+  """What a run trains on.
+
+  Attributes:
+    records: folder of a packed set.
+    images: folder of images to pack first; `records` wins if both are given.
+    size: side in pixels to which images are brought when they are packed; 0 keeps theirs.
+    synthetic: the faces to render if neither is given.
+    order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
+      batch size with records of other identities.
+    identities_per_batch: of a balanced batch.
+    images_per_identity: of a balanced batch; identities with fewer begin again.
+    min_images: identities with fewer images are left out.
+    holdout: share of the identities that are kept out of training, to verify on.
+    seed: chooses the identities held out.
+    threads: how many decode; 0 is one for each core.
+    on_damage: "substitute" replaces records that cannot be read by others, with a warning; "raise" ends the run.
+  """
+
+  records: str = ""
+  images: str = ""
+  size: int = 0
+  synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+  order: str = "uniform"
+  identities_per_batch: int = 32
+  images_per_identity: int = 4
+  min_images: int = 1
+  holdout: float = 0.0
+  seed: int = 0
+  threads: int = 0
+  on_damage: str = "substitute"
+
+  def __post_init__(self):
+    for name, valid in (("order", ORDERS), ("on_damage", ("substitute", "raise"))):
+      if getattr(self, name) not in valid:
+        raise ValueError(f"data.{name} is {getattr(self, name)!r}, should be one of {', '.join(valid)}")
+    for name, least in (("size", 0), ("threads", 0), ("min_images", 1), ("identities_per_batch", 1),
+                        ("images_per_identity", 1)):
+      if getattr(self, name) < least:
+        raise ValueError(f"data.{name} is {getattr(self, name)}, should be at least {least}")
+    if not 0 <= self.holdout < 1:
+      raise ValueError(f"data.holdout is {self.holdout}, should be a share of the identities: at least 0, less than 1")
+
+
+def open_records(path: str | Path, threads: int = 0) -> RecordSource:
+  """A packed set as a source.
+
+  Args:
+    path: its folder.
+    threads: how many decode; 0 is one for each core.
+  Raises:
+    FileNotFoundError: no packed set there.
+    DamagedData: its parts disagree.
+  """
+  return RecordSource(RecordSet.open(path), threads)
+
+
+def open_source(config: DataConfig) -> tuple[Source, Source | None]:
+  """The faces to train on, and those of the identities held out.
+
+  Args:
+    config: where they come from.
+  Returns:
+    (training source, held-out source or None), disjoint in identities, each with dense labels of its own (see
+    `SubsetSource` for what they were).
+  Raises:
+    ValueError: images that are not packed yet, or no identities left.
+  """
+  if config.images and not config.records:
+    raise ValueError(
+      f"data.images {config.images!r} is not packed yet: python -m tfrecords_tools pack {config.images} OUT, then give "
+      "data.records OUT"
+    )
+  whole: Source
+  if config.records:
+    whole = open_records(config.records, config.threads)
+  else:
+    faces = config.synthetic
+    whole = SyntheticSource(faces.identities, faces.images_per_identity, faces.size, faces.seed)
+  if config.min_images == 1 and not config.holdout:
+    return whole, None
+  train_i, holdout_i = split_identities(
+    whole.label_n, min_images=config.min_images, holdout=config.holdout, seed=config.seed
+  )
+  return SubsetSource(whole, train_i), SubsetSource(whole, holdout_i) if len(holdout_i) else None
+
+
+def make_order(config: DataConfig, source: Source, batch_size: int, *, seed: int = 0) -> UniformOrder | BalancedOrder:
+  """The order in which a run shows the records of its source.
+
+  Args:
+    config: which order.
+    source: what is trained on.
+    batch_size: over all hosts.
+    seed: another seed gives another order.
+  Raises:
+    ValueError: a balanced batch that does not fit the batch size or the source.
+  """
+  if config.order == "uniform":
+    return UniformOrder(source.num_records, seed)
+  identities, images = config.identities_per_batch, config.images_per_identity
+  extra = batch_size - identities * images
+  if extra < 0:
+    raise ValueError(
+      f"data.identities_per_batch {identities} × data.images_per_identity {images} is more than the batch of {batch_size}"
+    )
+  return BalancedOrder(source.label_n, identities, images, extra, seed)

@@ -1,0 +1,255 @@
+"""From an order of records to batches on devices, made ahead of the consumer in the background."""
+
+import math
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Protocol, Self
+
+import jax
+import numpy as np
+
+from jaxface.data.permutation import keyed
+from jaxface.data.source import Source, UnreadableRow
+from jaxface.formats.errors import DamagedData
+
+Batch = dict[str, jax.Array]
+
+# Records tried in place of a damaged one. Chance alone ends a run then only when most of the data is lost.
+SUBSTITUTES = 16
+# Positions whose records are computed together.
+BLOCK = 4096
+ON_DAMAGE = ("substitute", "raise")
+
+
+class Order(Protocol):
+  """Which record stands at which global position."""
+
+  def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(source, record, occurrence) of the positions [start, stop)."""
+    ...
+
+
+def empty_images(shape: tuple[int, ...]) -> np.ndarray:
+  """An uninitialised uint8 array whose start XLA accepts without a copy on CPUs: a multiple of 64 bytes."""
+  size = math.prod(shape)
+  memory = np.empty(size + 64, np.uint8)
+  start = -memory.ctypes.data % 64
+  return memory[start : start + size].reshape(shape)
+
+
+class Loader:
+  """Batches of an order, read and copied to the devices ahead of need.
+
+  Step s holds the global positions [s·B, (s + 1)·B). Each host decodes only the rows that its devices hold. A record that
+  cannot be read is replaced by another, chosen by its position and number alone, so that all hosts and every resumed run
+  agree; it is counted in `damaged`, and a warning names its file, offset and number. (In a balanced batch the substitute is
+  of any identity, with its own label.)
+
+  Batches are dicts of image [B, H, W, C] uint8, label [B] int32, weight [B] float32 (1) and position [B] uint32, the low
+  32 bits of the global position. Iterate, in a `with` block or until `close`.
+
+  Args:
+    source: where records are read.
+    order: which record stands at which position.
+    batch_size: B, over all hosts.
+    start_step: first step, to resume.
+    steps: how many steps; None has no end.
+    sharding: splits the leading axis; the batch becomes one global array over its mesh. None puts this host's rows on the
+      default device.
+    process_index, process_count: which share of the rows, without a sharding; JAX's own by default.
+    prefetch: how many batches are ready or in the making while the consumer works on one.
+    on_damage: "substitute", or "raise" to end at the first damaged record.
+  Attributes:
+    step: the step that comes next.
+    damaged: unreadable records met so far, on this host.
+    wait_seconds: how long the consumer has waited for batches.
+  Raises:
+    ValueError: a batch that does not divide among hosts, an unknown policy.
+  """
+
+  def __init__(
+    self,
+    source: Source,
+    order: Order,
+    batch_size: int,
+    *,
+    start_step: int = 0,
+    steps: int | None = None,
+    sharding: jax.sharding.Sharding | None = None,
+    process_index: int | None = None,
+    process_count: int | None = None,
+    prefetch: int = 2,
+    on_damage: str = "substitute",
+  ):
+    if on_damage not in ON_DAMAGE:
+      raise ValueError(f"on_damage is {on_damage!r}, should be one of {', '.join(ON_DAMAGE)}")
+    if batch_size < 1 or prefetch < 1:
+      raise ValueError(f"batch_size and prefetch are at least 1, not {batch_size} and {prefetch}")
+    self.source, self.order, self.batch_size, self.on_damage = source, order, batch_size, on_damage
+    self.step = start_step
+    self.damaged = 0
+    self.wait_seconds = 0.0
+    self._stop = None if steps is None else start_step + steps
+    # Rows that this host reads, numbered in the global batch and in the array that it makes.
+    self._local_n: np.ndarray
+    self._held_n: np.ndarray
+    if sharding is None:
+      index = jax.process_index() if process_index is None else process_index
+      count = jax.process_count() if process_count is None else process_count
+      if batch_size % count:
+        raise ValueError(f"a batch of {batch_size} does not divide among {count} hosts")
+      self._rows = batch_size // count
+      self._held_n = np.arange(self._rows)
+      self._local_n = self._held_n + index * self._rows
+      self._sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    else:
+      indices = sharding.addressable_devices_indices_map((batch_size,)).values()
+      self._rows = batch_size
+      self._held_n = np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices]))
+      self._local_n = self._held_n
+      self._sharding = sharding
+    # Two steps at once: while the last rows of one are decoded, the rows of the next are known and begun.
+    self._pool = ThreadPoolExecutor(min(prefetch, 2), thread_name_prefix="jaxface-loader")
+    self._prefetch = prefetch
+    self._ahead: deque[Future[tuple[Batch, list[UnreadableRow]]]] = deque()
+    self._asked = start_step
+    self._closed = False
+    self._block_steps = -(-BLOCK // batch_size)
+    self._block = (-1, np.empty((0, 0), np.int64))
+
+  def __iter__(self) -> Iterator[Batch]:
+    return self
+
+  def __next__(self) -> Batch:
+    if not self._closed:
+      self._ask(self._prefetch)
+    if not self._ahead:
+      raise StopIteration
+    began = time.perf_counter()
+    try:
+      batch, errors = self._ahead.popleft().result()
+    except BaseException:
+      self.close()
+      raise
+    self.wait_seconds += time.perf_counter() - began
+    self.step += 1
+    self._ask(self._prefetch)
+    self.damaged += len(errors)
+    for error in errors:
+      warnings.warn(f"{error}; another record takes its place", RuntimeWarning, stacklevel=2)
+    return batch
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Drops what was read ahead and ends the threads, once the batches they are making are done."""
+    self._closed = True
+    self._ahead.clear()
+    self._pool.shutdown(cancel_futures=True)
+
+  def _ask(self, ahead: int) -> None:
+    while len(self._ahead) < ahead and (self._stop is None or self._asked < self._stop):
+      self._ahead.append(self._pool.submit(self._make, self._asked))
+      self._asked += 1
+
+  def _make(self, step: int) -> tuple[Batch, list[UnreadableRow]]:
+    position_n = step * self.batch_size + self._local_n
+    record_n = self._records(step)
+    image_bhwc = empty_images((len(record_n), *self.source.image_shape))
+    errors = self._read(record_n, position_n, image_bhwc)
+    local = {
+      "image": image_bhwc,
+      "label": self.source.label_n[record_n].astype(np.int32),
+      "weight": np.ones(len(record_n), np.float32),
+      "position": position_n.astype(np.uint32),
+    }
+    # These arrays are never written again, so that a CPU backend may use them in place.
+    return ({name: self._put(array) for name, array in local.items()}, errors)
+
+  def _records(self, step: int) -> np.ndarray:
+    """This host's records of a step. Orders are asked for blocks of steps: many positions cost little more than a few."""
+    block = step // self._block_steps
+    known, record_sb = self._block
+    if known != block:
+      start = block * self._block_steps * self.batch_size
+      record_n = self.order.rows(start, start + self._block_steps * self.batch_size)[1]
+      record_sb = record_n.reshape(self._block_steps, self.batch_size)[:, self._local_n]
+      self._block = (block, record_sb)
+    return record_sb[step % self._block_steps].copy()
+
+  def _read(self, record_n: np.ndarray, position_n: np.ndarray, image_bhwc: np.ndarray) -> list[UnreadableRow]:
+    """Fills the images; damaged records are replaced, in `record_n` too."""
+    errors = self.source.read(record_n, image_bhwc)
+    if errors and self.on_damage == "raise":
+      raise errors[0]
+    found, bad_n = list(errors), np.array([error.row for error in errors], np.int64)
+    damaged_n = record_n[bad_n]
+    for attempt in range(SUBSTITUTES):
+      if not len(bad_n):
+        return found
+      key_n = keyed(position_n[bad_n], damaged_n, attempt)
+      record_n[bad_n] = (key_n % np.uint64(self.source.num_records)).astype(np.int64)
+      substitute_bhwc = np.empty((len(bad_n), *image_bhwc.shape[1:]), np.uint8)
+      errors = self.source.read(record_n[bad_n], substitute_bhwc)
+      image_bhwc[bad_n] = substitute_bhwc
+      found += errors
+      left_n = np.array([error.row for error in errors], np.int64)
+      bad_n, damaged_n = bad_n[left_n], damaged_n[left_n]
+    if len(bad_n):
+      last = found[-1]
+      raise DamagedData(
+        f"{last.what}; {SUBSTITUTES} records in place of record {damaged_n[-1]} could not be read either: most of the "
+        "data is damaged, verify it",
+        file=last.file,
+        offset=last.offset,
+        record=last.record,
+      ) from last
+    return found
+
+  def _put(self, local: np.ndarray) -> jax.Array:
+    def shard(index: tuple[slice, ...]) -> np.ndarray:
+      start, stop, _ = index[0].indices(self._rows)
+      first = int(np.searchsorted(self._held_n, start))
+      return local[first : first + stop - start]
+
+    return jax.make_array_from_callback((self._rows, *local.shape[1:]), self._sharding, shard)
+
+
+def batches(source: Source, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """All records of a source in order, once, for inference: the next batch is read while one is used.
+
+  Args:
+    source: where records are read.
+    batch_size: B, of every batch.
+  Yields:
+    (image [B, H, W, C] uint8, weight [B] float32); the last batch is filled up with black images of weight 0.
+  Raises:
+    DamagedData: a record cannot be read (the embedding of another face in its place would be a lie).
+  """
+
+  def make(start: int) -> tuple[np.ndarray, np.ndarray]:
+    record_n = np.arange(start, min(start + batch_size, source.num_records))
+    image_bhwc = empty_images((batch_size, *source.image_shape))
+    errors = source.read(record_n, image_bhwc[: len(record_n)])
+    if errors:
+      raise errors[0]
+    image_bhwc[len(record_n) :] = 0
+    return image_bhwc, (np.arange(batch_size) < len(record_n)).astype(np.float32)
+
+  with ThreadPoolExecutor(1, thread_name_prefix="jaxface-batches") as pool:
+    ahead = deque([pool.submit(make, 0)] if source.num_records else [])
+    for start in range(batch_size, source.num_records + batch_size, batch_size):
+      batch = ahead.popleft().result()
+      if start < source.num_records:
+        ahead.append(pool.submit(make, start))
+      yield batch

@@ -1,0 +1,85 @@
+"""Faces of a packed set: random access, checksums and decoding, in threads."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import simplejpeg
+
+from jaxface.data.source import UnreadableRow
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.images import decode_image
+from jaxface.formats.recordset import RecordSet
+
+
+class RecordSource:
+  """The faces of a packed set, decoded by a pool of threads (libjpeg-turbo works outside of Python's lock).
+
+  Args:
+    records: the open set.
+    threads: how many decode at once; 0 is one for each core this process may use.
+  """
+
+  def __init__(self, records: RecordSet, threads: int = 0):
+    self.records = records
+    self.num_records = records.num_records
+    self.num_identities = records.num_identities
+    self.label_n = records.label_n
+    self.image_shape = records.image_shape
+    self.template = records.template
+    self.threads = threads or len(os.sched_getaffinity(0))
+    self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="jaxface-decode")
+
+  def names(self) -> list[str]:
+    """Name of each record: its path in the original folder, without suffix."""
+    return self.records.names()
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    """Decodes records into `out`.
+
+    Args:
+      record_n: [N] int, which.
+      out: [N, H, W, C] uint8, C-contiguous; rows that cannot be read hold anything afterwards.
+    Returns:
+      One error per row that could not be read, in order of rows: bytes that fail their checksum or are missing, images
+      that cannot be decoded or have another size.
+    """
+    # Threads draw rows from one iterator (which Python's lock makes safe), so that none waits for another's share.
+    row_n = enumerate(np.asarray(record_n).tolist())
+    work = [self._pool.submit(self._decode, row_n, out) for _ in range(min(self.threads, len(out)))]
+    return sorted((error for each in work for error in each.result()), key=lambda error: error.row)
+
+  def _decode(self, row_n: Iterator[tuple[int, int]], out: np.ndarray) -> list[UnreadableRow]:
+    errors = []
+    for row, record in row_n:
+      try:
+        self._read_one(record, out[row])
+      except DamagedData as error:
+        errors.append(UnreadableRow(error, row))
+    return errors
+
+  def _read_one(self, record: int, out_hwc: np.ndarray) -> None:
+    data = self.records.image(record)
+    try:
+      shape = simplejpeg.decode_jpeg(data, buffer=out_hwc).shape
+    except ValueError:  # damaged, larger than the row, or nothing that libjpeg turns into RGB: the slow way finds out
+      shape = self._read_any(data, record, out_hwc)
+    if shape != out_hwc.shape:
+      file, offset = self.records.place(record)
+      what = f"image has shape {shape}, the manifest promises {self.image_shape}: pack the set again"
+      raise DamagedData(what, file=file, offset=offset, record=record)
+
+  def _read_any(self, data: memoryview, record: int, out_hwc: np.ndarray) -> tuple[int, ...]:
+    file, offset = self.records.place(record)
+    try:
+      image_hwc = decode_image(bytes(data), where=str(file))
+    except DamagedData as error:
+      raise DamagedData(error.what, file=file, offset=offset, record=record) from error
+    if image_hwc.shape == out_hwc.shape:
+      out_hwc[...] = image_hwc
+    return image_hwc.shape
+
+  def close(self) -> None:
+    """Ends the threads."""
+    self._pool.shutdown()

@@ -1,0 +1,53 @@
+"""What a source of faces is, and the error that says which row of a batch it could not fill."""
+
+from typing import Protocol
+
+import numpy as np
+
+from jaxface.formats.errors import DamagedData
+
+
+class UnreadableRow(DamagedData):
+  """A damaged record, with the row of the batch that it should have filled.
+
+  Args:
+    error: what was found.
+    row: index into the records that were asked for.
+  """
+
+  def __init__(self, error: DamagedData, row: int):
+    super().__init__(error.what, file=error.file, offset=error.offset, record=error.record)
+    self.row = row
+
+
+class Source(Protocol):
+  """Faces of one size by number, from wherever they come.
+
+  Attributes:
+    num_records: number of faces; records are numbered from 0.
+    num_identities: number of identities; labels are dense, from 0.
+    label_n: [N] int32, identity of each record.
+    image_shape: (height, width, channels) of every face.
+    template: name of the alignment template.
+  """
+
+  num_records: int
+  num_identities: int
+  label_n: np.ndarray
+  image_shape: tuple[int, int, int]
+  template: str
+
+  def names(self) -> list[str]:
+    """Name of each record."""
+    ...
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    """Writes faces into `out`.
+
+    Args:
+      record_n: [N] int, which.
+      out: [N, H, W, C] uint8, C-contiguous; rows that cannot be read hold anything afterwards.
+    Returns:
+      One error per row that could not be read, in order of rows; empty if all is well.
+    """
+    ...

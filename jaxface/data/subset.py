@@ -1,0 +1,76 @@
+"""Some identities of a source, with labels made dense again: filters by number of images, and the hold-out."""
+
+import numpy as np
+
+from jaxface.data.permutation import keyed, permute
+from jaxface.data.source import Source, UnreadableRow
+
+
+def split_identities(
+  label_n: np.ndarray, *, min_images: int = 1, holdout: float = 0.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+  """Chooses the identities to train on and, disjoint from them, those to hold out.
+
+  Args:
+    label_n: [N] int32, identity of each record.
+    min_images: identities with fewer records are in neither part.
+    holdout: share of the remaining identities to hold out, in [0, 1); at least one if it is not 0.
+    seed: chooses which; the same seed gives the same identities.
+  Returns:
+    (train_i, holdout_i): int32 labels, each ascending.
+  Raises:
+    ValueError: a share outside [0, 1), or nothing left to train on.
+  """
+  if not 0 <= holdout < 1:
+    raise ValueError(f"holdout is a share of the identities, at least 0 and less than 1, not {holdout}")
+  count_i = np.bincount(label_n)
+  kept_i = np.flatnonzero(count_i >= max(min_images, 1)).astype(np.int32)
+  held = max(round(holdout * len(kept_i)), 1) if holdout else 0
+  if len(kept_i) <= held:
+    raise ValueError(
+      f"no identity is left to train on: {len(kept_i)} of {len(np.flatnonzero(count_i))} have {min_images} images or "
+      f"more (the largest has {count_i.max(initial=0)}), {held} of them held out"
+    )
+  shuffled_i = kept_i[permute(np.arange(len(kept_i)), len(kept_i), keyed(seed))]
+  return np.sort(shuffled_i[held:]), np.sort(shuffled_i[:held])
+
+
+class SubsetSource:
+  """The records of some identities of a source.
+
+  Label j here is label `identity_i[j]` there, and record r here is record `record_n[r]` there; both ascend, so what was
+  in order stays in order.
+
+  Args:
+    source: any source.
+    identity_i: labels to keep, in any order.
+  Attributes:
+    identity_i: [I] int32, the labels in the source by label here.
+    record_n: [N] int64, the records in the source by record here.
+  """
+
+  def __init__(self, source: Source, identity_i: np.ndarray):
+    self.source = source
+    self.identity_i = np.unique(identity_i).astype(np.int32)
+    self.record_n = np.flatnonzero(np.isin(source.label_n, self.identity_i))
+    self.label_n = np.searchsorted(self.identity_i, source.label_n[self.record_n]).astype(np.int32)
+    self.num_records = len(self.record_n)
+    self.num_identities = len(self.identity_i)
+    self.image_shape = source.image_shape
+    self.template = source.template
+
+  def names(self) -> list[str]:
+    """Name of each record."""
+    names = self.source.names()
+    return [names[record] for record in self.record_n]
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    """Reads records of the source; errors name its record numbers, those of the files.
+
+    Args:
+      record_n: [N] int, which.
+      out: [N, H, W, C] uint8, C-contiguous.
+    Returns:
+      One error per row that could not be read.
+    """
+    return self.source.read(self.record_n[record_n], out)
