@@ -6,7 +6,6 @@ variables/      parameters and batch statistics
 ```
 """
 
-import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable
@@ -15,11 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxface import __version__
 from jaxface.checkpoint import check_same_leaves, load_tree, save_tree
 from jaxface.formats.atomic import atomic_directory, write_json
 from jaxface.models.preprocess import Preprocess
@@ -122,7 +123,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
         "preprocess": saved.preprocess.to_json(),
         "embedding_size": saved.embedding_size,
         "parameters": count_parameters(variables["params"]),
-        "versions": {package: importlib.metadata.version(package) for package in ("jax", "flax")},
+        "versions": {"jaxface": __version__, "jax": jax.__version__, "flax": flax.__version__},
         "meta": saved.meta,
       },
     )

@@ -11,7 +11,7 @@ from jaxface.models.registry import create, list_models, model_options
 from jaxface.models.saved import count_parameters, variable_shapes
 
 TINY_IRESNET = {"units": (1, 1, 1, 1), "width": 0.0625, "embedding_size": 8}
-TINY_MOBILE = {"width": 0.125, "embedding_size": 8}
+TINY_MOBILE = {"units": (2, 1, 1, 1, 1), "width": 0.125, "embedding_size": 8}
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,11 @@ def test_a_wrong_name_lists_the_valid_ones(call, words):
 
 
 @pytest.fixture(scope="module", params=["iresnet", "mobilefacenet"])
-def tiny(request):
+def tiny(request, random_model):
   """A small net with its variables and four 16×16 images."""
   options = TINY_IRESNET if request.param == "iresnet" else TINY_MOBILE
-  module = create(request.param, **options)
   image_bhwc = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
-  variables = jax.jit(lambda key: module.init(key, image_bhwc, train=False))(jax.random.key(0))
-  return request.param, options, variables, image_bhwc
+  return request.param, options, random_model(request.param, **options).variables, image_bhwc
 
 
 def test_permuting_the_batch_permutes_the_embeddings(tiny):
@@ -86,9 +84,8 @@ def test_permuting_the_batch_permutes_the_embeddings(tiny):
 def test_bfloat16_stays_close_and_keeps_parameters_and_embedding_in_float32(tiny):
   name, options, variables, image_bhwc = tiny
   low = create(name, **options, dtype="bfloat16")
-  assert {str(leaf.dtype) for leaf in jax.tree.leaves(jax.eval_shape(low.init, jax.random.key(0), image_bhwc, False))} == {
-    "float32"
-  }
+  shapes = variable_shapes(name, {**options, "dtype": "bfloat16"}, get_preprocess("unit", size=16))
+  assert {str(leaf.dtype) for leaf in jax.tree.leaves(shapes)} == {"float32"}
   full_bd = jax.jit(lambda v, x: create(name, **options).apply(v, x, train=False))(variables, image_bhwc)
   low_bd = jax.jit(lambda v, x: low.apply(v, x, train=False))(variables, image_bhwc)
   assert low_bd.dtype == jnp.float32
@@ -126,16 +123,22 @@ def test_gradient_is_finite_reaches_every_leaf_but_the_frozen_scale_and_remat_do
   assert silent == (["embedding_norm/scale"] if name == "iresnet" else [])
 
 
-def test_dropout_acts_in_training_only():
-  module = create("iresnet", **TINY_IRESNET, dropout=0.5)
+@pytest.mark.parametrize("name", ["iresnet", "mobilefacenet"])
+def test_dropout_acts_in_training_only(name, random_model):
+  options = {"units": (1, 0, 0, 0)} if name == "iresnet" else {"units": (1, 0, 0, 0, 0)}
+  saved = random_model(name, width=0.0625, embedding_size=8, dropout=0.5, **options)
   image_bhwc = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
-  variables = jax.jit(lambda key: module.init(key, image_bhwc, train=False))(jax.random.key(0))
 
   @jax.jit
   def train(key):
-    return module.apply(variables, image_bhwc, train=True, mutable=["batch_stats"], rngs={"dropout": key})[0]
+    return saved.module.apply(
+      saved.variables, image_bhwc, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+    )[0]
 
   assert float(jnp.abs(train(jax.random.key(1)) - train(jax.random.key(2))).max()) > 1e-3
-  still_bd = module.apply(variables, image_bhwc, train=False)
-  plain = create("iresnet", **TINY_IRESNET)
-  chex.assert_trees_all_close(still_bd, plain.apply(variables, image_bhwc, train=False), atol=1e-6)
+  plain = create(name, width=0.0625, embedding_size=8, **options)
+  chex.assert_trees_all_close(
+    saved.module.apply(saved.variables, image_bhwc, train=False),
+    plain.apply(saved.variables, image_bhwc, train=False),
+    atol=1e-6,
+  )
