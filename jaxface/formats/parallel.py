@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -22,6 +23,18 @@ def num_processes(images: int) -> int:
   """
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
   return max(1, min(cores, images // 2000))
+
+
+def _end_with_parent() -> None:
+  """A killed parent cannot tell its workers to stop, and they would wait for tasks for ever."""
+
+  def wait() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+      parent.join()
+      os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()
 
 
 class Workers:
@@ -60,7 +73,8 @@ class Workers:
         yield number, function(task)
       return
     if self._pool is None:
-      self._pool = ProcessPoolExecutor(self.processes, mp_context=multiprocessing.get_context("spawn"))
+      context = multiprocessing.get_context("spawn")
+      self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_end_with_parent)
     futures = {self._pool.submit(function, task): number for number, task in enumerate(tasks)}
     for future in as_completed(futures):
       yield futures[future], future.result()

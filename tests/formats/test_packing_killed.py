@@ -1,0 +1,62 @@
+"""A killed run leaves nothing that looks whole, no process, and is finished by the next one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jaxface.formats.packing import pack
+from jaxface.formats.recordset import RecordSet
+
+SCRIPT = """
+import sys
+from jaxface.formats.packing import pack
+if __name__ == "__main__":
+  pack(sys.argv[1], sys.argv[2], shard_mb=0.02, processes=2)
+"""
+
+
+def others_in_group(group: int) -> list[int]:
+  found = []
+  for entry in os.listdir("/proc"):
+    try:
+      if entry.isdecimal() and os.getpgid(int(entry)) == group:
+        found.append(int(entry))
+    except ProcessLookupError:
+      continue
+  return found
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="counts processes in /proc")
+def test_killed_and_run_again(make_folder, tmp_path):
+  root = make_folder([20] * 25)
+  whole = pack(root, tmp_path / "whole", shard_mb=0.02, processes=1)
+  (tmp_path / "run.py").write_text(SCRIPT)
+  out = tmp_path / "out"
+  environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+  command = [sys.executable, str(tmp_path / "run.py"), str(root), str(out)]
+  process = subprocess.Popen(command, env=environment, start_new_session=True)
+  try:
+    until = time.monotonic() + 60
+    while len(list((out / ".packing").glob("0*.json"))) < 2 and time.monotonic() < until:
+      assert process.poll() is None, "ended before it could be killed"
+      time.sleep(0.001)
+    process.kill()
+    process.wait()
+    with pytest.raises(FileNotFoundError, match="run it again"):
+      RecordSet.open(out)
+    until = time.monotonic() + 30
+    while others_in_group(process.pid) and time.monotonic() < until:
+      time.sleep(0.05)
+    assert not others_in_group(process.pid)
+  finally:
+    if others_in_group(process.pid):
+      os.killpg(process.pid, signal.SIGKILL)
+  assert pack(root, out, shard_mb=0.02, processes=1) == whole
+  visible = [name for name in os.listdir(out) if not name.startswith(".")]
+  assert sorted(visible) == sorted(name for name in os.listdir(tmp_path / "whole") if not name.startswith("."))
+  for name in visible:
+    assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
