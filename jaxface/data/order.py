@@ -113,9 +113,9 @@ class BalancedOrder:
     own_n = ~extra_n
     slot_n, image_n = divmod(column_n[own_n], self.images)
     record_n[own_n], occurrence_n[own_n] = self._own(batch_n[own_n] * self.identities + slot_n, image_n)
-    for batch in np.unique(batch_n[extra_n]):
-      here_n = extra_n & (batch_n == batch)
-      record_n[here_n] = self._others(batch)[column_n[here_n] - self.identities * self.images]
+    if extra_n.any():
+      batch_m, row_n = np.unique(batch_n[extra_n], return_inverse=True)
+      record_n[extra_n] = self._others(batch_m)[row_n, column_n[extra_n] - self.identities * self.images]
     return np.zeros(len(record_n), np.int32), record_n, occurrence_n
 
   def _own(self, slot_n: np.ndarray, image_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,14 +153,21 @@ class BalancedOrder:
       opening_p = np.concatenate([opening_p[head_n], np.delete(opening_p, head_n)])
     return opening_p
 
-  def _others(self, batch: int) -> np.ndarray:
-    """The extras of one batch: the first records of a shuffle of all records that belong to none of its identities."""
-    taken_p = self._identity(np.arange(batch * self.identities, (batch + 1) * self.identities))
-    key_n = keyed(self.seed, _OTHERS, batch)
-    tried = min(2 * self.extra + 16, len(self.label_n))
+  def _others(self, batch_m: np.ndarray) -> np.ndarray:
+    """The extras of batches, [M, extra]: the first of a shuffle of all records that belong to none of a batch's P."""
+    batches, records = len(batch_m), len(self.label_n)
+    # Identities of all batches in one space of numbers, so that one search looks each up in its own batch.
+    space_m1 = (np.arange(batches) * self.num_identities)[:, None]
+    slot_mp = batch_m[:, None] * self.identities + np.arange(self.identities)
+    taken_mp = self._identity(slot_mp.ravel()).reshape(slot_mp.shape) + space_m1
+    key_m = keyed(self.seed, _OTHERS, batch_m)
+    tried = 2 * self.extra + 16
     while True:
-      record_n = permute(np.arange(tried), len(self.label_n), key_n)
-      record_n = record_n[~np.isin(self._identity_of_record_n[record_n], taken_p)]
-      if len(record_n) >= self.extra:
-        return record_n[: self.extra]
-      tried = min(2 * tried, len(self.label_n))
+      tried = min(tried, records)
+      record_n = permute(np.tile(np.arange(tried), batches), records, np.repeat(key_m, tried))
+      record_mt = record_n.reshape(batches, tried)
+      free_mt = ~np.isin(self._identity_of_record_n[record_mt] + space_m1, taken_mp)
+      rank_mt = free_mt.cumsum(axis=1)
+      if (rank_mt[:, -1] >= self.extra).all():
+        return record_mt[free_mt & (rank_mt <= self.extra)].reshape(batches, self.extra)
+      tried *= 2
