@@ -76,7 +76,9 @@ def roc_chart(after: Verification, before: Verification | None, *, log: bool) ->
   curves.append(("after training" if before else "", "s-mated", after))
   series = []
   for name, style, one in curves:
-    first = int(np.searchsorted(one.roc.far, 0, side="right")) - 1 if log else 0  # no place for 0 on a logarithmic axis
+    first = (
+      int(np.searchsorted(one.roc.far, 0, side="right")) - 1 if log else 0
+    )  # no place for 0 on a logarithmic axis
     series.append(Series(name, style, one.roc.far[first:], one.roc.tar[first:], step=True))
   least = 10.0 ** math.floor(math.log10(1 / after.roc.nonmated)) if after.roc.nonmated > 1 else 0.1
   x = Axis("false accept rate (FAR)", least if log else 0.0, 1.0, log=log)
@@ -86,7 +88,10 @@ def roc_chart(after: Verification, before: Verification | None, *, log: bool) ->
 
 def _humps(one: Verification, low: float, high: float) -> list[Series]:
   same = one.pairs.same
-  values = [("different people", "s-other", one.score_p[~same]), ("same person", "s-mated", one.score_p[same])]
+  values = [
+    ("different people", "s-other", one.score_p[~same]),
+    ("same person", "s-mated", one.score_p[same]),
+  ]
   return histogram(values, low, high, BINS)
 
 

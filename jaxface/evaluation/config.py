@@ -11,7 +11,8 @@ class VerificationConfig:
     name: what its figures are called in logs and reports.
     images: folder of images, one folder per identity; or
     records: folder of packed records of the same images.
-    pairs: pair list (LFW's, or one written by `write_pairs`); empty draws identity-disjoint pairs from the images.
+    pairs: pair list (LFW's, or one written by `write_pairs`); empty draws identity-disjoint pairs from the
+      images.
     every: steps between two verifications; 0 verifies at the end only.
     mirror: add the embedding of the mirrored image to that of the image.
   """

@@ -31,7 +31,7 @@ class Folds(NamedTuple):
 
   @property
   def standard_error(self) -> float:
-    """Standard error of `mean`: σ / √F with σ² = Σ(p_i − mean)² / (F − 1); of one fold, the binomial √(p(1 − p) / P)."""
+    """Of `mean`: σ / √F, σ² = Σ(p_i − mean)² / (F − 1); for a single fold the binomial √(p(1 − p) / P)."""
     if self.accuracy.size == 1:
       return float(np.sqrt(self.mean * (1 - self.mean) / self.pairs[0]))
     return float(self.accuracy.std(ddof=1) / np.sqrt(self.accuracy.size))
@@ -40,9 +40,9 @@ class Folds(NamedTuple):
 def best_threshold(score_p: np.ndarray, same_p: np.ndarray) -> float:
   """The threshold with the highest accuracy among all that differ.
 
-  Candidates are the lowest score (accept all), every midpoint between neighbouring distinct scores, and the number just
-  above the highest score (accept none). Of several that are equally accurate the middle one in order is taken (the lower
-  of the two middle ones): far from both edges of what the pairs allow.
+  Candidates are the lowest score (accept all), every midpoint between neighbouring distinct scores, and the
+  number just above the highest score (accept none). Of several that are equally accurate the middle one in
+  order is taken (the lower of the two middle ones): far from both edges of what the pairs allow.
 
   Args:
     score_p: [P] float, the higher the more alike.
@@ -82,9 +82,9 @@ def fold_accuracy(
     score_p: [P] float, the higher the more alike.
     same_p: [P] bool, true for mated pairs.
     fold_p: [P] int, the fold of each pair.
-    train: scores and truths of other pairs (LFW view 1: the development training list) that set one threshold for all
-      folds. Without them a fold's threshold is the best on all other folds; a list of a single fold has no others, so
-      its threshold is the best on itself, which flatters, and `threshold_from` says so.
+    train: scores and truths of other pairs (LFW view 1: the development training list) that set one threshold
+      for all folds. Without them a fold's threshold is the best on all other folds; a list of a single fold
+      has no others, so its threshold is the best on itself, which flatters, and `threshold_from` says so.
   Returns:
     `Folds`.
   Source: Huang et al., "Labeled Faces in the Wild", 2007, view 2.

@@ -1,7 +1,7 @@
 """Measures of verification on scores, exact in float64: ROC, AUC, EER, TAR at FAR, and intervals.
 
-A *score* is a similarity: a pair is accepted where score >= threshold. Equal scores are accepted or refused together, so a
-ROC has one point per distinct score and duplicates need no interpolation.
+A *score* is a similarity: a pair is accepted where score >= threshold. Equal scores are accepted or refused
+together, so a ROC has one point per distinct score and duplicates need no interpolation.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ class Roc(NamedTuple):
   """Operating points from "accept nothing" to "accept everything", one per distinct score.
 
   Attributes:
-    threshold: [K] float64, strictly falling; the first lies just above the highest score, so that it accepts nothing.
+    threshold: [K] float64, strictly falling; the first lies just above the highest score, so that it accepts
+      nothing.
     false_accepts: [K] int64, non-mated pairs with score >= threshold.
     true_accepts: [K] int64, mated pairs with score >= threshold.
   """
@@ -59,7 +60,9 @@ def check_scores(score_p: np.ndarray, same_p: np.ndarray) -> tuple[np.ndarray, n
     raise ValueError(f"truths are {same_p.dtype}: they must be bool, true for pairs of one identity")
   bad = np.flatnonzero(~np.isfinite(score_p))
   if bad.size:
-    raise ValueError(f"score {bad[0]} is {score_p[bad[0]]}: {bad.size} of {score_p.size} scores are not finite")
+    raise ValueError(
+      f"score {bad[0]} is {score_p[bad[0]]}: {bad.size} of {score_p.size} scores are not finite"
+    )
   return score_p, same_p
 
 
@@ -76,8 +79,9 @@ def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
   """
   score_p, same_p = check_scores(score_p, same_p)
   if not same_p.any() or same_p.all():
+    count = int(same_p.sum())
     raise ValueError(
-      f"{int(same_p.sum())} mated and {int((~same_p).sum())} non-mated pairs: a ROC needs at least one of each"
+      f"{count} mated and {same_p.size - count} non-mated pairs: a ROC needs at least one of each"
     )
   order = np.argsort(-score_p, kind="stable")
   falling, mated = score_p[order], same_p[order]
@@ -102,12 +106,13 @@ def auc(curve: Roc) -> float:
 def eer(curve: Roc) -> Operating:
   """Equal error rate: where the ROC, its points joined by straight lines, meets FAR = 1 − TAR.
 
-  A straight piece between two points is what refusing a random share of the pairs tied at its lower end attains, so the
-  value is attainable; no convex hull is taken. FAR + TAR rises strictly along the curve, so there is exactly one crossing.
+  A straight piece between two points is what refusing a random share of the pairs tied at its lower end
+  attains, so the value is attainable; no convex hull is taken. FAR + TAR rises strictly along the curve, so
+  there is exactly one crossing.
 
   Returns:
-    `Operating` with far the equal error rate, tar = 1 − far, and the threshold at the upper end of the crossed piece in
-    FAR: the lowest that still accepts the pairs tied there.
+    `Operating` with far the equal error rate, tar = 1 − far, and the threshold at that end of the crossed
+    piece which has the higher FAR.
   """
   mated, nonmated = curve.mated, curve.nonmated
   # (FAR + TAR − 1) · mated · nonmated, in integers, from −mated · nonmated up to +mated · nonmated.
@@ -122,15 +127,16 @@ def eer(curve: Roc) -> Operating:
 def tar_at_far(curve: Roc, target: float) -> Operating:
   """The largest TAR among the points whose FAR is at most `target`.
 
-  Nothing is interpolated: it is what a threshold really attains. Below 1 / non-mated no false accept is allowed at all.
-  A FAR is a correctly rounded quotient, so a target like 1e-3 is met exactly by 3 false accepts in 3,000.
+  Nothing is interpolated: it is what a threshold really attains. Below 1 / non-mated no false accept is
+  allowed at all. A FAR is a correctly rounded quotient, so a target like 1e-3 is met exactly by 3 false
+  accepts in 3,000.
 
   Args:
     curve: from `roc`.
     target: FAR in [0, 1].
   Returns:
-    `Operating` with the TAR, the FAR really taken, and the threshold (the lowest accepted score; just above the highest
-    score where nothing may be accepted).
+    `Operating` with the TAR, the FAR really taken, and the threshold (the lowest accepted score; just above
+    the highest score where nothing may be accepted).
   """
   if not 0 <= target <= 1:
     raise ValueError(f"target FAR {target}: it must lie in [0, 1]")
@@ -169,8 +175,8 @@ def bootstrap_tar_at_far(
 ) -> np.ndarray:
   """95 % percentile intervals of TAR at FAR over resampled pairs.
 
-  Mated and non-mated pairs are drawn apart, with replacement, and the threshold is found anew in every draw: unlike
-  `wilson` this carries the noise of a threshold that stands on few false accepts.
+  Mated and non-mated pairs are drawn apart, with replacement, and the threshold is found anew in every draw:
+  unlike `wilson` this carries the noise of a threshold that stands on few false accepts.
 
   Args:
     score_p: [P] float, the higher the more alike.
@@ -193,4 +199,14 @@ def bootstrap_tar_at_far(
   return np.quantile(tar_rt, (0.025, 0.975), axis=0).T
 
 
-__all__ = ["Operating", "Roc", "auc", "bootstrap_tar_at_far", "check_scores", "eer", "roc", "tar_at_far", "wilson"]
+__all__ = [
+  "Operating",
+  "Roc",
+  "auc",
+  "bootstrap_tar_at_far",
+  "check_scores",
+  "eer",
+  "roc",
+  "tar_at_far",
+  "wilson",
+]

@@ -20,9 +20,9 @@ def holdout_pairs(
 ) -> Pairs:
   """Draws as many mated as non-mated pairs, in folds that share no identity.
 
-  Identities are dealt to the folds by their number of images, so that folds offer alike. Within a fold mated pairs go
-  round the identities, so that one with many images does not dominate; non-mated pairs take two identities at random,
-  then an image of each. As in LFW's list a fold has its mated pairs first.
+  Identities are dealt to the folds by their number of images, so that folds offer alike. Within a fold mated
+  pairs go round the identities, so that one with many images does not dominate; non-mated pairs take two
+  identities at random, then an image of each. As in LFW's list a fold has its mated pairs first.
 
   Args:
     names: N names, unique.
@@ -36,14 +36,16 @@ def holdout_pairs(
     ValueError: too few images or identities, said with what there is and what would be possible.
   """
   if folds < 1 or pairs < 1 or pairs % (2 * folds):
-    raise ValueError(f"pairs={pairs} cannot be {folds} folds of as many mated as non-mated pairs: use a multiple of 2·folds")
+    raise ValueError(
+      f"pairs={pairs} cannot be {folds} folds of as many mated as non-mated pairs: use a multiple of 2·folds"
+    )
   groups = _by_identity(names, np.asarray(label_n))
   several = sum(len(group) > 1 for group in groups)
   if several < max(2, folds) or len(groups) < 2 * folds:
     raise ValueError(
-      f"drawing pairs needs at least two identities with two images, and {folds} folds that share no identity need "
-      f"{max(2, folds)} of them and {max(2, 2 * folds)} identities in all; this set has {len(groups)} identities, "
-      f"{several} of them with two images or more ({len(names)} images)"
+      f"drawing pairs needs at least two identities with two images, and {folds} folds that share no "
+      f"identity need {max(2, folds)} of them and {max(2, 2 * folds)} identities in all; this set has "
+      f"{len(groups)} identities, {several} of them with two images or more ({len(names)} images)"
     )
   rng = np.random.default_rng(seed)
   order = [groups[index] for index in rng.permutation(len(groups))]
@@ -53,12 +55,17 @@ def holdout_pairs(
   possible = min(min(_mated(fold), _nonmated(fold)) for fold in dealt)
   if possible < half:
     raise ValueError(
-      f"pairs={pairs} asks for {half} mated and {half} non-mated pairs in each of {folds} folds, but the {len(names)} "
-      f"images of {len(groups)} identities allow {possible}: use pairs={2 * folds * possible} at most"
+      f"pairs={pairs} asks for {half} mated and {half} non-mated pairs in each of {folds} folds, but the "
+      f"{len(names)} images of {len(groups)} identities allow {possible}: "
+      f"use pairs={2 * folds * possible} at most"
     )
-  drawn = [pair for fold in dealt for pair in (*_draw_mated(fold, half, rng), *_draw_nonmated(fold, half, rng))]
+  drawn = [
+    pair for fold in dealt for pair in (*_draw_mated(fold, half, rng), *_draw_nonmated(fold, half, rng))
+  ]
   same = np.tile(np.arange(2 * half) < half, folds)
-  return Pairs([left for left, _ in drawn], [right for _, right in drawn], same, np.repeat(np.arange(folds), 2 * half))
+  return Pairs(
+    [left for left, _ in drawn], [right for _, right in drawn], same, np.repeat(np.arange(folds), 2 * half)
+  )
 
 
 def _by_identity(names: Sequence[str], label_n: np.ndarray) -> list[list[str]]:
@@ -98,7 +105,7 @@ def _draw_mated(fold: list[list[str]], count: int, rng: np.random.Generator) -> 
 
 
 def _even_shares(capacity: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-  """Shares that sum to `count`, within capacity, as even as that allows; the remainder goes to random ones."""
+  """Shares within capacity that sum to `count`, as even as that allows; random ones take the remainder."""
   level = 0
   while np.minimum(capacity, level + 1).sum() <= count and level < capacity.max():
     level += 1
@@ -111,7 +118,11 @@ def _even_shares(capacity: np.ndarray, count: int, rng: np.random.Generator) -> 
 def _draw_nonmated(fold: list[list[str]], count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
   if _nonmated(fold) <= min(LISTED, 4 * count):
     listed = [
-      (one, other) for index, group in enumerate(fold) for rest in fold[index + 1 :] for one in group for other in rest
+      (one, other)
+      for index, group in enumerate(fold)
+      for rest in fold[index + 1 :]
+      for one in group
+      for other in rest
     ]
     return [listed[index] for index in rng.choice(len(listed), count, replace=False)]
   drawn: dict[tuple[str, str], None] = {}

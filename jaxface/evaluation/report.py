@@ -1,6 +1,5 @@
 """`report.html`: one file that shows what was trained, how well it tells people apart, and where it fails."""
 
-import base64
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from jaxface.evaluation import charts
 from jaxface.evaluation.measures import wilson
+from jaxface.evaluation.page import card, folded, percent, picture, section, signed, table
 from jaxface.evaluation.svg import escape
 from jaxface.evaluation.verification import Verification, l2_squared
 from jaxface.formats.atomic import write_text
@@ -54,7 +54,8 @@ class Report:
 
 
 def write_report(path: str | Path, report: Report) -> None:
-  """Writes the report, whole or not at all: one HTML file with style, drawings and images inside, and no scripts.
+  """Writes the report, whole or not at all: one HTML file with style, drawings and images inside, and no
+  scripts.
 
   Args:
     path: file to write.
@@ -86,7 +87,11 @@ def flatten(config: Any, prefix: str = "") -> list[tuple[str, str]]:
   if dataclasses.is_dataclass(config) and not isinstance(config, type):
     config = {one.name: getattr(config, one.name) for one in dataclasses.fields(config)}
   if isinstance(config, Mapping) and config:
-    return [row for key, value in config.items() for row in flatten(value, f"{prefix}.{key}" if prefix else str(key))]
+    return [
+      row
+      for key, value in config.items()
+      for row in flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    ]
   return [(prefix, config if isinstance(config, str) and config else repr(config))]
 
 
@@ -94,9 +99,9 @@ def _head(report: Report) -> str:
   after = report.after
   verdict = (
     f"Shown two photographs, the network says rightly whether they are of the same person in "
-    f"<strong>{_percent(after.accuracy)}</strong> of {len(after.pairs):,} pairs"
-    + (f", against {_percent(report.before.accuracy)} before training. " if report.before else ". ")
-    + f"It says “the same” at a cosine of {_signed(after.threshold_cosine)} or more."
+    f"<strong>{percent(after.accuracy)}</strong> of {len(after.pairs):,} pairs"
+    + (f", against {percent(report.before.accuracy)} before training. " if report.before else ". ")
+    + f"It says “the same” at a cosine of {signed(after.threshold_cosine)} or more."
   )
   lead = f'<p class="soft">{escape(report.lead)}</p>' if report.lead else ""
   return (
@@ -109,20 +114,39 @@ def _figures(report: Report) -> str:
   after, before = report.after, report.before
   low, high = after.tar_at_far_interval["1e-2"]
   cards = [
-    _figure("AUC", f"{after.auc:.4f}", "a mated pair outscores a non-mated one", after.auc, before.auc if before else None, "{:.4f}"),
     _figure(
-      "Accuracy", f"{100 * after.accuracy:.2f} <small>% ± {100 * after.accuracy_se:.2f}</small>",
-      f"{len(after.folds.fold)} folds, ± standard error" if len(after.folds.fold) > 1 else "one fold, ± standard error",
-      after.accuracy, before.accuracy if before else None, "{:.2%}",
+      "AUC",
+      f"{after.auc:.4f}",
+      "a mated pair outscores a non-mated one",
+      after.auc,
+      before.auc if before else None,
+      "{:.4f}",
     ),
     _figure(
-      "Equal error rate", f"{100 * after.eer:.2f} <small>%</small>", "lower is better",
-      after.eer, before.eer if before else None, "{:.2%}",
+      "Accuracy",
+      f"{100 * after.accuracy:.2f} <small>% ± {100 * after.accuracy_se:.2f}</small>",
+      f"{len(after.folds.fold)} folds, ± standard error"
+      if len(after.folds.fold) > 1
+      else "one fold, ± standard error",
+      after.accuracy,
+      before.accuracy if before else None,
+      "{:.2%}",
     ),
     _figure(
-      "TAR at FAR 1 %", f"{100 * after.tar_at_far['1e-2']:.1f} <small>%</small>",
-      f"95 % interval {100 * low:.1f} to {100 * high:.1f}", after.tar_at_far["1e-2"],
-      before.tar_at_far["1e-2"] if before else None, "{:.1%}",
+      "Equal error rate",
+      f"{100 * after.eer:.2f} <small>%</small>",
+      "lower is better",
+      after.eer,
+      before.eer if before else None,
+      "{:.2%}",
+    ),
+    _figure(
+      "TAR at FAR 1 %",
+      f"{100 * after.tar_at_far['1e-2']:.1f} <small>%</small>",
+      f"95 % interval {100 * low:.1f} to {100 * high:.1f}",
+      after.tar_at_far["1e-2"],
+      before.tar_at_far["1e-2"] if before else None,
+      "{:.1%}",
     ),
   ]
   return "\n".join(cards)
@@ -140,8 +164,8 @@ def _figure(name: str, value: str, note: str, share: float, before: float | None
 
 def _training(report: Report) -> str:
   drawn = [(title, charts.curve(report.metrics, key, title)) for key, title in report.curves.items()]
-  cards = [_chart_card(title, drawing) for title, drawing in drawn if drawing]
-  return _section("Training", "", cards, "charts three") if cards else ""
+  cards = [card(title, drawing) for title, drawing in drawn if drawing]
+  return section("Training", "", cards) if cards else ""
 
 
 def _separation(report: Report) -> str:
@@ -149,26 +173,30 @@ def _separation(report: Report) -> str:
   low, high, top = charts.score_range([one for one in (before, after) if one])
   cards = []
   if before:
-    cards.append(_chart_card("Similarity before training", charts.similarity(before, low, high, top)))
+    cards.append(card("Similarity before training", charts.similarity(before, low, high, top)))
   cards += [
-    _chart_card("Similarity after training" if before else "Similarity", charts.similarity(after, low, high, top)),
-    _chart_card("ROC", charts.roc_chart(after, before, log=False)),
-    _chart_card("ROC, rare false accepts spread out", charts.roc_chart(after, before, log=True)),
+    card("Similarity after training" if before else "Similarity", charts.similarity(after, low, high, top)),
+    card("ROC", charts.roc_chart(after, before, log=False)),
+    card("ROC, rare false accepts spread out", charts.roc_chart(after, before, log=True)),
   ]
   text = (
-    "Similarity is the cosine of two embeddings. The less the two humps overlap, the better; the dashed line is the "
-    "threshold. The ROC shows, for every threshold, the share of same-person pairs accepted (TAR) against the share of "
-    "different-person pairs accepted (FAR)."
+    "Similarity is the cosine of two embeddings. The less the two humps overlap, the better; the dashed line "
+    "is the threshold. The ROC shows, for every threshold, the share of same-person pairs accepted (TAR) "
+    "against the share of different-person pairs accepted (FAR)."
   )
-  return _section("Telling people apart", text, cards)
+  return section("Telling people apart", text, cards)
 
 
 def _wrong_pairs(report: Report) -> str:
   after = report.after
   wrong = int(((after.score_p >= after.threshold_p) != after.pairs.same).sum())
   if not wrong:
-    return f"<section>\n<h2>Wrong pairs</h2>\n<p>None: all {len(after.pairs):,} pairs are judged rightly.</p>\n</section>"
-  parts = [f"<section>\n<h2>The hardest wrong pairs</h2>\n<p class=\"soft\">{wrong:,} of {len(after.pairs):,} pairs are judged wrongly.</p>"]
+    text = f"None: all {len(after.pairs):,} pairs are judged rightly."
+    return f"<section>\n<h2>Wrong pairs</h2>\n<p>{text}</p>\n</section>"
+  parts = [
+    "<section>\n<h2>The hardest wrong pairs</h2>\n"
+    f'<p class="soft">{wrong:,} of {len(after.pairs):,} pairs are judged wrongly.</p>'
+  ]
   for same, heading in ((False, "Different people, taken for one"), (True, "One person, taken for two")):
     cards = [_pair_card(report, pair) for pair in after.hardest(SHOWN_WRONG, same=same)]
     if cards:
@@ -179,25 +207,19 @@ def _wrong_pairs(report: Report) -> str:
 def _pair_card(report: Report, pair: int) -> str:
   after, names = report.after, (report.after.pairs.left[pair], report.after.pairs.right[pair])
   sign = "≥" if after.score_p[pair] >= after.threshold_p[pair] else "&lt;"
-  two = "".join(_picture(name, report.image_of(name) if report.image_of else None) for name in names)
+  two = "".join(picture(name, report.image_of(name) if report.image_of else None) for name in names)
   labels = "".join(f'<span title="{escape(name)}">{escape(name.rsplit("/", 1)[-1])}</span>' for name in names)
   return (
     f'<figure class="card"><div class="two">{two}</div><figcaption>'
-    f"<b>{_signed(after.score_p[pair])}</b> {sign} {_signed(after.threshold_p[pair])}{labels}</figcaption></figure>"
+    f"<b>{signed(after.score_p[pair])}</b> {sign} {signed(after.threshold_p[pair])}{labels}"
+    "</figcaption></figure>"
   )
-
-
-def _picture(name: str, data: bytes | None) -> str:
-  if not data:
-    return '<div class="absent">no image</div>'
-  kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-  return f'<img alt="{escape(name)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 
 def _faces(report: Report) -> str:
   if not report.faces:
     return ""
-  faces = "\n".join(_picture(caption, data) for caption, data in report.faces)
+  faces = "\n".join(picture(caption, data) for caption, data in report.faces)
   return f'<section>\n<h2>What it was trained on</h2>\n<div class="faces">\n{faces}\n</div>\n</section>'
 
 
@@ -205,13 +227,15 @@ def _numbers(report: Report) -> str:
   columns = [one for one in (report.before, report.after) if one]
   heads = ["Before training", "After training"] if report.before else ["Value"]
   rows = [
-    ("Accuracy", [f"{_percent(one.accuracy)} ± {100 * one.accuracy_se:.2f}" for one in columns]),
+    ("Accuracy", [f"{percent(one.accuracy)} ± {100 * one.accuracy_se:.2f}" for one in columns]),
     ("AUC", [f"{one.auc:.5f}" for one in columns]),
-    ("Equal error rate", [_percent(one.eer) for one in columns]),
+    ("Equal error rate", [percent(one.eer) for one in columns]),
   ]
   for name in report.after.operating:
     rows.append((f"TAR at FAR ≤ {name}", [_rate(one, name) for one in columns]))
-    rows.append((f"Threshold for FAR ≤ {name}", [_threshold(one.operating[name].threshold) for one in columns]))
+    rows.append(
+      (f"Threshold for FAR ≤ {name}", [_threshold(one.operating[name].threshold) for one in columns])
+    )
   rows.append(("Threshold, mean of folds", [_threshold(one.threshold_cosine) for one in columns]))
   note = (
     f"{report.after.roc.mated:,} mated and {report.after.roc.nonmated:,} non-mated pairs; thresholds from "
@@ -219,19 +243,21 @@ def _numbers(report: Report) -> str:
   )
   folds = report.after.folds
   fold_rows = [
-    (str(fold), [f"{pairs:,}", _percent(accuracy), _interval(accuracy, int(pairs)), _threshold(threshold)])
+    (str(fold), [f"{pairs:,}", percent(accuracy), _interval(accuracy, int(pairs)), _threshold(threshold)])
     for fold, pairs, accuracy, threshold in zip(folds.fold, folds.pairs, folds.accuracy, folds.threshold)
   ]
   return (
-    f'<section>\n<h2>All figures</h2>\n<div class="card scroll">\n{_table(note, ["Measure", *heads], rows)}\n</div>\n'
+    '<section>\n<h2>All figures</h2>\n<div class="card scroll">\n'
+    f"{table(note, ['Measure', *heads], rows)}\n</div>\n"
     f'<details class="card"><summary>Every fold</summary>\n<div class="scroll">'
-    f'{_table("", ["Fold", "Pairs", "Accuracy", "95 % interval", "Threshold"], fold_rows)}</div></details>\n</section>'
+    f"{table('', ['Fold', 'Pairs', 'Accuracy', '95 % interval', 'Threshold'], fold_rows)}</div></details>\n"
+    "</section>"
   )
 
 
 def _rate(one: Verification, name: str) -> str:
   low, high = one.tar_at_far_interval[name]
-  return f"{_percent(one.tar_at_far[name])} ({100 * low:.1f} to {100 * high:.1f})"
+  return f"{percent(one.tar_at_far[name])} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _interval(share: float, trials: int) -> str:
@@ -245,48 +271,15 @@ def _reproduce(report: Report) -> str:
     parts.append(f"<p>The same again:</p>\n<pre><code>{escape(report.command)}</code></pre>")
   if report.config is not None:
     rows = [(key, [f"<code>{escape(value)}</code>"]) for key, value in flatten(report.config)]
-    parts.append(_folded("Configuration", _table("", ["Field", "Value"], rows, numbers=False)))
+    parts.append(folded("Configuration", table("", ["Field", "Value"], rows, numbers=False)))
   if report.environment:
     rows = [(str(key), [escape(value)]) for key, value in report.environment.items()]
-    parts.append(_folded("Versions and machine", _table("", ["What", "Value"], rows, numbers=False)))
+    parts.append(folded("Versions and machine", table("", ["What", "Value"], rows, numbers=False)))
   return "<section>\n<h2>Making it again</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
 
-def _section(heading: str, text: str, cards: Sequence[str], grid: str = "charts") -> str:
-  words = f'<p class="soft">{text}</p>\n' if text else ""
-  return f'<section>\n<h2>{heading}</h2>\n{words}<div class="{grid}">\n' + "\n".join(cards) + "\n</div>\n</section>"
-
-
-def _chart_card(title: str, drawing: str) -> str:
-  return f'<div class="card"><h3>{escape(title)}</h3>{drawing}</div>'
-
-
-def _folded(summary: str, content: str) -> str:
-  return f'<details class="card"><summary>{summary}</summary>\n<div class="scroll">{content}</div></details>'
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], numbers: bool = True) -> str:
-  """A table whose cells are HTML already and whose row names are not."""
-  kind = ' class="number"' if numbers else ""
-  top = f'<th scope="col">{heads[0]}</th>' + "".join(f'<th scope="col"{kind}>{head}</th>' for head in heads[1:])
-  body = "\n".join(
-    f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td{kind}>{cell}</td>" for cell in cells) + "</tr>"
-    for name, cells in rows
-  )
-  words = f"<caption>{caption}</caption>" if caption else ""
-  return f"<table>{words}<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-
-
-def _percent(share: float) -> str:
-  return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
-
-
-def _signed(value: float) -> str:
-  return f"{value:.3f}".replace("-", "−")
-
-
 def _threshold(cosine: float) -> str:
-  return f"cosine {_signed(cosine)} · L2² {_signed(l2_squared(cosine))}"
+  return f"cosine {signed(cosine)} · L2² {signed(l2_squared(cosine))}"
 
 
 __all__ = ["CURVES", "Report", "flatten", "write_report"]

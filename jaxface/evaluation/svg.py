@@ -1,6 +1,7 @@
 """Charts as inline SVG: lines and histograms on axes with round ticks, coloured by the page's style sheet.
 
-Colours, fonts and line widths are CSS classes (`s-…`, `axis`, `grid`), so that one drawing serves light and dark pages.
+Colours, fonts and line widths are CSS classes (`s-…`, `axis`, `grid`), so that one drawing serves light and
+dark pages.
 """
 
 import html
@@ -97,7 +98,9 @@ def chart(
   y_low, y_high, y_ticks = _extent(y, [line.y for line in series])
   to_x = _scale(x, x_low, x_high, LEFT, frame.right)
   to_y = _scale(y, y_low, y_high, frame.bottom, frame.top)
-  parts = [f'<svg class="chart" viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{escape(title)}">']
+  parts = [
+    f'<svg class="chart" viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{escape(title)}">'
+  ]
   for tick in y_ticks:
     at = to_y(tick)
     parts.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right}" y1="{at:.1f}" y2="{at:.1f}"/>')
@@ -109,7 +112,9 @@ def chart(
     parts.append(f'<text x="{at:.1f}" y="{frame.bottom + 18}" text-anchor="middle">{label}</text>')
   parts.append(f'<path class="axis" d="M{LEFT} {frame.top}V{frame.bottom}H{frame.right}"/>')
   middle = (LEFT + frame.right) / 2
-  parts.append(f'<text class="name" x="{middle}" y="{frame.height - 8}" text-anchor="middle">{escape(x.label)}</text>')
+  parts.append(
+    f'<text class="name" x="{middle}" y="{frame.height - 8}" text-anchor="middle">{escape(x.label)}</text>'
+  )
   parts.append(f'<text class="name" x="4" y="{frame.top - 18}">{escape(y.label)}</text>' if y.label else "")
   for line in series:
     path = _path(line, to_x, to_y, x_low if x.log else -math.inf)
@@ -126,7 +131,9 @@ def chart(
   return "".join([*parts, _legend(named, frame), "</svg>"])
 
 
-def histogram(value_by_name: Sequence[tuple[str, str, np.ndarray]], low: float, high: float, bins: int) -> list[Series]:
+def histogram(
+  value_by_name: Sequence[tuple[str, str, np.ndarray]], low: float, high: float, bins: int
+) -> list[Series]:
   """Histograms over common bins as filled outlines, each as the share of its own values per bin.
 
   Args:
@@ -146,7 +153,7 @@ def histogram(value_by_name: Sequence[tuple[str, str, np.ndarray]], low: float, 
 
 
 def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
-  """Multiples of 1, 2 or 5 · 10ⁿ that cover [low, high] with about `count` steps; one step more where all is equal."""
+  """Multiples of 1, 2 or 5 · 10ⁿ that cover [low, high] in about `count` steps; low may be high."""
   if high - low <= 1e-9 * max(abs(low), abs(high)):
     low, high = (low - 0.5, high + 0.5) if low == 0 else (min(low, 0.0), max(high, 0.0))
   raw = (high - low) / count
@@ -172,7 +179,10 @@ def _extent(axis: Axis, values: Sequence[np.ndarray]) -> tuple[float, float, lis
     ticks = [10.0**power for power in range(first, max(last, first + 1) + 1)]
   else:
     ticks = nice_ticks(low, high)
-  low, high = axis.low if axis.low is not None else ticks[0], axis.high if axis.high is not None else ticks[-1]
+  low, high = (
+    axis.low if axis.low is not None else ticks[0],
+    axis.high if axis.high is not None else ticks[-1],
+  )
   slack = 1e-9 * (high - low)
   return low, high, [tick for tick in ticks if low - slack <= tick <= high + slack]
 
@@ -211,7 +221,9 @@ def _path(line: Series, to_x: Callable[[float], float], to_y: Callable[[float], 
   """Path data in tenths of pixels, without the points that would not be seen."""
   commands: list[str] = []
   previous: tuple[float, float] | None = None
-  for x_value, y_value in zip(np.asarray(line.x, np.float64).tolist(), np.asarray(line.y, np.float64).tolist()):
+  for x_value, y_value in zip(
+    np.asarray(line.x, np.float64).tolist(), np.asarray(line.y, np.float64).tolist()
+  ):
     if not (math.isfinite(x_value) and math.isfinite(y_value)):
       previous = None
       continue
@@ -239,7 +251,9 @@ def _legend(series: Sequence[Series], frame: Frame) -> str:
     at -= 7.2 * len(line.name)
     parts.append(f'<text x="{at:.0f}" y="{base}">{escape(line.name)}</text>')
     at -= 22
-    parts.append(f'<line class="line {line.style}" x1="{at:.0f}" x2="{at + 16:.0f}" y1="{base - 4}" y2="{base - 4}"/>')
+    parts.append(
+      f'<line class="line {line.style}" x1="{at:.0f}" x2="{at + 16:.0f}" y1="{base - 4}" y2="{base - 4}"/>'
+    )
     at -= 14
   return "".join(parts)
 

@@ -64,7 +64,7 @@ class Verification:
 
   @cached_property
   def tar_at_far_interval(self) -> dict[str, tuple[float, float]]:
-    """95 % intervals of `tar_at_far`: wide enough for both the pairs drawn (bootstrap) and the share itself (Wilson)."""
+    """95 % intervals of `tar_at_far`: the wider ends of the bootstrap's and of Wilson's."""
     drawn_t2 = measures.bootstrap_tar_at_far(self.score_p, self.pairs.same, list(TARGETS.values()))
     interval = {}
     for (name, point), (low, high) in zip(self.operating.items(), drawn_t2):
@@ -79,7 +79,7 @@ class Verification:
 
   @property
   def threshold_l2_squared(self) -> float:
-    """The same threshold as a squared distance of normalised embeddings: the same person where ‖a − b‖² <= it."""
+    """The same as a squared distance of normalised embeddings: the same person where ‖a − b‖² <= it."""
     return l2_squared(self.threshold_cosine)
 
   @cached_property
@@ -155,15 +155,15 @@ def verify_pairs(
 ) -> Verification:
   """Scores pairs by cosine and judges them by folds.
 
-  Every pair is computed by itself in float64, so the figures do not depend on the order of the embeddings, on batch
-  sizes or on chunking.
+  Every pair is computed by itself in float64, so the figures do not depend on the order of the embeddings, on
+  batch sizes or on chunking.
 
   Args:
     embedding_nd: [N, D] float, not necessarily normalised.
     names: N names, as the pairs call them.
     pairs: what to compare, with folds.
-    train: pairs that set the threshold for all folds (LFW view 1: the development training list); without them the
-      threshold of a fold comes from the other folds.
+    train: pairs that set the threshold for all folds (LFW view 1: the development training list); without
+      them the threshold of a fold comes from the other folds.
   Returns:
     `Verification`.
   Raises:
@@ -192,7 +192,8 @@ def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.nd
     here = slice(start, start + CHUNK)
     left_pd = np.asarray(embedding_nd[left_p[here]], np.float64)
     right_pd = np.asarray(embedding_nd[right_p[here]], np.float64)
-    # A sum along the last axis adds every row in the same order, however many rows there are; a matrix product does not.
+    # A sum along the last axis adds every row in the same order, however many rows there are; a matrix
+    # product does not.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
       square_p = (left_pd * left_pd).sum(1) * (right_pd * right_pd).sum(1)
       cosine_p[here] = np.clip((left_pd * right_pd).sum(1) / np.sqrt(square_p), -1.0, 1.0)
@@ -201,18 +202,24 @@ def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.nd
 
 def _rows(embedding_nd: np.ndarray, names: Sequence[str]) -> dict[str, int]:
   if embedding_nd.ndim != 2 or len(embedding_nd) != len(names):
-    raise ValueError(f"embeddings {embedding_nd.shape} with {len(names)} names: they must be [N, D] with N names")
+    raise ValueError(
+      f"embeddings {embedding_nd.shape} with {len(names)} names: they must be [N, D] with N names"
+    )
   return {name: row for row, name in enumerate(names)}
 
 
-def _score(embedding_nd: np.ndarray, names: Sequence[str], row_of: dict[str, int], pairs: Pairs) -> np.ndarray:
-  absent = [pair for pair in range(len(pairs)) if pairs.left[pair] not in row_of or pairs.right[pair] not in row_of]
+def _score(
+  embedding_nd: np.ndarray, names: Sequence[str], row_of: dict[str, int], pairs: Pairs
+) -> np.ndarray:
+  absent = [
+    pair for pair in range(len(pairs)) if pairs.left[pair] not in row_of or pairs.right[pair] not in row_of
+  ]
   if absent:
     first = pairs.left[absent[0]] if pairs.left[absent[0]] not in row_of else pairs.right[absent[0]]
     have = ", ".join(repr(name) for name in list(names)[:3]) or "none at all"
     raise ValueError(
-      f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs lack one). "
-      f"The {len(names)} embeddings are named like {have}"
+      f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs "
+      f"lack one). The {len(names)} embeddings are named like {have}"
     )
   if len(row_of) < len(names):
     used = set(pairs.left) | set(pairs.right)
@@ -226,7 +233,9 @@ def _score(embedding_nd: np.ndarray, names: Sequence[str], row_of: dict[str, int
   score_p = cosine_of_pairs(embedding_nd, left_p, right_p)
   for pair in np.flatnonzero(~np.isfinite(score_p))[:1]:
     row = next((row for row in (left_p[pair], right_p[pair]) if not _sound(embedding_nd[row])), left_p[pair])
-    raise ValueError(f"embedding {row} ({names[row]!r}) is zero or not finite: it has no direction to compare")
+    raise ValueError(
+      f"embedding {row} ({names[row]!r}) is zero or not finite: it has no direction to compare"
+    )
   return score_p
 
 

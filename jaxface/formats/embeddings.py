@@ -50,7 +50,8 @@ class Embeddings:
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
-  """Writes a file, whole or not at all: `.npz` (uncompressed) or `.parquet`, by the suffix; the same data, the same bytes.
+  """Writes a file, whole or not at all: `.npz` (uncompressed) or `.parquet`, by the suffix; the same data,
+  the same bytes.
 
   Args:
     path: file to write; an existing one is replaced.
@@ -69,8 +70,8 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
 def read_embeddings(path: str | Path) -> Embeddings:
   """Reads `.npz` or `.parquet`, ours or made elsewhere.
 
-  Needed are `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text); `label` (whole numbers) and
-  metadata may be absent. Plurals and `feature` are understood. Nothing is unpickled.
+  Needed are `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text); `label` (whole numbers)
+  and metadata may be absent. Plurals and `feature` are understood. Nothing is unpickled.
 
   Args:
     path: file to read.
@@ -84,7 +85,9 @@ def read_embeddings(path: str | Path) -> Embeddings:
   column, meta = {".npz": _read_npz, ".parquet": _read_parquet}[_suffix(path)](path)
   embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
   if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
-    raise DamagedData(f"embeddings are {embedding_nd.dtype} {embedding_nd.shape}, not numbers [N, D]", file=str(path))
+    raise DamagedData(
+      f"embeddings are {embedding_nd.dtype} {embedding_nd.shape}, not numbers [N, D]", file=str(path)
+    )
   if name_n.dtype.kind != "U":
     raise DamagedData(f"names are {name_n.dtype}, not text", file=str(path))
   if label_n is not None and label_n.dtype.kind not in "iu":
@@ -103,12 +106,14 @@ def read_embeddings(path: str | Path) -> Embeddings:
 def _suffix(path: str | Path) -> str:
   suffix = Path(path).suffix.lower()
   if suffix not in (".npz", ".parquet"):
-    raise ValueError(f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}")
+    raise ValueError(
+      f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}"
+    )
   return suffix
 
 
 def _meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
-  """Our metadata, after what it says of the file's content, which neither directory of a file has a checksum for."""
+  """Our metadata, once what it says of the content is checked: no directory of columns has a checksum."""
   about = json.loads(text)
   if not isinstance(about, dict):
     raise ValueError(f"metadata is a JSON {type(about).__name__}, not an object")
@@ -160,7 +165,9 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
       raise ValueError(f"{name}.npy has format version {version}, known are 1.0 and 2.0")
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read_header = (
+      np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    )
     shape, fortran, dtype = read_header(file)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if dtype.hasobject or size != archive.getinfo(f"{name}.npy").file_size - file.tell():
@@ -213,12 +220,18 @@ def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
   import pyarrow as pa
   from pyarrow import compute
 
-  if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)):
+  if not (
+    pa.types.is_list(values.type)
+    or pa.types.is_large_list(values.type)
+    or pa.types.is_fixed_size_list(values.type)
+  ):
     raise DamagedData(f"column {name!r} is {values.type}, not lists of numbers", file=str(path))
   size_n = compute.list_value_length(values).to_numpy()
   if size_n.size and (size_n != size_n[0]).any():
     row = int(np.flatnonzero(size_n != size_n[0])[0])
-    raise DamagedData(f"column {name!r} has {size_n[row]} numbers where row 0 has {size_n[0]}", file=str(path), record=row)
+    raise DamagedData(
+      f"column {name!r} has {size_n[row]} numbers where row 0 has {size_n[0]}", file=str(path), record=row
+    )
   flat = compute.list_flatten(values)
   if flat.null_count:
     raise DamagedData(f"column {name!r} has {flat.null_count} empty numbers", file=str(path))

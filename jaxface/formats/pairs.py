@@ -1,8 +1,9 @@
 """Pair lists: LFW's `pairs.txt` and `people.txt`, and a plain table for any other names.
 
-LFW's list has tab-separated lines `name n1 n2` (the same person) and `name1 n1 name2 n2` (different people). View 2 opens with
-`folds pairs`, then come that many same and as many different pairs for each fold; view 1 has no header, or a lone count.
-The plain table opens with `left right same fold`; a line has two names as the records carry them, 1 or 0, and the fold.
+LFW's list has tab-separated lines `name n1 n2` (the same person) and `name1 n1 name2 n2` (different people).
+View 2 opens with `folds pairs`, then come that many same and as many different pairs for each fold; view 1
+has no header, or a lone count. The plain table opens with `left right same fold`; a line has two names as the
+records carry them, 1 or 0, and the fold.
 """
 
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def read_pairs(path: str | Path) -> Pairs:
 
 
 def read_lfw_pairs(path: str | Path) -> Pairs:
-  """Reads LFW's `pairs.txt` (view 2: ten folds) or `pairsDevTrain.txt`, `pairsDevTest.txt` (view 1: all in fold 0).
+  """Reads LFW's `pairs.txt` (view 2: ten folds) or `pairsDevTrain.txt`, `pairsDevTest.txt` (view 1: all in
+  fold 0).
 
   Args:
     path: text file, UTF-8.
@@ -109,7 +111,9 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
   for at, row in rows[1:]:
     if len(row) == 1:
       if folds and len(folds[-1]) != expected:
-        raise _wrong(path, at, f"fold {len(folds) - 1} has {len(folds[-1])} people where it announced {expected}")
+        raise _wrong(
+          path, at, f"fold {len(folds) - 1} has {len(folds[-1])} people where it announced {expected}"
+        )
       folds.append({})
       expected = _count(path, at, row[0])
     elif len(row) == 2 and folds and row[0] not in folds[-1]:
@@ -117,7 +121,9 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
     else:
       raise _wrong(path, at, f"{row}: expected a new `name images`, or the size of a fold before it")
   if len(folds) != _count(path, rows[0][0], rows[0][1][0]) or (folds and len(folds[-1]) != expected):
-    raise _wrong(path, at, f"ends after {len(folds)} folds, the last with {len(folds[-1]) if folds else 0} people")
+    raise _wrong(
+      path, at, f"ends after {len(folds)} folds, the last with {len(folds[-1]) if folds else 0} people"
+    )
   return folds
 
 
@@ -132,8 +138,10 @@ def _lfw(path: str | Path, rows: list[tuple[int, list[str]]]) -> Pairs:
     raise _wrong(path, 1, "no pairs")
   if half is not None and len(rows) != 2 * folds * half:
     raise _wrong(
-      path, rows[-1][0],
-      f"{len(rows)} pairs where the header {' '.join(header)} announces {folds} × ({half} same + {half} different)",
+      path,
+      rows[-1][0],
+      f"{len(rows)} pairs where the header {' '.join(header)} announces {folds} × "
+      f"({half} same + {half} different)",
     )
   left, right, same = [], [], np.empty(len(rows), np.bool_)
   for index, (at, row) in enumerate(rows):
@@ -150,9 +158,13 @@ def _lfw(path: str | Path, rows: list[tuple[int, list[str]]]) -> Pairs:
     same[index] = len(row) == 3
     if half is not None and len(header) == 2 and same[index] != (index % (2 * half) < half):
       expected = "different people" if same[index] else "the same person"
-      raise _wrong(path, at, f"a pair of {expected} belongs here: folds are {half} same, then {half} different")
+      raise _wrong(
+        path, at, f"a pair of {expected} belongs here: folds are {half} same, then {half} different"
+      )
   fold = np.arange(len(rows)) // (2 * half) if half is not None else np.zeros(len(rows), np.int64)
-  return Pairs(left, right, same, fold.astype(np.int64), str(path), np.array([at for at, _ in rows], np.int64))
+  return Pairs(
+    left, right, same, fold.astype(np.int64), str(path), np.array([at for at, _ in rows], np.int64)
+  )
 
 
 def _plain(path: str | Path, rows: list[tuple[int, list[str]]]) -> Pairs:

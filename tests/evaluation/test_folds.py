@@ -19,7 +19,9 @@ def slow_candidates(score_p):
 
 
 def slow_best(score_p, same_p):
-  right = [sum((score >= cut) == same for score, same in zip(score_p, same_p)) for cut in slow_candidates(score_p)]
+  right = [
+    sum((score >= cut) == same for score, same in zip(score_p, same_p)) for cut in slow_candidates(score_p)
+  ]
   best = [cut for cut, count in zip(slow_candidates(score_p), right) if count == max(right)]
   return best[(len(best) - 1) // 2]
 
@@ -51,7 +53,9 @@ def test_no_threshold_at_all_does_better(example, other):
   ],
 )
 def test_by_hand(score, same, expected):
-  assert best_threshold(np.array(score), np.array(same)) == pytest.approx(expected, abs=0 if expected > 0.8 else 1e-15)
+  assert best_threshold(np.array(score), np.array(same)) == pytest.approx(
+    expected, abs=0 if expected > 0.8 else 1e-15
+  )
 
 
 def test_neighbouring_floats_are_told_apart():
@@ -77,7 +81,7 @@ def test_folds_equal_the_slow_loop(example, folds):
 
 
 def test_mean_and_standard_error_by_hand():
-  """Folds of 2 pairs: right 2, 2, 1 of 2 at a threshold of .5: mean 5/6, σ² = (1/36 + 1/36 + 4/36) / 2 = 1/12."""
+  """Right are 2, 2 and 1 of 2 at a threshold of .5: mean 5/6, σ² = (1/36 + 1/36 + 4/36) / 2 = 1/12."""
   score_p = np.array([0.9, 0.1, 0.9, 0.1, 0.9, 0.9])
   same_p = np.array([True, False] * 3)
   found = fold_accuracy(score_p, same_p, np.arange(6) // 2)
@@ -99,7 +103,9 @@ def test_one_fold_uses_itself_and_says_so_and_train_pairs_are_used_when_given():
   score_p, same_p = np.array([0.9, 0.1, 0.3, 0.2]), np.array([True, False, True, False])
   alone = fold_accuracy(score_p, same_p, np.zeros(4, int))
   assert (alone.mean, alone.standard_error, alone.threshold_from) == (1, 0, "the same pairs")
-  given_train = fold_accuracy(score_p, same_p, np.zeros(4, int), train=(np.array([0.6, 0.4]), np.array([True, False])))
+  given_train = fold_accuracy(
+    score_p, same_p, np.zeros(4, int), train=(np.array([0.6, 0.4]), np.array([True, False]))
+  )
   assert (given_train.mean, given_train.threshold_from) == (0.75, "train pairs")
   assert given_train.threshold[0] == 0.5
   assert given_train.standard_error == pytest.approx(np.sqrt(0.75 * 0.25 / 4), abs=1e-15)

@@ -22,12 +22,14 @@ def arrays(rows):
 
 
 def slow_points(score_p, same_p):
-  """(FAR, TAR, threshold) from the definition, with exact rates, for thresholds from above all to the lowest score."""
+  """(FAR, TAR, threshold) from the definition, in fractions, from above all scores to the lowest."""
   mated, nonmated = int(same_p.sum()), int((~same_p).sum())
   points = [(Fraction(0), Fraction(0), None)]
   for threshold in sorted(set(score_p.tolist()), reverse=True):
     accepted = [same for score, same in zip(score_p, same_p) if score >= threshold]
-    points.append((Fraction(accepted.count(False), nonmated), Fraction(accepted.count(True), mated), threshold))
+    points.append(
+      (Fraction(accepted.count(False), nonmated), Fraction(accepted.count(True), mated), threshold)
+    )
   return points
 
 
@@ -125,7 +127,7 @@ def test_perfect_and_hopeless_and_all_equal():
 
 @pytest.mark.parametrize("nonmated", [10, 30, 300, 1000, 3000, 7000, 10**5])
 def test_a_decimal_target_is_met_exactly(nonmated):
-  """k false accepts of n are allowed at a target of k / n, k / n being a decimal fraction that binary cannot hold."""
+  """k of n false accepts are allowed at a target of k / n, a decimal fraction that binary cannot hold."""
   score_p = np.append(np.arange(nonmated)[::-1] + 0.5, np.arange(nonmated))
   same_p = np.arange(2 * nonmated) >= nonmated
   for target, power in ((1e-1, 10), (1e-2, 100), (1e-3, 1000)):

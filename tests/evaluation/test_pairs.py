@@ -14,8 +14,11 @@ def images(counts):
 
 
 @given(
-  st.lists(st.integers(2, 9), min_size=12, max_size=40), st.lists(st.integers(1, 1), max_size=10),
-  st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**31),
+  st.lists(st.integers(2, 9), min_size=12, max_size=40),
+  st.lists(st.integers(1, 1), max_size=10),
+  st.integers(1, 4),
+  st.integers(1, 3),
+  st.integers(0, 2**31),
 )
 def test_promises(several, single, folds, half, seed):
   names, label_n = images(several + single)
@@ -45,11 +48,13 @@ def test_the_order_and_the_labels_of_images_do_not_matter_and_the_seed_does(seed
 
 
 def test_the_last_possible_pair_is_found_and_one_more_is_refused():
-  """Two folds of one identity with 4 images (6 pairs) and one with 2 (1 pair): 7 mated, 8 non-mated in each."""
+  """Two folds of an identity with 4 images (6 pairs) and one with 2 (1 pair): 7 mated, 8 non-mated each."""
   names, label_n = images([4, 4, 2, 2])
   pairs = holdout_pairs(names, label_n, pairs=28, folds=2, seed=0)
   assert len({frozenset(pair) for pair in zip(pairs.left, pairs.right)}) == 28
-  with pytest.raises(ValueError, match=r"asks for 8 mated and 8 non-mated.*12 images of 4 identities allow 7: use pairs=28"):
+  with pytest.raises(
+    ValueError, match=r"asks for 8 mated and 8 non-mated.*12 images of 4 identities allow 7: use pairs=28"
+  ):
     holdout_pairs(names, label_n, pairs=32, folds=2, seed=0)
 
 
@@ -69,10 +74,18 @@ def test_all_identities_and_images_are_drawn_from():
 @pytest.mark.parametrize(
   ("counts", "options", "message"),
   [
-    ([1] * 30, {}, r"at least two identities with two images.* 20 identities in all; this set has 30 identities, 0 of them"),
+    (
+      [1] * 30,
+      {},
+      r"at least two identities with two images.* 20 identities in all; this set has 30 identities, 0 of",
+    ),
     ([5], {"folds": 1}, "this set has 1 identities, 1 of them"),
     ([], {"folds": 1}, "this set has 0 identities"),
-    ([5, 5], {"folds": 2}, r"2 folds that share no identity need 2 of them and 4 identities.*has 2 identities"),
+    (
+      [5, 5],
+      {"folds": 2},
+      r"2 folds that share no identity need 2 of them and 4 identities.*has 2 identities",
+    ),
     ([2] * 30, {"pairs": 30}, r"pairs=30 cannot be 10 folds.*multiple of 2·folds"),
     ([2] * 30, {"folds": 0}, "cannot be 0 folds"),
   ],

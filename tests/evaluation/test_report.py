@@ -1,4 +1,4 @@
-"""The report: one whole file that needs nothing else, says the figures it was given, and escapes everything."""
+"""The report: one file that needs nothing else, says the figures it was given, and escapes everything."""
 
 import base64
 import dataclasses
@@ -66,7 +66,15 @@ def verified(noise: float, prefix: str = "id", folds: int = 5) -> Verification:
 
 def demo(**changes) -> Report:
   steps = range(10, 600, 10)
-  rows = [{"step": step, "loss": 9 / step + 0.1 * (step % 3), "learning_rate": 0.1, "images_per_second": 180 + step % 7} for step in steps]
+  rows = [
+    {
+      "step": step,
+      "loss": 9 / step + 0.1 * (step % 3),
+      "learning_rate": 0.1,
+      "images_per_second": 180 + step % 7,
+    }
+    for step in steps
+  ]
   whole = Report(
     "A demonstration",
     verified(1.2),
@@ -114,7 +122,14 @@ def test_it_says_the_figures_it_was_given(tmp_path):
     assert f"{100 * one.accuracy:.2f} % ± {100 * one.accuracy_se:.2f}" in words
     assert f"{100 * one.eer:.2f} %" in words
     assert f"cosine {one.threshold_cosine:.3f} · L2² {one.threshold_l2_squared:.3f}" in words
-  for sentence in ("Made-up figures.", "jaxface train demo --seed 3", "model.name", "'lfw'", "verification.mirror", "0.10.2"):
+  for sentence in (
+    "Made-up figures.",
+    "jaxface train demo --seed 3",
+    "model.name",
+    "'lfw'",
+    "verification.mirror",
+    "0.10.2",
+  ):
     assert sentence.strip("'") in words
   assert page.tags.count("svg") == 3 + 2 + 2
 
@@ -160,8 +175,14 @@ def test_no_wrong_pairs(tmp_path):
 
 def test_everything_from_outside_is_escaped(tmp_path):
   report = demo(
-    title=EVIL, lead=EVIL, command=EVIL, config={EVIL: EVIL}, environment={EVIL: EVIL}, faces=[(EVIL, jpeg("a"))],
-    after=verified(2.5, prefix=EVIL.replace("/", "")), curves={"loss": EVIL},
+    title=EVIL,
+    lead=EVIL,
+    command=EVIL,
+    config={EVIL: EVIL},
+    environment={EVIL: EVIL},
+    faces=[(EVIL, jpeg("a"))],
+    after=verified(2.5, prefix=EVIL.replace("/", "")),
+    curves={"loss": EVIL},
   )
   _, page = written(tmp_path, report)
   assert "script" not in page.tags

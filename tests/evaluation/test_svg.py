@@ -49,7 +49,9 @@ def test_every_drawing_is_xml_with_finite_numbers(value, step, log, name):
   name = re.sub(r"[^\x20-\ud7ff\ue000-\ufffd]", "", name)
   line = Series(name, "s-mated", np.arange(len(value), dtype=float), np.array(value), step=step)
   low = 0.1 if log else None
-  text = chart(name, [line], Axis("<x>", low, 10.0 if log else None, log=log), Axis('"y"'), marks=[Mark(0.5, "a & b")])
+  text = chart(
+    name, [line], Axis("<x>", low, 10.0 if log else None, log=log), Axis('"y"'), marks=[Mark(0.5, "a & b")]
+  )
   ElementTree.fromstring(text)
   coordinates = re.findall(r' (?:x1|x2|y1|y2|x|y)="([^"]*)"', text)
   assert all(math.isfinite(float(one)) for one in coordinates)
@@ -58,7 +60,9 @@ def test_every_drawing_is_xml_with_finite_numbers(value, step, log, name):
 
 
 def test_a_line_goes_through_its_points():
-  text = chart("t", [Series("", "s-mated", np.array([0.0, 1.0]), np.array([0.0, 1.0]))], Axis("", 0, 1), Axis("", 0, 1))
+  text = chart(
+    "t", [Series("", "s-mated", np.array([0.0, 1.0]), np.array([0.0, 1.0]))], Axis("", 0, 1), Axis("", 0, 1)
+  )
   assert 'class="line s-mated" d="M56 254L458 10"' in text
 
 
@@ -79,12 +83,16 @@ def test_curves_need_two_values_and_take_gaps():
   assert curve([], "loss", "Loss") == ""
   assert curve([{"step": 1, "loss": 2.0}, {"step": 2}], "loss", "Loss") == ""
   assert curve([{"step": step, "loss": math.nan} for step in range(5)], "loss", "Loss") == ""
-  ElementTree.fromstring(curve([{"step": step, "loss": math.nan if step == 3 else 1.0} for step in range(5)], "loss", "L"))
+  ElementTree.fromstring(
+    curve([{"step": step, "loss": math.nan if step == 3 else 1.0} for step in range(5)], "loss", "L")
+  )
 
 
 def test_a_schedule_is_drawn_as_it_is_and_noise_gets_a_mean():
   smooth = [{"step": step, "v": min(step, 100 - step)} for step in range(101)]
-  noise = [{"step": step, "v": float(value)} for step, value in enumerate(np.random.default_rng(0).normal(size=5000))]
+  noise = [
+    {"step": step, "v": float(value)} for step, value in enumerate(np.random.default_rng(0).normal(size=5000))
+  ]
   assert curve(smooth, "v", "v").count("s-faint") == 0
   assert curve(noise, "v", "v").count("s-faint") == 1
   assert len(curve(noise, "v", "v")) < 25_000

@@ -23,8 +23,10 @@ def made(identities=12, images=4, size=16, noise=1.5, seed=0):
   other = [(i, j) for i in range(len(names)) for j in range(i) if label_n[i] != label_n[j]]
   chosen = mated + [other[index] for index in rng.choice(len(other), len(mated), replace=False)]
   pairs = Pairs(
-    [names[i] for i, _ in chosen], [names[j] for _, j in chosen],
-    np.arange(len(chosen)) < len(mated), np.arange(len(chosen)) % 4,
+    [names[i] for i, _ in chosen],
+    [names[j] for _, j in chosen],
+    np.arange(len(chosen)) < len(mated),
+    np.arange(len(chosen)) % 4,
   )
   return embedding_nd, names, pairs
 
@@ -32,7 +34,9 @@ def made(identities=12, images=4, size=16, noise=1.5, seed=0):
 def test_figures_by_hand():
   """Directions at 0°, 60°, 90°, 180°: cosines .5 and 0 for mated, 0 and -1 for non-mated pairs, one fold."""
   embedding_nd = np.array([[2, 0], [0.5, 0.75**0.5], [0, 5], [-1, 0]], np.float32)
-  pairs = Pairs(["a", "a", "a", "a"], ["b", "c", "c", "d"], np.array([True, True, False, False]), np.zeros(4, int))
+  pairs = Pairs(
+    ["a", "a", "a", "a"], ["b", "c", "c", "d"], np.array([True, True, False, False]), np.zeros(4, int)
+  )
   found = verify_pairs(embedding_nd, ["a", "b", "c", "d"], pairs)
   np.testing.assert_allclose(found.score_p, [0.5, 0, 0, -1], atol=1e-7)
   assert found.auc == 0.875  # of four comparisons three are won, one is tied
@@ -40,7 +44,9 @@ def test_figures_by_hand():
   # Best thresholds: -.5 (one false accept) and .25 (one false reject); the lower of the two is taken.
   assert found.threshold_cosine == pytest.approx(-0.5, abs=1e-7)
   assert found.threshold_l2_squared == pytest.approx(3, abs=1e-7)
-  assert found.eer == 0.25  # on the piece of the ROC from (0, 1/2) to (1/2, 1), TAR = 1/2 + FAR meets TAR = 1 − FAR
+  assert (
+    found.eer == 0.25
+  )  # on the piece of the ROC from (0, 1/2) to (1/2, 1), TAR = 1/2 + FAR meets TAR = 1 − FAR
   assert found.tar_at_far == {"1e-1": 0.5, "1e-2": 0.5, "1e-3": 0.5}
   assert found.hardest(5, same=False) == [2]
   assert found.hardest(5, same=True) == []
@@ -101,7 +107,15 @@ def test_json_has_the_figures_and_is_plain():
   found = verify_pairs(*made()).to_json()
   assert json.loads(json.dumps(found, allow_nan=False)) == found
   assert {
-    "accuracy", "accuracy_se", "auc", "eer", "tar_at_far", "threshold_cosine", "threshold_l2_squared", "pairs", "folds"
+    "accuracy",
+    "accuracy_se",
+    "auc",
+    "eer",
+    "tar_at_far",
+    "threshold_cosine",
+    "threshold_l2_squared",
+    "pairs",
+    "folds",
   } <= set(found)
   assert list(found["tar_at_far"]) == ["1e-1", "1e-2", "1e-3"]
   assert found["threshold_l2_squared"] == 2 - 2 * found["threshold_cosine"]
@@ -116,7 +130,8 @@ def test_the_squared_distance_decides_as_the_cosine_does():
   unit_nd = embedding_nd / np.linalg.norm(embedding_nd.astype(np.float64), axis=1, keepdims=True)
   row_of = {name: row for row, name in enumerate(names)}
   distance_p = [
-    np.sum((unit_nd[row_of[left]] - unit_nd[row_of[right]]) ** 2) for left, right in zip(pairs.left, pairs.right)
+    np.sum((unit_nd[row_of[left]] - unit_nd[row_of[right]]) ** 2)
+    for left, right in zip(pairs.left, pairs.right)
   ]
   by_distance = np.array(distance_p) <= found.threshold_l2_squared
   np.testing.assert_array_equal(by_distance, found.score_p >= found.threshold_cosine)
@@ -150,9 +165,13 @@ def test_a_missing_name_is_named_with_its_line_and_with_what_there_is(tmp_path):
   path = tmp_path / "pairs.txt"
   path.write_text("Ann\t1\t2\nAnn\t1\tBob\t7\nBob\t7\tCy\t1\n")
   names = ["Ann/Ann_0001.jpg", "Ann/Ann_0001", "Ann/Ann_0002", "Cy/Cy_0001"]
-  with pytest.raises(ValueError, match=r"pairs.txt, line 2: no embedding is named 'Bob/Bob_0007' \(2 of 3 pairs") as caught:
+  with pytest.raises(
+    ValueError, match=r"pairs.txt, line 2: no embedding is named 'Bob/Bob_0007' \(2 of 3 pairs"
+  ) as caught:
     verify_pairs(np.ones((4, 2), np.float32), names, read_pairs(path))
-  assert "The 4 embeddings are named like 'Ann/Ann_0001.jpg', 'Ann/Ann_0001', 'Ann/Ann_0002'" in str(caught.value)
+  assert "The 4 embeddings are named like 'Ann/Ann_0001.jpg', 'Ann/Ann_0001', 'Ann/Ann_0002'" in str(
+    caught.value
+  )
   with pytest.raises(ValueError, match="The 0 embeddings are named like none at all"):
     verify_pairs(np.ones((0, 2), np.float32), [], read_pairs(path))
 
@@ -176,7 +195,9 @@ def test_an_embedding_without_direction_is_named(value):
 def test_one_kind_of_pairs_and_wrong_sizes():
   embedding_nd, names, pairs = made()
   mated = np.flatnonzero(pairs.same)
-  only = Pairs([pairs.left[p] for p in mated], [pairs.right[p] for p in mated], pairs.same[mated], pairs.fold[mated])
+  only = Pairs(
+    [pairs.left[p] for p in mated], [pairs.right[p] for p in mated], pairs.same[mated], pairs.fold[mated]
+  )
   with pytest.raises(ValueError, match="0 non-mated pairs"):
     verify_pairs(embedding_nd, names, only)
   with pytest.raises(ValueError, match="with 47 names"):
@@ -185,14 +206,16 @@ def test_one_kind_of_pairs_and_wrong_sizes():
 
 @pytest.mark.real_data
 def test_lfw_view_2_on_names_that_are_there(face_data):
-  """Embeddings drawn around each person: the 6,000 pairs find their 7,701 images, ten folds of 600, accuracy near 1."""
+  """Embeddings drawn around each person: the 6,000 pairs find their images in ten folds of 600."""
   names = [
     f"{image.parent.name}/{image.stem}" for image in sorted((face_data / "lfw_aligned112").glob("*/*.jpg"))
   ]
   person = {name: index for index, name in enumerate(sorted({name.split("/")[0] for name in names}))}
   rng = np.random.default_rng(0)
   centre_cd = rng.normal(size=(len(person), 64))
-  embedding_nd = centre_cd[[person[name.split("/")[0]] for name in names]] + 0.5 * rng.normal(size=(len(names), 64))
+  embedding_nd = centre_cd[[person[name.split("/")[0]] for name in names]] + 0.5 * rng.normal(
+    size=(len(names), 64)
+  )
   found = verify_pairs(embedding_nd, names, read_pairs(face_data / "protocols" / "pairs.txt"))
   np.testing.assert_array_equal(found.folds.pairs, [600] * 10)
   assert (found.roc.mated, found.roc.nonmated) == (3000, 3000)

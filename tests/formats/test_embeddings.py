@@ -51,7 +51,9 @@ def test_reads_what_was_written_and_writes_the_same_bytes(tmp_path, suffix, labe
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_rows(tmp_path, suffix):
-  write_embeddings(tmp_path / f"none{suffix}", Embeddings(np.empty((0, 4), np.float32), [], np.empty(0, np.int64)))
+  write_embeddings(
+    tmp_path / f"none{suffix}", Embeddings(np.empty((0, 4), np.float32), [], np.empty(0, np.int64))
+  )
   assert read_embeddings(tmp_path / f"none{suffix}").names == []
 
 
@@ -96,7 +98,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, suffix):
 
 def test_npz_from_elsewhere(tmp_path):
   path = tmp_path / "theirs.npz"
-  np.savez_compressed(path, features=np.asfortranarray(np.arange(6.0).reshape(3, 2)), names=np.array(["a", "b", "cc"]))
+  np.savez_compressed(
+    path, features=np.asfortranarray(np.arange(6.0).reshape(3, 2)), names=np.array(["a", "b", "cc"])
+  )
   back = read_embeddings(path)
   np.testing.assert_array_equal(back.embedding_nd, [[0, 1], [2, 3], [4, 5]])
   assert (back.names, back.label_n, dict(back.meta)) == (["a", "b", "cc"], None, {})
@@ -105,7 +109,10 @@ def test_npz_from_elsewhere(tmp_path):
 def test_parquet_from_elsewhere(tmp_path):
   path = tmp_path / "theirs.parquet"
   parquet.write_table(
-    pa.table({"name": ["a", "b"], "label": pa.array([4, 2], pa.int16()), "embeddings": [[0.5, 1.0], [2.0, 3.0]]}), path
+    pa.table(
+      {"name": ["a", "b"], "label": pa.array([4, 2], pa.int16()), "embeddings": [[0.5, 1.0], [2.0, 3.0]]}
+    ),
+    path,
   )
   back = read_embeddings(path)
   np.testing.assert_array_equal(back.embedding_nd, [[0.5, 1], [2, 3]])
@@ -122,10 +129,14 @@ def test_nothing_is_unpickled(tmp_path):
 def test_a_header_that_announces_more_than_there_is_takes_no_memory(tmp_path):
   path = tmp_path / "bomb.npz"
   with zipfile.ZipFile(path, "w") as archive, archive.open("embedding.npy", "w") as file:
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 512)})
+    np.lib.format.write_array_header_1_0(
+      file, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 512)}
+    )
   with zipfile.ZipFile(path, "a") as archive:
     archive.writestr("name.npy", b"")
-  with pytest.raises(DamagedData, match=r"announces float32 \(1099511627776, 512\), which is not what it holds"):
+  with pytest.raises(
+    DamagedData, match=r"announces float32 \(1099511627776, 512\), which is not what it holds"
+  ):
     read_embeddings(path)
 
 
@@ -133,7 +144,10 @@ def test_a_header_that_announces_more_than_there_is_takes_no_memory(tmp_path):
   ("column", "message"),
   [
     ({"name": ["a"]}, r"no 'embedding' among its columns \['name'\]"),
-    ({"name": ["a", "b"], "embedding": [[1.0], [1.0, 2.0]]}, "record 1: column 'embedding' has 2 numbers where row 0 has 1"),
+    (
+      {"name": ["a", "b"], "embedding": [[1.0], [1.0, 2.0]]},
+      "record 1: column 'embedding' has 2 numbers where row 0 has 1",
+    ),
     ({"name": ["a"], "embedding": [1.0]}, "column 'embedding' is double, not lists of numbers"),
     ({"name": ["a", None], "embedding": [[1.0], [2.0]]}, "column 'name' has 1 empty cells"),
     ({"name": ["a"], "embedding": [[None]]}, "column 'embedding' has 1 empty numbers"),

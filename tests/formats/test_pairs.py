@@ -31,7 +31,9 @@ def test_view_2_by_hand(written):
   assert pairs.where(2).endswith("list.txt, line 4")
 
 
-@pytest.mark.parametrize("text", [VIEW_1, "2\n" + VIEW_1, VIEW_1.replace("\n", "\r\n"), VIEW_1.replace("\t", "  ") + "\n\n"])
+@pytest.mark.parametrize(
+  "text", [VIEW_1, "2\n" + VIEW_1, VIEW_1.replace("\n", "\r\n"), VIEW_1.replace("\t", "  ") + "\n\n"]
+)
 def test_view_1_with_and_without_count_and_with_other_blanks(written, text):
   pairs = read_pairs(written(text))
   np.testing.assert_array_equal(pairs.same, [True, True, False, False])
@@ -122,7 +124,9 @@ def test_people_names_what_does_not_fit(written, text, message):
 @pytest.mark.real_data
 def test_lfw_protocol_files(face_data):
   have = {
-    f"{person.name}/{image.stem}" for person in (face_data / "lfw_aligned112").iterdir() for image in person.glob("*.jpg")
+    f"{person.name}/{image.stem}"
+    for person in (face_data / "lfw_aligned112").iterdir()
+    for image in person.glob("*.jpg")
   }
   sizes = {"pairs.txt": 6000, "pairsDevTrain.txt": 2200, "pairsDevTest.txt": 1000}
   for name, size in sizes.items():
