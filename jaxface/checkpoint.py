@@ -94,7 +94,9 @@ class Checkpoints:
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, enable_async_checkpointing=True, best_fn=_score if name == "best" else None
     )
-    return ocp.CheckpointManager(self.folder / name, options=options)
+    # The handler must be named for a fresh process to read what a state holds before restoring it.
+    handler = ocp.StandardCheckpointHandler()
+    return ocp.CheckpointManager(self.folder / name, options=options, item_handlers=handler)
 
   @property
   def latest_step(self) -> int | None:
@@ -102,8 +104,9 @@ class Checkpoints:
     return self._last.latest_step()
 
   def save(self, step: int, state: Tree) -> None:
-    """Start writing `state`; returns once it is copied to the host."""
-    self._last.save(step, args=ocp.args.StandardSave(state), force=True)
+    """Start writing `state`, unless that step is saved already; returns once it is copied to the host."""
+    if step != self.latest_step:
+      self._last.save(step, args=ocp.args.StandardSave(state), force=True)
 
   def save_if_best(self, step: int, state: Tree, score: float) -> bool:
     """Keep `state` as the best when `score` (higher is better) beats every earlier one."""
