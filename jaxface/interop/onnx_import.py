@@ -118,6 +118,7 @@ class _Matcher:
         )
     self.position = 0
     self.last: Node | None = None
+    self.after_product = False
     self.bias: np.ndarray | None = None
 
   def match(self, layer: Layer) -> None:
@@ -125,6 +126,7 @@ class _Matcher:
     if self.bias is not None and layer.kind != "norm" and self.bias.any():
       raise WrongWeights(f"{self.graph.path}: {self.network} has no place for the bias before layer {layer.name}")
     getattr(self, f"_{layer.kind}")(layer)
+    self.after_product = layer.kind in ("conv", "dense")
 
   def finish(self, additions: int) -> None:
     """Nothing may be left over."""
@@ -188,7 +190,7 @@ class _Matcher:
 
   def _folded(self) -> bool:
     """Whether the norm after a convolution or dense layer has no node of its own."""
-    if self.last is None or self.last.op not in ("Conv", "Gemm"):
+    if self.last is None or not self.after_product:
       return False
     node = self.nodes[self.position] if self.position < len(self.nodes) else None
     return node is None or node.op != "BatchNormalization" or self._source(node.inputs[0]) != self.last.output

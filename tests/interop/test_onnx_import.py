@@ -1,0 +1,216 @@
+"""Import against ONNX Runtime: an iresnet written node by node here, and the published MobileFaceNet on real faces."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from jaxface.formats.errors import DamagedData, UnsafePath
+from jaxface.interop.onnx_import import WrongWeights, import_onnx
+from jaxface.models.registry import create
+
+OPTIONS = {"units": (1, 2, 1, 1), "width": 0.0625}
+
+
+class Writer:
+  """An iresnet as PyTorch's exporter writes it: NCHW, named by us, norms folded where they follow a product."""
+
+  def __init__(self, folded: bool):
+    self.rng = np.random.default_rng(0)
+    self.folded = folded
+    self.nodes, self.initializers = [], []
+
+  def weight(self, *shape, centre=0.0, size=0.3):
+    name = f"weight_{len(self.initializers)}"
+    array = (centre + self.rng.uniform(-size, size, shape)).astype(np.float32)
+    self.initializers.append(numpy_helper.from_array(array, name))
+    return name
+
+  def node(self, op, *inputs, **attributes):
+    name = f"{op}_{len(self.nodes)}"
+    self.nodes.append(helper.make_node(op, inputs, [f"{name}_out"], name=name, **attributes))
+    return f"{name}_out"
+
+  def norm(self, x, channels):
+    weights = [self.weight(channels, centre=c) for c in (1.0, 0.0, 0.0, 1.0)]
+    return self.node("BatchNormalization", x, *weights, epsilon=2e-5)
+
+  def conv(self, x, channels, features, kernel, stride):
+    names = [self.weight(features, channels, kernel, kernel)] + [self.weight(features)] * self.folded
+    pad = kernel // 2
+    y = self.node(
+      "Conv", x, *names, strides=[stride] * 2, pads=[pad] * 4, group=1, dilations=[1, 1], kernel_shape=[kernel] * 2
+    )
+    return y if self.folded else self.norm(y, features)
+
+  def prelu(self, x, channels):
+    return self.node("PRelu", x, self.weight(channels, 1, 1, centre=0.25, size=0.2))
+
+  def model(self):
+    x, channels = self.prelu(self.conv("input", 3, 4, 3, 1), 4), 4
+    for features, count in zip((4, 8, 16, 32), OPTIONS["units"]):
+      for index in range(count):
+        stride = 2 if index == 0 else 1
+        y = self.prelu(self.conv(self.norm(x, channels), channels, features, 3, 1), features)
+        y = self.conv(y, features, features, 3, stride)
+        x = x if index else self.conv(x, channels, features, 1, stride)
+        x, channels = self.node("Add", y, x), features
+    x = self.node("Flatten", self.norm(x, 32), axis=1)
+    x = self.node("Gemm", x, self.weight(7, 32 * 2 * 3), self.weight(7), transB=1)
+    x = x if self.folded else self.norm(x, 7)
+    graph = helper.make_graph(
+      self.nodes,
+      "net",
+      [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 32, 48])],
+      [helper.make_tensor_value_info(x, TensorProto.FLOAT, [1, 7])],
+      self.initializers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_iresnet_equals_onnx_runtime(folded, tmp_path):
+  model = Writer(folded).model()
+  onnx.checker.check_model(model)
+  onnx.save(model, tmp_path / "net.onnx")
+  saved = import_onnx(tmp_path / "net.onnx", "iresnet", "unit", OPTIONS)
+  assert saved.options["embedding_size"] == 7
+  assert saved.preprocess.size == (32, 48)
+  assert saved.meta["source"]["file"] == "net.onnx"
+  x_bchw = np.random.default_rng(1).normal(size=(1, 3, 32, 48)).astype(np.float32)
+  session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+  (expected_bd,) = session.run(None, {"input": x_bchw})
+  apply = jax.jit(partial(create("iresnet", **saved.options).apply, train=False))
+  np.testing.assert_allclose(apply(saved.variables, x_bchw.transpose(0, 2, 3, 1)), expected_bd, rtol=1e-4, atol=1e-4)
+  if folded:
+    stats = saved.variables["batch_stats"]["stem"]["norm"]
+    assert not stats["mean"].any()
+    np.testing.assert_allclose(stats["var"], 1 - 1e-5)
+
+
+def _first(model, op):
+  return next(node for node in model.graph.node if node.op_type == op)
+
+
+def _attribute(model, op, name, value):
+  next(a for a in _first(model, op).attribute if a.name == name).CopyFrom(helper.make_attribute(name, value))
+
+
+def _reshape(model, index, shape):
+  tensor = model.graph.initializer[index]
+  tensor.CopyFrom(numpy_helper.from_array(np.zeros(shape, np.float32), tensor.name))
+
+
+def _insert(model, op):
+  """Put an operation between the stem and the rest."""
+  relu = _first(model, "PRelu")
+  model.graph.node.insert(list(model.graph.node).index(relu) + 1, helper.make_node(op, relu.output, ["odd"], name="odd"))
+
+
+def _skip_residual(model):
+  add = _first(model, "Add")
+  add.op_type = "Identity"
+  del add.input[1]
+
+
+@pytest.mark.parametrize(
+  ("damage", "words"),
+  [
+    (lambda m: _reshape(m, 0, (4, 3, 5, 5)), ["'Conv_0'", "'weight_0'", "stem/conv", "(4, 3, 5, 5)", "(4, 3, 3, 3)"]),
+    (lambda m: _reshape(m, 1, (5,)), ["'Conv_0'", "'weight_1'", "(5,)", "(4,)"]),
+    (lambda m: _attribute(m, "Conv", "strides", [2, 2]), ["'Conv_0'", "strides [2, 2]", "[1, 1]"]),
+    (lambda m: _attribute(m, "Conv", "pads", [0, 0, 1, 1]), ["'Conv_0'", "pads [0, 0, 1, 1]"]),
+    (lambda m: _attribute(m, "Gemm", "transB", 0), ["Gemm", "head_dense", "(7, 192)", "(192, 7)"]),
+    (lambda m: setattr(_first(m, "PRelu"), "op_type", "Relu"), ["is a Relu, expected a PRelu", "stem/act"]),
+    (lambda m: _insert(m, "Softmax"), ["'odd'", "Softmax", "BatchNormalization"]),
+    (lambda m: _insert(m, "Relu"), ["'odd'", "is a Relu, expected a BatchNormalization"]),
+    (_skip_residual, ["4 nodes add", "adds 5 times"]),
+  ],
+)
+def test_another_network_is_refused_by_node_and_shapes(damage, words, tmp_path):
+  model = Writer(True).model()
+  damage(model)
+  (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+  with pytest.raises(WrongWeights) as error:
+    import_onnx(tmp_path / "net.onnx", "iresnet", "unit", {**OPTIONS, "embedding_size": 7})
+  for word in ["net.onnx", *words]:
+    assert word in str(error.value)
+
+
+def test_a_longer_and_a_shorter_network_are_refused(tmp_path):
+  (tmp_path / "net.onnx").write_bytes(Writer(True).model().SerializeToString())
+  with pytest.raises(WrongWeights, match=r"BatchNormalization|Conv"):
+    import_onnx(tmp_path / "net.onnx", "iresnet", "unit", {**OPTIONS, "units": (1, 2, 1, 2)})
+  with pytest.raises(WrongWeights, match="mobilefacenet"):
+    import_onnx(tmp_path / "net.onnx", "mobilefacenet", "unit")
+  with pytest.raises(ValueError, match="'mobilefacenet'"):
+    import_onnx(tmp_path / "net.onnx", "mobilfacenet", "unit")
+
+
+def _external(location):
+  def damage(model):
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+
+  return damage
+
+
+def _truncate(model):
+  tensor = model.graph.initializer[0]
+  tensor.raw_data = tensor.raw_data[:-4]
+
+
+def _huge(model):
+  model.graph.initializer[0].dims[0] = 2**40
+
+
+@pytest.mark.parametrize(
+  ("damage", "kind", "words"),
+  [
+    (_external("../secret.bin"), UnsafePath, ["weight_0", "../secret.bin", "outside"]),
+    (_external("/etc/passwd"), UnsafePath, ["weight_0", "/etc/passwd"]),
+    (_external("link.bin"), UnsafePath, ["weight_0", "link.bin"]),
+    (_external("short.bin"), DamagedData, ["weight_0", "short.bin", "432"]),
+    (_truncate, DamagedData, ["weight_0", "432", "428"]),
+    (_huge, DamagedData, ["weight_0", "at most"]),
+    (lambda m: m.graph.node.insert(0, m.graph.node.pop(5)), DamagedData, ["before anything makes it"]),
+  ],
+)
+def test_damaged_and_hostile_files_are_refused(damage, kind, words, tmp_path):
+  (tmp_path / "secret.bin").write_bytes(bytes(432))
+  folder = tmp_path / "net"
+  folder.mkdir()
+  (folder / "short.bin").write_bytes(bytes(100))
+  (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+  model = Writer(True).model()
+  damage(model)
+  (folder / "net.onnx").write_bytes(model.SerializeToString())
+  with pytest.raises(kind) as error:
+    import_onnx(folder / "net.onnx", "iresnet", "unit", OPTIONS)
+  for word in ["net.onnx", *words]:
+    assert word in str(error.value)
+
+
+def test_external_data_beside_the_file_is_read(tmp_path):
+  model = Writer(True).model()
+  numbers = model.graph.initializer[0].raw_data
+  (tmp_path / "numbers.bin").write_bytes(b"ahead" + numbers)
+  _external("numbers.bin")(model)
+  model.graph.initializer[0].external_data.add(key="offset", value="5")
+  (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+  saved = import_onnx(tmp_path / "net.onnx", "iresnet", "unit", OPTIONS)
+  kernel_oihw = np.frombuffer(numbers, np.float32).reshape(4, 3, 3, 3)
+  np.testing.assert_array_equal(saved.variables["params"]["stem"]["conv"]["kernel"].transpose(3, 2, 0, 1), kernel_oihw)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all", b"\x08\x08"])
+def test_what_is_not_onnx_is_refused(content, tmp_path):
+  (tmp_path / "net.onnx").write_bytes(content)
+  with pytest.raises(DamagedData, match=r"net\.onnx: not an ONNX file"):
+    import_onnx(tmp_path / "net.onnx", "iresnet", "unit")

@@ -1,0 +1,49 @@
+"""The published MobileFaceNet on real faces: imported, and exported again."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import onnxruntime
+import pytest
+
+from jaxface.formats.images import decode_image
+from jaxface.interop.onnx_export import export_onnx
+from jaxface.interop.onnx_import import import_onnx
+from jaxface.models.saved import count_parameters, load_model, save_model
+
+FACES = 64
+
+
+def _faces(root: Path) -> np.ndarray:
+  files = sorted((root / "lfw_aligned112").glob("*/*.jpg"))
+  chosen = files[:: len(files) // FACES][:FACES]
+  return np.stack([decode_image(file.read_bytes(), where=str(file)) for file in chosen])
+
+
+def _unit(embedding_bd: np.ndarray) -> np.ndarray:
+  wide = embedding_bd.astype(np.float64)
+  return wide / np.linalg.norm(wide, axis=-1, keepdims=True)
+
+
+@pytest.mark.real_data
+def test_import_and_re_export_agree_with_the_original(face_data, pretrained_onnx, tmp_path):
+  image_bhwc = _faces(face_data)
+  # Preprocessing by hand, as the weights' authors give it.
+  x_bhwc = (image_bhwc / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+  x_bchw = x_bhwc.transpose(0, 3, 1, 2).astype(np.float32)
+  session = onnxruntime.InferenceSession(str(pretrained_onnx), providers=["CPUExecutionProvider"])
+  expected_bd = _unit(np.concatenate([session.run(None, {"input0": x[None]})[0] for x in x_bchw]))
+
+  saved = import_onnx(pretrained_onnx, "mobilefacenet", "imagenet")
+  assert saved.options == {"activation": "relu6", "variant": "separable", "embedding_size": 128}
+  assert count_parameters(saved.variables["params"]) == 999_936
+  save_model(tmp_path / "net", saved)
+  saved = load_model(tmp_path / "net")
+  embedding_bd = _unit(np.asarray(jax.jit(saved.embed)(saved.variables, image_bhwc)))
+  assert (embedding_bd * expected_bd).sum(-1).min() >= 0.99999
+
+  done = export_onnx(saved, tmp_path / "again.onnx")
+  again = onnxruntime.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])
+  again_bd = _unit(again.run(None, {"image": image_bhwc})[0])
+  assert np.abs(again_bd - expected_bd).max() <= 1e-4
