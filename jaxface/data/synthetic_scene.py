@@ -13,7 +13,7 @@ class Nuisance:
   """Strength of what varies between pictures of one identity; 1 is the default of every share, 0 turns it off.
 
   Attributes:
-    pose: yaw (25 degrees deviation at 1), pitch (11), and the errors of the alignment.
+    pose: yaw (a deviation of 20 degrees at 1), pitch (9), and the errors of the alignment.
     light: direction, strength and colour of the light, exposure and white balance.
     expression: mouth, lids, brows, gaze.
     background: contrast of what is behind the head.
@@ -90,23 +90,23 @@ def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuis
   rows = [(int(o), 1) for o in occurrence_n]
   draw = Draw([(seed, int(i)) for i in identity_n], rows, 110)
   pose, light, face, occlusion = nuisance.pose, nuisance.light, nuisance.expression, nuisance.occlusion
-  warmth = draw.normal(0.0, 0.1, count=1) * light * np.float32([1.0, 0.1, -1.0])
-  azimuth, height = draw.normal(0.0, 1.0) * light, draw.normal(-0.45, 0.5 * light)
-  ambient = 0.5 + draw.uniform(-0.28, 0.2, count=1) * light
-  tint = draw.normal(0.0, 0.07, count=3) * light
+  warmth = draw.normal(0.0, 0.08, count=1) * light * np.float32([1.0, 0.1, -1.0])
+  azimuth, height = draw.normal(0.0, 0.8) * light, draw.normal(-0.45, 0.4 * light)
+  ambient = 0.5 + draw.uniform(-0.25, 0.2, count=1) * light
+  tint = draw.normal(0.0, 0.05, count=3) * light
   direction = np.stack([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], 1)
   contrast = nuisance.background
   return Scene(
-    yaw=draw.normal(0.0, 0.43) * pose,
-    pitch=draw.normal(0.0, 0.2) * pose,
+    yaw=draw.normal(0.0, 0.34) * pose,
+    pitch=draw.normal(0.0, 0.16) * pose,
     roll=draw.normal(0.0, 0.07) * pose,
     zoom=1 + draw.normal(0.0, 0.05) * pose,
-    shift=draw.normal(0.0, 0.055, count=2) * pose,
+    shift=draw.normal(0.0, 0.045, count=2) * pose,
     light=direction,
     light_colour=(1.25 - ambient) * (1 + warmth + tint),
     ambient_colour=ambient * (1 - 0.6 * warmth),
-    gain=(1 + draw.normal(0.0, 0.2, count=1) * light) * (1 + draw.normal(0.0, 0.07, count=3) * light),
-    gamma=np.exp(draw.normal(0.0, 0.22) * light),
+    gain=(1 + draw.normal(0.0, 0.16, count=1) * light) * (1 + draw.normal(0.0, 0.05, count=3) * light),
+    gamma=np.exp(draw.normal(0.0, 0.17) * light),
     smile=draw.normal(0.25, 0.55) * face,
     open_mouth=draw.chance(0.35) * draw.uniform(0.1, 1.0) * face,
     open_eyes=1 - draw.uniform(-0.15, 0.45) * face - 0.55 * draw.chance(0.07) * face,
@@ -118,19 +118,19 @@ def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuis
     back_place=draw.uniform(-1.6, 1.6, count=4),
     cloth=draw.uniform(15, 240, count=3),
     hair_light=1 + draw.normal(0.0, 0.15) * light,
-    glasses=draw.chance(0.18 * occlusion),
+    glasses=draw.chance(0.15 * occlusion),
     glasses_size=draw.uniforms((0.3, 0.44), (0.2, 0.36), (0.02, 0.055), (0.0, 1.0)),
     glasses_dark=np.where(draw.chance(0.25) > 0, draw.uniform(0.6, 0.95), 0.08),
     glasses_colour=draw.uniform(5, 120, count=3),
-    hat=draw.chance(0.08 * occlusion),
+    hat=draw.chance(0.06 * occlusion),
     hat_line=draw.uniform(-0.95, -0.55),
     hat_colour=draw.uniform(10, 230, count=3),
-    bar=draw.chance(0.1 * occlusion),
+    bar=draw.chance(0.07 * occlusion),
     bar_place=draw.uniforms((-1.7, 1.9), (-1.6, 1.6), (0.12, 0.3)),
     bar_colour=draw.uniform(0, 255, count=3),
-    hand=draw.chance(0.1 * occlusion),
+    hand=draw.chance(0.07 * occlusion),
     hand_place=draw.uniforms((-1.3, 1.3), (0.7, 1.9), (-0.7, 0.7), (0.3, 0.5)),
-    blur=np.abs(draw.normal(0.0, 0.011)) * nuisance.sensor,
+    blur=np.abs(draw.normal(0.0, 0.008)) * nuisance.sensor,
     noise=(1.0 + np.abs(draw.normal(0.0, 6.0))) * nuisance.sensor,
     grain=draw.uniform(),
   )

@@ -1,0 +1,168 @@
+"""Random changes of training images, on the device: a function of (seed, position), whatever the batch.
+
+An operation whose probability or strength is 0 is not even traced.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxface.data import augment_colour as colour
+from jaxface.data import augment_geometry as geometry
+from jaxface.data import augment_optics as optics
+
+# Each operation draws from its own stream, so that turning one on does not change what another does: append only.
+STREAMS = (
+  "mirror", "shift", "crop", "rotate", "low_resolution", "blur", "jitter", "hue", "grey", "invert", "noise", "cut_out",
+)  # fmt: skip
+
+RANGES = {
+  "shift": (0, 64),
+  "crop_least": (0.1, 1),
+  "rotate_degrees": (0, 180),
+  "low_resolution_least": (0.05, 1),
+  "blur_pixels": (0, 20),
+  "saturation": (0, 1),
+  "hue": (0, 0.5),
+  "noise_deviation": (0, 255),
+}
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+  """Which changes, how probable, how strong. Probabilities are per image.
+
+  Attributes:
+    mirror: probability of swapping left and right.
+    shift: pixels, up to which every image moves in each direction, whole pixels only.
+    crop: probability of enlarging a random window to the full frame.
+    crop_least: smallest side of the window, a share of the image's.
+    rotate: probability of a rotation about the centre.
+    rotate_degrees: largest angle.
+    low_resolution: probability of fewer pixels, interpolated back.
+    low_resolution_least: fewest pixels per side, a share of the image's.
+    blur: probability of a Gaussian blur.
+    blur_pixels: largest standard deviation in pixels.
+    jitter: probability of the next four together.
+    brightness: largest change, a share of the full range.
+    contrast: largest change of the factor about middle grey.
+    saturation: largest change of the factor about grey.
+    hue: largest turn, a share of the circle of hues.
+    grey: probability of losing all colour.
+    invert: probability of the negative.
+    noise: probability of Gaussian noise.
+    noise_deviation: largest standard deviation, in units of 0..255.
+    cut_out: probability of a middle grey rectangle.
+    cut_out_size: its largest side, a share of the image's.
+  """
+
+  mirror: float = 0.5
+  shift: int = 3
+  crop: float = 0.0
+  crop_least: float = 0.8
+  rotate: float = 0.0
+  rotate_degrees: float = 15.0
+  low_resolution: float = 0.0
+  low_resolution_least: float = 0.25
+  blur: float = 0.0
+  blur_pixels: float = 1.5
+  jitter: float = 1.0
+  brightness: float = 0.1
+  contrast: float = 0.2
+  saturation: float = 0.0
+  hue: float = 0.0
+  grey: float = 0.0
+  invert: float = 0.0
+  noise: float = 0.0
+  noise_deviation: float = 16.0
+  cut_out: float = 0.0
+  cut_out_size: float = 0.4
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      low, high = RANGES.get(field.name, (0, 1))
+      if not low <= value <= high:
+        raise ValueError(f"augment.{field.name} is {value}, should be in {low}..{high}")
+    if self.shift != int(self.shift):
+      raise ValueError(f"augment.shift is {self.shift}, should be a whole number of pixels")
+
+
+def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array, config: AugmentConfig) -> jax.Array:
+  """Changes each image at random, as its position says.
+
+  Args:
+    image_bhwc: [B, H, W, C] uint8 or float, in 0..255; three channels where colours are changed.
+    seed: of the run.
+    position_b: [B] uint32, global position of each image in the order of the run; or [B, 2], its high and low 32 bits.
+    config: which changes.
+  Returns:
+    [B, H, W, C] float32 in 0..255.
+  """
+  chex.assert_rank([image_bhwc, position_b], [4, {1, 2}])
+  chex.assert_equal(image_bhwc.shape[0], position_b.shape[0])
+  key_b = _keys(seed, position_b)
+  stream = lambda name: jax.vmap(lambda key: jax.random.fold_in(key, STREAMS.index(name)))(key_b)  # noqa: E731
+  c = config
+  # Whole pixels are moved while they are still bytes, a quarter of the traffic.
+  if c.shift:
+    image_bhwc = geometry.shift(image_bhwc, stream("shift"), int(c.shift))
+  if c.mirror:
+    image_bhwc = geometry.mirror(image_bhwc, stream("mirror"), c.mirror)
+  image_bhwc = _resample(image_bhwc.astype(jnp.float32), stream, c)
+  if c.jitter and (c.brightness or c.contrast):
+    image_bhwc = colour.brightness_contrast(image_bhwc, stream("jitter"), c.jitter, c.brightness, c.contrast)
+  if c.jitter and (c.saturation or c.hue):
+    image_bhwc = colour.saturation_hue(image_bhwc, stream("hue"), c.jitter, c.saturation, c.hue)
+  if c.grey:
+    image_bhwc = colour.grey(image_bhwc, stream("grey"), c.grey)
+  if c.invert:
+    image_bhwc = colour.invert(image_bhwc, stream("invert"), c.invert)
+  if c.noise and c.noise_deviation:
+    image_bhwc = colour.noise(image_bhwc, stream("noise"), c.noise, c.noise_deviation)
+  if c.cut_out and c.cut_out_size:
+    image_bhwc = colour.cut_out(image_bhwc, stream("cut_out"), c.cut_out, c.cut_out_size)
+  return jnp.clip(image_bhwc, 0.0, 255.0)
+
+
+def _keys(seed: int | jax.Array, position_b: jax.Array) -> jax.Array:
+  high_low = position_b if position_b.ndim == 2 else jnp.stack([jnp.zeros_like(position_b), position_b], 1)
+  root = jax.random.key(seed)
+  return jax.vmap(lambda word: jax.random.fold_in(jax.random.fold_in(root, word[0]), word[1]))(high_low)
+
+
+def _resample(image_bhwc: jax.Array, stream, c: AugmentConfig) -> jax.Array:
+  """Crop, rotation, low resolution and blur: one gather where there is a rotation, one matrix per axis for the rest."""
+  batch, height, width, _ = image_bhwc.shape
+  crop = c.crop and c.crop_least < 1
+  window = geometry.whole_window(batch)
+  if crop:
+    window = geometry.crop_window(stream("crop"), c.crop, c.crop_least, (height, width))
+  rows, columns = [], []
+  if c.rotate and c.rotate_degrees:
+    image_bhwc = geometry.rotate(image_bhwc, geometry.angles(stream("rotate"), c.rotate, c.rotate_degrees), window)
+  elif crop:
+    rows.append(geometry.window_matrix(window.scale_b, window.top_b, height))
+    columns.append(geometry.window_matrix(window.scale_b, window.left_b, width))
+  if c.low_resolution and c.low_resolution_least < 1:
+    share_b = optics.pixel_shares(stream("low_resolution"), c.low_resolution, c.low_resolution_least)
+    rows.append(optics.low_resolution_matrix(share_b, height))
+    columns.append(optics.low_resolution_matrix(share_b, width))
+  if c.blur and c.blur_pixels:
+    deviation_b = optics.blur_deviations(stream("blur"), c.blur, c.blur_pixels)
+    rows.append(optics.blur_matrix(deviation_b, height))
+    columns.append(optics.blur_matrix(deviation_b, width))
+  if not rows:
+    return image_bhwc
+  return optics.apply_matrices(image_bhwc, _product(rows), _product(columns))
+
+
+def _product(matrices: list[jax.Array]) -> jax.Array:
+  """One matrix that acts like all of them, the first first."""
+  whole = matrices[0]
+  for matrix in matrices[1:]:
+    whole = jnp.matmul(matrix, whole, precision=optics.EXACT)
+  return whole

@@ -1,0 +1,89 @@
+"""Augmentation that moves pixels: mirror, shift, crop, rotation. The border is continued by its last pixel."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Window(NamedTuple):
+  """The part of each image that fills the frame: pixel (i, j) shows what was about (top + scale·i, left + scale·j)."""
+
+  scale_b: jax.Array
+  top_b: jax.Array
+  left_b: jax.Array
+
+
+def draw(key_b: jax.Array, count: int) -> jax.Array:
+  """Uniform numbers in 0..1, of each image's own key: [count, B]."""
+  return jax.vmap(lambda key: jax.random.uniform(key, (count,)))(key_b).T
+
+
+def mirror(image_bhwc: jax.Array, key_b: jax.Array, probability: float) -> jax.Array:
+  """Swaps left and right."""
+  on_b = draw(key_b, 1)[0] < probability
+  return jnp.where(on_b[:, None, None, None], image_bhwc[:, :, ::-1], image_bhwc)
+
+
+def shift(image_bhwc: jax.Array, key_b: jax.Array, most: int) -> jax.Array:
+  """Moves by whole pixels, from -most to most in each direction."""
+  start_kb = jnp.floor(draw(key_b, 2) * (2 * most + 1)).astype(jnp.int32)
+  padded = jnp.pad(image_bhwc, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
+  cut = lambda image, top, left: jax.lax.dynamic_slice(image, (top, left, 0), image_bhwc.shape[1:])  # noqa: E731
+  return jax.vmap(cut)(padded, start_kb[0], start_kb[1])
+
+
+def crop_window(key_b: jax.Array, probability: float, least: float, size: tuple[int, int]) -> Window:
+  """Random windows, between `least` and 1 of the image's sides, anywhere inside it; the whole image where not chosen."""
+  chosen, scale, top, left = draw(key_b, 4)
+  scale_b = jnp.where(chosen < probability, least + (1 - least) * scale, 1.0)
+  return Window(scale_b, top * (1 - scale_b) * size[0], left * (1 - scale_b) * size[1])
+
+
+def whole_window(batch: int) -> Window:
+  """The window that changes nothing."""
+  return Window(jnp.ones(batch), jnp.zeros(batch), jnp.zeros(batch))
+
+
+def angles(key_b: jax.Array, probability: float, degrees: float) -> jax.Array:
+  """Random angles [B] in radians, 0 where not chosen."""
+  chosen, angle = draw(key_b, 2)
+  return jnp.where(chosen < probability, (2 * angle - 1) * jnp.deg2rad(degrees), 0.0)
+
+
+def rotate(image_bhwc: jax.Array, angle_b: jax.Array, window: Window) -> jax.Array:
+  """Rotates about the centre and cuts the window out, in one bilinear resampling.
+
+  Args:
+    image_bhwc: float.
+    angle_b: radians, positive from the x axis (right) to the y axis (down).
+    window: what to keep of the rotated image.
+  """
+  _, height, width, _ = image_bhwc.shape
+  middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+
+  def sample(image_hwc: jax.Array, angle: jax.Array, part: Window) -> jax.Array:
+    y = _places(height, part.scale_b, part.top_b)[:, None] - middle_y
+    x = _places(width, part.scale_b, part.left_b)[None, :] - middle_x
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    from_y = jnp.clip(cos * y - sin * x + middle_y, 0, height - 1)
+    from_x = jnp.clip(cos * x + sin * y + middle_x, 0, width - 1)
+    top, left = jnp.floor(from_y).astype(jnp.int32), jnp.floor(from_x).astype(jnp.int32)
+    bottom, right = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
+    down, along = (from_y - top)[..., None], (from_x - left)[..., None]
+    upper = image_hwc[top, left] * (1 - along) + image_hwc[top, right] * along
+    lower = image_hwc[bottom, left] * (1 - along) + image_hwc[bottom, right] * along
+    return upper * (1 - down) + lower * down
+
+  return jax.vmap(sample)(image_bhwc, angle_b, window)
+
+
+def _places(size: int, scale: jax.Array, start: jax.Array) -> jax.Array:
+  """Where the centres of `size` pixels lie, in pixels of the source."""
+  return (jnp.arange(size) + 0.5) * scale + start - 0.5
+
+
+def window_matrix(scale_b: jax.Array, start_b: jax.Array, size: int) -> jax.Array:
+  """Linear interpolation of one axis to a window, as a matrix [B, size, size]."""
+  place_bi = jnp.clip(_places(size, scale_b[:, None], start_b[:, None]), 0, size - 1)
+  return jnp.maximum(0.0, 1 - jnp.abs(place_bi[:, :, None] - jnp.arange(size)))
