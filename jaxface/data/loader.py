@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import jax
 import numpy as np
@@ -97,6 +97,7 @@ class Loader:
     # Rows that this host reads, numbered in the global batch and in the array that it makes.
     self._local_n: np.ndarray
     self._held_n: np.ndarray
+    self._sharding: jax.sharding.Sharding
     if sharding is None:
       index = jax.process_index() if process_index is None else process_index
       count = jax.process_count() if process_count is None else process_count
@@ -217,7 +218,7 @@ class Loader:
     return found
 
   def _put(self, local: np.ndarray) -> jax.Array:
-    def shard(index: tuple[slice, ...]) -> np.ndarray:
+    def shard(index: Any) -> np.ndarray:
       start, stop, _ = index[0].indices(self._rows)
       first = int(np.searchsorted(self._held_n, start))
       return local[first : first + stop - start]

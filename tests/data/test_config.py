@@ -40,7 +40,7 @@ def test_orders(packed):
   order = make_order(config, source, 8, seed=5)
   assert isinstance(order, BalancedOrder)
   assert (order.batch_size, order.extra, order.seed) == (8, 2, 5)
-  with pytest.raises(ValueError, match="3 × data.images_per_identity 2 is more than the batch of 4"):
+  with pytest.raises(ValueError, match=r"3 × data\.images_per_identity 2 is more than the batch of 4"):
     make_order(config, source, 4)
 
 

@@ -1,0 +1,141 @@
+"""What all benchmarks share: one memory allocator setting for all sides, paired timing, one form of report."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Without these, page faults dominate whatever allocates large arrays, and a win may be mostly malloc.
+MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000"
+
+
+def equal_malloc() -> None:
+  """Starts this program again under the allocator settings that every side gets; call it first of all."""
+  if os.environ.get("GLIBC_TUNABLES") != MALLOC:
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": MALLOC})
+
+
+def machine(*packages: str) -> dict[str, Any]:
+  """Where the figures come from.
+
+  Args:
+    packages: distributions whose versions matter.
+  Returns:
+    Processor, cores that may be used, load when asked, versions, allocator settings.
+  """
+  models = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+  versions = {"python": platform.python_version()}
+  for package in packages:
+    try:
+      versions[package] = metadata.version(package)
+    except metadata.PackageNotFoundError:
+      versions[package] = "absent"
+  return {
+    "processor": models[0] if models else platform.processor(),
+    "cores": len(os.sched_getaffinity(0)),
+    "load": round(os.getloadavg()[0], 1),
+    "versions": versions,
+    "malloc": os.environ.get("GLIBC_TUNABLES", "default"),
+  }
+
+
+def _lines(path: str) -> list[str]:
+  try:
+    return Path(path).read_text().splitlines()
+  except OSError:
+    return []
+
+
+class Timing(NamedTuple):
+  """Seconds of each round, by side: on the clock, and of processor time in all threads and worker processes."""
+
+  wall: dict[str, list[float]]
+  cpu: dict[str, list[float]]
+
+
+def cpu_seconds() -> float:
+  """Processor time of this process and of the workers it has started."""
+  ticks = 0
+  for child in multiprocessing.active_children():
+    with contextlib.suppress(OSError):
+      ticks += sum(map(int, Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+  return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def interleave(sides: Mapping[str, Callable[[], Any]], *, rounds: int, warmup: int = 1) -> Timing:
+  """Times sides in turn, so that each round sees them all on the same machine in the same mood.
+
+  Args:
+    sides: what to run, by name; each call does the same amount of work.
+    rounds: how often each is timed. Every round begins with another side.
+    warmup: untimed calls of each before.
+  Returns:
+    Seconds of every side in every round. Where other programs compete for the cores, the clock measures them too, and
+    processor time is the better guide.
+  """
+  names = list(sides)
+  for name in names * warmup:
+    sides[name]()
+  timing = Timing({name: [] for name in names}, {name: [] for name in names})
+  for each in range(rounds):
+    turn = each % len(names)
+    for name in names[turn:] + names[:turn]:
+      start, cpu = time.perf_counter(), cpu_seconds()
+      sides[name]()
+      timing.wall[name].append(time.perf_counter() - start)
+      timing.cpu[name].append(cpu_seconds() - cpu)
+  return timing
+
+
+def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> tuple[float, float, float]:
+  """How many times as fast as a peer a side is, by ratios within each round.
+
+  Args:
+    seconds: one of the two of `interleave`.
+    name: the side.
+    peer: what it is compared with.
+  Returns:
+    (median, lower quartile, upper quartile) of peer's time / side's time.
+  """
+  ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds[peer])]
+  low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+  return middle, low, high
+
+
+def report(title: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], file: str | None = None) -> None:
+  """Prints a Markdown table under a line on the machine, and writes both as JSON.
+
+  Args:
+    title: what was measured.
+    facts: of `machine`, and whatever else was the same for all rows.
+    rows: one line of the table each; all with the same keys.
+    file: where the JSON goes; None prints it.
+  """
+  print(f"\n### {title}\n")
+  print(" · ".join(f"{key} {_cell(value)}" for key, value in facts.items()) + "\n")
+  print("| " + " | ".join(rows[0]) + " |")
+  print("|" + "---|" * len(rows[0]))
+  for row in rows:
+    print("| " + " | ".join(_cell(value) for value in row.values()) + " |")
+  text = json.dumps({"title": title, "facts": dict(facts), "rows": [dict(row) for row in rows]}, ensure_ascii=False)
+  if file is None:
+    print(f"\n{text}")
+  else:
+    Path(file).write_text(text + "\n")
+
+
+def _cell(value: Any) -> str:
+  if isinstance(value, Mapping):
+    return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+  if isinstance(value, float):
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+  return f"{value:,}" if isinstance(value, int) else str(value)
