@@ -23,12 +23,12 @@ class UniformOrder:
     num_records: N, the size of an epoch.
     seed: any integer; another seed gives another order.
   Raises:
-    ValueError: no records.
+    ValueError: no records, or 2³¹ and more.
   """
 
   def __init__(self, num_records: int, seed: int = 0):
-    if num_records < 1:
-      raise ValueError(f"an order needs at least one record, not {num_records}")
+    if not 1 <= num_records < 2**31:
+      raise ValueError(f"an order needs at least one record and less than 2³¹, not {num_records}")
     self.num_records = num_records
     self.seed = seed
 
