@@ -168,7 +168,7 @@ def draw_identity(seed: int, identity_n: Array) -> Identity:
     brow_y=draw.normal(-0.34, 0.055),
     brow_thick=draw.normal(0.058, 0.019) + 0.018 * male,
     brow_arch=draw.normal(0.1, 0.06),
-    brow_tilt=draw.normal(-0.08, 0.12),
+    brow_tilt=draw.normal(-0.26, 0.13),
     brow_width=draw.normal(0.36, 0.045),
     brow_gap=draw.normal(0.5, 0.045),
     mouth_y=draw.normal(1.14, 0.06),

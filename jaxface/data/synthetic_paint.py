@@ -68,7 +68,7 @@ def eyes(f: Features, scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> 
 def brows(f: Features, hair: Hair, scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> list[Layer]:
   """Both brows at once: a parabola that grows thin outwards."""
   along = (jnp.abs(x) - f.brow_gap) / f.brow_width
-  middle = f.brow_y - scene.brow_raise - f.brow_arch * (0.6 - (along - 0.25) ** 2) - (f.brow_tilt + scene.frown) * 0.35 * along
+  middle = f.brow_y - scene.brow_raise - f.brow_arch * (0.6 - (along - 0.15) ** 2) - (f.brow_tilt + scene.frown) * 0.35 * along
   thick = f.brow_thick * (1.0 - 0.45 * jnp.maximum(along, -0.4))
   inside = jnp.minimum(thick - jnp.abs(y - middle), (1 - jnp.abs(along)) * 0.25)
   return [(cover(inside, soft * 1.4) * 0.88, hair.brow_colour, 0.9)]

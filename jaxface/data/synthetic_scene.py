@@ -111,7 +111,7 @@ def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuis
     open_mouth=draw.chance(0.35) * draw.uniform(0.1, 1.0) * face,
     open_eyes=1 - draw.uniform(-0.15, 0.45) * face - 0.55 * draw.chance(0.07) * face,
     brow_raise=draw.normal(0.0, 0.06) * face,
-    frown=draw.normal(-0.05, 0.1) * face,
+    frown=draw.normal(0.0, 0.1) * face,
     gaze=draw.normal(0.0, 0.045, count=2) * np.float32([1.2, 0.5]) * face,
     back=128 + draw.uniform(-118, 118, count=6).reshape(-1, 2, 3) * contrast,
     back_wave=draw.uniform(-5.0, 5.0, count=4),

@@ -62,18 +62,18 @@ def _parts(who: Identity, scene: Scene) -> tuple[list, list, list]:
   skull, hair = who.skull, who.hair
   w, drop = skull.width, skull.jaw_drop + skull.chin_length + 0.18 * scene.open_mouth
   nose_y, nose_z, wing = skull.nose_length, 1.0 + skull.nose_out, skull.nose_width
-  cheek, cheek_out = skull.cheek_height - 0.04 * scene.smile, 0.42 + skull.cheek_out + 0.04 * scene.smile
+  cheek, cheek_out = skull.cheek_height - 0.04 * scene.smile, 0.52 + skull.cheek_out + 0.04 * scene.smile
   wing_z, ear = 0.96 + 0.5 * skull.nose_out, 1.13 * w + skull.ear_out
   face = [
     ((0, -0.5, -0.15), (1.18 * w, 1.22 + skull.forehead, 1.3), 0, 0.25),
     ((0, 0.3, 0.1), (1.1 * w, 1.25 * skull.length, 0.97), 0, 0.25),
     ((0, 0.92 + 0.5 * drop, 0.05), (0.92 * skull.jaw_width * w, 0.78, 0.92), 0, 0.25),
     ((0, 1.52 + drop, 0.52 + skull.chin_out), (skull.chin_width, 0.28, 0.38), 0, 0.4),
-    ((0.6 * w, cheek, 0.4), (0.5, 0.46, cheek_out), 0, 0.4),
-    ((-0.6 * w, cheek, 0.4), (0.5, 0.46, cheek_out), 0, 0.4),
+    ((0.5 * w, cheek, 0.34), (0.38, 0.4, cheek_out), 0, 0.3),
+    ((-0.5 * w, cheek, 0.34), (0.38, 0.4, cheek_out), 0, 0.3),
     ((0, -0.3, 0.66 + skull.brow_ridge), (0.76, 0.2, 0.35), 0, 0.3),
     ((0, 1.12, 0.58), (0.46, 0.34, 0.42), 0, 0.3),
-    ((0, nose_y - 0.38, 0.88 + 0.3 * skull.nose_out), (skull.nose_bridge, 0.46, 0.24), -0.3 - 0.5 * skull.nose_out, 0.22),
+    ((0, nose_y - 0.38, 0.88 + 0.3 * skull.nose_out), (skull.nose_bridge, 0.46, 0.24), -0.3 - 0.5 * skull.nose_out, 0.3),
     ((0, nose_y + skull.nose_tilt, nose_z), (skull.nose_tip, 0.16, 0.22), 0, 0.18),
     ((0.8 * wing, nose_y + 0.06, wing_z), (0.6 * wing, 0.1, 0.15), 0, 0.1),
     ((-0.8 * wing, nose_y + 0.06, wing_z), (0.6 * wing, 0.1, 0.15), 0, 0.1),
