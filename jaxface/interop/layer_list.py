@@ -45,7 +45,9 @@ def count_residuals(name: str, options: dict[str, Any], preprocess: Preprocess) 
   """How many times network `name` adds two whole feature maps."""
   module = create(name, **{**options, "remat": False})
   image = jax.ShapeDtypeStruct((2, *preprocess.size, preprocess.channels), jnp.float32)
-  variables = jax.eval_shape(lambda key: module.init(key, jnp.zeros(image.shape), train=False), jax.random.key(0))
+  variables = jax.eval_shape(
+    lambda key: module.init(key, jnp.zeros(image.shape), train=False), jax.random.key(0)
+  )
   closed = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, image)
   # A bias has shape (1, 1, 1, C), so that only feature maps have a batch on both sides.
   return sum(

@@ -1,11 +1,11 @@
 """A network into an ONNX file, preprocessing included, checked against ONNX Runtime.
 
-What depends on parameters alone is computed before it is written, so that batch norms end in the weights of the
-convolutions before them.
+What depends on parameters alone is computed before it is written, so that batch norms end in the weights of
+the convolutions before them.
 
-The file takes `image` [batch, height, width, 3], RGB in 0..255 (uint8 by default), already aligned and of the network's
-size, and gives `embedding` [batch, size] float32. Model, options, preprocessing, template and versions are in its
-metadata under `jaxface.*`.
+The file takes `image` [batch, height, width, 3], RGB in 0..255 (uint8 by default), already aligned and of the
+network's size, and gives `embedding` [batch, size] float32. Model, options, preprocessing, template and
+versions are in its metadata under `jaxface.*`.
 """
 
 import json
@@ -38,8 +38,8 @@ class Exported:
   Attributes:
     path: of the file.
     nodes: how many operations it has.
-    difference: largest absolute difference of a normalised embedding between ONNX Runtime and JAX, by batch size; empty
-      if not checked.
+    difference: largest absolute difference of a normalised embedding between ONNX Runtime and JAX, by batch
+      size; empty if not checked.
   """
 
   path: Path
@@ -90,7 +90,9 @@ def export_onnx(
     difference = _differences(single, Path(file.name), np.dtype(input_dtype)) if check else {}
     worst = max(difference.values(), default=0.0)
     if not worst <= TOLERANCE:
-      raise ParityError(f"{path}: not written: embeddings differ by {worst:.2g} from JAX's, at most {TOLERANCE} may be")
+      raise ParityError(
+        f"{path}: not written: embeddings differ by {worst:.2g} from JAX's, at most {TOLERANCE} may be"
+      )
   return Exported(path, len(model.graph.node), difference)
 
 
@@ -125,7 +127,9 @@ def _differences(saved: SavedModel, path: Path, dtype: np.dtype) -> dict[int, fl
   image_bhwc = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
   expected_bd = _unit(np.asarray(jax.jit(saved.embed)(saved.variables, image_bhwc)))
   return {
-    batch: float(np.abs(_unit(session.run(None, {"image": image_bhwc[:batch]})[0]) - expected_bd[:batch]).max())
+    batch: float(
+      np.abs(_unit(session.run(None, {"image": image_bhwc[:batch]})[0]) - expected_bd[:batch]).max()
+    )
     for batch in (1, 3)
   }
 

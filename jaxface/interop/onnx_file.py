@@ -64,7 +64,7 @@ def read_onnx(path: Path | str) -> OnnxGraph:
   External data is read from below the file's own folder only.
 
   Raises:
-    DamagedData: not ONNX, too large, a tensor whose bytes do not fit its shape, or nodes that are not in order.
+    DamagedData: not ONNX, too large, a tensor whose bytes do not fit its shape, or nodes out of order.
     UnsafePath: external data that lies outside the file's folder.
   """
   onnx = need("onnx")
@@ -130,7 +130,9 @@ def _array(tensor: Any, path: Path, name: str = "") -> np.ndarray:
   if tensor.data_location == onnx.TensorProto.EXTERNAL:
     return _external(tensor, path, where, dtype, shape, nbytes)
   if tensor.HasField("raw_data") and len(tensor.raw_data) != nbytes:
-    raise DamagedData(f"{where} has shape {shape}: {nbytes:,} bytes expected, {len(tensor.raw_data):,} found", file=path)
+    raise DamagedData(
+      f"{where} has shape {shape}: {nbytes:,} bytes expected, {len(tensor.raw_data):,} found", file=path
+    )
   try:
     return onnx.numpy_helper.to_array(tensor)
   except Exception as error:

@@ -68,34 +68,36 @@ class Graph:
         return
 
   def _merge_affine_chains(self) -> None:
-    """Multiplications and additions of constants into the convolution or product before, else into two nodes."""
+    """Put arithmetic with constants into the convolution or product before it, else into two nodes."""
     uses = Counter(i for node in self.nodes for i in node.inputs)
     consumer = {i: node for node in self.nodes for i in node.inputs}
+    producer = {node.output: node for node in self.nodes}
     gone: set[int] = set()
     merged: list[Node] = []
     for node in self.nodes:
       if id(node) in gone:
         continue
-      merged.append(node)
-      chain: list[Node] = []
-      out = node.output
-      while node.op not in _AFFINE and uses[out] == 1 and self._step(consumer[out], out) is not None:
-        chain.append(consumer[out])
-        out = chain[-1].output
-      if not chain:
+      value = next((i for i in node.inputs if self._step(node, i) is not None), None)
+      if value is None:
+        merged.append(node)
         continue
-      scale, shift = np.ones((), np.float64), np.zeros((), np.float64)
-      before = node.output
+      chain, source = [node], producer.get(value)
+      while (
+        uses[chain[-1].output] == 1 and self._step(consumer[chain[-1].output], chain[-1].output) is not None
+      ):
+        chain.append(consumer[chain[-1].output])
+      scale, shift, before = np.ones((), np.float64), np.zeros((), np.float64), value
       for link in chain:
         times, plus = self._step(link, before) or (1.0, 0.0)
         scale, shift, before = scale * times, shift * times + plus, link.output
-      if self._fold(node, scale, shift):
-        node.output = out
+      if source is not None and uses[value] == 1 and self._fold(source, scale, shift):
+        source.output = before
       elif len(chain) > 2:
-        scaled = f"{out}_scaled"
-        merged.append(Node("Mul", [node.output, self.constant(scale.astype(np.float32))], scaled))
-        merged.append(Node("Add", [scaled, self.constant(shift.astype(np.float32))], out))
+        scaled = f"{before}_scaled"
+        merged.append(Node("Mul", [value, self.constant(scale.astype(np.float32))], scaled))
+        merged.append(Node("Add", [scaled, self.constant(shift.astype(np.float32))], before))
       else:
+        merged.append(node)
         continue
       gone.update(map(id, chain))
     self.nodes = merged

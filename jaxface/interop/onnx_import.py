@@ -4,10 +4,10 @@ The file's nodes are walked in topological order beside the network's own layers
 
 | ours | in the file | how |
 |---|---|---|
-| `Conv` kernel [kh, kw, C/g, O] | `Conv` weight [O, C/g, kh, kw] | transposed; strides, pads, groups and dilations must agree |
+| `Conv` kernel [kh, kw, C/g, O] | `Conv` weight [O, C/g, kh, kw] | transposed; strides, pads, groups must agree |
 | `Conv` bias | `Conv` bias | as it is; goes to the norm where our layer has none |
-| `BatchNorm` | `BatchNormalization` on the result of the layer before | as it is; the variance absorbs another epsilon |
-| `BatchNorm` | nothing: folded into the convolution | scale 1, bias the convolution's, mean 0, variance 1 − ε: adds the bias and nothing else |
+| `BatchNorm` | `BatchNormalization` after it | as it is; the variance absorbs another epsilon |
+| `BatchNorm` | none: folded into the product | scale 1, its bias, mean 0, variance 1 − ε: adds the bias |
 | `Dense` kernel [HWC, O] | `Gemm` | rows reordered from C, H, W, as the file flattens, to H, W, C |
 | `Activation` | `PRelu`, `Relu`, `Clip` 0..6 | slopes [C, 1, 1] as [C] |
 
@@ -70,7 +70,9 @@ def import_onnx(
   matcher.finish(count_residuals(model, options, convention))
   variables = flax.traverse_util.unflatten_dict(matcher.leaves)
   digest = hashlib.sha256(graph.path.read_bytes()).hexdigest()
-  return SavedModel(model, options, convention, variables, {"source": {"file": graph.path.name, "sha256": digest}})
+  return SavedModel(
+    model, options, convention, variables, {"source": {"file": graph.path.name, "sha256": digest}}
+  )
 
 
 def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
@@ -91,7 +93,9 @@ def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
     guess["variant"] = "separable" if shape[0] == shape[1] and shape[2:] == (1, 1) else "paper"
   if shapes:
     node, shape = shapes[-1]
-    guess["embedding_size"] = int(shape[0] if node.op == "Conv" or node.attributes.get("transB") else shape[-1])
+    guess["embedding_size"] = int(
+      shape[0] if node.op == "Conv" or node.attributes.get("transB") else shape[-1]
+    )
   return guess
 
 
@@ -124,7 +128,9 @@ class _Matcher:
   def match(self, layer: Layer) -> None:
     """Take the node of `layer`, check it, and keep its numbers."""
     if self.bias is not None and layer.kind != "norm" and self.bias.any():
-      raise WrongWeights(f"{self.graph.path}: {self.network} has no place for the bias before layer {layer.name}")
+      raise WrongWeights(
+        f"{self.graph.path}: {self.network} has no place for the bias before layer {layer.name}"
+      )
     getattr(self, f"_{layer.kind}")(layer)
     self.after_product = layer.kind in ("conv", "dense")
 
@@ -149,7 +155,13 @@ class _Matcher:
       "dilations": [1, 1],
       "auto_pad": b"NOTSET",
     }
-    default = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
+    default = {
+      "strides": [1, 1],
+      "pads": [0, 0, 0, 0],
+      "group": 1,
+      "dilations": [1, 1],
+      "auto_pad": b"NOTSET",
+    }
     for key, value in expected.items():
       found = node.attributes.get(key, default[key])
       if found != value:
@@ -166,7 +178,9 @@ class _Matcher:
       self._refuse(layer, node, f"has attributes {node.attributes}, expected a plain product")
     inputs = layer.input_shape[-1]
     turned = bool(node.attributes.get("transB"))
-    kernel = self._constant(layer, node, 1, (module.features, inputs) if turned else (inputs, module.features))
+    kernel = self._constant(
+      layer, node, 1, (module.features, inputs) if turned else (inputs, module.features)
+    )
     kernel = kernel.T if turned else kernel
     height, width, channels = layer.image_shape
     kernel = kernel.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(inputs, -1)
@@ -205,7 +219,9 @@ class _Matcher:
       slope = self._constant(layer, node, 1, None)
       channels = layer.input_shape[-1]
       if slope.size not in (1, channels):
-        self._refuse(layer, node, f"initializer {node.inputs[1]!r} has shape {slope.shape}, expected {(channels, 1, 1)}")
+        self._refuse(
+          layer, node, f"initializer {node.inputs[1]!r} has shape {slope.shape}, expected {(channels, 1, 1)}"
+        )
       self._keep(layer, "alpha", np.broadcast_to(slope.reshape(-1), (channels,)))
     elif kind == "relu6":
       bounds = [node.attributes.get(key) for key in ("min", "max")]
@@ -251,7 +267,9 @@ class _Matcher:
     return self.alias.get(name, name)
 
   def _refuse(self, layer: Layer, node: Node, what: str) -> NoReturn:
-    raise WrongWeights(f"{self.graph.path}: node {node.name!r} for layer {layer.name} of {self.network} {what}")
+    raise WrongWeights(
+      f"{self.graph.path}: node {node.name!r} for layer {layer.name} of {self.network} {what}"
+    )
 
 
 __all__ = ["WrongWeights", "import_onnx"]

@@ -1,7 +1,7 @@
 """JAX primitives in ONNX: one table, name of the primitive to a function that emits its nodes.
 
-A rule takes (graph, values, params, shape of the result, its dtype) and returns the result. Rules see at least one
-tensor: equations over constants alone never get here.
+A rule takes (graph, values, params, shape of the result, its dtype) and returns the result. Rules see at
+least one tensor: equations over constants alone never get here.
 """
 
 import string
@@ -85,7 +85,9 @@ def _square(graph, values, params, shape, dtype):
 
 
 def _log1p(graph, values, params, shape, dtype):
-  return _elementwise(graph, "Log", [_elementwise(graph, "Add", [values[0], _scalar(1, dtype)], shape)], shape)
+  return _elementwise(
+    graph, "Log", [_elementwise(graph, "Add", [values[0], _scalar(1, dtype)], shape)], shape
+  )
 
 
 def _cast(graph, values, params, shape, dtype):

@@ -33,8 +33,8 @@ def to_onnx(
   What depends on constants alone is computed now; the rest is a node per primitive, or less.
 
   Args:
-    function: from [batch, *shape] to one array that begins with the batch; computes each example by itself (a mean over
-      the batch would keep the traced batch's size).
+    function: from [batch, *shape] to one array that begins with the batch; computes each example by itself (a
+      mean over the batch would keep the traced batch's size).
     shape: of one example.
     dtype: of the argument.
     names: of argument and result.
@@ -54,7 +54,12 @@ def to_onnx(
     raise Unsupported(f"{names[1]} does not depend on {names[0]}")
   graph.finish(stored(graph, out, tuple(range(len(out.shape)))), names[1])
   result_dtype = np.dtype(closed.out_avals[0].dtype)
-  return _proto(graph, [(names[0], argument.shape, np.dtype(dtype)), (names[1], out.shape, result_dtype)], opset, metadata or {})
+  return _proto(
+    graph,
+    [(names[0], argument.shape, np.dtype(dtype)), (names[1], out.shape, result_dtype)],
+    opset,
+    metadata or {},
+  )
 
 
 def _run(graph: Graph, jaxpr: Any, consts: Sequence[Any], values: Sequence[Value]) -> list[Value]:
@@ -89,7 +94,9 @@ def _equation(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:
   if name == "split":
     return _split(graph, values[0], params, shapes)
   if name not in RULES:
-    types = [", ".join(str(v.aval) for v in side).replace(str(BATCH), "batch") for side in (eqn.invars, eqn.outvars)]
+    types = [
+      ", ".join(str(v.aval) for v in side).replace(str(BATCH), "batch") for side in (eqn.invars, eqn.outvars)
+    ]
     raise Unsupported(
       f"no translation of the JAX primitive {name!r} ({types[0]} -> {types[1]}); there are"
       f" {', '.join(sorted([*RULES, 'split']))}"

@@ -1,8 +1,8 @@
-"""Values during translation: constants that stay NumPy as long as possible, tensors whose axis order is only noted.
+"""Values during translation: constants stay NumPy as long as they can, tensors only note their axis order.
 
-JAX networks here are NHWC, ONNX convolutions NCHW. A convolution's result is left as NCHW and only remembered to be the
-NHWC tensor of the jaxpr, elementwise operations keep whatever order their argument has, and a `Transpose` appears where
-an operation needs another order: two in a whole network.
+JAX networks here are NHWC, ONNX convolutions NCHW. A convolution's result is left as NCHW and only remembered
+to be the NHWC tensor of the jaxpr, elementwise operations keep whatever order their argument has, and a
+`Transpose` appears where an operation needs another order: two in a whole network.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from jaxface.interop.onnx_graph import Graph
 Shape = tuple[int, ...]  # sizes that depend on the batch are multiples of `BATCH`
 
 
-# The batch size that is traced: a prime that no layer's size is a multiple of, so that what depends on the batch shows.
-# (Symbolic sizes would show it too, but turn plain slices into gathers.)
+# The batch size that is traced: a prime that no layer's size is a multiple of, so that what depends on the
+# batch shows. (Symbolic sizes would show it too, but turn plain slices into gathers.)
 BATCH = 7919
 
 
@@ -98,4 +98,15 @@ def reshaped(graph: Graph, value: Tensor, shape: Shape) -> Tensor:
   return plain(graph.emit("Reshape", [name, graph.constant(np.array(sizes, np.int64))]), shape)
 
 
-__all__ = ["BATCH", "Const", "Shape", "Tensor", "Unsupported", "Value", "fixed", "plain", "reshaped", "stored"]
+__all__ = [
+  "BATCH",
+  "Const",
+  "Shape",
+  "Tensor",
+  "Unsupported",
+  "Value",
+  "fixed",
+  "plain",
+  "reshaped",
+  "stored",
+]

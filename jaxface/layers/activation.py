@@ -1,7 +1,7 @@
 """Rectifiers by name.
 
-Each function is jitted under its own name, so that a network written as a jaxpr still says `prelu` where it means it:
-the export translates that name into one node instead of three.
+Each function is jitted under its own name, so that a network written as a jaxpr still says `prelu` where it
+means it: the export translates that name into one node instead of three.
 """
 
 import flax.linen as nn

@@ -1,6 +1,6 @@
 """Blocks that several networks share."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class ConvNorm(nn.Module):
     height, width = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
     pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
     # A depthwise filter sums over its own window only: its fan-out is not that of the whole layer.
-    fan = "fan_in" if self.depthwise else "fan_out"
+    fan: Literal["fan_in", "fan_out"] = "fan_in" if self.depthwise else "fan_out"
     x_bhwc = Conv(
       self.features,
       (height, width),

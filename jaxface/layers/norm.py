@@ -16,7 +16,7 @@ class BatchNorm(nn.Module):
     dtype: of the result; statistics and arithmetic are float32.
     momentum: share of the running statistics that a training step keeps.
     epsilon: added to the variance.
-    frozen_scale: the scale counts as a parameter but gets no gradient, so it stays one: the last layer of iresnet.
+    frozen_scale: the scale counts as a parameter but gets no gradient, so it stays one.
   """
 
   dtype: Any = jnp.float32
@@ -26,7 +26,7 @@ class BatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
-    """Normalise `x` [..., C] by its own statistics (`train`, and update the running ones) or by the running ones."""
+    """Normalise `x` [..., C] by its own statistics, or by the running ones if not `train`."""
     channels = x.shape[-1:]
     scale_c = self.param("scale", nn.initializers.ones, channels, jnp.float32)
     bias_c = self.param("bias", nn.initializers.zeros, channels, jnp.float32)

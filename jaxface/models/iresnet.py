@@ -1,4 +1,4 @@
-"""The residual network of ArcFace (LResNet-E-IR): batch norm first in each unit, and a norm after the last layer."""
+"""The residual network of ArcFace (LResNet-E-IR): each unit begins with a norm, one more ends the net."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class IResNet(nn.Module):
     dropout: share of the features dropped before the dense layer.
     remat: recompute each unit in the backward pass.
     dtype: of the convolutions; norms and the dense layer compute in float32.
-  Source: Deng et al., "ArcFace", 2019, section 3.1; the scale of the last norm is frozen at one, as in its code.
+  Source: Deng et al., "ArcFace", 2019, section 3.1; the last norm's scale is frozen at one, as in its code.
   """
 
   units: tuple[int, ...]

@@ -52,7 +52,7 @@ class MobileFaceNet(nn.Module):
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
     act, dtype = self.activation, self.dtype
     separable = self.variant == "separable"
-    # Its ReLU6 is a ReLU in the separable stem: the 32 clipped and 2 plain rectifiers of the published weights.
+    # In the separable stem ReLU6 is a ReLU: 32 clipped and 2 plain rectifiers in the published weights.
     stem_act = "relu" if separable and act == "relu6" else act
 
     def channels(number: int) -> int:
@@ -81,8 +81,9 @@ class MobileFaceNet(nn.Module):
         )(x_bhwc, train)
     x_bhwc = ConvNorm(channels(512), kernel=1, activation=act, dtype=dtype, name="head")(x_bhwc, train)
     # "Global" is 7×7 at 112×112 pixels. From here on the numbers are few and stay in float32.
+    _, height, width, _ = x_bhwc.shape
     x_b11c = ConvNorm(
-      channels(512), kernel=x_bhwc.shape[1:3], padding=0, depthwise=True, activation=None, name="head_global"
+      channels(512), kernel=(height, width), padding=0, depthwise=True, activation=None, name="head_global"
     )(x_bhwc, train)
     x_b11c = nn.Dropout(self.dropout, deterministic=not train)(x_b11c)
     x_b11d = ConvNorm(self.embedding_size, kernel=1, use_bias=separable, activation=None, name="embedding")(
@@ -108,8 +109,9 @@ def mobilefacenet(
     units: bottlenecks in each of the five stages.
     width: factor on all channels.
     activation: "prelu" as in the paper, "relu" or "relu6".
-    variant: "paper", or "separable" as in the published MS1M weights: a 1×1 convolution after the first depthwise
-      one, both with a plain ReLU where the rest clips at six, and a bias in the last layer (999,936 parameters).
+    variant: "paper", or "separable" as in the published MS1M weights: a 1×1 convolution after the first
+      depthwise one, both with a plain ReLU where the rest clips at six, and a bias in the last layer (999,936
+      parameters).
     embedding_size: length of the embedding.
     dtype: of the computation up to the global convolution, which like the rest is float32.
     remat: recompute each bottleneck in the backward pass.

@@ -32,7 +32,8 @@ class Preprocess:
   def __post_init__(self):
     for field in ("mean", "std"):
       if len(getattr(self, field)) != self.channels:
-        raise ValueError(f"preprocess {self.name!r}: {field} has {len(getattr(self, field))} numbers for {self.channels} channels")
+        numbers = len(getattr(self, field))
+        raise ValueError(f"preprocess {self.name!r}: {field} has {numbers} numbers, expected {self.channels}")
     if min(self.size) < 1 or min(self.std) <= 0:
       raise ValueError(f"preprocess {self.name!r}: size {self.size} and std {self.std} must be positive")
 
@@ -47,7 +48,8 @@ class Preprocess:
       ValueError: another rank, dtype or number of channels, or an image smaller than `size`.
     """
     height, width = self.size
-    want = f"preprocess {self.name!r} takes [B, H >= {height}, W >= {width}, {self.channels}] uint8, or float in 0..255"
+    shape = f"[B, H >= {height}, W >= {width}, {self.channels}]"
+    want = f"preprocess {self.name!r} takes {shape} uint8, or float in 0..255"
     if image_bhwc.ndim != 4 or image_bhwc.shape[-1] != self.channels:
       raise ValueError(f"{want}; got shape {image_bhwc.shape}")
     if image_bhwc.dtype != jnp.uint8 and not jnp.issubdtype(image_bhwc.dtype, jnp.floating):
@@ -108,7 +110,8 @@ def get_preprocess(name: str, *, size: int | tuple[int, int] = 0, template: str 
     raise ValueError(unknown("preprocess", name, sorted(PREPROCESS)))
   found = PREPROCESS[name]
   if size:
-    found = replace(found, size=(size, size) if isinstance(size, int) else tuple(size))
+    height, width = (size, size) if isinstance(size, int) else size
+    found = replace(found, size=(height, width))
   return found if template is None else replace(found, template=template)
 
 

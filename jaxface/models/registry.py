@@ -9,7 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 
-# The files that register networks. Imported on first use, so that naming one network costs nothing for the others.
+# The files that register networks, imported when a network is first asked for.
 _FILES = ("iresnet", "mobilefacenet")
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
@@ -56,8 +56,8 @@ def create(name: str, **options: Any) -> nn.Module:
 
   Args:
     name: one of `list_models()`.
-    options: at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and `dropout` are taken by every
-      network; a list (from JSON) serves as a tuple.
+    options: at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and `dropout` are taken by
+      every network; a list (from JSON) serves as a tuple.
   Returns:
     A Linen module; `module.apply(variables, image_bhwc, train=False)` gives [B, embedding_size] float32.
   Raises:

@@ -69,13 +69,13 @@ class SavedModel:
   def embed(self) -> Callable[[dict[str, Any], Array], Array]:
     """Pure function (variables, image [B, H, W, C] uint8 or float in 0..255) to embeddings [B, D] float32.
 
-    Preprocessing included, not normalised, not jitted; the same function each time it is asked for, so that a `jax.jit`
-    of it compiles once.
+    Preprocessing included, not normalised, not jitted; the same function each time it is asked for, so that a
+    `jax.jit` of it compiles once.
     """
     module, preprocess = self.module, self.preprocess
 
     def embed(variables: dict[str, Any], image_bhwc: Array) -> Array:
-      return module.apply(variables, preprocess.apply(image_bhwc), train=False).astype(jnp.float32)
+      return jnp.asarray(module.apply(variables, preprocess.apply(image_bhwc), train=False), jnp.float32)
 
     return embed
 
@@ -106,7 +106,9 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
   variables = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
-  check_same_leaves(variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save")
+  check_same_leaves(
+    variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
+  )
   path = Path(path)
   # A folder cannot be renamed over a full one: an older model steps aside once the new one is whole.
   older = path.with_name(f".{path.name}.older") if (path / "model.json").is_file() else None
@@ -140,15 +142,17 @@ def load_model(path: Path | str) -> SavedModel:
   Raises:
     FileNotFoundError: no model.json there.
     DamagedModel: model.json is not what `save_model` writes; names the entry.
-    WrongCheckpoint: the variables are of another network than model.json says; names the first leaf that differs, with
-      both shapes.
+    WrongCheckpoint: the variables are of another network than model.json says; names the first leaf that
+      differs, with both shapes.
   """
   path = Path(path)
   if not (path / "model.json").is_file() and (path / "model").is_dir():
     path = path / "model"
   file = path / "model.json"
   if not file.is_file():
-    raise FileNotFoundError(f"{file}: no such file: {path} is neither a model directory nor a workdir with one")
+    raise FileNotFoundError(
+      f"{file}: no such file: {path} is neither a model directory nor a workdir with one"
+    )
   plain = _read(file)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
@@ -156,7 +160,9 @@ def load_model(path: Path | str) -> SavedModel:
   except (TypeError, ValueError) as error:
     raise DamagedModel(f"{file}: {error}") from error
   variables = load_tree(path / "variables")
-  check_same_leaves(variables, expected, where=f"{path / 'variables'} for {plain['model']} {plain['options']}")
+  check_same_leaves(
+    variables, expected, where=f"{path / 'variables'} for {plain['model']} {plain['options']}"
+  )
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 
 

@@ -15,7 +15,13 @@ from jaxface.interop.onnx_export import ParityError, export_onnx
 NETS = {
   "iresnet": {"units": (1, 1, 0, 0), "width": 0.0625, "embedding_size": 8},
   "mobilefacenet": {"units": (1, 0, 1, 0, 0), "width": 0.125, "embedding_size": 8, "activation": "prelu"},
-  "separable": {"units": (1, 0, 1, 0, 0), "width": 0.125, "embedding_size": 8, "activation": "relu6", "variant": "separable"},
+  "separable": {
+    "units": (1, 0, 1, 0, 0),
+    "width": 0.125,
+    "embedding_size": 8,
+    "activation": "relu6",
+    "variant": "separable",
+  },
 }
 
 
@@ -38,8 +44,16 @@ def test_preprocessing_is_inside_and_the_batch_is_free(saved, tmp_path):
   expected_bd = jax.jit(saved.embed)(saved.variables, image_bhwc)
   np.testing.assert_allclose(_run(done.path, image_bhwc), expected_bd, rtol=1e-4, atol=1e-4)
   model = onnx.load(done.path)
-  assert [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == ["batch", 32, 32, 3]
-  assert [d.dim_param or d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim] == ["batch", 8]
+  assert [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [
+    "batch",
+    32,
+    32,
+    3,
+  ]
+  assert [d.dim_param or d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim] == [
+    "batch",
+    8,
+  ]
   ops = Counter(node.op_type for node in model.graph.node)
   # One turn to channels first; the way back moves nothing (1×1 pixels), or feeds the dense layer.
   assert ops["Transpose"] <= 2

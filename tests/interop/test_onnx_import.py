@@ -1,4 +1,5 @@
-"""Import against ONNX Runtime: an iresnet written node by node here, and the published MobileFaceNet on real faces."""
+"""Import against ONNX Runtime: an iresnet written node by node here, and the published MobileFaceNet on real
+faces."""
 
 from functools import partial
 
@@ -17,7 +18,8 @@ OPTIONS = {"units": (1, 2, 1, 1), "width": 0.0625}
 
 
 class Writer:
-  """An iresnet as PyTorch's exporter writes it: NCHW, named by us, norms folded where they follow a product."""
+  """An iresnet as PyTorch's exporter writes it: NCHW, named by us, norms folded where they follow a
+  product."""
 
   def __init__(self, folded: bool):
     self.rng = np.random.default_rng(0)
@@ -43,7 +45,14 @@ class Writer:
     names = [self.weight(features, channels, kernel, kernel)] + [self.weight(features)] * self.folded
     pad = kernel // 2
     y = self.node(
-      "Conv", x, *names, strides=[stride] * 2, pads=[pad] * 4, group=1, dilations=[1, 1], kernel_shape=[kernel] * 2
+      "Conv",
+      x,
+      *names,
+      strides=[stride] * 2,
+      pads=[pad] * 4,
+      group=1,
+      dilations=[1, 1],
+      kernel_shape=[kernel] * 2,
     )
     return y if self.folded else self.norm(y, features)
 
@@ -85,7 +94,9 @@ def test_iresnet_equals_onnx_runtime(folded, tmp_path):
   session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
   (expected_bd,) = session.run(None, {"input": x_bchw})
   apply = jax.jit(partial(create("iresnet", **saved.options).apply, train=False))
-  np.testing.assert_allclose(apply(saved.variables, x_bchw.transpose(0, 2, 3, 1)), expected_bd, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(
+    apply(saved.variables, x_bchw.transpose(0, 2, 3, 1)), expected_bd, rtol=1e-4, atol=1e-4
+  )
   if folded:
     stats = saved.variables["batch_stats"]["stem"]["norm"]
     assert not stats["mean"].any()
@@ -108,7 +119,9 @@ def _reshape(model, index, shape):
 def _insert(model, op):
   """Put an operation between the stem and the rest."""
   relu = _first(model, "PRelu")
-  model.graph.node.insert(list(model.graph.node).index(relu) + 1, helper.make_node(op, relu.output, ["odd"], name="odd"))
+  model.graph.node.insert(
+    list(model.graph.node).index(relu) + 1, helper.make_node(op, relu.output, ["odd"], name="odd")
+  )
 
 
 def _skip_residual(model):
@@ -120,7 +133,10 @@ def _skip_residual(model):
 @pytest.mark.parametrize(
   ("damage", "words"),
   [
-    (lambda m: _reshape(m, 0, (4, 3, 5, 5)), ["'Conv_0'", "'weight_0'", "stem/conv", "(4, 3, 5, 5)", "(4, 3, 3, 3)"]),
+    (
+      lambda m: _reshape(m, 0, (4, 3, 5, 5)),
+      ["'Conv_0'", "'weight_0'", "stem/conv", "(4, 3, 5, 5)", "(4, 3, 3, 3)"],
+    ),
     (lambda m: _reshape(m, 1, (5,)), ["'Conv_0'", "'weight_1'", "(5,)", "(4,)"]),
     (lambda m: _attribute(m, "Conv", "strides", [2, 2]), ["'Conv_0'", "strides [2, 2]", "[1, 1]"]),
     (lambda m: _attribute(m, "Conv", "pads", [0, 0, 1, 1]), ["'Conv_0'", "pads [0, 0, 1, 1]"]),
@@ -206,7 +222,9 @@ def test_external_data_beside_the_file_is_read(tmp_path):
   (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
   saved = import_onnx(tmp_path / "net.onnx", "iresnet", "unit", OPTIONS)
   kernel_oihw = np.frombuffer(numbers, np.float32).reshape(4, 3, 3, 3)
-  np.testing.assert_array_equal(saved.variables["params"]["stem"]["conv"]["kernel"].transpose(3, 2, 0, 1), kernel_oihw)
+  np.testing.assert_array_equal(
+    saved.variables["params"]["stem"]["conv"]["kernel"].transpose(3, 2, 0, 1), kernel_oihw
+  )
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all", b"\x08\x08"])

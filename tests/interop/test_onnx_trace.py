@@ -76,7 +76,9 @@ FUNCTIONS = {
   "integers": lambda x: (x * 10).astype(jnp.int32) + 1,
   "reshaped repetition": lambda x: (x.mean(3)[..., None] * jnp.ones(4)).reshape(x.shape[0], -1),
   "the argument itself": lambda x: x,
-  "mean over the rows seen from outside": lambda x: jnp.broadcast_to(x.mean((1, 2, 3))[:, None], (x.shape[0], 3)),
+  "mean over the rows seen from outside": lambda x: jnp.broadcast_to(
+    x.mean((1, 2, 3))[:, None], (x.shape[0], 3)
+  ),
 }
 
 

@@ -25,7 +25,9 @@ def test_imagenet_is_the_published_formula():
 def test_larger_images_are_cropped_around_their_centre():
   preprocess = Preprocess("raw", size=(2, 4), channels=1, mean=(0.0,), std=(1.0,))
   image_bhwc = np.arange(6 * 6, dtype=np.float32).reshape(1, 6, 6, 1)
-  np.testing.assert_array_equal(preprocess.apply(image_bhwc)[0, :, :, 0], [[13, 14, 15, 16], [19, 20, 21, 22]])
+  np.testing.assert_array_equal(
+    preprocess.apply(image_bhwc)[0, :, :, 0], [[13, 14, 15, 16], [19, 20, 21, 22]]
+  )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def test_parameter_count_is_exact(name, options, count):
 
 def test_paper_and_separable_mobilefacenet_differ_by_the_stem_and_one_bias():
   shapes = [
-    count_parameters(variable_shapes("mobilefacenet", {"variant": v, "activation": "relu"}, get_preprocess("unit"))["params"])
+    count_parameters(
+      variable_shapes("mobilefacenet", {"variant": v, "activation": "relu"}, get_preprocess("unit"))["params"]
+    )
     for v in ("paper", "separable")
   ]
   assert shapes[1] - shapes[0] == 64 * 64 + 2 * 64 + 128
@@ -91,7 +93,9 @@ def test_bfloat16_stays_close_and_keeps_parameters_and_embedding_in_float32(tiny
   full_bd = jax.jit(lambda v, x: create(name, **options).apply(v, x, train=False))(variables, image_bhwc)
   low_bd = jax.jit(lambda v, x: low.apply(v, x, train=False))(variables, image_bhwc)
   assert low_bd.dtype == jnp.float32
-  cosine_b = (full_bd * low_bd).sum(-1) / (jnp.linalg.norm(full_bd, axis=-1) * jnp.linalg.norm(low_bd, axis=-1))
+  cosine_b = (full_bd * low_bd).sum(-1) / (
+    jnp.linalg.norm(full_bd, axis=-1) * jnp.linalg.norm(low_bd, axis=-1)
+  )
   assert float(cosine_b.min()) > 0.999
   assert float(jnp.abs(full_bd - low_bd).max()) > 0  # it did compute in another precision
 
