@@ -4,7 +4,7 @@ The file's nodes are walked in topological order beside the network's own layers
 
 | ours | in the file | how |
 |---|---|---|
-| `Conv` kernel [kh, kw, C/g, O] | `Conv` weight [O, C/g, kh, kw] | transposed; strides, pads, groups must agree |
+| `Conv` kernel [h, w, C/g, O] | `Conv` weight [O, C/g, h, w] | transposed; strides, pads, groups agree |
 | `Conv` bias | `Conv` bias | as it is; goes to the norm where our layer has none |
 | `BatchNorm` | `BatchNormalization` after it | as it is; the variance absorbs another epsilon |
 | `BatchNorm` | none: folded into the product | scale 1, its bias, mean 0, variance 1 − ε: adds the bias |

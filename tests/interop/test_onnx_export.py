@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,6 +12,7 @@ import pytest
 
 from jaxface.interop import onnx_export
 from jaxface.interop.onnx_export import ParityError, export_onnx
+from jaxface.layers import conv
 
 NETS = {
   "iresnet": {"units": (1, 1, 0, 0), "width": 0.0625, "embedding_size": 8},
@@ -85,6 +87,17 @@ def test_a_network_trained_in_bfloat16_is_exported_in_float32(random_model, tmp_
   image_bhwc = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
   found_bd = _run(export_onnx(low, tmp_path / "net.onnx").path, image_bhwc)
   np.testing.assert_allclose(found_bd, jax.jit(full.embed)(full.variables, image_bhwc), rtol=1e-4, atol=1e-4)
+
+
+def test_convolutions_are_one_node_however_jax_computes_them(random_model, tmp_path, monkeypatch):
+  saved = random_model("mobilefacenet", size=32, **NETS["separable"])
+  slow = conv.conv
+  monkeypatch.setattr(conv, "conv", lambda *args, **kwargs: 2 * jnp.sort(slow(*args, **kwargs)))
+  done = export_onnx(saved, tmp_path / "net.onnx", check=False)
+  ops = Counter(node.op_type for node in onnx.load(done.path).graph.node)
+  assert ops["Conv"] == sum(
+    path[-1].key == "kernel" for path, _ in jax.tree_util.tree_leaves_with_path(saved.variables)
+  )
 
 
 def test_a_file_that_disagrees_never_appears(random_model, tmp_path, monkeypatch):
