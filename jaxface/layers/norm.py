@@ -3,8 +3,55 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+
+def channel_sum(x: Array) -> Array:
+  """Sum [C] of `x` [B, ..., C] over all but the last axis; in two stages, which is several times faster on a CPU."""
+  return x.reshape(x.shape[0], -1, x.shape[-1]).sum(1).sum(0)
+
+
+@jax.custom_vjp
+def batch_normalise(x: Array, scale_c: Array, bias_c: Array, epsilon: float) -> tuple[Array, Array, Array]:
+  """Normalise by the statistics of the batch.
+
+  Args:
+    x: [B, ..., C] float32.
+    scale_c: [C] float32.
+    bias_c: [C] float32.
+    epsilon: added to the variance.
+  Returns:
+    The normalised array, and mean [C] and (biased) variance [C], which carry no gradient.
+  Source: Ioffe and Szegedy, "Batch Normalization", 2015; the gradient of its page 4, gathered into two sums: JAX's own
+    passes over the array six times.
+  """
+  return _forward(x, scale_c, bias_c, epsilon)[0]
+
+
+def _forward(x: Array, scale_c: Array, bias_c: Array, epsilon: float) -> tuple:
+  count = x.size // x.shape[-1]
+  mean_c = channel_sum(x) / count
+  # One pass over x, as E[x²] − E[x]²; rounding can make the difference negative.
+  var_c = jnp.maximum(channel_sum(x * x) / count - mean_c * mean_c, 0)
+  inverse_c = lax.rsqrt(var_c + epsilon)
+  y = (x - mean_c) * (inverse_c * scale_c) + bias_c
+  return (y, mean_c, var_c), (x, mean_c, inverse_c, scale_c)
+
+
+def _backward(saved: tuple, cotangents: tuple) -> tuple:
+  x, mean_c, inverse_c, scale_c = saved
+  dy = cotangents[0]
+  count = x.size // x.shape[-1]
+  dbias_c = channel_sum(dy)
+  dscale_c = channel_sum(dy * (x - mean_c)) * inverse_c
+  slope_c = scale_c * inverse_c
+  dx = slope_c * dy - (x - mean_c) * (slope_c * inverse_c * dscale_c / count) - slope_c * dbias_c / count
+  return dx, dscale_c, dbias_c, None
+
+
+batch_normalise.defvjp(_forward, _backward)
 
 
 class BatchNorm(nn.Module):
@@ -37,16 +84,14 @@ class BatchNorm(nn.Module):
 
     x32 = x.astype(jnp.float32)
     if train:
-      axes = tuple(range(x.ndim - 1))
-      mean_c = x32.mean(axes)
-      # One pass over x, as E[x²] − E[x]²; rounding can make the difference negative.
-      var_c = jnp.maximum((x32 * x32).mean(axes) - mean_c * mean_c, 0)
+      y, mean_c, var_c = batch_normalise(x32, scale_c, bias_c, self.epsilon)
       if not self.is_initializing():
         running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean_c
         running_var.value = self.momentum * running_var.value + (1 - self.momentum) * var_c
     else:
-      mean_c, var_c = running_mean.value, running_var.value
-    return ((x32 - mean_c) * (lax.rsqrt(var_c + self.epsilon) * scale_c) + bias_c).astype(self.dtype)
+      slope_c = lax.rsqrt(running_var.value + self.epsilon) * scale_c
+      y = (x32 - running_mean.value) * slope_c + bias_c
+    return y.astype(self.dtype)
 
 
-__all__ = ["BatchNorm"]
+__all__ = ["BatchNorm", "batch_normalise", "channel_sum"]

@@ -4,9 +4,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
-from jaxface.layers.norm import BatchNorm
+from jaxface.layers.norm import BatchNorm, batch_normalise
 
 
 def _apply(module, variables, x, train):
@@ -73,3 +75,26 @@ def test_gradients_and_the_frozen_scale():
   gradient = jax.jit(jax.grad(loss(True)))(params, x)
   assert not np.asarray(gradient["scale"]).any()
   assert np.asarray(gradient["bias"]).all()
+
+
+def test_the_gathered_gradient_is_that_of_the_definition():
+  rng = np.random.default_rng(0)
+  x, dy = (jnp.asarray(rng.normal(2, 3, (6, 4, 5, 3)), jnp.float32) for _ in range(2))
+  scale_c, bias_c = jnp.asarray([0.5, 1.0, 2.0]), jnp.asarray([1.0, 0.0, -1.0])
+
+  def plain(x, scale_c, bias_c):
+    mean_c, var_c = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    return (x - mean_c) / jnp.sqrt(var_c + 1e-5) * scale_c + bias_c
+
+  expected = jax.jit(lambda *a: jax.vjp(plain, *a)[1](dy))(x, scale_c, bias_c)
+  found = jax.jit(lambda *a: jax.vjp(lambda *b: batch_normalise(*b, 1e-5)[0], *a)[1](dy))(x, scale_c, bias_c)
+  chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_statistics_are_of_the_global_batch():
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(16, 3)), jnp.float32)
+  mesh = Mesh(np.asarray(jax.devices()[:8]), ("data",), axis_types=(AxisType.Auto,))
+  ones, zeros = jnp.ones(3), jnp.zeros(3)
+  value = jax.jit(lambda x: jax.value_and_grad(lambda x: (batch_normalise(x, ones, zeros, 1e-5)[0] ** 3).sum())(x))
+  alone, spread = value(x), value(jax.device_put(x, NamedSharding(mesh, P("data"))))
+  chex.assert_trees_all_close(spread, alone, rtol=1e-4, atol=1e-4)
