@@ -4,6 +4,7 @@ An operation whose probability or strength is 0 is not even traced.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import chex
@@ -17,7 +18,7 @@ from jaxface.data import augment_optics as optics
 # Each operation draws from its own stream, so that turning one on does not change what another does: append only.
 STREAMS = (
   "mirror", "shift", "crop", "rotate", "low_resolution", "blur", "jitter", "hue", "grey", "invert", "noise", "cut_out",
-)  # fmt: skip
+)
 
 RANGES = {
   "shift": (0, 64),
@@ -105,8 +106,11 @@ def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array,
   chex.assert_rank([image_bhwc, position_b], [4, {1, 2}])
   chex.assert_equal(image_bhwc.shape[0], position_b.shape[0])
   key_b = _keys(seed, position_b)
-  stream = lambda name: jax.vmap(lambda key: jax.random.fold_in(key, STREAMS.index(name)))(key_b)  # noqa: E731
   c = config
+
+  def stream(name: str) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (0, None))(key_b, STREAMS.index(name))
+
   # Whole pixels are moved while they are still bytes, a quarter of the traffic.
   if c.shift:
     image_bhwc = geometry.shift(image_bhwc, stream("shift"), int(c.shift))
@@ -134,7 +138,7 @@ def _keys(seed: int | jax.Array, position_b: jax.Array) -> jax.Array:
   return jax.vmap(lambda word: jax.random.fold_in(jax.random.fold_in(root, word[0]), word[1]))(high_low)
 
 
-def _resample(image_bhwc: jax.Array, stream, c: AugmentConfig) -> jax.Array:
+def _resample(image_bhwc: jax.Array, stream: Callable[[str], jax.Array], c: AugmentConfig) -> jax.Array:
   """Crop, rotation, low resolution and blur: one gather where there is a rotation, one matrix per axis for the rest."""
   batch, height, width, _ = image_bhwc.shape
   crop = c.crop and c.crop_least < 1

@@ -29,7 +29,10 @@ def shift(image_bhwc: jax.Array, key_b: jax.Array, most: int) -> jax.Array:
   """Moves by whole pixels, from -most to most in each direction."""
   start_kb = jnp.floor(draw(key_b, 2) * (2 * most + 1)).astype(jnp.int32)
   padded = jnp.pad(image_bhwc, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
-  cut = lambda image, top, left: jax.lax.dynamic_slice(image, (top, left, 0), image_bhwc.shape[1:])  # noqa: E731
+
+  def cut(image_hwc: jax.Array, top: jax.Array, left: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_slice(image_hwc, (top, left, 0), image_bhwc.shape[1:])
+
   return jax.vmap(cut)(padded, start_kb[0], start_kb[1])
 
 

@@ -54,8 +54,9 @@ class Draw:
 
 def palette(position_n: Array, colours: tuple[tuple[float, float, float], ...]) -> Array:
   """Colours [n, 3] at positions in 0..1 along a row of colours, interpolated linearly."""
-  place = position_n[:, None] * (len(colours) - 1) - np.arange(len(colours), dtype=np.float32)
-  return np.maximum(0.0, 1.0 - np.abs(place)) @ np.asarray(colours, np.float32)
+  # Not a matrix product: its rounding may depend on the number of rows.
+  stop = np.linspace(0, 1, len(colours))
+  return np.stack([np.interp(position_n, stop, channel) for channel in zip(*colours)], 1)
 
 
 def pack(tree: tuple) -> Array:

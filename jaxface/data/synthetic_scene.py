@@ -13,7 +13,7 @@ class Nuisance:
   """Strength of what varies between pictures of one identity; 1 is the default of every share, 0 turns it off.
 
   Attributes:
-    pose: yaw (a deviation of 20 degrees at 1), pitch (9), and the errors of the alignment.
+    pose: yaw (a deviation of 17 degrees at 1), pitch (9), and the errors of the alignment.
     light: direction, strength and colour of the light, exposure and white balance.
     expression: mouth, lids, brows, gaze.
     background: contrast of what is behind the head.
@@ -93,11 +93,11 @@ def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuis
   warmth = draw.normal(0.0, 0.08, count=1) * light * np.float32([1.0, 0.1, -1.0])
   azimuth, height = draw.normal(0.0, 0.8) * light, draw.normal(-0.45, 0.4 * light)
   ambient = 0.5 + draw.uniform(-0.25, 0.2, count=1) * light
-  tint = draw.normal(0.0, 0.05, count=3) * light
+  tint = draw.normal(0.0, 0.06, count=3) * light
   direction = np.stack([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], 1)
   contrast = nuisance.background
   return Scene(
-    yaw=draw.normal(0.0, 0.34) * pose,
+    yaw=draw.normal(0.0, 0.29) * pose,
     pitch=draw.normal(0.0, 0.16) * pose,
     roll=draw.normal(0.0, 0.07) * pose,
     zoom=1 + draw.normal(0.0, 0.05) * pose,
@@ -105,7 +105,7 @@ def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuis
     light=direction,
     light_colour=(1.25 - ambient) * (1 + warmth + tint),
     ambient_colour=ambient * (1 - 0.6 * warmth),
-    gain=(1 + draw.normal(0.0, 0.16, count=1) * light) * (1 + draw.normal(0.0, 0.05, count=3) * light),
+    gain=(1 + draw.normal(0.0, 0.2, count=1) * light) * (1 + draw.normal(0.0, 0.06, count=3) * light),
     gamma=np.exp(draw.normal(0.0, 0.17) * light),
     smile=draw.normal(0.25, 0.55) * face,
     open_mouth=draw.chance(0.35) * draw.uniform(0.1, 1.0) * face,
@@ -118,19 +118,19 @@ def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuis
     back_place=draw.uniform(-1.6, 1.6, count=4),
     cloth=draw.uniform(15, 240, count=3),
     hair_light=1 + draw.normal(0.0, 0.15) * light,
-    glasses=draw.chance(0.15 * occlusion),
+    glasses=draw.chance(0.12 * occlusion),
     glasses_size=draw.uniforms((0.3, 0.44), (0.2, 0.36), (0.02, 0.055), (0.0, 1.0)),
     glasses_dark=np.where(draw.chance(0.25) > 0, draw.uniform(0.6, 0.95), 0.08),
     glasses_colour=draw.uniform(5, 120, count=3),
-    hat=draw.chance(0.06 * occlusion),
+    hat=draw.chance(0.05 * occlusion),
     hat_line=draw.uniform(-0.95, -0.55),
     hat_colour=draw.uniform(10, 230, count=3),
-    bar=draw.chance(0.07 * occlusion),
+    bar=draw.chance(0.05 * occlusion),
     bar_place=draw.uniforms((-1.7, 1.9), (-1.6, 1.6), (0.12, 0.3)),
     bar_colour=draw.uniform(0, 255, count=3),
-    hand=draw.chance(0.07 * occlusion),
+    hand=draw.chance(0.05 * occlusion),
     hand_place=draw.uniforms((-1.3, 1.3), (0.7, 1.9), (-0.7, 0.7), (0.3, 0.5)),
-    blur=np.abs(draw.normal(0.0, 0.008)) * nuisance.sensor,
-    noise=(1.0 + np.abs(draw.normal(0.0, 6.0))) * nuisance.sensor,
+    blur=np.abs(draw.normal(0.0, 0.0065)) * nuisance.sensor,
+    noise=(1.0 + np.abs(draw.normal(0.0, 4.5))) * nuisance.sensor,
     grain=draw.uniform(),
   )
