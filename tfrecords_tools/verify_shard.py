@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import parse_face
@@ -40,7 +41,7 @@ class ShardReport:
   ids: list[int] = field(default_factory=list)
 
 
-def _header(buffer, offset: int) -> int | None:
+def _header(buffer: Any, offset: int) -> int | None:
   """The length of a payload, if an undamaged header stands at the offset."""
   header = buffer[offset : offset + HEADER_BYTES]
   if len(header) < HEADER_BYTES:
@@ -49,7 +50,7 @@ def _header(buffer, offset: int) -> int | None:
   return length if masked_crc32c(header[:8]) == crc else None
 
 
-def _next_header(buffer, offset: int) -> int:
+def _next_header(buffer: Any, offset: int) -> int:
   """Where the next undamaged header stands: the upper half of every length is four zero bytes, which are quick to find."""
   zeros = buffer.find(bytes(4), offset + FRAME_BYTES + 4)
   while zeros >= 0:
@@ -59,7 +60,7 @@ def _next_header(buffer, offset: int) -> int:
   return len(buffer)
 
 
-def frames(buffer, index: ShardIndex | None) -> Iterator[tuple[int, int]]:
+def frames(buffer: Any, index: ShardIndex | None) -> Iterator[tuple[int, int]]:
   """Where records lie: by the index, or by their headers, over damaged ones to the next whole one.
 
   Without an index, neighbours whose headers are both damaged cannot be told apart and count as one.

@@ -8,6 +8,7 @@ import time
 
 from jaxface.data.folder import FolderSource
 from jaxface.data.records import RecordSource
+from jaxface.data.source import Source
 from jaxface.formats.embeddings import write_embeddings
 from jaxface.formats.recordset import RecordSet
 from jaxface.inference.embed import embed_source
@@ -27,6 +28,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if not options.out.endswith((".npz", ".parquet")):
     parser.error(f"--out {options.out}: needs a name that ends in .npz or .parquet")
   saved = load_model(options.model)
+  source: Source
   if options.records:
     source = RecordSource(RecordSet.open(options.records))
   else:

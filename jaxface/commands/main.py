@@ -6,6 +6,10 @@ import sys
 from collections.abc import Sequence
 
 import jaxface
+from jaxface.commands.malloc import keep_memory
+
+# Commands that compute on large arrays.
+HEAVY = ("train", "embed")
 
 # name: (module, one line for --help). Modules are imported when called: `jaxface --help` loads no JAX.
 COMMANDS = {
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   for name, (_, line) in COMMANDS.items():
     table.add_parser(name, help=line, add_help=False)
   known, _ = parser.parse_known_args(given)
+  if arguments is None and known.command in HEAVY:
+    keep_memory(given)
   module = importlib.import_module(f"jaxface.commands.{COMMANDS[known.command][0]}")
   rest = given[given.index(known.command) + 1 :]
   own = argparse.ArgumentParser(

@@ -82,8 +82,11 @@ def expand_paths(experiment: Experiment) -> Experiment:
     records=expand(experiment.data.records, "data.records"),
   )
   evaluation = tuple(
-    replace(config, **{name: expand(getattr(config, name), f"evaluation.{index}.{name}")
-                       for name in ("images", "records", "pairs")})
+    replace(
+      config, images=expand(config.images, f"evaluation.{index}.images"),
+      records=expand(config.records, f"evaluation.{index}.records"),
+      pairs=expand(config.pairs, f"evaluation.{index}.pairs"),
+    )
     for index, config in enumerate(experiment.evaluation)
   )
   return replace(experiment, data=data, evaluation=evaluation)

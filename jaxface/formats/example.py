@@ -55,7 +55,7 @@ def encode_example(fields: Mapping[str, Value]) -> bytes:
   return _block(1, b"".join(entries))
 
 
-def _read_varint(buffer, at: int) -> tuple[int, int]:
+def _read_varint(buffer: Any, at: int) -> tuple[int, int]:
   value = shift = 0
   while True:
     byte = buffer[at]
@@ -68,7 +68,7 @@ def _read_varint(buffer, at: int) -> tuple[int, int]:
       raise ValueError("a number longer than 64 bits")
 
 
-def _fields(buffer, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(buffer: Any, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
   """Walks one message: (field, wire type, start, stop) of each field's content."""
   while at < end:
     tag, at = _read_varint(buffer, at)
@@ -94,7 +94,7 @@ def _signed(value: int) -> int:
   return value - (1 << 64) if value >> 63 else value
 
 
-def _values(buffer, kind: int, start: int, stop: int) -> list:
+def _values(buffer: Any, kind: int, start: int, stop: int) -> list:
   values: list = []
   for field, wire, first, last in _fields(buffer, start, stop):
     if field != 1:
@@ -112,7 +112,7 @@ def _values(buffer, kind: int, start: int, stop: int) -> list:
   return values
 
 
-def _entries(buffer) -> Iterator[tuple[str, int, int]]:
+def _entries(buffer: Any) -> Iterator[tuple[str, int, int]]:
   """Walks the map: (key, start, stop of its Feature)."""
   for outer, _, features, features_end in _fields(buffer, 0, len(buffer)):
     if outer != 1:

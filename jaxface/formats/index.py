@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def make_index(lines: Iterable[tuple[tuple[int, int, int, int, int, int], str]])
   return ShardIndex(np.array(rows, dtype=ENTRY), names)
 
 
-def build_index(buffer, *, file: str) -> ShardIndex:
+def build_index(buffer: Any, *, file: str) -> ShardIndex:
   """Makes the index anew from a shard, checking every byte on the way.
 
   Args:

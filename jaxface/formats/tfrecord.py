@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -67,7 +68,7 @@ def frame_fault(framed: bytes, length: int) -> str | None:
   return None
 
 
-def scan(buffer, *, file: str) -> Iterator[tuple[int, int]]:
+def scan(buffer: Any, *, file: str) -> Iterator[tuple[int, int]]:
   """Walks the frames of a shard by their length headers, without reading payloads.
 
   Args:
@@ -97,7 +98,7 @@ def scan(buffer, *, file: str) -> Iterator[tuple[int, int]]:
     record += 1
 
 
-def offsets(buffer, *, file: str) -> tuple[np.ndarray, np.ndarray]:
+def offsets(buffer: Any, *, file: str) -> tuple[np.ndarray, np.ndarray]:
   """All frames of a shard.
 
   Args:

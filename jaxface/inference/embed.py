@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from jaxface.data.loader import batches
+from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
@@ -32,9 +33,9 @@ def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: bool = Tr
   @jax.jit
   def embed(variables: Tree, image_bhwc: Array) -> Array:
     x = preprocess.apply(image_bhwc)
-    embedding_bd = model.apply(variables, x, train=False).astype(jnp.float32)
+    embedding_bd = jnp.asarray(model.apply(variables, x, train=False), jnp.float32)
     if mirror:
-      embedding_bd += model.apply(variables, x[:, :, ::-1], train=False).astype(jnp.float32)
+      embedding_bd += jnp.asarray(model.apply(variables, x[:, :, ::-1], train=False), jnp.float32)
     return embedding_bd / jnp.maximum(jnp.linalg.norm(embedding_bd, axis=-1, keepdims=True), 1e-12)
 
   return embed
@@ -43,7 +44,7 @@ def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: bool = Tr
 def embed_images(
   embedder: Callable[[Tree, Array], Array],
   variables: Tree,
-  source: Any,
+  source: Source,
   *,
   batch_size: int = 128,
   progress: bool = False,
@@ -70,7 +71,7 @@ def embed_images(
 
 
 def embed_source(
-  saved: SavedModel, source: Any, *, mirror: bool = True, batch_size: int = 128, progress: bool = False
+  saved: SavedModel, source: Source, *, mirror: bool = True, batch_size: int = 128, progress: bool = False
 ) -> Embeddings:
   """Embed every image of a source with a saved model.
 

@@ -62,7 +62,7 @@ def list_layers(name: str, options: dict[str, Any], preprocess: Preprocess) -> l
   layers: list[Layer] = []
   image_shape: tuple[int, ...] = ()
 
-  def watch(next_call, args, kwargs, context):
+  def watch(next_call: Any, args: Any, kwargs: Any, context: Any):
     nonlocal image_shape
     kind = _KINDS.get(type(context.module))
     if kind is not None and context.method_name == "__call__":

@@ -35,7 +35,7 @@ def turned_cosine(cosine: Array, m1: Array, m2: Array) -> Array:
 
 
 @turned_cosine.defjvp
-def _turned_cosine_jvp(primals, tangents):
+def _turned_cosine_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]):
   cosine, m1, m2 = primals
   cosine_dot, m1_dot, m2_dot = tangents
   bound = 1.0 - jnp.finfo(cosine.dtype).eps

@@ -84,30 +84,40 @@ def iresnet(
 
 
 @register
-def iresnet18(width=1.0, embedding_size=512, dtype="float32", remat=False, dropout=0.0) -> nn.Module:
+def iresnet18(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
   """`iresnet` with units (2, 2, 2, 2): 24,025,600 parameters."""
   return iresnet((2, 2, 2, 2), width, embedding_size, dtype, remat, dropout)
 
 
 @register
-def iresnet34(width=1.0, embedding_size=512, dtype="float32", remat=False, dropout=0.0) -> nn.Module:
+def iresnet34(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
   """`iresnet` with units (3, 4, 6, 3): 34,139,328 parameters."""
   return iresnet((3, 4, 6, 3), width, embedding_size, dtype, remat, dropout)
 
 
 @register
-def iresnet50(width=1.0, embedding_size=512, dtype="float32", remat=False, dropout=0.0) -> nn.Module:
+def iresnet50(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
   """`iresnet` with units (3, 4, 14, 3): 43,590,848 parameters."""
   return iresnet((3, 4, 14, 3), width, embedding_size, dtype, remat, dropout)
 
 
 @register
-def iresnet100(width=1.0, embedding_size=512, dtype="float32", remat=False, dropout=0.0) -> nn.Module:
+def iresnet100(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
   """`iresnet` with units (3, 13, 30, 3): 65,156,160 parameters."""
   return iresnet((3, 13, 30, 3), width, embedding_size, dtype, remat, dropout)
 
 
 @register
-def iresnet200(width=1.0, embedding_size=512, dtype="float32", remat=False, dropout=0.0) -> nn.Module:
+def iresnet200(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
   """`iresnet` with units (6, 26, 60, 6): 118,833,920 parameters."""
   return iresnet((6, 26, 60, 6), width, embedding_size, dtype, remat, dropout)

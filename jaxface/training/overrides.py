@@ -6,7 +6,7 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 Choices = Mapping[str, Mapping[str, type]]
 
@@ -74,7 +74,7 @@ def _replace(config: Any, path: list[str], text: str, full: str, choices: Choice
   else:
     new = _parse(current, typing.get_type_hints(type(config))[head], text, full)
   try:
-    return dataclasses.replace(config, **{head: new})
+    return dataclasses.replace(cast(Any, config), **{head: new})
   except (ValueError, TypeError) as error:
     raise UnknownField(f"--{full} {text}: {error}") from error
 
