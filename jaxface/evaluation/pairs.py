@@ -9,12 +9,15 @@ from jaxface.formats.pairs import Pairs
 # Below this many possible pairs they are listed and drawn from; above it, drawing blindly rarely repeats one.
 LISTED = 1 << 20
 
+# As many as LFW's list has.
+MOST = 6000
+
 
 def holdout_pairs(
   names: Sequence[str],
   label_n: np.ndarray,
   *,
-  pairs: int = 6000,
+  pairs: int | None = None,
   folds: int = 10,
   seed: int,
 ) -> Pairs:
@@ -27,7 +30,7 @@ def holdout_pairs(
   Args:
     names: N names, unique.
     label_n: [N] int, identity of each.
-    pairs: how many, a multiple of 2 · folds.
+    pairs: how many, a multiple of 2 · folds; None draws as many as the images allow, up to `MOST`.
     folds: how many.
     seed: the same seed and images give the same pairs, in whatever order the images come.
   Returns:
@@ -35,7 +38,7 @@ def holdout_pairs(
   Raises:
     ValueError: too few images or identities, said with what there is and what would be possible.
   """
-  if folds < 1 or pairs < 1 or pairs % (2 * folds):
+  if folds < 1 or (pairs is not None and (pairs < 1 or pairs % (2 * folds))):
     raise ValueError(
       f"pairs={pairs} cannot be {folds} folds of as many mated as non-mated pairs: use a multiple of 2·folds"
     )
@@ -51,8 +54,8 @@ def holdout_pairs(
   order = [groups[index] for index in rng.permutation(len(groups))]
   order.sort(key=len, reverse=True)
   dealt = [order[fold::folds] for fold in range(folds)]
-  half = pairs // (2 * folds)
   possible = min(min(_mated(fold), _nonmated(fold)) for fold in dealt)
+  half = min(MOST // (2 * folds), possible) if pairs is None else pairs // (2 * folds)
   if possible < half:
     raise ValueError(
       f"pairs={pairs} asks for {half} mated and {half} non-mated pairs in each of {folds} folds, but the "

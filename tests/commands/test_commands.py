@@ -1,0 +1,162 @@
+"""The commands as a user gives them, in one process: from a folder of faces to a verified, exported model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxface.commands.main import COMMANDS, main
+from jaxface.commands.train import parse_overrides, shown_command
+from jaxface.formats.embeddings import read_embeddings
+
+EXPERIMENT = '''
+"""A run of seconds on a folder."""
+
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import CosFace
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment, MeshConfig
+
+EXPERIMENT = Experiment(
+  name="small",
+  steps=4,
+  batch_size=16,
+  log_every=2,
+  data=DataConfig(holdout=0.5),
+  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+  terms=(Classification(CosFace(scale=16.0)),),
+  mesh=MeshConfig(devices=1),
+  evaluation=(VerificationConfig(name="unseen"),),
+  export="onnx",
+)
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Synthetic people, a trained run on half of them, and what it printed."""
+  folder = tmp_path_factory.mktemp("commands")
+  assert main(["synthesize", str(folder / "faces"), "--identities", "48", "--images", "4", "--size", "16"]) == 0
+  (folder / "small.py").write_text(EXPERIMENT)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+  arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(folder / "run")]
+  assert main(arguments) == 0
+  return folder / "run"
+
+
+def test_one_command_leaves_a_verified_exported_model(trained):
+  figures = json.loads((trained / "unseen.json").read_text())
+  assert {"accuracy", "accuracy_se", "auc", "eer", "tar_at_far", "threshold_cosine", "threshold_l2_squared"} <= set(figures)
+  report = (trained / "report.html").read_text()
+  assert "<svg" in report and "http" not in report.replace("http://www.w3.org", "")
+  assert (trained / "small.onnx").is_file() and (trained / "model" / "model.json").is_file()
+  config = json.loads((trained / "config.json").read_text())
+  assert config["steps"] == 4 and config["terms.0.margin"] == "CosFace"
+  assert json.loads((trained / "environment.json").read_text())["packages"]["jax"]
+
+
+def test_the_last_line_says_both_figures_and_where_the_report_is(folder, trained, capsys):
+  arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(trained)]
+  assert main(arguments) == 0
+  last = capsys.readouterr().out.strip().splitlines()[-1]
+  assert "AUC untrained" in last and "trained" in last and str(trained / "report.html") in last
+
+
+def test_embeddings_of_records_and_of_the_folder_agree(folder, trained, capsys):
+  assert main(["embed", "--model", str(trained), "--records", str(trained / "records" / "train"),
+               "--out", str(folder / "a.npz")]) == 0
+  assert main(["embed", "--model", str(trained), "--images", str(folder / "faces"), "--out", str(folder / "b.parquet"),
+               "--batch-size", "24"]) == 0
+  a, b = read_embeddings(folder / "a.npz"), read_embeddings(folder / "b.parquet")
+  row = {name: index for index, name in enumerate(b.names)}
+  assert set(a.names) == set(b.names)
+  np.testing.assert_allclose(a.embedding_nd, b.embedding_nd[[row[name] for name in a.names]], atol=1e-5)
+  np.testing.assert_allclose(np.linalg.norm(a.embedding_nd, axis=1), 1, atol=1e-5)
+
+
+def test_evaluate_reads_lfw_lists_and_prints_json(folder, trained, capsys):
+  assert main(["embed", "--model", str(trained), "--images", str(folder / "faces"), "--out", str(folder / "c.npz")]) == 0
+  embeddings = read_embeddings(folder / "c.npz")
+  by_person = {}
+  for name in embeddings.names:
+    by_person.setdefault(name.split("/")[0], []).append(name)
+  people = sorted(by_person)
+  lines = ["left\tright\tsame\tfold"]
+  for index, (one, other) in enumerate(zip(people[::2], people[1::2])):
+    lines.append(f"{by_person[one][0]}\t{by_person[one][1]}\t1\t{index % 4}")
+    lines.append(f"{by_person[one][2]}\t{by_person[other][0]}\t0\t{index % 4}")
+  (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
+  capsys.readouterr()
+  assert main(["evaluate", "--protocol", "lfw", "--pairs", str(folder / "pairs.txt"), "--embeddings", str(folder / "c.npz")]) == 0
+  assert 0 <= json.loads(capsys.readouterr().out)["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (["train", "quickstrat"], "Did you mean 'quickstart'"),
+    (["train", "quickstart", "--stpes", "3"], "Did you mean 'steps'"),
+    (["train", "quickstart", "--steps"], "--steps needs a value"),
+    (["train", "quickstart", "--data.images", "nowhere"], "nowhere"),
+    (["train", "quickstart", "--model.name", "resnet99"], "resnet99"),
+    (["train", "quickstart", "--data.holdout", "0"], "data.holdout"),
+    (["embed", "--model", "nowhere", "--images", ".", "--out", "x.npz"], "nowhere"),
+    (["evaluate", "--pairs", "nowhere.txt", "--embeddings", "x.npz"], "nowhere.txt"),
+    (["export", "--model", "nowhere", "--out", "x.onnx"], "nowhere"),
+  ],
+)
+def test_a_mistake_is_answered_in_one_message_without_a_traceback(arguments, message, capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert main(arguments) == 2
+  errors = capsys.readouterr().err
+  assert message in errors and "Traceback" not in errors
+
+
+def test_an_unset_variable_of_the_environment_says_what_to_set(folder, monkeypatch, capsys, tmp_path):
+  monkeypatch.delenv("JAXFACE_DATA", raising=False)
+  assert main(["train", str(folder / "small.py"), "--data.images", "$JAXFACE_DATA/x", "--workdir", str(tmp_path)]) == 2
+  assert "$JAXFACE_DATA is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+  with pytest.raises(SystemExit) as stop:
+    main([command, "--help"])
+  assert stop.value.code == 0
+  assert "usage:" in capsys.readouterr().out
+
+
+def test_help_of_an_experiment_lists_its_fields(capsys):
+  assert main(["train", "quickstart", "--help"]) == 0
+  shown = capsys.readouterr().out
+  assert "--optimizer.learning_rate" in shown and "--terms.0.margin.m" in shown
+
+
+@pytest.mark.parametrize("command", ["experiments", "models", "doctor"])
+def test_the_lists_print(command, capsys):
+  assert main([command]) == 0
+  assert {"experiments": "quickstart", "models": "iresnet18", "doctor": "jax"}[command] in capsys.readouterr().out
+
+
+def test_options_in_both_spellings():
+  assert parse_overrides(["--a.b", "1", "--c=-2", "--d", "-3"]) == {"a.b": "1", "c": "-2", "d": "-3"}
+  with pytest.raises(ValueError, match="not an option"):
+    parse_overrides(["steps", "3"])
+  assert shown_command(["x", "--data.images", "my faces"]) == "jaxface train x --data.images 'my faces'"
+
+
+def test_import_loads_no_tensorflow():
+  code = (
+    "import sys, jaxface, jaxface.commands.train, tfrecords_tools.pack;"
+    " sys.exit(any(name.split('.')[0] == 'tensorflow' for name in sys.modules))"
+  )
+  assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], timeout=120).returncode == 0
