@@ -1,7 +1,7 @@
-"""What all benchmarks share: one memory allocator setting for all sides, paired timing, one form of report."""
+"""What all benchmarks share: one memory allocator setting for all sides, paired timing."""
 
 import contextlib
-import json
+import importlib.util
 import multiprocessing
 import os
 import platform
@@ -22,6 +22,14 @@ def equal_malloc() -> None:
   if os.environ.get("GLIBC_TUNABLES") != MALLOC:
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": MALLOC})
+
+
+def has(package: str) -> bool:
+  """Whether a package to measure against is installed; if not, says how to get it."""
+  if importlib.util.find_spec(package) is None:
+    print(f"{package} is absent and left out: pip install -e .[bench]", file=sys.stderr)
+    return False
+  return True
 
 
 def machine(*packages: str) -> dict[str, Any]:
@@ -109,33 +117,3 @@ def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> tup
   ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds[peer])]
   low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
   return middle, low, high
-
-
-def report(title: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], file: str | None = None) -> None:
-  """Prints a Markdown table under a line on the machine, and writes both as JSON.
-
-  Args:
-    title: what was measured.
-    facts: of `machine`, and whatever else was the same for all rows.
-    rows: one line of the table each; all with the same keys.
-    file: where the JSON goes; None prints it.
-  """
-  print(f"\n### {title}\n")
-  print(" · ".join(f"{key} {_cell(value)}" for key, value in facts.items()) + "\n")
-  print("| " + " | ".join(rows[0]) + " |")
-  print("|" + "---|" * len(rows[0]))
-  for row in rows:
-    print("| " + " | ".join(_cell(value) for value in row.values()) + " |")
-  text = json.dumps({"title": title, "facts": dict(facts), "rows": [dict(row) for row in rows]}, ensure_ascii=False)
-  if file is None:
-    print(f"\n{text}")
-  else:
-    Path(file).write_text(text + "\n")
-
-
-def _cell(value: Any) -> str:
-  if isinstance(value, Mapping):
-    return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
-  if isinstance(value, float):
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-  return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,6 +1,9 @@
 """The same networks in PyTorch, channels last: what our train step and embedding are measured against."""
 
-import torch
+try:
+  import torch
+except ImportError as error:
+  raise ImportError("PyTorch is needed to measure against it: pip install -e .[bench]") from error
 from torch import nn
 
 
@@ -83,3 +86,13 @@ class CosFaceHead(nn.Module):
 
 
 NETS = {"iresnet18": iresnet, "mobilefacenet": mobilefacenet}
+
+
+def normalise(image_bhwc: torch.Tensor) -> torch.Tensor:
+  """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in -1..1, channels last in memory."""
+  return image_bhwc.permute(0, 3, 1, 2).float().sub(127.5).div(127.5)
+
+
+def count_parameters(*modules: nn.Module) -> int:
+  """How many numbers the modules learn."""
+  return sum(p.numel() for module in modules for p in module.parameters())

@@ -1,0 +1,1 @@
+"""What jaxface is measured against, one file per claim; `python -m benchmarks` runs them all."""

@@ -1,0 +1,80 @@
+"""Sides of a comparison, each in a process of its own: neither feels the other's threads, memory or settings."""
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+Build = Callable[..., tuple[Callable[[], Any], dict[str, Any]]]
+
+
+class Worker:
+  """A process that makes something ready and then does its work once per call.
+
+  Args:
+    build: function at the top of a module; called with `arguments` in the new process, it returns the work and
+      facts about it.
+    arguments: plain values.
+
+  Attributes:
+    facts: what `build` said.
+  """
+
+  def __init__(self, build: Build, *arguments: Any):
+    # Not forked: the new process starts with the allocator settings and without anybody's threads.
+    context = multiprocessing.get_context("spawn")
+    self._pipe, theirs = context.Pipe()
+    self._process = context.Process(target=_serve, args=(theirs, build, arguments), daemon=True)
+    self._process.start()
+    theirs.close()
+    self.facts: dict[str, Any] = self._answer()
+
+  def __call__(self) -> Any:
+    """Do the work once, and wait for it."""
+    self._pipe.send(True)
+    return self._answer()
+
+  def close(self) -> int:
+    """End the process; the most bytes of memory it ever held."""
+    self._pipe.send(False)
+    peak = self._answer()
+    self._process.join()
+    return peak
+
+  def _answer(self) -> Any:
+    try:
+      fine, value = self._pipe.recv()
+    except EOFError:
+      self._process.join()
+      code = self._process.exitcode
+      raise RuntimeError(f"a worker of the benchmark ended with {code} (-9: probably out of memory)") from None
+    if not fine:
+      raise RuntimeError(f"a worker of the benchmark failed:\n{value}")
+    return value
+
+
+def _serve(pipe: Connection, build: Build, arguments: tuple) -> None:
+  try:
+    work, facts = build(*arguments)
+    pipe.send((True, facts))
+    while pipe.recv():
+      pipe.send((True, work()))
+    pipe.send((True, _peak_memory()))
+  except EOFError:
+    pass  # The one who asked is gone.
+  except BaseException:
+    pipe.send((False, traceback.format_exc()))
+
+
+def _peak_memory() -> int:
+  """Bytes. Not `ru_maxrss`, which begins at the size of the process that started this one."""
+  lines = Path("/proc/self/status").read_text().splitlines()
+  return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def cores() -> int:
+  """How many threads each side may use: the cores that this process may run on."""
+  return len(os.sched_getaffinity(0))

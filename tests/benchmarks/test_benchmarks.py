@@ -1,0 +1,70 @@
+"""The benchmarks can be read without what they measure against, turns are taken, and the page says what was found."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.__main__ import page  # noqa: E402
+from benchmarks.common import interleave, speedup  # noqa: E402
+from benchmarks.page import Findings  # noqa: E402
+from benchmarks.worker import Worker  # noqa: E402
+
+FINDINGS = Findings(
+  "Speed",
+  {"processor": "abacus", "load": 0.5, "versions": {"python": "3"}},
+  {"threads": 2},
+  [{"side": "ours", "images/s": 12345.6}, {"side": "theirs", "images/s": 3.14159}],
+  ["no bar"],
+)
+
+
+def run(code: str) -> subprocess.CompletedProcess:
+  return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_modules_import_without_torch():
+  names = "common, page, worker, reader, training, embedding, __main__"
+  done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
+  assert done.returncode == 0, done.stderr
+
+
+def test_absent_torch_says_what_to_install():
+  done = run("import sys; sys.modules['torch'] = None\nimport benchmarks.torch_nets")
+  assert "pip install -e .[bench]" in done.stderr
+
+
+def build(seconds: float):
+  return (lambda: time.sleep(seconds)), {"parameters": 7}
+
+
+def fail():
+  raise ValueError("no such network")
+
+
+def test_workers_take_turns_in_their_own_processes():
+  sides = {"fast": Worker(build, 0.01), "slow": Worker(build, 0.1)}
+  assert sides["fast"].facts == {"parameters": 7}
+  timing = interleave(sides, rounds=3)
+  assert [len(seconds) for seconds in timing.wall.values()] == [3, 3]
+  assert speedup(timing.wall, "fast", "slow")[0] > 1.5
+  assert all(1e6 < side.close() < 1e10 for side in sides.values())
+
+
+def test_failing_worker_names_the_cause():
+  with pytest.raises(RuntimeError, match="no such network"):
+    Worker(fail)
+
+
+def test_page_survives_json_and_shows_figures_and_failures(tmp_path, capsys):
+  FINDINGS.publish(str(tmp_path / "speed.json"))
+  assert "abacus" in capsys.readouterr().out
+  text = page("python -m benchmarks", {"speed": Findings.read(tmp_path / "speed.json"), "other": None})
+  assert "| ours | 12,346 |" in text and "| theirs | 3.14 |" in text
+  assert "processor abacus" in text and "threads 2 · load at the end 0.5" in text and "- no bar" in text
+  assert "## other\n\nFailed" in text
