@@ -44,9 +44,21 @@ def check_same_leaves(found: Tree, expected: Tree, *, where: str) -> None:
       raise WrongCheckpoint(f"{where}: unexpected leaf {name!r} {dtype}{list(shape)}: saved from another model?")
 
 
+def _alone() -> ocp.StandardCheckpointer:
+  """A checkpointer of this process only: with several hosts it waits for none of the others."""
+  index = jax.process_index()
+  options = ocp.options.MultiprocessingOptions(
+    primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"host{index}"
+  )
+  return ocp.StandardCheckpointer(multiprocessing_options=options)
+
+
 def save_tree(path: Path | str, tree: Tree) -> None:
-  """Write a tree of arrays to the folder `path`: it appears whole or not at all, and replaces an older one."""
-  with ocp.StandardCheckpointer() as checkpointer:
+  """Write a tree of arrays to the folder `path`: it appears whole or not at all, and replaces an older one.
+
+  With several hosts the one that calls writes everything: the arrays must be whole on it.
+  """
+  with _alone() as checkpointer:
     checkpointer.save(Path(path).absolute(), tree, force=True)
 
 
@@ -64,7 +76,7 @@ def load_tree(path: Path | str, like: Tree | None = None) -> Tree:
   path = Path(path).absolute()
   if not (path / "_CHECKPOINT_METADATA").is_file():
     raise FileNotFoundError(f"{path}: no checkpoint (no file _CHECKPOINT_METADATA) in this folder")
-  with ocp.StandardCheckpointer() as checkpointer:
+  with _alone() as checkpointer:
     found = checkpointer.metadata(path).item_metadata.tree
     if like is None:
       host = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), found)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxface.data.config import open_records, open_source
@@ -24,6 +25,7 @@ from jaxface.models.saved import SavedModel, save_model
 from jaxface.training.config import Experiment
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import Trained, train
+from jaxface.training.mesh import join_hosts, wait_for_hosts
 from jaxface.training.workdir import Workdir, describe, environment
 
 FACES_SHOWN = 24
@@ -39,11 +41,14 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   Returns:
     One line with the figures and where the report is.
   """
+  join_hosts(experiment.mesh)
   workdir = Workdir(folder)
   prepared = pack_images(expand_paths(experiment), workdir)
   source, holdout = open_source(prepared.data)
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
   trained = train(prepared, workdir, source, hooks)
+  if jax.process_index():
+    return "the first host saves and reports"
   saved = SavedModel(
     prepared.model.name, trained.options, trained.preprocess, trained.variables,
     {"experiment": prepared.name, "step": trained.step, "identities": int(source.num_identities),
@@ -105,8 +110,10 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
 
 
 def pack_once(images: str, out: Path, size: int) -> str:
-  """Pack a folder of one folder per identity, unless that is done already; returns `out`."""
-  pack(images, out, size=size or None, progress=True, say=lambda note: print(note, file=sys.stderr))
+  """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
+  if jax.process_index() == 0:
+    pack(images, out, size=size or None, progress=True, say=lambda note: print(note, file=sys.stderr))
+  wait_for_hosts(f"packed {out}")
   return str(out)
 
 

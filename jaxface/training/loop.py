@@ -16,7 +16,7 @@ from jaxface.models.preprocess import Preprocess, get_preprocess
 from jaxface.models.registry import create
 from jaxface.training.config import Experiment
 from jaxface.training.interrupt import Interrupted, StopSignal
-from jaxface.training.logs import MetricWriter
+from jaxface.training.logs import MetricWriter, host_scalars
 from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
 from jaxface.training.progress import ProgressLine
 from jaxface.training.state import TrainState, model_variables
@@ -138,7 +138,8 @@ class _Run:
   ):
     self.experiment, self.checkpoints, self.hooks = experiment, checkpoints, hooks
     # A row says what holds after its step: the row of the step that was resumed from stays.
-    self.writer = MetricWriter(workdir.path, resume_step=start + 1 if start else 0)
+    # Of several hosts, which all know the same, the first one writes.
+    self.writer = MetricWriter(workdir.path, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
     self.line = ProgressLine(experiment.steps, start_step=start)
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
     self._mark = (start, time.perf_counter(), 0.0)
@@ -169,11 +170,13 @@ class _Run:
     if self._late is None:
       return
     (number, metrics, speed), self._late = self._late, None
-    row = self.writer.write(number, {**metrics, **speed})
-    self.line.update(
-      number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
-      learning_rate=row["learning_rate"],
-    )
+    row = host_scalars({**metrics, **speed})
+    if self.writer is not None:
+      self.writer.write(number, row)
+      self.line.update(
+        number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
+        learning_rate=row["learning_rate"],
+      )
     if row["bad_in_row"] >= self.experiment.max_bad_steps:
       raise TrainingDiverged(
         f"the last {int(row['bad_in_row'])} steps up to step {number} had a non-finite loss or gradient and were"
@@ -194,9 +197,10 @@ class _Run:
       metrics = dict(hook(number, model_variables(state)))
       scores.append(metrics.pop("score", None))
       row |= metrics
-    self.writer.write(number, row)
-    shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
-    self.line.note(f"step {number}: {', '.join(shown)}")
+    if self.writer is not None and row:
+      self.writer.write(number, row)
+      shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
+      self.line.note(f"step {number}: {', '.join(shown)}")
     if number and scores[0] is not None:
       self.checkpoints.save_if_best(number, state, scores[0])
     # The time of the hooks is not the time of the steps.
@@ -214,5 +218,6 @@ class _Run:
     finally:
       self.checkpoints.wait()
       self.checkpoints.close()
-      self.writer.close()
+      if self.writer is not None:
+        self.writer.close()
       self.line.close()

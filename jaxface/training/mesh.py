@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -17,14 +18,25 @@ Tree = Any
 BATCH = P(("data", "class"))
 
 
+def join_hosts(config: MeshConfig) -> None:
+  """Connect to the other hosts of the run, if the config says that there are any; before any use of a device."""
+  if config.distributed and not jax.distributed.is_initialized():
+    jax.distributed.initialize()
+
+
+def wait_for_hosts(name: str) -> None:
+  """Return once every host has come to the point `name`."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
 def make_mesh(config: MeshConfig) -> Mesh:
   """A ("data", "class") mesh of the devices that the config asks for.
 
   Raises:
     ValueError: more devices than there are, or a class axis that does not divide them.
   """
-  if config.distributed and not jax.distributed.is_initialized():
-    jax.distributed.initialize()
+  join_hosts(config)
   devices = jax.devices()
   count = config.devices or len(devices)
   if count > len(devices):

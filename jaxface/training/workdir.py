@@ -66,8 +66,9 @@ class Workdir:
           f"{self.path} holds a run with other values:\n" + "\n".join(differing)
           + "\nGive these values to continue it, or another --workdir to start anew"
         )
-    write_json(path, config)
-    write_json(self.path / "environment.json", environment())
+    if jax.process_index() == 0:
+      write_json(path, config)
+      write_json(self.path / "environment.json", environment())
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""Two processes on loopback, each with one device: the losses of one process, each host reading its half of the batch."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+WORKER = '''
+import sys
+import jax
+
+index, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+jax.config.update("jax_platforms", "cpu")
+if port != "0":
+  jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=index)
+
+from jaxface.data.config import DataConfig, SyntheticConfig, open_source
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import CosFace
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment
+from jaxface.training.loop import train
+from jaxface.training.workdir import Workdir
+
+experiment = Experiment(
+  steps=int(sys.argv[4]), batch_size=16, log_every=2, checkpoint_every=3,
+  data=DataConfig(synthetic=SyntheticConfig(identities=8, images_per_identity=4, size=16)),
+  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+  terms=(Classification(CosFace(scale=16.0)),),
+)
+train(experiment, Workdir(folder), open_source(experiment.data)[0])
+'''
+
+
+def run(folder, steps, hosts):
+  port = "0"
+  if hosts > 1:
+    with socket.socket() as probe:
+      probe.bind(("127.0.0.1", 0))
+      port = str(probe.getsockname()[1])
+  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+  environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+  workers = [
+    subprocess.Popen([sys.executable, "-c", WORKER, str(index), port, str(folder), str(steps)], env=environment,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    for index in range(hosts)
+  ]
+  for worker in workers:
+    _, errors = worker.communicate(timeout=300)
+    assert worker.returncode == 0, errors.decode()[-3000:]
+  return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_hosts_have_the_losses_of_one(tmp_path):
+  alone, pair = run(tmp_path / "one", 6, 1), run(tmp_path / "two", 6, 2)
+  assert [row["step"] for row in pair] == [row["step"] for row in alone] == [2, 4, 6]
+  for row, expected in zip(pair, alone):
+    assert row["loss"] == pytest.approx(expected["loss"], rel=2e-4)
