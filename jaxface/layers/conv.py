@@ -1,13 +1,55 @@
 """The one convolution: every network calls it, and it picks the formulation that is fast on the backend."""
 
-from collections.abc import Sequence
+import contextlib
+import contextvars
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxface.layers.conv_pure import pure_conv
+
 Padding = str | Sequence[tuple[int, int]]
+
+FORMULATIONS = ("pure", "xla")
+VARIABLE = "JAXFACE_CPU_CONV"
+_forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("formulation", default=None)
+
+
+def _checked(name: str, origin: str) -> str:
+  if name not in FORMULATIONS:
+    raise ValueError(f"{origin} is {name!r}: takes {' or '.join(map(repr, FORMULATIONS))}")
+  return name
+
+
+@contextlib.contextmanager
+def formulation(name: str) -> Iterator[None]:
+  """Make `conv` use one formulation in what is traced inside the `with`.
+
+  What `jit` traced before is not traced again: jit a new function inside.
+
+  Args:
+    name: "xla" for one `lax.conv_general_dilated` (for an export, or to compile for another platform than the
+      default one), "pure" for matrix products and shifted products.
+  """
+  token = _forced.set(_checked(name, "formulation"))
+  try:
+    yield
+  finally:
+    _forced.reset(token)
+
+
+def current_formulation() -> str:
+  """What `conv` uses if traced now: the `formulation` in force; else, on a CPU, JAXFACE_CPU_CONV or "pure"; else "xla"."""
+  if forced := _forced.get():
+    return forced
+  if jax.default_backend() != "cpu":
+    return "xla"
+  return _checked(os.environ.get(VARIABLE, "pure"), f"environment variable {VARIABLE}")
 
 
 def conv(
@@ -21,18 +63,30 @@ def conv(
 ) -> Array:
   """Two-dimensional convolution, NHWC by HWIO.
 
+  On a CPU the pure formulations carry reverse-mode gradients of any order; forward mode (`jax.jvp`) raises a
+  TypeError where one has its own gradient rule.
+
   Args:
     x_bhwc: [B, H, W, C] float.
     kernel_hwio: [kh, kw, C / groups, O] float.
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
     groups: channel groups; C of them make it depthwise.
-    precision: as for `jax.lax.conv_general_dilated`.
+    precision: as for `jax.lax.conv_general_dilated`; any but the default goes there.
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   """
+  strides = tuple(strides)
+  pads = padding
+  if isinstance(padding, str):
+    pads = lax.padtype_to_pads(x_bhwc.shape[1:3], kernel_hwio.shape[:2], strides, padding)
+  pads = tuple((int(low), int(high)) for low, high in pads)
+  if precision is None and x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and current_formulation() == "pure":
+    y = pure_conv(x_bhwc, kernel_hwio, strides, pads, groups)
+    if y is not None:
+      return y
   return lax.conv_general_dilated(
-    x_bhwc, kernel_hwio, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    x_bhwc, kernel_hwio, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"),
     feature_group_count=groups, precision=precision,
   )
 
@@ -62,4 +116,4 @@ class Conv(nn.Module):
     return y
 
 
-__all__ = ["Conv", "Padding", "conv"]
+__all__ = ["Conv", "Padding", "conv", "current_formulation", "formulation"]

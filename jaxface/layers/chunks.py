@@ -1,0 +1,31 @@
+"""A batch taken a few images at a time, so that what a convolution unfolds stays in the cache."""
+
+import math
+
+import jax
+from jax import Array
+
+IMAGES = 16
+
+
+def images_per_chunk(x_bhwc: Array) -> int:
+  """Images that are worked on at once, on all devices together: a divisor of the batch."""
+  inside_shard_map = jax.sharding.get_abstract_mesh().manual_axes
+  devices = 1 if inside_shard_map else jax.device_count()
+  return math.gcd(x_bhwc.shape[0], IMAGES * devices)
+
+
+def split(x: Array, images: int) -> Array:
+  """[B, ...] to [B / images, images, ...], each chunk with images from the whole length of the batch.
+
+  A mesh shards the batch into stretches: chunks of neighbours would each lie on one device, and be gathered.
+  """
+  return x.reshape(images, x.shape[0] // images, *x.shape[1:]).swapaxes(0, 1)
+
+
+def join(x: Array) -> Array:
+  """Inverse of `split`."""
+  return x.swapaxes(0, 1).reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+
+__all__ = ["images_per_chunk", "join", "split"]
