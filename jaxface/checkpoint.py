@@ -129,15 +129,17 @@ class Checkpoints:
     self._best.save(step, args=ocp.args.StandardSave(state), metrics={"score": float(score)}, force=True)
     return True
 
-  def restore(self, like: Tree, *, step: int | None = None) -> Tree:
-    """The state of `step` (default: the newest), laid out as `like` says; see `load_tree` for the errors."""
-    step = self.latest_step if step is None else step
+  def restore(self, like: Tree, *, best: bool = False) -> Tree:
+    """The newest state, or the best one, laid out as `like` says; see `load_tree` for the errors."""
+    self.wait()
+    name, manager = ("best", self._best) if best else ("last", self._last)
+    step = manager.latest_step()
     if step is None:
-      raise FileNotFoundError(f"{self.folder}: no checkpoint to resume from")
-    found = self._last.item_metadata(step).tree
-    check_same_leaves(found, like, where=str(self.folder / "last" / str(step)))
+      raise FileNotFoundError(f"{self.folder / name}: no checkpoint there")
+    found = manager.item_metadata(step)
+    check_same_leaves(found.tree, like, where=str(self.folder / name / str(step)))
     like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    return self._last.restore(step, args=ocp.args.StandardRestore(like))
+    return manager.restore(step, args=ocp.args.StandardRestore(like))
 
   def wait(self) -> None:
     """Block until everything that was started is on disk."""

@@ -48,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   )
   try:
     return module.run(own, rest) or 0
-  except (ValueError, OSError, ImportError, RuntimeError) as error:
-    if known.traceback:
+  except Exception as error:
+    # What the user can mend needs no traceback; what only we can mend does.
+    ours = type(error).__module__.startswith(("jaxface", "tfrecords_tools"))
+    if known.traceback or not (ours or isinstance(error, (ValueError, OSError, ImportError))):
       raise
     print(f"jaxface {known.command}: {error}", file=sys.stderr)
     return 2

@@ -143,7 +143,7 @@ def verify(
 ) -> str:
   """Figures of the trained network on one set: JSON, report, and a line that says both AUCs and where the report is."""
   name = hook.config.name
-  if hook.latest is None:  # nothing was left to train: the run had ended before
+  if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
     hook(trained.step, trained.variables)
   after = hook.latest
   assert after is not None

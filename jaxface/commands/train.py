@@ -24,7 +24,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("experiment", metavar="EXPERIMENT", help=f"a path, or one of: {', '.join(list_experiments())}")
   parser.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/NAME)")
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
-  if {"-h", "--help"} & set(arguments) and arguments[0] not in ("-h", "--help"):
+  if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
     return _show_fields(arguments[0])
   options, rest = parser.parse_known_args(arguments)
   experiment, _ = load_experiment(options.experiment)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxface.data.order import BalancedOrder, UniformOrder
 from jaxface.data.records import RecordSource
+from jaxface.data.remember import RememberingSource
 from jaxface.data.source import Source
 from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
@@ -22,12 +23,14 @@ class SyntheticConfig:
     images_per_identity: renderings of each.
     size: side in pixels.
     seed: another seed gives other people.
+    remember: keep each image in memory once it is rendered; without it every read renders anew.
   """
 
   identities: int = 1000
   images_per_identity: int = 20
   size: int = 112
   seed: int = 0
+  remember: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
   else:
     faces = config.synthetic
     whole = SyntheticSource(faces.identities, faces.images_per_identity, faces.size, faces.seed)
+    whole = RememberingSource(whole) if faces.remember else whole
   if config.min_images == 1 and not config.holdout:
     return whole, None
   train_i, holdout_i = split_identities(

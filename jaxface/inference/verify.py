@@ -29,6 +29,7 @@ class VerificationHook:
     model: the network that is trained.
     untrained_file: where to keep the embeddings of step 0, for a figure of what training has added; None for none.
     latest: the newest result.
+    latest_step: of the network that it is of.
   """
 
   config: VerificationConfig
@@ -37,6 +38,7 @@ class VerificationHook:
   model: ModelConfig
   untrained_file: Path | None = None
   latest: Verification | None = None
+  latest_step: int = -1
 
   def __post_init__(self) -> None:
     preprocess = get_preprocess(self.model.preprocess, size=self.model.size, template=self.source.template)
@@ -58,6 +60,7 @@ class VerificationHook:
       write_embeddings(self.untrained_file, Embeddings(embedding_nd, names, self.source.label_n, {"step": 0}))
     self.latest = verify_pairs(embedding_nd, names, self.pairs)
     prefix = self.config.name
+    self.latest_step = step
     result = self.latest
     return {
       f"{prefix}/accuracy": result.accuracy,

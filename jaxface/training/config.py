@@ -60,6 +60,8 @@ class Experiment:
     keep_checkpoints: how many of the last states stay; the best one stays beside them.
     max_bad_steps: so many steps in a row with a non-finite loss or gradient end the run.
     ema: decay of the running average of the parameters that is evaluated and saved as the model; 0 turns it off.
+    use: which state becomes the model: "last", or "best" on the first verification set (which must then be scored along
+      the way, and is no longer a fair test).
     terms: the objective: weighted terms on the embedding.
     evaluation: verification sets; `every` of each says when.
     export: format written at the end ("onnx", or "" for none).
@@ -75,6 +77,7 @@ class Experiment:
   keep_checkpoints: int = 2
   max_bad_steps: int = 10
   ema: float = 0.0
+  use: str = "last"
   data: DataConfig = field(default_factory=DataConfig)
   augment: AugmentConfig = field(default_factory=AugmentConfig)
   model: ModelConfig = field(default_factory=ModelConfig)
@@ -96,6 +99,10 @@ class Experiment:
       raise ValueError(f"ema is {self.ema}: needs 0 <= ema < 1")
     if not self.terms:
       raise ValueError("terms is empty: an objective needs at least one term")
+    if self.use not in ("last", "best"):
+      raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
+    if self.use == "best" and not any(config.every for config in self.evaluation[:1]):
+      raise ValueError("use is 'best', but evaluation.0.every is 0: say how often to score the states")
     if self.export not in ("", "onnx"):
       raise ValueError(f"export is {self.export!r}: needs 'onnx', or '' for none")
 

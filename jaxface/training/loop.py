@@ -45,7 +45,7 @@ class Trained:
   """What a finished run leaves in memory.
 
   Attributes:
-    step: steps taken.
+    step: steps that made the model.
     variables: {"params", "batch_stats"} of the network that is to be used (the running average if there is one).
     options: of the network, for `create`.
     preprocess: its input convention.
@@ -122,6 +122,9 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
           run.save(number, state)
           raise Interrupted(number)
       damaged = loader.damaged
+    run.flush()
+    if experiment.use == "best":
+      state = checkpoints.restore(state, best=True)
   finally:
     run.close()
   if step.traces > 1:

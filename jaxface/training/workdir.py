@@ -19,7 +19,7 @@ from jaxface.training.overrides import field_values
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
 
 # What may differ between a run and its continuation: nothing here changes what is computed.
-FREE = ("name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "export", "mesh.", "evaluation.",
+FREE = ("name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "use", "export", "mesh.", "evaluation.",
         "data.images", "data.records", "data.threads")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
+from jaxface.evaluation.config import VerificationConfig
 from jaxface.training.interrupt import INTERRUPTED, Interrupted
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import TrainingDiverged, train
@@ -116,3 +117,22 @@ def test_nothing_is_left_to_do_the_second_time(straight, experiment, source, tmp
   assert again.traces == 0 and again.step == experiment.steps
   assert_same_bits(again.variables, first.variables)
 
+
+
+class ScoreEvery:
+  """Scores states as a verification set would: the state of step 4 is the best."""
+
+  def due(self, step, last):
+    return step > 0 and step % 4 == 0
+
+  def __call__(self, step, variables):
+    return {"score": 1.0 if step == 4 else 0.5}
+
+
+def test_the_best_state_becomes_the_model_if_asked(experiment, source, tmp_path):
+  scored = replace(experiment, use="best", evaluation=(VerificationConfig(every=4),))
+  trained, _ = run(scored, source, tmp_path, [ScoreEvery()])
+  assert trained.step == 4
+  again, _ = run(scored, source, tmp_path, [ScoreEvery()])
+  assert again.step == 4
+  assert_same_bits(again.variables, trained.variables)

@@ -1,0 +1,29 @@
+"""Your own folder: one folder per person, aligned faces of 112×112 pixels, a tenth of the people kept out to verify on.
+
+Command: jaxface train folder --data.images MY_FACES --workdir runs/mine
+Other sizes: --data.size 112 brings every image to 112×112. Few images: fewer --steps. A GPU: --model.name iresnet50
+--model.size 112 --model.dtype bfloat16 --batch_size 512.
+Expected: depends on the folder; the report says how far the people kept out are told apart.
+"""
+
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import CosFace
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.schedule import ScheduleConfig
+
+EXPERIMENT = Experiment(
+  name="folder",
+  steps=3000,
+  batch_size=128,
+  data=DataConfig(images="faces", min_images=2, holdout=0.1),
+  model=ModelConfig("smallresnet", size=96),
+  terms=(Classification(CosFace(m=0.35, scale=30.0, warmup_steps=1200)),),
+  optimizer=OptimizerConfig(learning_rate=0.1, weight_decay=5e-4),
+  schedule=ScheduleConfig(warmup_steps=100),
+  evaluation=(VerificationConfig(name="unseen", every=1000),),
+  export="onnx",
+)
