@@ -1,0 +1,42 @@
+"""A folder of images as a source."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxface.data.folder import FolderSource
+
+
+@pytest.fixture
+def folder(tmp_path):
+  rng = np.random.default_rng(0)
+  for person, name, side in (("b", "b_1.png", 8), ("a", "a_2.png", 10), ("a", "a_1.png", 8)):
+    (tmp_path / person).mkdir(exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(tmp_path / person / name)
+  (tmp_path / "a" / "notes.txt").write_text("no image")
+  return tmp_path
+
+
+def test_names_labels_and_pixels(folder):
+  source = FolderSource(folder, size=(8, 8))
+  assert source.names() == ["a/a_1", "a/a_2", "b/b_1"]
+  assert source.label_n.tolist() == [0, 0, 1] and source.num_identities == 2
+  out = np.empty((2, 8, 8, 3), np.uint8)
+  assert source.read(np.array([1, 2]), out) == []
+  np.testing.assert_array_equal(out[0], np.asarray(Image.open(folder / "a" / "a_2.png"))[1:9, 1:9])
+  np.testing.assert_array_equal(out[1], np.asarray(Image.open(folder / "b" / "b_1.png")))
+
+
+def test_what_cannot_be_read_is_named_with_its_row(folder):
+  (folder / "b" / "b_0.jpg").write_bytes(b"\xff\xd8 not an image")
+  source = FolderSource(folder, size=(10, 10))
+  errors = source.read(np.arange(4), np.empty((4, 10, 10, 3), np.uint8))
+  assert [error.row for error in errors] == [0, 2, 3]
+  assert "8x8 pixels, the model takes 10x10" in str(errors[0]) and "b_0.jpg" in str(errors[1])
+
+
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "no such folder"), ("empty", "no images below")])
+def test_a_folder_without_images_is_refused(tmp_path, name, message):
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(ValueError, match=message):
+    FolderSource(tmp_path / name, size=(8, 8))

@@ -1,0 +1,48 @@
+"""Where arrays of a run lie, and meshes that cannot be."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from jaxface.training.config import MeshConfig
+from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
+
+
+def test_the_batch_lies_over_both_axes():
+  mesh = make_mesh(MeshConfig(class_devices=2))
+  assert dict(mesh.shape) == {"data": 4, "class": 2}
+  batch = jax.device_put(jnp.arange(16), batch_sharding(mesh))
+  assert {shard.data.shape for shard in batch.addressable_shards} == {(2,)}
+
+
+def test_only_class_centres_and_what_the_optimizer_keeps_for_them_are_sharded():
+  mesh = make_mesh(MeshConfig(class_devices=4))
+  shape = jax.ShapeDtypeStruct((8, 3), jnp.float32)
+  state = {
+    "params": {"model": {"stem": shape}, "terms": ({"center_cd": shape, "bias_c": jax.ShapeDtypeStruct((8,), jnp.float32)},)},
+    "optimizer": ({"trace": {"terms": ({"center_cd": shape},)}},),
+  }
+  found = state_sharding(mesh, state)
+  assert found["params"]["terms"][0]["center_cd"].spec == P("class")
+  assert found["optimizer"][0]["trace"]["terms"][0]["center_cd"].spec == P("class")
+  assert found["params"]["model"]["stem"].spec == P()
+  assert found["params"]["terms"][0]["bias_c"].spec == P()
+
+
+@pytest.mark.parametrize(
+  ("config", "message"),
+  [
+    (MeshConfig(devices=9), "mesh.devices is 9, but there are 8"),
+    (MeshConfig(class_devices=3), "needs a divisor of the 8 devices"),
+  ],
+)
+def test_an_impossible_mesh_is_refused(config, message):
+  with pytest.raises(ValueError, match=message):
+    make_mesh(config)
+
+
+def test_centres_that_the_axis_does_not_divide_are_named():
+  mesh = make_mesh(MeshConfig(class_devices=4))
+  with pytest.raises(ValueError, match=r"does not divide the 10 class centres of center_cd"):
+    state_sharding(mesh, {"center_cd": jax.ShapeDtypeStruct((10, 3), jnp.float32)})
