@@ -115,5 +115,5 @@ def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> tup
     (median, lower quartile, upper quartile) of peer's time / side's time.
   """
   ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds[peer])]
-  low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+  low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
   return middle, low, high

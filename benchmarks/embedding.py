@@ -48,24 +48,36 @@ def repeated(embed: Callable[[], Any]) -> Callable[[], None]:
   return run
 
 
-def jaxface_embed(net: str, batch_size: int, file: str | None) -> tuple[Callable[[], None], dict[str, Any]]:
-  """Ours; writes the network as ONNX first if a file is given."""
+def network(net: str) -> tuple[Any, int]:
+  """Our network with fresh parameters, always the same, and how many there are."""
   import jax
 
-  from jaxface.interop.onnx_export import export_onnx
   from jaxface.models.preprocess import get_preprocess
   from jaxface.models.registry import create
   from jaxface.models.saved import SavedModel, count_parameters
 
-  variables = create(net).init(jax.random.key(0), np.zeros((1, *SIZE), np.float32), train=False)
-  saved = SavedModel(net, {}, get_preprocess("unit"), variables)
-  facts: dict[str, Any] = {"parameters": count_parameters(variables["params"])}
-  if file is not None:
-    # Compared with ours before it appears: the two sides compute the same.
-    facts["difference"] = max(export_onnx(saved, file).difference.values())
+  variables = jax.jit(create(net).init, static_argnames="train")(
+    jax.random.key(0), np.zeros((1, *SIZE), np.float32), train=False
+  )
+  return SavedModel(net, {}, get_preprocess("unit"), variables), count_parameters(variables["params"])
+
+
+def export(net: str, file: str) -> tuple[Callable[[], None], dict[str, Any]]:
+  """Writes our network as ONNX; the export compares both before the file appears."""
+  from jaxface.interop.onnx_export import export_onnx
+
+  export_onnx(network(net)[0], file)
+  return (lambda: None), {}
+
+
+def jaxface_embed(net: str, batch_size: int) -> tuple[Callable[[], None], dict[str, Any]]:
+  """Ours."""
+  import jax
+
+  saved, parameters = network(net)
   embed = jax.jit(saved.embed)
   image = jax.device_put(batch_of(batch_size))
-  return repeated(lambda: embed(variables, image).block_until_ready()), facts
+  return repeated(lambda: embed(saved.variables, image).block_until_ready()), {"parameters": parameters}
 
 
 def pytorch_embed(net: str, batch_size: int) -> tuple[Callable[[], None], dict[str, Any]]:
@@ -100,11 +112,13 @@ def onnxruntime_embed(file: str, batch_size: int) -> tuple[Callable[[], None], d
 def compare(net: str, batch_size: int, rounds: int) -> dict[str, Any]:
   """A row of the table: every side in a process of its own, in turn."""
   with tempfile.TemporaryDirectory() as folder:
-    file = str(Path(folder, f"{net}.onnx")) if has("onnxruntime") and has("onnx") else None
-    sides = {"jaxface": Worker(jaxface_embed, net, batch_size, file)}
+    sides = {"jaxface": Worker(jaxface_embed, net, batch_size)}
     if has("torch"):
       sides["pytorch"] = Worker(pytorch_embed, net, batch_size)
-    if file is not None:
+    if has("onnxruntime") and has("onnx"):
+      file = str(Path(folder, f"{net}.onnx"))
+      # In a process of its own: what the export needs is no part of embedding.
+      Worker(export, net, file).close()
       sides["onnxruntime"] = Worker(onnxruntime_embed, file, batch_size)
     counts = {name: side.facts["parameters"] for name, side in sides.items() if "parameters" in side.facts}
     if len(set(counts.values())) > 1:

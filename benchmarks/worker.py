@@ -63,7 +63,7 @@ def _serve(pipe: Connection, build: Build, arguments: tuple) -> None:
     while pipe.recv():
       pipe.send((True, work()))
     pipe.send((True, _peak_memory()))
-  except EOFError:
+  except (EOFError, BrokenPipeError):
     pass  # The one who asked is gone.
   except BaseException:
     pipe.send((False, traceback.format_exc()))
