@@ -54,7 +54,8 @@ def embed_images(
   batch_size = -(-batch_size // len(devices)) * len(devices)
   mesh = Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
   sharding = NamedSharding(mesh, P("data"))
-  variables = jax.device_put(variables, NamedSharding(mesh, P()))
+  # Of several hosts each embeds by itself, with its own copy of what all of them hold.
+  variables = jax.device_put(jax.tree.map(_on_this_host, variables), NamedSharding(mesh, P()))
   parts: list[np.ndarray] = []
   waiting: tuple[Array, int] | None = None
   with tqdm(total=source.num_records, unit="img", desc="embed", disable=not progress) as bar:
@@ -68,6 +69,11 @@ def embed_images(
     if waiting is not None:
       parts.append(np.asarray(waiting[0])[: waiting[1]])
   return np.concatenate(parts)
+
+
+def _on_this_host(leaf: Any) -> Any:
+  whole = not isinstance(leaf, Array) or leaf.is_fully_addressable
+  return leaf if whole else leaf.addressable_data(0)
 
 
 def embed_source(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.verification import Verification, verify_pairs
 from jaxface.formats.embeddings import Embeddings, write_embeddings
@@ -56,7 +58,7 @@ class VerificationHook:
     embedding_nd = embed_images(self._embed, variables, self.source)
     seconds = time.perf_counter() - start
     names = self.source.names()
-    if step == 0 and self.untrained_file is not None:
+    if step == 0 and self.untrained_file is not None and jax.process_index() == 0:
       write_embeddings(self.untrained_file, Embeddings(embedding_nd, names, self.source.label_n, {"step": 0}))
     self.latest = verify_pairs(embedding_nd, names, self.pairs)
     prefix = self.config.name

@@ -17,7 +17,7 @@ from jaxface.models.registry import create
 from jaxface.training.config import Experiment
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.logs import MetricWriter, host_scalars
-from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
+from jaxface.training.mesh import batch_sharding, make_mesh, on_any_host, state_sharding
 from jaxface.training.progress import ProgressLine
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
@@ -118,7 +118,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
       for number, batch in enumerate(loader, start + 1):
         state, metrics = compiled(state, batch)
         run.after_step(number, state, metrics, loader)
-        if stop.asked and number < experiment.steps:
+        if number < experiment.steps and run.may_stop(number) and on_any_host(stop.asked):
           run.save(number, state)
           raise Interrupted(number)
       damaged = loader.damaged
@@ -158,6 +158,10 @@ class _Run:
     if number % self.experiment.checkpoint_every == 0 or last:
       self.save(number, state)
 
+  def may_stop(self, number: int) -> bool:
+    """Whether to ask for signals after this step: several hosts must agree, which is too slow for every step."""
+    return jax.process_count() == 1 or number % self.experiment.log_every == 0
+
   def _speed(self, number: int, loader: Loader) -> dict[str, float]:
     before, then, waited = self._mark
     self._mark = (number, time.perf_counter(), loader.wait_seconds)
@@ -195,17 +199,19 @@ class _Run:
     self.flush()
     start = time.perf_counter()
     row: dict[str, float] = {}
-    scores = []
+    first_score: float | None = None
     for hook in due:
       metrics = dict(hook(number, model_variables(state)))
-      scores.append(metrics.pop("score", None))
+      score = metrics.pop("score", None)
+      # States are ranked on one set: the figures of two cannot be compared.
+      first_score = score if hook is self.hooks[0] else first_score
       row |= metrics
     if self.writer is not None and row:
       self.writer.write(number, row)
       shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
       self.line.note(f"step {number}: {', '.join(shown)}")
-    if number and scores[0] is not None:
-      self.checkpoints.save_if_best(number, state, scores[0])
+    if number and first_score is not None:
+      self.checkpoints.save_if_best(number, state, first_score)
     # The time of the hooks is not the time of the steps.
     step, then, waited = self._mark
     self._mark = (step, then + time.perf_counter() - start, waited)

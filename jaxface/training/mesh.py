@@ -30,6 +30,13 @@ def wait_for_hosts(name: str) -> None:
     multihost_utils.sync_global_devices(name)
 
 
+def on_any_host(flag: bool) -> bool:
+  """Whether `flag` is set on one host at least; all hosts must ask at the same point, and wait for each other."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.int32(flag)).any())
+
+
 def make_mesh(config: MeshConfig) -> Mesh:
   """A ("data", "class") mesh of the devices that the config asks for.
 
