@@ -121,10 +121,14 @@ class Checkpoints:
       self._last.save(step, args=ocp.args.StandardSave(state), force=True)
 
   def save_if_best(self, step: int, state: Tree, score: float) -> bool:
-    """Keep `state` as the best when `score` (higher is better) beats every earlier one."""
+    """Keep `state` as the best when `score` (higher is better) beats every earlier one.
+
+    A continued run may come to the step of the best state again, on another machine with another last digit: that state
+    stays.
+    """
     self._best.wait_until_finished()
     best = self._best.best_step()
-    if best is not None and self._best.metrics(best)["score"] >= score:
+    if best is not None and (best == step or self._best.metrics(best)["score"] >= score):
       return False
     self._best.save(step, args=ocp.args.StandardSave(state), metrics={"score": float(score)}, force=True)
     return True

@@ -119,7 +119,9 @@ class TrainStep:
     first = state.step % self.experiment.log_every == 0
     # A skipped step says nothing about the loss: it is left out of the means.
     seen = {name: jnp.where(finite, value, 0.0).astype(jnp.float32) for name, value in metrics.items()}
-    seen |= {"learning_rate": self.schedule(state.step).astype(jnp.float32), "finite": finite.astype(jnp.float32)}
+    # The optimizer's own count, which a skipped step does not move.
+    rate = self.schedule(state.step - state.bad_steps)
+    seen |= {"learning_rate": rate.astype(jnp.float32), "finite": finite.astype(jnp.float32)}
     window = {name: jnp.where(first, 0.0, state.window[name]) + value for name, value in seen.items()}
     count = jnp.maximum(window["finite"], 1.0)
     means = {name: window[name] / count for name in metrics}

@@ -19,7 +19,7 @@ from jaxface.training.overrides import field_values
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
 
 # What may differ between a run and its continuation: nothing here changes what is computed.
-FREE = ("name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "use", "export", "mesh.", "evaluation.",
+FREE = ("name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "use", "export", "mesh.", "evaluation",
         "data.images", "data.records", "data.threads")
 
 
@@ -54,7 +54,8 @@ class Workdir:
     """
     config = describe(experiment)
     path = self.path / "config.json"
-    if path.is_file() and self.checkpoints.is_dir():
+    # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
+    if path.is_file() and any(state.name.isdigit() for state in self.checkpoints.glob("*/*")):
       before = json.loads(path.read_text())
       differing = [
         f"  {name}: {before.get(name, 'absent')!r} then, {config.get(name, 'absent')!r} now"
