@@ -1,4 +1,4 @@
-"""Eight forced host devices for every test, a warm compile cache, and where real faces are."""
+"""Eight forced host devices for every test, a warm compile cache, where real faces are, and small faces and networks."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,16 @@ cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxfac
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
+from collections.abc import Callable  # noqa: E402
+
 import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+from jaxface.formats.images import encode_jpeg  # noqa: E402
+from jaxface.models.preprocess import get_preprocess  # noqa: E402
+from jaxface.models.saved import SavedModel, variable_shapes  # noqa: E402
 
 # The first example of a jitted function pays for its compilation: a deadline would time the compiler.
 hypothesis.settings.register_profile("jaxface", deadline=None, max_examples=25, derandomize=True)
@@ -36,3 +44,54 @@ def pretrained_onnx(face_data: Path) -> Path:
   if not path.is_file():
     pytest.skip(f"REAL DATA ABSENT: no pretrained network at {path}")
   return path
+
+
+def jpeg(seed: int, height: int = 24, width: int = 24) -> bytes:
+  """A smooth picture that no other seed gives."""
+  y, x = np.mgrid[:height, :width] / max(height, width)
+  phase = np.random.default_rng(seed).uniform(0, 6, (3, 3))
+  waves = [np.sin(6 * (a * x + b * y) + c) for a, b, c in phase]
+  return encode_jpeg((127 + 120 * np.stack(waves, -1)).astype(np.uint8))
+
+
+@pytest.fixture
+def make_jpeg() -> Callable[..., bytes]:
+  return jpeg
+
+
+@pytest.fixture
+def make_folder(tmp_path) -> Callable[..., Path]:
+  """Makes `name/personNN/NNNN.jpg` with the given number of images of each person."""
+
+  def make(images=(3, 2, 1, 4), name="faces", **size) -> Path:
+    root = tmp_path / name
+    for person, count in enumerate(images):
+      folder = root / f"person{person:02d}"
+      folder.mkdir(parents=True)
+      for number in range(count):
+        (folder / f"{number:04d}.jpg").write_bytes(jpeg(1000 * person + number, **size))
+    return root
+
+  return make
+
+
+@pytest.fixture(scope="session")
+def random_model():
+  """Function (name, size, preprocess, **options) to a SavedModel whose numbers keep the signal's size."""
+
+  def make(name: str, *, size: int = 16, preprocess: str = "unit", **options) -> SavedModel:
+    rng = np.random.default_rng(0)
+
+    def leaf(path, shape):
+      key = path[-1].key
+      if key == "kernel":
+        return rng.normal(0, np.sqrt(2 / np.prod(shape.shape[:-1])), shape.shape).astype(np.float32)
+      centre = {"scale": 1.0, "var": 1.0, "alpha": 0.25}.get(key, 0.0)
+      return (centre + rng.uniform(-0.2, 0.2, shape.shape)).astype(np.float32)
+
+    convention = get_preprocess(preprocess, size=size)
+    shapes = variable_shapes(name, options, convention)
+    variables = jax.tree_util.tree_map_with_path(leaf, shapes)
+    return SavedModel(name, options, convention, variables, {"source": "a test"})
+
+  return make

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,11 +10,6 @@ from jaxface.formats.images import decode_image
 from jaxface.formats.pairs import read_lfw_pairs
 from jaxface.inference.embed import embed_source
 from jaxface.interop.onnx_import import import_onnx
-from jaxface.models.preprocess import get_preprocess
-from jaxface.models.registry import create
-from jaxface.models.saved import SavedModel
-
-OPTIONS = {"units": (1, 1, 1, 1), "width": 0.125, "embedding_size": 8}
 
 
 class Faces:
@@ -34,12 +28,8 @@ class Faces:
 
 
 @pytest.fixture(scope="module")
-def saved():
-  preprocess = get_preprocess("unit", size=16)
-  variables = jax.jit(lambda key: create("iresnet", **OPTIONS).init(key, np.zeros((1, 16, 16, 3), np.float32), train=False))(
-    jax.random.key(0)
-  )
-  return SavedModel("iresnet", OPTIONS, preprocess, variables)
+def saved(random_model):
+  return random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=8)
 
 
 def test_the_result_does_not_depend_on_the_batch(saved):

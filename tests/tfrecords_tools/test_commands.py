@@ -60,7 +60,7 @@ def test_pack_flat_with_an_identity_file(make_folder, tmp_path, capsys):
 def test_errors_are_one_line_and_exit_code_1(make_folder, tmp_path, capsys, text, message):
   root = make_folder([1])
   (tmp_path / "list").write_text(text)
-  assert main(["pack", str(root), str(tmp_path / "out"), "--layout", "list", "--list", str(tmp_path / "list")]) == 1
+  assert main(["pack", str(root), str(tmp_path / "out"), "--layout", "list", "--list", str(tmp_path / "list")]) == 2
   error = capsys.readouterr().err
   assert error.count("\n") == 1
   assert re.search(message, error)
@@ -93,15 +93,15 @@ def test_reshard_keeps_records_order_and_ids(packed, tmp_path, capsys):
 
 
 def test_reshard_refuses(packed, tmp_path, capsys):
-  assert main(["reshard", str(packed), str(tmp_path / "new"), "--shards", "18"]) == 1
+  assert main(["reshard", str(packed), str(tmp_path / "new"), "--shards", "18"]) == 2
   assert "1 to 17 shards" in capsys.readouterr().err
-  assert main(["reshard", str(packed), str(packed), "--shards", "2"]) == 1
+  assert main(["reshard", str(packed), str(packed), "--shards", "2"]) == 2
   assert "exists already" in capsys.readouterr().err
   shard = RecordSet.open(packed).manifest.shards[0]
   data = bytearray((packed / shard.file).read_bytes())
   data[40] ^= 1
   (packed / shard.file).write_bytes(data)
-  assert main(["reshard", str(packed), str(tmp_path / "new"), "--shards", "2"]) == 1
+  assert main(["reshard", str(packed), str(tmp_path / "new"), "--shards", "2"]) == 2
   assert f"{shard.file}, offset 0, record 0" in capsys.readouterr().err
   assert sorted(os.listdir(tmp_path)) == ["faces", "out"]
 
@@ -130,7 +130,7 @@ def test_export_never_leaves_its_folder(tmp_path, make_jpeg, capsys, identity, n
   write_recordset(tmp_path / "set", [Face(make_jpeg(0), 0, name, 0)], [identity], image_size=(24, 24, 3))
   with pytest.raises(UnsafePath):
     image_path(tmp_path / "back", identity, name)
-  assert main(["export", str(tmp_path / "set"), str(tmp_path / "back")]) == 1
+  assert main(["export", str(tmp_path / "set"), str(tmp_path / "back")]) == 2
   assert "leave" in capsys.readouterr().err
   assert os.listdir(tmp_path) == ["set"]
 

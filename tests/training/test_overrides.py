@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.losses.margins import CosFace
+from jaxface.training.config import Experiment
 from jaxface.training.overrides import UnknownField, field_values, override
 
 
@@ -66,6 +69,16 @@ def test_every_kind_of_field_is_set(name, text, expected):
 def test_only_the_named_field_changes():
   before, after = field_values(Config()), field_values(override(Config(), "terms.1.weight", "2"))
   assert {name for name in before if before[name] != after[name]} == {"terms.1.weight"}
+
+
+def test_options_may_come_in_any_order():
+  changed = Experiment().with_overrides({"terms.0.margin.m": "0.3", "terms.0.margin": "cosface"})
+  assert changed.terms[0].margin == CosFace(m=0.3)
+  scored = Experiment(evaluation=(VerificationConfig(),))
+  changed = scored.with_overrides({"use": "best", "evaluation.0.every": "5"})
+  assert changed.use == "best" and changed.evaluation[0].every == 5
+  with pytest.raises(UnknownField, match=r"evaluation\.0\.every is 0"):
+    scored.with_overrides({"use": "best", "steps": "9"})
 
 
 def test_a_kind_is_chosen_by_name():
