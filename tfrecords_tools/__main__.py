@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   Args:
     arguments: of the command line, without the program's name; None takes the process's.
   Returns:
-    The exit code: 0 for success, 1 for faults and errors, 2 for wrong usage.
+    The exit code: 0: done. 1: done, and the answer is bad (`verify` found faults). 2: something given is wrong.
   """
   parser = argparse.ArgumentParser(prog="python -m tfrecords_tools", description=__doc__)
   commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return COMMANDS[parsed.command].run(parsed)
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
-    return 1
+    return 2
 
 
 if __name__ == "__main__":
