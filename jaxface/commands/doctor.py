@@ -1,4 +1,4 @@
-"""Versions, devices, and what this machine lacks."""
+"""Versions, devices, and what is missing on this machine."""
 
 import argparse
 import importlib.util

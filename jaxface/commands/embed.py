@@ -5,6 +5,7 @@
 
 import argparse
 import time
+from pathlib import Path
 
 from jaxface.data.folder import FolderSource
 from jaxface.data.records import RecordSource
@@ -27,6 +28,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   options = parser.parse_args(arguments)
   if not options.out.endswith((".npz", ".parquet")):
     parser.error(f"--out {options.out}: needs a name that ends in .npz or .parquet")
+  Path(options.out).parent.mkdir(parents=True, exist_ok=True)
   saved = load_model(options.model)
   source: Source
   if options.records:

@@ -28,7 +28,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   result = verify_pairs(embeddings.embedding_nd, embeddings.names, pairs)
   figures = {"protocol": options.protocol, **result.to_json()}
   if options.json:
-    write_json(Path(options.json), figures)
+    Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.json, figures)
   if sys.stdout.isatty() or options.json:
     print(result.summary())
   else:

@@ -4,6 +4,7 @@
 """
 
 import argparse
+from pathlib import Path
 
 from jaxface.interop.onnx_export import export_onnx
 from jaxface.models.saved import load_model
@@ -17,6 +18,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--format", choices=FORMATS, default="onnx")
   parser.add_argument("--out", required=True, metavar="FILE")
   options = parser.parse_args(arguments)
+  Path(options.out).parent.mkdir(parents=True, exist_ok=True)
   FORMATS[options.format](load_model(options.model), options.out)
   print(f"{options.out}: written, and checked against the model")
   return 0

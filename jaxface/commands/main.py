@@ -21,7 +21,7 @@ COMMANDS = {
   "synthesize": ("synthesize", "render a folder of synthetic faces"),
   "experiments": ("experiments", "list the experiments that `train` knows"),
   "models": ("models", "list the networks"),
-  "doctor": ("doctor", "versions, devices, and what is missed on this machine"),
+  "doctor": ("doctor", "versions, devices, and what is missing on this machine"),
 }
 
 

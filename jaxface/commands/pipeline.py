@@ -1,5 +1,6 @@
 """From images to a verified, saved and exported model: what one experiment does from end to end."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -17,10 +18,13 @@ from jaxface.evaluation.report import Report, write_report
 from jaxface.evaluation.verification import Verification, verify_pairs
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.packing import pack
 from jaxface.formats.pairs import read_pairs
 from jaxface.inference.verify import VerificationHook
+from jaxface.interop.onnx_export import export_onnx
+from jaxface.interop.onnx_file import need
 from jaxface.models.saved import SavedModel, save_model
 from jaxface.training.config import Experiment
 from jaxface.training.logs import read_metrics
@@ -41,6 +45,9 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   Returns:
     One line with the figures and where the report is.
   """
+  if experiment.export:  # what is missing is better known before training than after
+    need("onnx")
+    need("onnxruntime")
   join_hosts(experiment.mesh)
   workdir = Workdir(folder)
   prepared = pack_images(expand_paths(experiment), workdir)
@@ -48,6 +55,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
   trained = train(prepared, workdir, source, hooks)
   if jax.process_index():
+    wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
     return "the first host saves and reports"
   saved = SavedModel(
     prepared.model.name, trained.options, trained.preprocess, trained.variables,
@@ -57,12 +65,11 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   save_model(workdir.model, saved)
   lines = [f"model {workdir.model}"]
   if prepared.export:
-    from jaxface.interop.onnx_export import export_onnx  # an extra: only who exports needs it
-
     path = workdir.path / f"{prepared.name}.{prepared.export}"
     export_onnx(saved, path)
     lines.append(f"export {path}")
   lines += [verify(hook, trained, prepared, workdir, source, command) for hook in hooks]
+  wait_for_hosts("reported")
   return " · ".join(lines)
 
 
@@ -187,9 +194,14 @@ def _read(source: Any, record: int) -> np.ndarray:
 
 def _sample(source: Any) -> list[tuple[str, np.ndarray]]:
   """A few training faces, the same each time."""
-  chosen = np.random.default_rng(0).permutation(source.num_records)[:FACES_SHOWN]
   names = source.names()
-  return [(names[record], _read(source, int(record))) for record in chosen]
+  faces: list[tuple[str, np.ndarray]] = []
+  for record in np.random.default_rng(0).permutation(source.num_records):
+    if len(faces) == FACES_SHOWN:
+      break
+    with contextlib.suppress(DamagedData):  # counted while training; the report shows others
+      faces.append((names[record], _read(source, int(record))))
+  return faces
 
 
 def _image_of(source: Any) -> Callable[[str], bytes]:

@@ -10,6 +10,7 @@ and exit with code 75.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 def shown_command(arguments: list[str]) -> str:
   """The command line that makes this run again."""
-  return " ".join(["jaxface train", *(f"'{word}'" if " " in word or "$" in word else word for word in arguments)])
+  return shlex.join(["jaxface", "train", *arguments])
 
 
 def parse_overrides(words: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxface.data.loader import ON_DAMAGE
 from jaxface.data.order import BalancedOrder, UniformOrder
 from jaxface.data.records import RecordSource
 from jaxface.data.remember import RememberingSource
@@ -67,7 +68,7 @@ class DataConfig:
   on_damage: str = "substitute"
 
   def __post_init__(self):
-    for name, valid in (("order", ORDERS), ("on_damage", ("substitute", "raise"))):
+    for name, valid in (("order", ORDERS), ("on_damage", ON_DAMAGE)):
       if getattr(self, name) not in valid:
         raise ValueError(f"data.{name} is {getattr(self, name)!r}, should be one of {', '.join(valid)}")
     for name, least in (("size", 0), ("threads", 0), ("min_images", 1), ("identities_per_batch", 1),

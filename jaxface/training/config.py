@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax, Softmax
 from jaxface.models.config import ModelConfig
 from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.overrides import override
+from jaxface.training.overrides import UnknownField, override
 from jaxface.training.schedule import ScheduleConfig
 
 # Fields whose value is itself one of several configs: `--terms.0.margin cosface`.
@@ -103,14 +104,32 @@ class Experiment:
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
     if self.use == "best" and not any(config.every for config in self.evaluation[:1]):
       raise ValueError("use is 'best', but evaluation.0.every is 0: say how often to score the states")
+    names = [config.name for config in self.evaluation]
+    for name in names:
+      # They name files of the workdir.
+      if names.count(name) > 1 or name in ("train", "config", "environment") or not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(
+          f"evaluation name {name!r}: needs letters, digits, _ or -, another one for each set, and not train, config"
+          " or environment"
+        )
     if self.export not in ("", "onnx"):
       raise ValueError(f"export is {self.export!r}: needs 'onnx', or '' for none")
 
   def with_overrides(self, overrides: Mapping[str, str]) -> "Experiment":
     """A copy with fields set from text by dotted name; see `overrides.override` for the errors."""
-    experiment = self
-    for name, text in overrides.items():
-      experiment = override(experiment, name, text, CHOICES)
+    experiment, left = self, dict(overrides)
+    while left:
+      refused: dict[str, UnknownField] = {}
+      # Outer fields first, since a new margin would undo what was said of the old one; and what is valid only beside
+      # another value is tried again after it.
+      for name in sorted(left, key=lambda name: name.count(".")):
+        try:
+          experiment = override(experiment, name, left[name], CHOICES)
+        except UnknownField as error:
+          refused[name] = error
+      if len(refused) == len(left):
+        raise next(iter(refused.values()))
+      left = {name: left[name] for name in refused}
     return experiment
 
 
