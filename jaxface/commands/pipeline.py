@@ -64,6 +64,8 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   )
   save_model(workdir.model, saved)
   lines = [f"model {workdir.model}"]
+  if trained.damaged:
+    lines.append(f"{trained.damaged:,} damaged records replaced")
   if prepared.export:
     path = workdir.path / f"{prepared.name}.{prepared.export}"
     export_onnx(saved, path)

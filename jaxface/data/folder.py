@@ -8,6 +8,7 @@ import numpy as np
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import IMAGE_SUFFIXES, decode_image
+from jaxface.formats.parallel import num_cores
 
 
 class FolderSource:
@@ -17,12 +18,12 @@ class FolderSource:
     path: searched to any depth.
     size: (height, width) in pixels that every image must have at least; larger ones are cropped around their centre.
     template: alignment template of the images.
-    threads: that decode at a time.
+    threads: how many decode at once; 0 is one for each core this process may use.
   Raises:
     ValueError: no image below `path`.
   """
 
-  def __init__(self, path: Path | str, *, size: tuple[int, int], template: str = "arcface112", threads: int = 2):
+  def __init__(self, path: Path | str, *, size: tuple[int, int], template: str = "arcface112", threads: int = 0):
     root = Path(path)
     if not root.is_dir():
       raise ValueError(f"{root}: no such folder")
@@ -35,7 +36,7 @@ class FolderSource:
     self.label_n = np.asarray([label[file.parent] for file in self._files], np.int32)
     self.num_records, self.num_identities = len(self._files), len(folders)
     self.image_shape, self.template = (*size, 3), template
-    self._pool = ThreadPoolExecutor(threads)
+    self._pool = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="jaxface-decode")
 
   def names(self) -> list[str]:
     """Path of each image below the folder, without suffix."""

@@ -1,6 +1,5 @@
 """Faces of a packed set: random access, checksums and decoding, in threads."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import simplejpeg
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
+from jaxface.formats.parallel import num_cores
 from jaxface.formats.recordset import RecordSet
 
 
@@ -28,7 +28,7 @@ class RecordSource:
     self.label_n = records.label_n
     self.image_shape = records.image_shape
     self.template = records.template
-    self.threads = threads or len(os.sched_getaffinity(0))
+    self.threads = threads or num_cores()
     self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="jaxface-decode")
 
   def names(self) -> list[str]:

@@ -13,6 +13,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+def num_cores() -> int:
+  """Cores that this process may use (which not every system tells from those that there are)."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def num_processes(images: int) -> int:
   """How many processes are worth starting: a fresh one costs as much as some thousand images.
 
@@ -21,8 +26,7 @@ def num_processes(images: int) -> int:
   Returns:
     Between 1 and the number of cores that this process may use.
   """
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-  return max(1, min(cores, images // 2000))
+  return max(1, min(num_cores(), images // 2000))
 
 
 def _end_with_parent() -> None:

@@ -95,7 +95,8 @@ def embed_source(
   if source.template and saved.preprocess.template and source.template != saved.preprocess.template:
     raise ValueError(
       f"the images are aligned to template {source.template!r}, model {saved.name!r} takes"
-      f" {saved.preprocess.template!r}: align the images again, or choose another model"
+      f" {saved.preprocess.template!r}: align the images again, choose another model, or, if they are aligned to"
+      f" it, say so when they are packed: --template {saved.preprocess.template}"
     )
   embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror)
   embedding_nd = embed_images(embedder, saved.variables, source, batch_size=batch_size, progress=progress)

@@ -91,6 +91,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     raise ValueError(
       f"batch_size {experiment.batch_size} in {experiment.accumulate} part(s) does not spread over {mesh.size} devices"
     )
+  order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
   workdir.save_config(experiment)
   preprocess = get_preprocess(experiment.model.preprocess, size=experiment.model.size, template=source.template)
   options = model_options(experiment.model)
@@ -106,7 +107,6 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
 
   run = _Run(experiment, workdir, checkpoints, hooks, start)
   compiled = compile_step(step, shardings, batch_sharding(mesh))
-  order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
   damaged = 0
   try:
     if start == 0:

@@ -42,10 +42,6 @@ class Workdir:
   def model(self) -> Path:
     return self.path / "model"
 
-  @property
-  def metrics(self) -> Path:
-    return self.path / "metrics.jsonl"
-
   def save_config(self, experiment: Experiment) -> None:
     """Write `config.json` and `environment.json`; a continuation must ask for the same run.
 
