@@ -2,43 +2,51 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 export JAX_PLATFORMS ?= cpu
+
+# Long runs need real faces; JAXFACE_DATA names the folder of the datasets.
+WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
+# An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
+TORCH_INDEX ?=
 
 .PHONY: quickstart test lint bench sweep clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(PIP) -e ".[export]"
 	touch $@
 
-$(VENV)/bench: $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+$(VENV)/test: $(VENV)/ready
+	$(PIP) -e ".[test]"
 	touch $@
 
-quickstart: $(VENV)/installed
+$(VENV)/bench: $(VENV)/ready
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) -e ".[bench]"
+	touch $@
+
+quickstart: $(VENV)/ready
 	$(BIN)/jaxface train quickstart --workdir runs/quickstart
 
-lint: $(VENV)/installed
+lint: $(VENV)/test
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 test: lint
 	$(BIN)/pytest -n 2
 
-# Long runs on real faces; JAXFACE_DATA names the folder of the datasets.
-WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
-sweep: $(VENV)/installed
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks
+
+sweep: $(VENV)/ready
 	$(BIN)/jaxface train celeba_lfw --workdir runs/celeba_lfw
 	$(BIN)/python -m tfrecords_tools pack $(JAXFACE_DATA)/lfw_aligned112 runs/lfw
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet
 	$(BIN)/jaxface embed --model runs/mobilefacenet --records runs/lfw --out runs/lfw.npz
 	$(BIN)/jaxface evaluate --protocol lfw --pairs $(JAXFACE_DATA)/protocols/pairs.txt --embeddings runs/lfw.npz --json runs/lfw.json
-
-bench: $(VENV)/bench
-	$(BIN)/python -m benchmarks
-
-
 
 clean:
 	rm -rf $(VENV) runs .cache

@@ -22,6 +22,7 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.packing import pack
 from jaxface.formats.pairs import read_pairs
+from jaxface.inference.embed import check_template
 from jaxface.inference.verify import VerificationHook
 from jaxface.interop.onnx_export import export_onnx
 from jaxface.interop.onnx_file import need
@@ -53,6 +54,8 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   prepared = pack_images(expand_paths(experiment), workdir)
   source, holdout = open_source(prepared.data)
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
+  for hook in hooks:
+    check_template(hook.source.template, source.template)
   trained = train(prepared, workdir, source, hooks)
   if jax.process_index():
     wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
@@ -184,6 +187,8 @@ def _untrained(hook: VerificationHook) -> Verification | None:
   if hook.untrained_file is None or not hook.untrained_file.is_file():
     return None
   embeddings = read_embeddings(hook.untrained_file)
+  if not {*hook.pairs.left, *hook.pairs.right} <= set(embeddings.names):
+    return None  # the run began with another verification set
   return verify_pairs(embeddings.embedding_nd, embeddings.names, hook.pairs)
 
 

@@ -76,6 +76,19 @@ def _on_this_host(leaf: Any) -> Any:
   return leaf if whole else leaf.addressable_data(0)
 
 
+def check_template(images: str, model: str) -> None:
+  """Refuse images of another alignment than the network's; "none" and "" say that it is not known.
+
+  Raises:
+    ValueError: both are known and differ.
+  """
+  if images != model and not {images, model} & {"none", ""}:
+    raise ValueError(
+      f"the images are aligned to template {images!r}, the model takes {model!r}: align the images again, choose another"
+      f" model, or, if they are aligned to it, say so when they are packed: --template {model}"
+    )
+
+
 def embed_source(
   saved: SavedModel, source: Source, *, mirror: bool = True, batch_size: int = 128, progress: bool = False
 ) -> Embeddings:
@@ -92,12 +105,7 @@ def embed_source(
   Raises:
     ValueError: the images were aligned to another template than the model was trained on.
   """
-  if source.template and saved.preprocess.template and source.template != saved.preprocess.template:
-    raise ValueError(
-      f"the images are aligned to template {source.template!r}, model {saved.name!r} takes"
-      f" {saved.preprocess.template!r}: align the images again, choose another model, or, if they are aligned to"
-      f" it, say so when they are packed: --template {saved.preprocess.template}"
-    )
+  check_template(source.template, saved.preprocess.template)
   embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror)
   embedding_nd = embed_images(embedder, saved.variables, source, batch_size=batch_size, progress=progress)
   meta = {"model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror}

@@ -76,11 +76,13 @@ def conv(
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   """
-  strides = tuple(strides)
-  pads = padding
+  strides = (strides[0], strides[1])
+  given: Sequence[tuple[int, int]]
   if isinstance(padding, str):
-    pads = lax.padtype_to_pads(x_bhwc.shape[1:3], kernel_hwio.shape[:2], strides, padding)
-  pads = tuple((int(low), int(high)) for low, high in pads)
+    given = lax.padtype_to_pads(x_bhwc.shape[1:3], kernel_hwio.shape[:2], strides, padding)
+  else:
+    given = padding
+  pads = tuple((int(low), int(high)) for low, high in given)
   if precision is None and x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and current_formulation() == "pure":
     y = pure_conv(x_bhwc, kernel_hwio, strides, pads, groups)
     if y is not None:

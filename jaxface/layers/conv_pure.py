@@ -9,7 +9,7 @@ from jax import Array, lax
 from jaxface.layers.chunks import images_per_chunk, join, split
 from jaxface.layers.winograd import Pads, winograd_conv
 
-Strides = tuple[int, int]
+Strides = tuple[int, ...]
 
 # Below this many channels the transforms of Winograd's algorithm cost more than its products save.
 MIN_WINOGRAD_CHANNELS = 32
@@ -27,7 +27,7 @@ def patchwise(x_bhwc: Array, kernel_hwio: Array) -> Array:
   return y.reshape(batch, tall, wide, features)
 
 
-def _shifted(x_bhwc: Array, window: tuple[int, int], strides: Strides, pads: Pads) -> list[Array]:
+def _shifted(x_bhwc: Array, window: tuple[int, ...], strides: Strides, pads: Pads) -> list[Array]:
   """What each place of the kernel sees: kh·kw arrays [B, H', W', C], row by row."""
   x_bhwc = jnp.pad(x_bhwc, ((0, 0), *pads, (0, 0)))
   batch, height, width, channels = x_bhwc.shape
@@ -45,7 +45,8 @@ def depthwise(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads) -
   x_bhwc = jnp.repeat(x_bhwc, features // x_bhwc.shape[-1], axis=-1)
   window = kernel_hwio.shape[:2]
   kernel_ko = kernel_hwio.reshape(math.prod(window), features)
-  return sum(part * weight_o for part, weight_o in zip(_shifted(x_bhwc, window, strides, pads), kernel_ko))
+  first, *rest = (part * weight_o for part, weight_o in zip(_shifted(x_bhwc, window, strides, pads), kernel_ko))
+  return sum(rest, first)
 
 
 def _unfolded(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads) -> Array:

@@ -16,7 +16,8 @@ from jax import Array, lax
 
 from jaxface.layers.chunks import images_per_chunk, join, split
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
+Size = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
 KERNEL = 3
 
 
@@ -60,7 +61,7 @@ def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
   return rows
 
 
-def _tiles(matrix: np.ndarray, x_bhwc: Array, step: int, pads: Pads, count: tuple[int, int]) -> list[list[Array]]:
+def _tiles(matrix: np.ndarray, x_bhwc: Array, step: int, pads: Pads, count: Size) -> list[list[Array]]:
   """`matrix` on both sides of every square of its size that starts each `step` pixels.
 
   The squares cover the image padded by `pads`, which leaves `count` of them along height and width.
@@ -92,12 +93,12 @@ def _tiles(matrix: np.ndarray, x_bhwc: Array, step: int, pads: Pads, count: tupl
   ]
 
 
-def _covering(algorithm: Algorithm, size: tuple[int, int]) -> tuple[int, int]:
+def _covering(algorithm: Algorithm, size: Size) -> Size:
   """Tiles along height and width that cover an output of `size` pixels."""
   return tuple(-(-pixels // algorithm.tile) for pixels in size)
 
 
-def _data_tiles(algorithm: Algorithm, x_bhwc: Array, pads: Pads, size: tuple[int, int]) -> list[list[Array]]:
+def _data_tiles(algorithm: Algorithm, x_bhwc: Array, pads: Pads, size: Size) -> list[list[Array]]:
   """Bᵀ x B for every tile of an output of `size`."""
   count = _covering(algorithm, size)
   tile = algorithm.tile
@@ -105,7 +106,7 @@ def _data_tiles(algorithm: Algorithm, x_bhwc: Array, pads: Pads, size: tuple[int
   return _tiles(algorithm.data, x_bhwc, tile, tuple(reach), count)
 
 
-def _forward(algorithm: Algorithm, x_bhwc: Array, product_kernel: Array, pads: Pads, size: tuple[int, int]) -> Array:
+def _forward(algorithm: Algorithm, x_bhwc: Array, product_kernel: Array, pads: Pads, size: Size) -> Array:
   """The convolution, given the transformed kernel [m+2, m+2, C, O]."""
   places = range(algorithm.tile + KERNEL - 1)
   data = _data_tiles(algorithm, x_bhwc, pads, size)
@@ -141,7 +142,7 @@ def _transform_back(algorithm: Algorithm, product_kernel: Array) -> Array:
   return jnp.einsum("ph,qw,pqio->hwio", g, g, product_kernel, precision="highest")
 
 
-def _output_size(x_bhwc: Array, pads: Pads) -> tuple[int, int]:
+def _output_size(x_bhwc: Array, pads: Pads) -> Size:
   return tuple(pixels + sum(pad) - KERNEL + 1 for pixels, pad in zip(x_bhwc.shape[1:3], pads))
 
 

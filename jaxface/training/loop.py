@@ -186,8 +186,8 @@ class _Run:
       )
     if row["bad_in_row"] >= self.experiment.max_bad_steps:
       raise TrainingDiverged(
-        f"the last {int(row['bad_in_row'])} steps up to step {number} had a non-finite loss or gradient and were"
-        f" skipped (max_bad_steps is {self.experiment.max_bad_steps}): lower optimizer.learning_rate, set"
+        f"{int(row['bad_in_row'])} steps in a row, up to step {number} or shortly before, had a non-finite loss or"
+        f" gradient and were skipped (max_bad_steps is {self.experiment.max_bad_steps}): lower optimizer.learning_rate, set"
         " optimizer.clip_norm, or lengthen the margin's warmup_steps"
       )
 

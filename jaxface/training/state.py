@@ -20,7 +20,7 @@ class TrainState(NamedTuple):
     optimizer: what the optimizer keeps.
     ema: running average of {"params", "batch_stats"} of the network, or None.
     bad_steps: steps skipped because a loss or gradient was not finite.
-    bad_in_row: the last so many steps were skipped.
+    bad_in_row: the last so many steps were skipped; stays at the limit that ends the run.
     window: sums of the metrics since the last line of the log, so that a resumed run logs the same means.
   """
 

@@ -110,9 +110,10 @@ class TrainStep:
     kept = select(finite, moved, state)
     window, means = self._log(state, finite, {**metrics, "loss": loss, "gradient_norm": norm})
     bad = (~finite).astype(jnp.int32)
-    new = kept._replace(
-      step=state.step + 1, bad_steps=state.bad_steps + bad, bad_in_row=(state.bad_in_row + 1) * bad, window=window
-    )
+    # Once at its limit the count stays: the log, which ends the run, looks at it only now and then.
+    over = state.bad_in_row >= self.experiment.max_bad_steps
+    in_row = jnp.where(over, state.bad_in_row, (state.bad_in_row + 1) * bad)
+    new = kept._replace(step=state.step + 1, bad_steps=state.bad_steps + bad, bad_in_row=in_row, window=window)
     return new, {**means, "bad_steps": new.bad_steps, "bad_in_row": new.bad_in_row}
 
   def _log(self, state: TrainState, finite: Array, metrics: dict[str, Array]) -> tuple[dict, dict]:

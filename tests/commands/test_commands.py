@@ -100,6 +100,14 @@ def test_evaluate_reads_lfw_lists_and_prints_json(folder, trained, capsys):
   assert 0 <= json.loads(capsys.readouterr().out)["accuracy"] <= 1
 
 
+@pytest.mark.real_data
+def test_import_and_export_of_published_weights(pretrained_onnx, tmp_path, capsys):
+  model, again = tmp_path / "model", tmp_path / "again.onnx"
+  assert main(["import", str(pretrained_onnx), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model)]) == 0
+  assert main(["export", "--model", str(model), "--format", "onnx", "--out", str(again)]) == 0
+  assert "999,936 parameters, 128-d" in capsys.readouterr().out and again.stat().st_size > 3_900_000
+
+
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
@@ -156,7 +164,8 @@ def test_options_in_both_spellings():
 
 def test_import_loads_no_tensorflow():
   code = (
-    "import sys, jaxface, jaxface.commands.train, tfrecords_tools.pack;"
+    "import sys, jaxface, jaxface.commands.train, jaxface.commands.embed, jaxface.commands.evaluate,"
+    " jaxface.commands.import_model, tfrecords_tools.pack;"
     " sys.exit(any(name.split('.')[0] == 'tensorflow' for name in sys.modules))"
   )
   assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], timeout=120).returncode == 0

@@ -50,7 +50,7 @@ def test_the_mirror_image_has_the_same_embedding_only_if_it_is_added(saved):
 
 def test_another_template_is_refused(saved):
   other = replace(saved, preprocess=replace(saved.preprocess, template="lightcnn128"))
-  with pytest.raises(ValueError, match="aligned to template 'arcface112', model 'iresnet' takes 'lightcnn128'"):
+  with pytest.raises(ValueError, match="aligned to template 'arcface112', the model takes 'lightcnn128'"):
     embed_source(other, Faces())
 
 

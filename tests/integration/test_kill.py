@@ -1,4 +1,4 @@
-"""SIGKILL at a random moment, the same command again: bitwise the same end."""
+"""SIGKILL at a random moment, the same command again, SIGTERM, and again: bitwise the same end."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxface.models.saved import load_model
+from jaxface.training.interrupt import INTERRUPTED
 
 EXPERIMENT = '''
 """A run of seconds."""
@@ -25,10 +26,10 @@ from jaxface.training.config import Experiment, MeshConfig
 
 EXPERIMENT = Experiment(
   name="killed",
-  steps=60,
+  steps=200,
   batch_size=16,
   log_every=7,
-  checkpoint_every=10,
+  checkpoint_every=20,
   data=DataConfig(synthetic=SyntheticConfig(identities=12, images_per_identity=6, size=16)),
   model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
   terms=(Classification(CosFace(scale=16.0, warmup_steps=30)),),
@@ -63,6 +64,13 @@ def last_step(folder):
   return json.loads(complete[-1])["step"] if complete else -1
 
 
+def wait_for_step(process, folder, moment):
+  deadline = time.monotonic() + 240
+  while last_step(folder) < moment and time.monotonic() < deadline:
+    assert process.poll() is None, process.stderr.read().decode()[-2000:]
+    time.sleep(0.01)
+
+
 @pytest.mark.slow
 def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(tmp_path):
   path = tmp_path / "killed.py"
@@ -70,15 +78,16 @@ def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(tmp_path):
   finish(path, tmp_path / "straight")
 
   process = start(path, tmp_path / "killed")
-  moment, deadline = random.randrange(14, 40), time.monotonic() + 240
-  while last_step(tmp_path / "killed") < moment and time.monotonic() < deadline:
-    assert process.poll() is None, process.stderr.read().decode()[-2000:]
-    time.sleep(0.01)
+  wait_for_step(process, tmp_path / "killed", random.randrange(40, 90))
   process.send_signal(signal.SIGKILL)
   assert process.wait() == -signal.SIGKILL
+
+  process = start(path, tmp_path / "killed")
+  wait_for_step(process, tmp_path / "killed", random.randrange(110, 150))
+  process.send_signal(signal.SIGTERM)
+  assert process.wait() == INTERRUPTED
   finish(path, tmp_path / "killed")
 
-  straight, killed = (load_model(tmp_path / name) for name in ("straight", "killed"))
-  expected, found = straight.variables, killed.variables
+  expected, found = (load_model(tmp_path / name).variables for name in ("straight", "killed"))
   jax.tree.map(np.testing.assert_array_equal, found, expected)
   assert rows(tmp_path / "killed") == rows(tmp_path / "straight")

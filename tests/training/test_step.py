@@ -74,6 +74,17 @@ def test_a_non_finite_step_changes_nothing_but_the_counters(experiment, bad):
   assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(recovered.params), jax.tree.leaves(after.params)))
 
 
+def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(experiment):
+  advance = jax.jit(make(experiment, Plain(), max_bad_steps=2))
+  state = make(experiment, Plain()).init(jax.random.key(0))
+  poisoned = {**batch_of(16), "weight": jnp.ones(16).at[0].set(jnp.nan)}
+  counts = []
+  for batch in (poisoned, batch_of(16), poisoned, poisoned, batch_of(16)):
+    state, metrics = advance(state, batch)
+    counts.append(int(metrics["bad_in_row"]))
+  assert counts == [1, 0, 1, 2, 2]
+
+
 def test_padding_has_no_say(experiment):
   step = make(experiment, Plain())
   state, batch = step.init(jax.random.key(0)), batch_of(16)
