@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxface.layers.activation import Activation
-from jaxface.layers.conv import Conv
+from jaxface.layers.conv import Conv, formulation
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create
@@ -48,7 +48,9 @@ def count_residuals(name: str, options: dict[str, Any], preprocess: Preprocess) 
   variables = jax.eval_shape(
     lambda key: module.init(key, jnp.zeros(image.shape), train=False), jax.random.key(0)
   )
-  closed = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, image)
+  # In other formulations a convolution is itself a sum of feature maps.
+  with formulation("xla"):
+    closed = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, image)
   # A bias has shape (1, 1, 1, C), so that only feature maps have a batch on both sides.
   return sum(
     eqn.primitive.name == "add" and all(len(v.aval.shape) == 4 and v.aval.shape[0] == 2 for v in eqn.invars)

@@ -62,18 +62,18 @@ def test_the_pretrained_network_knows_the_people_of_lfw(face_data, pretrained_on
   first = np.flatnonzero(pairs.fold == 0)[::3]
   chosen = replace(pairs, left=[pairs.left[i] for i in first], right=[pairs.right[i] for i in first],
                    same=pairs.same[first], fold=np.arange(len(first)) % 2, line=None)
-  names = sorted({*chosen.left, *chosen.right})
+  people = sorted({*chosen.left, *chosen.right})
 
   class People(Faces):
-    num_records, num_identities, image_shape = len(names), 1, (112, 112, 3)
-    label_n = np.zeros(len(names), np.int32)
+    num_records, num_identities, image_shape = len(people), 1, (112, 112, 3)
+    label_n = np.zeros(len(people), np.int32)
 
     def __init__(self):
-      files = [face_data / "lfw_aligned112" / f"{name}.jpg" for name in names]
+      files = [face_data / "lfw_aligned112" / f"{name}.jpg" for name in people]
       self.image = np.stack([decode_image(file.read_bytes(), where=str(file)) for file in files])
 
     def names(self):
-      return names
+      return people
 
   saved = import_onnx(pretrained_onnx, model="mobilefacenet", preprocess="imagenet")
   embeddings = embed_source(saved, People(), batch_size=64)
