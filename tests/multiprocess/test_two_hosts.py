@@ -1,4 +1,4 @@
-"""Two processes on loopback, each with one device: the losses of one process, each host reading its half of the batch."""
+"""Two processes on loopback, each with one device: the losses and figures of one process, half of the batch read by each."""
 
 import json
 import os
@@ -19,7 +19,10 @@ if port != "0":
   jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=index)
 
 from jaxface.data.config import DataConfig, SyntheticConfig, open_source
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.evaluation.pairs import holdout_pairs
 from jaxface.heads.classification import Classification
+from jaxface.inference.verify import VerificationHook
 from jaxface.losses.margins import CosFace
 from jaxface.models.config import ModelConfig
 from jaxface.training.config import Experiment
@@ -28,11 +31,14 @@ from jaxface.training.workdir import Workdir
 
 experiment = Experiment(
   steps=int(sys.argv[4]), batch_size=16, log_every=2, checkpoint_every=3,
-  data=DataConfig(synthetic=SyntheticConfig(identities=8, images_per_identity=4, size=16)),
+  data=DataConfig(synthetic=SyntheticConfig(identities=16, images_per_identity=4, size=16), holdout=0.5),
   model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
   terms=(Classification(CosFace(scale=16.0)),),
 )
-train(experiment, Workdir(folder), open_source(experiment.data)[0])
+source, holdout = open_source(experiment.data)
+pairs = holdout_pairs(holdout.names(), holdout.label_n, pairs=24, folds=2, seed=0)
+hook = VerificationHook(VerificationConfig(name="unseen", every=3), holdout, pairs, experiment.model)
+train(experiment, Workdir(folder), source, [hook])
 '''
 
 
@@ -58,6 +64,7 @@ def run(folder, steps, hosts):
 @pytest.mark.slow
 def test_two_hosts_have_the_losses_of_one(tmp_path):
   alone, pair = run(tmp_path / "one", 6, 1), run(tmp_path / "two", 6, 2)
-  assert [row["step"] for row in pair] == [row["step"] for row in alone] == [2, 4, 6]
+  assert [row["step"] for row in pair] == [row["step"] for row in alone] == [2, 3, 4, 6, 6]
   for row, expected in zip(pair, alone):
-    assert row["loss"] == pytest.approx(expected["loss"], rel=2e-4)
+    for name in ("loss", "unseen/auc"):
+      assert row.get(name) == pytest.approx(expected.get(name), rel=2e-4)
