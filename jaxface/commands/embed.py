@@ -4,6 +4,7 @@
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     source = FolderSource(options.images, size=saved.preprocess.size, template=saved.preprocess.template)
   start = time.perf_counter()
   embeddings = embed_source(
-    saved, source, mirror=not options.no_mirror, batch_size=options.batch_size, progress=True
+    saved, source, mirror=not options.no_mirror, batch_size=options.batch_size, progress=sys.stderr.isatty()
   )
   write_embeddings(options.out, embeddings)
   seconds = time.perf_counter() - start

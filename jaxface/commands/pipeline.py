@@ -124,7 +124,7 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
 def pack_once(images: str, out: Path, size: int) -> str:
   """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
   if jax.process_index() == 0:
-    pack(images, out, size=size or None, progress=True, say=lambda note: print(note, file=sys.stderr))
+    pack(images, out, size=size or None, progress=sys.stderr.isatty(), say=lambda note: print(note, file=sys.stderr))
   wait_for_hosts(f"packed {out}")
   return str(out)
 

@@ -24,7 +24,8 @@ class SyntheticConfig:
     images_per_identity: renderings of each.
     size: side in pixels.
     seed: another seed gives other people.
-    remember: keep each image in memory once it is rendered; without it every read renders anew.
+    remember: keep each image in memory once it is rendered (the defaults take 750 MB in the end); without it every read
+      renders anew.
   """
 
   identities: int = 1000

@@ -1,5 +1,6 @@
 """A folder of images as a source, without packing: for embedding a few thousand images once."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class FolderSource:
     template: alignment template of the images.
     threads: how many decode at once; 0 is one for each core this process may use.
   Raises:
-    ValueError: no image below `path`.
+    ValueError: no image below `path`, or two that differ in their suffix only.
   """
 
   def __init__(self, path: Path | str, *, size: tuple[int, int], template: str = "arcface112", threads: int = 0):
@@ -31,6 +32,9 @@ class FolderSource:
     if not self._files:
       raise ValueError(f"{root}: no images below this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     self._names = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
+    twice = [name for name, count in Counter(self._names).items() if count > 1]
+    if twice:
+      raise ValueError(f"{root}: several images are called {twice[0]!r} but for the suffix: pairs could not tell them apart")
     folders = sorted({file.parent for file in self._files})
     label = {folder: index for index, folder in enumerate(folders)}
     self.label_n = np.asarray([label[file.parent] for file in self._files], np.int32)

@@ -48,6 +48,8 @@ def make_mesh(config: MeshConfig) -> Mesh:
   count = config.devices or len(devices)
   if count > len(devices):
     raise ValueError(f"mesh.devices is {count}, but there are {len(devices)} devices: {devices}")
+  if count < len(devices) and jax.process_count() > 1:
+    raise ValueError(f"mesh.devices is {count} of {len(devices)}: several hosts use all their devices, set it to 0")
   if config.class_devices < 1 or count % config.class_devices:
     raise ValueError(f"mesh.class_devices is {config.class_devices}: needs a divisor of the {count} devices")
   shape = (count // config.class_devices, config.class_devices)

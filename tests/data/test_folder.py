@@ -40,3 +40,9 @@ def test_a_folder_without_images_is_refused(tmp_path, name, message):
   (tmp_path / "empty").mkdir()
   with pytest.raises(ValueError, match=message):
     FolderSource(tmp_path / name, size=(8, 8))
+
+
+def test_two_images_of_one_name_are_refused(folder):
+  (folder / "a" / "a_1.jpg").write_bytes((folder / "a" / "a_1.png").read_bytes())
+  with pytest.raises(ValueError, match="several images are called 'a/a_1'"):
+    FolderSource(folder, size=(8, 8))
