@@ -144,7 +144,12 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
   if config.pairs:
     pairs = read_pairs(config.pairs)
   else:
-    pairs = holdout_pairs(source.names(), source.label_n, seed=experiment.seed)
+    try:
+      pairs = holdout_pairs(source.names(), source.label_n, seed=experiment.seed)
+    except ValueError as error:
+      raise ValueError(
+        f"evaluation {config.name!r}: {error}. Keep more people out of training (--data.holdout), or give a pair list"
+      ) from error
   return VerificationHook(
     config, source, pairs, experiment.model, untrained_file=workdir.path / f"untrained_{config.name}.npz"
   )

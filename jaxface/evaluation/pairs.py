@@ -18,7 +18,7 @@ def holdout_pairs(
   label_n: np.ndarray,
   *,
   pairs: int | None = None,
-  folds: int = 10,
+  folds: int | None = None,
   seed: int,
 ) -> Pairs:
   """Draws as many mated as non-mated pairs, in folds that share no identity.
@@ -31,19 +31,21 @@ def holdout_pairs(
     names: N names, unique.
     label_n: [N] int, identity of each.
     pairs: how many, a multiple of 2 · folds; None draws as many as the images allow, up to `MOST`.
-    folds: how many.
+    folds: how many; None takes ten, or as many from two as the identities allow.
     seed: the same seed and images give the same pairs, in whatever order the images come.
   Returns:
     `Pairs`, `pairs` of them.
   Raises:
     ValueError: too few images or identities, said with what there is and what would be possible.
   """
+  groups = _by_identity(names, np.asarray(label_n))
+  several = sum(len(group) > 1 for group in groups)
+  if folds is None:
+    folds = max(2, min(10, several, len(groups) // 2))
   if folds < 1 or (pairs is not None and (pairs < 1 or pairs % (2 * folds))):
     raise ValueError(
       f"pairs={pairs} cannot be {folds} folds of as many mated as non-mated pairs: use a multiple of 2·folds"
     )
-  groups = _by_identity(names, np.asarray(label_n))
-  several = sum(len(group) > 1 for group in groups)
   if several < max(2, folds) or len(groups) < 2 * folds:
     raise ValueError(
       f"drawing pairs needs at least two identities with two images, and {folds} folds that share no "

@@ -101,3 +101,14 @@ def test_names_must_be_unique_and_labelled():
     holdout_pairs(["a", "a"], np.array([0, 1]), pairs=2, folds=1, seed=0)
   with pytest.raises(ValueError, match=r"labels \(1,\) for 2 names"):
     holdout_pairs(["a", "b"], np.array([0]), pairs=2, folds=1, seed=0)
+
+
+@pytest.mark.parametrize(("people", "folds"), [(6, 3), (4, 2), (19, 9), (40, 10)])
+def test_few_people_have_fewer_folds(people, folds):
+  label_n = np.repeat(np.arange(people), 3)
+  names = [f"p{label}/{row}" for row, label in enumerate(label_n)]
+  pairs = holdout_pairs(names, label_n, seed=0)
+  assert len(np.unique(pairs.fold)) == folds
+  fold_of = {}
+  for name, fold in [*zip(pairs.left, pairs.fold), *zip(pairs.right, pairs.fold)]:
+    assert fold_of.setdefault(name.split("/")[0], fold) == fold
