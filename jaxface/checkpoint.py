@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 Tree = Any
 
@@ -104,7 +105,9 @@ class Checkpoints:
 
   def _manager(self, name: str, keep: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, enable_async_checkpointing=True, best_fn=_score if name == "best" else None
+      max_to_keep=keep, enable_async_checkpointing=True, best_fn=_score if name == "best" else None,
+      # Two managers that save at the same time must not meet at each other's barriers.
+      multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name),
     )
     # The handler must be named for a fresh process to read what a state holds before restoring it.
     handler = ocp.StandardCheckpointHandler()
@@ -128,7 +131,10 @@ class Checkpoints:
     """
     self._best.wait_until_finished()
     best = self._best.best_step()
-    if best is not None and (best == step or self._best.metrics(best)["score"] >= score):
+    better = best is None or (best != step and self._best.metrics(best)["score"] < score)
+    if jax.process_count() > 1:  # a state is saved by all hosts or by none: the first one decides
+      better = bool(multihost_utils.broadcast_one_to_all(np.int32(better)))
+    if not better:
       return False
     self._best.save(step, args=ocp.args.StandardSave(state), metrics={"score": float(score)}, force=True)
     return True

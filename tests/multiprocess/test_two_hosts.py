@@ -61,7 +61,7 @@ def run(folder, steps, hosts):
   return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.multihost
 def test_two_hosts_have_the_losses_of_one(tmp_path):
   alone, pair = run(tmp_path / "one", 6, 1), run(tmp_path / "two", 6, 2)
   assert [row["step"] for row in pair] == [row["step"] for row in alone] == [2, 3, 4, 6, 6]
