@@ -10,32 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.protobuf import block, varint
 
 Value = bytes | str | int | float | Sequence
-
-
-def _varint(value: int) -> bytes:
-  value &= 0xFFFFFFFFFFFFFFFF
-  out = bytearray()
-  while value > 0x7F:
-    out.append(value & 0x7F | 0x80)
-    value >>= 7
-  out.append(value)
-  return bytes(out)
-
-
-def _block(field: int, content: bytes) -> bytes:
-  return bytes((field << 3 | 2,)) + _varint(len(content)) + content
 
 
 def _feature(key: str, value: Value) -> bytes:
   values: list[Any] = [value] if isinstance(value, bytes | str) or not isinstance(value, Sequence) else list(value)
   if all(isinstance(one, bytes | str) for one in values):
-    return _block(1, b"".join(_block(1, one.encode() if isinstance(one, str) else one) for one in values))
+    return block(1, b"".join(block(1, one.encode() if isinstance(one, str) else one) for one in values))
   if all(isinstance(one, int) for one in values):
-    return _block(3, _block(1, b"".join(map(_varint, values))))
+    return block(3, block(1, b"".join(map(varint, values))))
   if all(isinstance(one, int | float) for one in values):
-    return _block(2, _block(1, struct.pack(f"<{len(values)}f", *values)))
+    return block(2, block(1, struct.pack(f"<{len(values)}f", *values)))
   raise TypeError(f"field {key!r}: bytes, str, int, float or a list of one of them, not {value!r}")
 
 
@@ -51,8 +38,8 @@ def encode_example(fields: Mapping[str, Value]) -> bytes:
   """
   entries = []
   for key in sorted(fields):
-    entries.append(_block(1, _block(1, key.encode()) + _block(2, _feature(key, fields[key]))))
-  return _block(1, b"".join(entries))
+    entries.append(block(1, block(1, key.encode()) + block(2, _feature(key, fields[key]))))
+  return block(1, b"".join(entries))
 
 
 def _read_varint(buffer: Any, at: int) -> tuple[int, int]:

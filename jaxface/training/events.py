@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from jaxface.formats.protobuf import FIXED32, FIXED64, VARINT, block, varint
 from jaxface.formats.tfrecord import frame
 
 # Event
@@ -20,36 +21,20 @@ _VALUE, _TAG, _SIMPLE_VALUE = 1, 1, 2
 # SessionLog
 _STATUS, _START = 1, 1
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-
-def _varint(number: int) -> bytes:
-  number &= (1 << 64) - 1  # negative numbers in two's complement, as int64 is encoded
-  out = bytearray()
-  while number > 0x7F:
-    out.append(number & 0x7F | 0x80)
-    number >>= 7
-  out.append(number)
-  return bytes(out)
-
 
 def _integer(field: int, value: int) -> bytes:
-  return _varint(field << 3 | _VARINT) + _varint(value)
+  return varint(field << 3 | VARINT) + varint(value)
 
 
 def _double(field: int, value: float) -> bytes:
-  return _varint(field << 3 | _FIXED64) + struct.pack("<d", value)
+  return varint(field << 3 | FIXED64) + struct.pack("<d", value)
 
 
 def _float(field: int, value: float) -> bytes:
   try:
-    return _varint(field << 3 | _FIXED32) + struct.pack("<f", value)
+    return varint(field << 3 | FIXED32) + struct.pack("<f", value)
   except OverflowError:  # beyond float32
-    return _varint(field << 3 | _FIXED32) + struct.pack("<f", float("inf") if value > 0 else float("-inf"))
-
-
-def _message(field: int, content: bytes) -> bytes:
-  return _varint(field << 3 | _BYTES) + _varint(len(content)) + content
+    return varint(field << 3 | FIXED32) + struct.pack("<f", float("inf") if value > 0 else float("-inf"))
 
 
 def encode_scalars(step: int, values: Mapping[str, float], wall_time: float) -> bytes:
@@ -63,9 +48,9 @@ def encode_scalars(step: int, values: Mapping[str, float], wall_time: float) -> 
     The serialised message, not framed.
   """
   summary = b"".join(
-    _message(_VALUE, _message(_TAG, tag.encode()) + _float(_SIMPLE_VALUE, value)) for tag, value in values.items()
+    block(_VALUE, block(_TAG, tag.encode()) + _float(_SIMPLE_VALUE, value)) for tag, value in values.items()
   )
-  return _double(_WALL_TIME, wall_time) + _integer(_STEP, step) + _message(_SUMMARY, summary)
+  return _double(_WALL_TIME, wall_time) + _integer(_STEP, step) + block(_SUMMARY, summary)
 
 
 class EventFile:
@@ -84,8 +69,8 @@ class EventFile:
     name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{time.time_ns() % 10**9:09d}"
     self.path = folder / name
     self._file = open(self.path, "xb")  # noqa: SIM115
-    self._file.write(frame(_double(_WALL_TIME, now) + _message(_FILE_VERSION, b"brain.Event:2")))
-    session = _message(_SESSION_LOG, _integer(_STATUS, _START))
+    self._file.write(frame(_double(_WALL_TIME, now) + block(_FILE_VERSION, b"brain.Event:2")))
+    session = block(_SESSION_LOG, _integer(_STATUS, _START))
     self._file.write(frame(_double(_WALL_TIME, now) + _integer(_STEP, start_step) + session))
     self._file.flush()
 
