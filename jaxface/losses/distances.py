@@ -1,0 +1,148 @@
+"""Distances between all rows of two sets, as [N, M] matrices: float32 at least, finite gradients, never N×M×D numbers."""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxface.losses.unit import at_least_float32, unit_rows
+
+# Two features of which the sum of sizes is below this count as equal: their χ² would be smaller still.
+_NOTHING = 1e-15
+
+
+def _sets(x_nd: Array, y_md: Array | None) -> tuple[Array, Array]:
+  """Both sets in one type of at least float32; the second is the first where it is left out."""
+  y_md = x_nd if y_md is None else y_md
+  chex.assert_rank([x_nd, y_md], [2, 2])
+  chex.assert_equal(x_nd.shape[1], y_md.shape[1])
+  dtype = jnp.promote_types(jnp.promote_types(x_nd.dtype, y_md.dtype), jnp.float32)
+  return x_nd.astype(dtype), y_md.astype(dtype)
+
+
+def _dots(x_nd: Array, y_md: Array) -> Array:
+  # Reduced products of some accelerators would show where two distances are compared.
+  return jnp.matmul(x_nd, y_md.T, precision=lax.Precision.HIGHEST)
+
+
+def squared_l2(x_nd: Array, y_md: Array | None = None) -> Array:
+  """‖x − y‖², one matrix product.
+
+  Computed as ‖x‖² + ‖y‖² − 2x·y about the mean of the rows: features with a common offset (what a ReLU gives, or a
+  net that collapses) would otherwise lose their digits to it.
+
+  Args:
+    x_nd: [N, D] float.
+    y_md: [M, D] float; `x_nd` itself where left out, and then the diagonal is exactly 0.
+  Returns:
+    [N, M] ≥ 0, at least float32. The gradient at distance 0 is 0.
+  Raises:
+    AssertionError: ranks or embedding sizes differ.
+  """
+  itself = y_md is None
+  x_nd, y_md = _sets(x_nd, y_md)
+  # A constant shift: the distances do not depend on it, so neither does the gradient.
+  middle_d = lax.stop_gradient(y_md.mean(0))
+  x_nd, y_md = x_nd - middle_d, y_md - middle_d
+  square_nm = (x_nd * x_nd).sum(1)[:, None] + (y_md * y_md).sum(1)[None, :] - 2.0 * _dots(x_nd, y_md)
+  square_nm = jnp.maximum(square_nm, 0.0)
+  return jnp.where(jnp.eye(len(x_nd), dtype=bool), 0.0, square_nm) if itself else square_nm
+
+
+def root(square: Array) -> Array:
+  """√, with gradient 0 at 0 instead of an infinite one.
+
+  Args:
+    square: any shape, float, ≥ 0.
+  Returns:
+    The shape and type of `square`.
+  """
+  positive = square > 0.0
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+
+def l2(x_nd: Array, y_md: Array | None = None) -> Array:
+  """‖x − y‖; arguments, result and errors as of `squared_l2`, with gradient 0 at distance 0."""
+  return root(squared_l2(x_nd, y_md))
+
+
+def cosine(x_nd: Array, y_md: Array | None = None) -> Array:
+  """The cosine of the angle between x and y: large where they are alike; a distance is 1 − cosine.
+
+  Args:
+    x_nd: [N, D] float.
+    y_md: [M, D] float; `x_nd` itself where left out.
+  Returns:
+    [N, M] in [−1, 1], at least float32; 0, with gradient 0, to a row of zeros.
+  Raises:
+    AssertionError: ranks or embedding sizes differ.
+  """
+  x_nd, y_md = _sets(x_nd, y_md)
+  # Where rounding leaves [−1, 1] the true slope is 0, which is the slope of the clipping.
+  return jnp.clip(_dots(unit_rows(x_nd)[0], unit_rows(y_md)[0]), -1.0, 1.0)
+
+
+def _by_feature(
+  part: Callable[[Array, Array], Array], x_nd: Array, y_md: Array | None, weight_d: Array | None
+) -> Array:
+  """Σ_d w_d·part(x_d, y_d), one feature after the other.
+
+  The gradient computes every part again, from x_d and y_d: kept, they would be N×M×D numbers.
+  """
+  x_nd, y_md = _sets(x_nd, y_md)
+  size = x_nd.shape[1]
+  weight_d = jnp.ones(size, x_nd.dtype) if weight_d is None else at_least_float32(weight_d)
+  chex.assert_shape(weight_d, (size,))
+
+  @jax.checkpoint
+  def weighted(x_n: Array, y_m: Array, weight: Array) -> Array:
+    return weight * part(x_n[:, None], y_m[None, :])
+
+  zeros_nm = jnp.zeros((len(x_nd), len(y_md)), jnp.promote_types(x_nd.dtype, weight_d.dtype))
+  total_nm, _ = lax.scan(lambda sum_nm, row: (sum_nm + weighted(*row), None), zeros_nm, (x_nd.T, y_md.T, weight_d), unroll=4)
+  return total_nm
+
+
+def l1(x_nd: Array, y_md: Array | None = None, *, weight_d: Array | None = None) -> Array:
+  """Σ w|x − y|.
+
+  Args:
+    x_nd: [N, D] float.
+    y_md: [M, D] float; `x_nd` itself where left out.
+    weight_d: [D] float of any sign, 1 where left out.
+  Returns:
+    [N, M], at least float32. Where two features are equal their gradient is 0.
+  Raises:
+    AssertionError: ranks or embedding sizes differ.
+  """
+  return _by_feature(lambda x, y: jnp.abs(x - y), x_nd, y_md, weight_d)
+
+
+def _chi2_part(x: Array, y: Array) -> Array:
+  size = jnp.abs(x) + jnp.abs(y)
+  something = size > _NOTHING
+  difference = jnp.where(something, x - y, 0.0)
+  return difference * (difference / jnp.where(something, size, 1.0))
+
+
+def chi2(x_nd: Array, y_md: Array | None = None, *, weight_d: Array | None = None) -> Array:
+  """Σ w(x − y)²/(|x| + |y|): the χ² distance of histograms and of features that are not negative.
+
+  The sizes in the denominator change nothing there and keep a stray negative feature harmless.
+
+  Args:
+    x_nd: [N, D] float.
+    y_md: [M, D] float; `x_nd` itself where left out.
+    weight_d: [D] float of any sign, 1 where left out.
+  Returns:
+    [N, M], at least float32. Two zeros differ by 0, with gradient 0.
+  Raises:
+    AssertionError: ranks or embedding sizes differ.
+  Source: Taigman et al., "DeepFace: Closing the Gap to Human-Level Performance in Face Verification", 2014, §4.1.
+  """
+  return _by_feature(_chi2_part, x_nd, y_md, weight_d)
+
+
+__all__ = ["chi2", "cosine", "l1", "l2", "root", "squared_l2"]
