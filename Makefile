@@ -10,7 +10,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
 TORCH_INDEX ?=
 
-.PHONY: quickstart test lint bench sweep clean
+.PHONY: quickstart native native-check test lint bench sweep clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -29,6 +29,11 @@ $(VENV)/bench: $(VENV)/ready
 
 quickstart: $(VENV)/ready
 	$(BIN)/jaxface train quickstart --workdir runs/quickstart
+
+# Builds the oneDNN part into the checkout again, after a change of jaxface/native; VENV=FOLDER names an environment of your own.
+native:
+	cmake -S jaxface/native -B build/native -DPython_EXECUTABLE=$(abspath $(BIN))/python
+	cmake --build build/native --target install
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
