@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-GUARDS = ("hard", "easy", "none")
+GUARDS = ("hard", "hold", "easy", "none")
 
 
 def _angle(cosine: Array) -> tuple[Array, Array]:
@@ -49,11 +49,14 @@ def _turned_cosine_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]):
 
 
 def guarded_cosine(cosine: Array, m1: Array, m2: Array, *, guard: str) -> Array:
-  """cos(m1·θ + m2), kept from rising again where m1·θ + m2 > π.
+  """cos(m1·θ + m2), kept from rising with θ where m1·θ + m2 leaves [0, π].
 
   `hard` falls on along cos θ past the bound θ* = (π − m2)/m1: cos θ − cos θ* − cos m2 − m2·sin m2. For m1 = 1 that is
-  ArcFace's cos θ − m2·sin m2, for m2 = 0 it joins without a jump, and it never rises for m1 ≥ 1, 0 ≤ m2 ≤ π/2.
+  ArcFace's cos θ − m2·sin m2, for m2 = 0 it joins without a jump. A negative m2 has a bound θ° = −m2/m1 at the other
+  end too, before which it runs along 1 + cos θ − cos θ°. Its slope is never zero but at the ends of the circle.
+  `hold` stays at −1 past θ* and at 1 before θ°, with slope zero.
   `easy` turns the angle only where cos θ > 0. `none` lets the cosine rise.
+  `hard` and `hold` never rise for m1 ≥ 1 and |m2| ≤ π/2.
 
   Args:
     cosine: [B] cos θ.
@@ -62,15 +65,20 @@ def guarded_cosine(cosine: Array, m1: Array, m2: Array, *, guard: str) -> Array:
     guard: one of `GUARDS`.
   Returns:
     [B].
-  Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, and its released code.
+  Source: `hard`: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, and its released
+    code. `hold`: Liu et al., "SphereFace Revived: Unifying Hyperspherical Face Recognition", 2022.
   """
   turned = turned_cosine(cosine, m1, m2)
   if guard == "none":
     return turned
   if guard == "easy":
     return jnp.where(cosine > 0.0, turned, cosine)
-  bound = jnp.cos((math.pi - m2) / m1)
-  return jnp.where(cosine > bound, turned, cosine - bound - jnp.cos(m2) - m2 * jnp.sin(m2))
+  far = jnp.cos(jnp.minimum((math.pi - m2) / m1, math.pi))
+  near = jnp.cos(jnp.maximum(-m2 / m1, 0.0))
+  if guard == "hold":
+    return jnp.where(cosine > near, 1.0, jnp.where(cosine < far, -1.0, turned))
+  beyond = cosine - far - jnp.cos(m2) - m2 * jnp.sin(m2)
+  return jnp.where(cosine > near, 1.0 + cosine - near, jnp.where(cosine > far, turned, beyond))
 
 
 __all__ = ["GUARDS", "guarded_cosine", "turned_cosine"]

@@ -1,0 +1,84 @@
+"""A-Softmax, SphereFace's loss: the angle of the own class multiplied, blended in by a falling schedule."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.losses.angle import turned_cosine
+from jaxface.losses.joint import Geometry, Prep, Reduce
+from jaxface.losses.ranges import check_range
+
+
+def multiplied_cosine(cosine: Array, m: int) -> Array:
+  """ψ(θ) = (−1)^k·cos(m·θ) − 2k with k = ⌊m·θ/π⌋: cos(m·θ) unrolled so that it falls all the way to 1 − 2m at θ = π.
+
+  Args:
+    cosine: any shape, cos θ; values that rounding pushed past ±1 are harmless.
+    m: factor of the angle, 1 or more.
+  Returns:
+    The shape and type of `cosine`.
+  Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, eq. 7.
+  """
+  # k = m only at θ = π itself, where both branches give 1 − 2m.
+  k = sum(((cosine < math.cos(j * math.pi / m)).astype(cosine.dtype) for j in range(1, m)), jnp.zeros_like(cosine))
+  sign = 1.0 - 2.0 * (k % 2.0)
+  return sign * turned_cosine(cosine, jnp.asarray(m, cosine.dtype), jnp.zeros((), cosine.dtype)) - 2.0 * k
+
+
+@dataclass(frozen=True)
+class ASoftmax:
+  """‖x‖·(λ·cos θ + ψ(θ))/(1 + λ) for the own class, ‖x‖·cos θ for the others.
+
+  λ = max(least, start/(1 + decay·step)) starts near the modified softmax and lets ψ in. With start and least at 0 there
+  is no blend.
+
+  Attributes:
+    m: factor of the angle, a whole number.
+    start: λ at step 0.
+    decay: how fast λ falls.
+    least: λ at the end.
+
+  Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, and its released settings
+    (λ from 1000 to 5).
+  """
+
+  m: int = 4
+  start: float = 1000.0
+  decay: float = 0.12
+  least: float = 5.0
+
+  def __post_init__(self) -> None:
+    check_range(self, "m", 1, 8, what="factor of the angle")
+    if self.m != int(self.m):
+      raise ValueError(f"ASoftmax.m = {self.m!r} is no whole number: ψ is defined for 1, 2, 3, …")
+    check_range(self, "start", 0.0, open_high=True, what="λ at step 0")
+    check_range(self, "decay", 0.0, open_high=True, what="how fast λ falls")
+    check_range(self, "least", 0.0, open_high=True, what="λ at the end")
+
+  @property
+  def geometry(self) -> Geometry:
+    return Geometry(unit_x=False, unit_w=True)
+
+  def init_state(self) -> dict:
+    return {}
+
+  def prepare(
+    self, target_b: Array, norm_b: Array, weight_b: Array, *, state: Any, step: Array | int,
+    key: Array | None, reduce: Reduce,
+  ) -> Prep:
+    blend = jnp.maximum(self.start / (1.0 + self.decay * jnp.asarray(step, target_b.dtype)), self.least)
+    return Prep((norm_b, 1.0 / (1.0 + blend)), state, jnp.zeros_like(target_b))
+
+  def target(self, target_b: Array, ctx: Any) -> Array:
+    norm_b, share = ctx
+    cosine_b = target_b / jnp.where(norm_b > 0.0, norm_b, 1.0)
+    return target_b + share * (norm_b * multiplied_cosine(cosine_b, int(self.m)) - target_b)
+
+  def others(self, score_bk: Array, ctx: Any) -> Array:
+    return score_bk
+
+
+__all__ = ["ASoftmax", "multiplied_cosine"]
