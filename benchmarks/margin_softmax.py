@@ -1,0 +1,159 @@
+"""Margin softmax over 100,000 classes, value and gradients, against PyTorch, both dense, taking turns in one run.
+
+  python -m benchmarks.margin_softmax [--classes N] [--margins NAME ...] [--rounds N] [--json FILE]
+
+Each side computes the mean loss of a batch and its gradients with respect to embeddings and class centres, both of which it
+normalises itself, in float32. Ours is the term that `jaxface train` runs, metrics and padding included. PyTorch's lines are
+those that people use: `linear` of normalised tensors, the own class's cosine gathered, changed and scattered back in
+place, `cross_entropy`, in eager mode. Exits with 1 when a bar was missed.
+"""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.page import Findings
+from benchmarks.worker import Worker, cores
+
+BATCH, SIZE = 128, 512
+SCALE = 64.0
+# The margin as ours names it, and (m2, m3) of cos(θ + m2) − m3.
+MARGINS = {"cosface": (0.0, 0.35), "arcface": (0.5, 0.0)}
+BAR, GOAL = 1.0, 1.3
+# Two orders of summing 512 products and 100,000 exponentials.
+TOLERANCE = 1e-3
+
+
+def arrays(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Embeddings [B, D], centres [C, D] and labels [B], the same on both sides."""
+  random = np.random.default_rng(0)
+  center = 0.01 * random.standard_normal((classes, SIZE), np.float32)
+  label = random.integers(0, classes, BATCH)
+  # On the way to their centres, as in training; the lengths are those of a network.
+  embedding = 20.0 * center[label] + 0.5 * random.standard_normal((BATCH, SIZE), np.float32)
+  return embedding, center, label
+
+
+def jaxface_head(margin: str, classes: int) -> tuple[Callable[[], bool], dict[str, Any]]:
+  """Our term, compiled."""
+  import jax
+
+  jax.config.update("jax_platforms", "cpu")
+  jax.config.update("jax_enable_compilation_cache", False)
+  import jax.numpy as jnp
+
+  from jaxface.heads.classification import Classification
+  from jaxface.losses.margins import ArcFace, CosFace
+
+  m2, m3 = MARGINS[margin]
+  term = Classification(CosFace(m=m3, scale=SCALE) if margin == "cosface" else ArcFace(m=m2, scale=SCALE))
+  embedding, center, label = arrays(classes)
+  rest = {"label_b": jnp.asarray(label, jnp.int32), "weight_b": jnp.ones(BATCH)}
+
+  def loss(params, embedding_bd, rest):
+    loss_b, _, metrics = term(params, {"embedding_bd": embedding_bd, **rest}, state={}, step=0, key=None)
+    return loss_b.sum() / rest["weight_b"].sum(), metrics
+
+  arguments = ({"center_cd": jnp.asarray(center)}, jnp.asarray(embedding), rest)
+  compiled = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True)).lower(*arguments).compile()
+
+  def run() -> tuple:
+    (value, _), (params_bar, embedding_bar) = jax.block_until_ready(compiled(*arguments))
+    return value, embedding_bar, params_bar["center_cd"]
+
+  figures = [float(np.linalg.norm(part)) for part in run()]
+  return lambda: bool(run()), {"figures": figures, "temporaries": compiled.memory_analysis().temp_size_in_bytes}
+
+
+def pytorch_head(margin: str, classes: int) -> tuple[Callable[[], bool], dict[str, Any]]:
+  """PyTorch's lines, eager."""
+  import torch
+  from torch.nn.functional import cross_entropy, linear, normalize
+
+  torch.set_num_threads(cores())
+  m2, m3 = MARGINS[margin]
+  embedding, center, label = map(torch.from_numpy, arrays(classes))
+  embedding.requires_grad_()
+  center.requires_grad_()
+  rows = torch.arange(BATCH)
+
+  def run() -> tuple:
+    embedding.grad = center.grad = None
+    cosine = linear(normalize(embedding), normalize(center))
+    own = cosine[rows, label]
+    if m2:
+      turned = own * math.cos(m2) - torch.sqrt(1.0 - own**2) * math.sin(m2)
+      own = torch.where(own > math.cos(math.pi - m2), turned, own - m2 * math.sin(m2))
+    cosine[rows, label] = own - m3
+    loss = cross_entropy(cosine.mul_(SCALE), label)
+    loss.backward()
+    return loss.detach(), embedding.grad, center.grad
+
+  figures = [float(torch.linalg.norm(part)) for part in run()]
+  return lambda: bool(run()), {"figures": figures}
+
+
+def compare(margin: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
+  """A row of the table and the speed against PyTorch: both sides in processes of their own, in turn."""
+  sides = {"jaxface": Worker(jaxface_head, margin, classes)}
+  if has("torch"):
+    sides["pytorch"] = Worker(pytorch_head, margin, classes)
+    ours, theirs = (side.facts["figures"] for side in sides.values())
+    if not np.allclose(ours, theirs, rtol=TOLERANCE):
+      raise AssertionError(f"{margin}: loss and lengths of the gradients differ: {ours} here, {theirs} in PyTorch")
+  timing = interleave(sides, rounds=rounds, warmup=2)
+  temporaries = sides["jaxface"].facts["temporaries"]
+  peak = {name: side.close() for name, side in sides.items()}
+  row: dict[str, Any] = {"margin": margin}
+  row |= {f"{name} ms": 1e3 * float(np.median(timing.wall[name])) for name in sides}
+  middle = None
+  if "pytorch" in sides:
+    middle, low, high = speedup(timing.wall, "jaxface", "pytorch")
+    row["speed / pytorch"] = f"{middle:.2f} ({low:.2f}–{high:.2f})"
+    row["by CPU time"] = f"{speedup(timing.cpu, 'jaxface', 'pytorch')[0]:.2f}"
+  row["temporaries MB"] = temporaries / 1e6
+  return row | {f"{name} peak MB": peak[name] / 1e6 for name in sides}, middle
+
+
+def main() -> int:
+  """Measures and prints."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--classes", type=int, default=100_000, help="default: %(default)s")
+  parser.add_argument("--margins", nargs="+", choices=list(MARGINS), default=list(MARGINS), help="default: all")
+  parser.add_argument("--rounds", type=int, default=11, help="timed calls of each side (default: %(default)s)")
+  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
+  options = parser.parse_args()
+  # Ours as PyTorch's, whatever other devices there are.
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  rows, missed = [], []
+  for margin in options.margins:
+    print(f"{margin} …", file=sys.stderr, flush=True)
+    row, middle = compare(margin, options.classes, options.rounds)
+    rows.append(row)
+    if middle is not None and middle < BAR:
+      missed.append(f"{margin} is {middle:.2f} × PyTorch")
+  measured = "speed / pytorch" in rows[0]
+  verdict = ("; ".join(missed) or "met") if measured else "not measured, PyTorch was absent"
+  notes = [
+    "Speed is PyTorch's time over jaxface's, by rounds: the median, and the quartiles in brackets. The same by processor"
+    " time beside it is the better guide when other programs took the cores.",
+    "Loss and the lengths of both gradients agree between the sides, or nothing is timed. Temporaries are what our compiled"
+    " step needs beyond its arguments and results; peak memory is the most that a side's process ever held.",
+    f"Bar: at least {BAR} × PyTorch (goal {GOAL}): {verdict}.",
+  ]
+  facts = {
+    "classes": options.classes, "batch": BATCH, "features": SIZE, "threads": cores(), "rounds": options.rounds,
+  }
+  Findings("Margin softmax", machine("jax", "jaxlib", "torch"), facts, rows, notes).publish(options.json)
+  return 1 if missed else 0
+
+
+if __name__ == "__main__":
+  equal_malloc()
+  sys.exit(main())
