@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# What builds the package goes into the environment too: an isolated build would unpack jaxlib once more at every install.
+INSTALL := $(PIP) --no-build-isolation -e
+CMAKE := $(or $(shell command -v cmake),$(BIN)/cmake)
 export JAX_PLATFORMS ?= cpu
 
 # Long runs need real faces; JAXFACE_DATA names the folder of the datasets.
@@ -15,16 +18,19 @@ TORCH_INDEX ?=
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e ".[export]"
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > $@.txt
+	$(PIP) -r $@.txt $(if $(shell command -v cmake),,cmake ninja)
+	$(INSTALL) ".[export]"
+	@$(BIN)/python -c 'from jaxface.layers import native; native.available() or print(native.why_not())'
 	touch $@
 
 $(VENV)/test: $(VENV)/ready
-	$(PIP) -e ".[test]"
+	$(INSTALL) ".[test]"
 	touch $@
 
 $(VENV)/bench: $(VENV)/ready
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) -e ".[bench]"
+	$(INSTALL) ".[bench]"
 	touch $@
 
 quickstart: $(VENV)/ready
@@ -32,8 +38,8 @@ quickstart: $(VENV)/ready
 
 # Builds the oneDNN part into the checkout again, after a change of jaxface/native; VENV=FOLDER names an environment of your own.
 native:
-	cmake -S jaxface/native -B build/native -DPython_EXECUTABLE=$(abspath $(BIN))/python
-	cmake --build build/native --target install
+	$(CMAKE) -S jaxface/native -B build/native -DPython_EXECUTABLE=$(abspath $(BIN))/python
+	$(CMAKE) --build build/native --target install
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

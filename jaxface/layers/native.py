@@ -1,0 +1,87 @@
+"""The compiled part: finds libjaxface_cpu.so and the oneDNN it needs, loads both once, or says why it cannot."""
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+from pathlib import Path
+
+# Another build of the library than the package's own, for one with a sanitizer.
+VARIABLE = "JAXFACE_NATIVE_LIBRARY"
+LIBRARY = Path(__file__).parents[1] / "native" / "libjaxface_cpu.so"
+ONEDNN_PACKAGE, ONEDNN = "onednn-cpu-gomp", "libdnnl.so.3"
+
+
+class _Version(ctypes.Structure):
+  _fields_ = (("major", ctypes.c_int), ("minor", ctypes.c_int), ("patch", ctypes.c_int))
+
+
+def _onednn_file() -> str:
+  """Where pip put oneDNN: under the prefix of its environment, which the loader does not search. Else the bare name."""
+  try:
+    files = importlib.metadata.files(ONEDNN_PACKAGE) or []
+  except importlib.metadata.PackageNotFoundError:
+    files = []
+  found = (str(file.locate()) for file in files if file.name == ONEDNN)
+  return next(found, ONEDNN)
+
+
+@functools.cache
+def _load(path: Path) -> tuple[ctypes.CDLL | None, str]:
+  """The library, or None and what is wrong."""
+  if not path.is_file():
+    return None, (
+      f"{path} was not built: install a C++17 compiler (g++), then `pip install -v` jaxface again, which says what is"
+      " missing; in a checkout, `make native`"
+    )
+  try:
+    # Once oneDNN is in the process, our library's need of it is met by its name, wherever it came from.
+    ctypes.CDLL(_onednn_file())
+  except OSError as error:
+    hint = "install libgomp1 (or libgomp) of the system" if "libgomp" in str(error) else f"pip install {ONEDNN_PACKAGE}"
+    return None, f"oneDNN does not load: {error}; {hint}"
+  try:
+    return ctypes.CDLL(str(path)), ""
+  except OSError as error:
+    return None, f"{path} does not load: {error}; build it again (`pip install --force-reinstall --no-deps`, `make native`)"
+
+
+def _loaded() -> tuple[ctypes.CDLL | None, str]:
+  return _load(Path(os.environ.get(VARIABLE, LIBRARY)))
+
+
+def available() -> bool:
+  """Whether the library is there and loads."""
+  return _loaded()[0] is not None
+
+
+def why_not() -> str:
+  """One line: what is missing and how to get it; empty when the library is available."""
+  return _loaded()[1]
+
+
+def library() -> ctypes.CDLL:
+  """The library, loaded once a process.
+
+  Raises:
+    RuntimeError: it is not available; the message is `why_not()`.
+  """
+  found, why = _loaded()
+  if found is None:
+    raise RuntimeError(why)
+  return found
+
+
+def onednn_version() -> str:
+  """Version of the oneDNN in use, such as "3.2.0".
+
+  Raises:
+    RuntimeError: the library is not available.
+  """
+  function = library().dnnl_version
+  function.restype = ctypes.POINTER(_Version)
+  version = function().contents
+  return f"{version.major}.{version.minor}.{version.patch}"
+
+
+__all__ = ["available", "library", "onednn_version", "why_not"]
