@@ -1,15 +1,20 @@
 """Classification of identities as a term of the objective: a margin over the dense head, with its metrics."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.heads.centers import init_centers
+from jaxface.heads.checks import check_label_type, check_rows
 from jaxface.heads.dense import dense_head
-from jaxface.losses.margins import CosFace, Margin
+from jaxface.losses.joint import Margin
+from jaxface.losses.margins import CosFace
+from jaxface.losses.margins_filter import Filtered
 from jaxface.losses.ranges import check_range
+from jaxface.losses.regularisers import center_repulsion
 
 
 @dataclass(frozen=True)
@@ -19,16 +24,34 @@ class Classification:
   Attributes:
     margin: what a score becomes.
     label_smoothing: ε in [0, 1), share of the target spread evenly over all classes.
+    interclass_filtering: other classes whose cosine to a row is above this are left out of its loss, as probably the
+      same person under another name, see `Filtered`; None leaves none out.
+    center_repulsion: weight of the energy between the centres of the batch's classes and all others, which with
+      `ASoftmax` is SphereFace+ (1 there).
+    debug: stop with the step and the row where an embedding is not finite or a label is no class, see `check_rows`.
     weight: of this term in the objective; the objective multiplies by it, the term does not.
   """
 
+  scope: ClassVar[str] = "row"
+
   margin: Margin = field(default_factory=CosFace)
   label_smoothing: float = 0.0
+  interclass_filtering: float | None = None
+  center_repulsion: float = 0.0
+  debug: bool = False
   weight: float = 1.0
 
   def __post_init__(self) -> None:
     check_range(self, "label_smoothing", 0.0, 1.0, open_high=True, what="share of the target spread over all classes")
+    check_range(self, "center_repulsion", 0.0, math.inf, open_high=True, what="weight of the energy between centres")
     check_range(self, "weight", 0.0, what="factor of this term in the objective")
+    subcenters = self.margin.geometry.subcenters
+    if self.center_repulsion and subcenters > 1:
+      raise ValueError(
+        f"Classification.center_repulsion = {self.center_repulsion} needs one centre per class, and the margin"
+        f" {type(self.margin).__name__} has {subcenters}: they would be pushed from each other too"
+      )
+    self._margin()  # Refuses a threshold that is none.
 
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict[str, Array], Any]:
     """Parameters (centres, biases) and the margin's state.
@@ -49,7 +72,7 @@ class Classification:
 
     A row of weight 0 is cut off before anything is computed from it: whatever it holds, even NaN, it adds nothing
     and gets no gradient. So is a row whose label is no class; the metric `bad_labels` counts those (the loader
-    refuses them on the host, where it can name the record).
+    refuses them on the host, where it can name the record, and `debug` stops at them).
 
     Args:
       params: from `init`.
@@ -61,16 +84,21 @@ class Classification:
       loss_b [B], already multiplied by the weight of its row: the mean is sum(loss_b) / sum(weight_b). The state.
       Metrics, scalars, weighted means over the batch: accuracy (own score, before the margin, above all others),
       target_score and other_score (own, and largest other; cosines for normalised margins), embedding_norm; and
-      the count bad_labels.
+      the count bad_labels. With `center_repulsion` also center_energy.
+    Raises:
+      TypeError: labels that are no whole numbers.
     """
     label_b, weight_b = inputs["label_b"], inputs["weight_b"]
+    check_label_type(label_b)
     num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters
+    if self.debug:
+      check_rows(inputs["embedding_bd"], label_b, weight_b, num_classes, step)
     known_b = (label_b >= 0) & (label_b < num_classes)
     live_b = known_b & (weight_b > 0)
     weight_b = jnp.where(live_b, weight_b, 0.0)
     result = dense_head(
       params, jnp.where(live_b[:, None], inputs["embedding_bd"], 0.0), label_b, weight_b,
-      margin=self.margin, state=state, step=step, key=key, label_smoothing=self.label_smoothing,
+      margin=self._margin(), state=state, step=step, key=key, label_smoothing=self.label_smoothing,
     )
     loss_b = jnp.where(live_b, result.loss_b, 0.0) * weight_b
     total = jnp.maximum(weight_b.sum(), jnp.finfo(weight_b.dtype).tiny)
@@ -85,7 +113,15 @@ class Classification:
       "embedding_norm": mean(result.norm_b),
       "bad_labels": jnp.sum(~known_b & (inputs["weight_b"] > 0), dtype=weight_b.dtype),
     }
+    if self.center_repulsion:
+      energy_b = center_repulsion(params["center_cd"], jnp.where(live_b, label_b, 0))
+      loss_b = loss_b + self.center_repulsion * energy_b * weight_b
+      metrics["center_energy"] = mean(energy_b)
     return loss_b, result.state, metrics
+
+  def _margin(self) -> Margin:
+    threshold = self.interclass_filtering
+    return self.margin if threshold is None else Filtered(self.margin, threshold)
 
 
 __all__ = ["Classification"]

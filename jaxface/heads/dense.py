@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.heads.centers import prepare_rows, scores
+from jaxface.heads.checks import check_label_type
 from jaxface.heads.tally import cross_entropy, tally
 from jaxface.losses.joint import Margin
 
@@ -58,7 +59,10 @@ def dense_head(
     label_smoothing: ε in [0, 1), share of the target spread evenly over all finite logits.
   Returns:
     Loss, state, and the scores that metrics need.
+  Raises:
+    TypeError: labels that are no whole numbers.
   """
+  check_label_type(label_b)
   geometry = margin.geometry
   rows_bd, norm_b = prepare_rows(embedding_bd, geometry)
   score_bc = scores(rows_bd, params, geometry)
