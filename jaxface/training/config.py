@@ -13,22 +13,13 @@ from jaxface.data.augment import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
-from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax, Softmax
+from jaxface.losses.margins import ArcFace
+from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
+from jaxface.training.choices import CHOICES
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.overrides import UnknownField, override
 from jaxface.training.schedule import ScheduleConfig
-
-# Fields whose value is itself one of several configs: `--terms.0.margin cosface`.
-CHOICES = {
-  "margin": {
-    "softmax": Softmax,
-    "normsoftmax": NormSoftmax,
-    "arcface": ArcFace,
-    "cosface": CosFace,
-    "combined": CombinedMargin,
-  }
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Experiment:
     steps: optimizer steps of the whole run.
     batch_size: images per step over all devices and hosts.
     accumulate: the batch is taken in this many parts, whose gradients are summed. The same as the whole batch,
-      but that batch norm then sees one part at a time.
+      but that batch norm then sees one part at a time. Terms that look at more than one row at a time refuse it.
     seed: of initial values, order, augmentation and dropout.
     log_every: steps between two lines of the log.
     checkpoint_every: steps between two saved states.
@@ -82,7 +73,7 @@ class Experiment:
   data: DataConfig = field(default_factory=DataConfig)
   augment: AugmentConfig = field(default_factory=AugmentConfig)
   model: ModelConfig = field(default_factory=ModelConfig)
-  terms: tuple[Classification, ...] = (Classification(margin=ArcFace()),)
+  terms: tuple[Term, ...] = (Classification(margin=ArcFace()),)
   optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
   schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
   mesh: MeshConfig = field(default_factory=MeshConfig)

@@ -14,6 +14,7 @@ from jaxface.data.loader import Loader
 from jaxface.models.config import ModelConfig
 from jaxface.models.preprocess import Preprocess, get_preprocess
 from jaxface.models.registry import create
+from jaxface.training.checks import check_mates
 from jaxface.training.config import Experiment
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.logs import MetricWriter, host_scalars
@@ -92,6 +93,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
       f"batch_size {experiment.batch_size} in {experiment.accumulate} part(s) does not spread over {mesh.size} devices"
     )
   order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
+  check_mates(experiment, source.label_n)
   workdir.save_config(experiment)
   preprocess = get_preprocess(experiment.model.preprocess, size=experiment.model.size, template=source.template)
   options = model_options(experiment.model)

@@ -42,21 +42,19 @@ def override(config: Any, name: str, text: str, choices: Choices | None = None) 
     config: nested frozen dataclasses, tuples of them, and mappings.
     name: dotted path; a number selects from a tuple (`terms.0.margin.m`).
     text: the new value as written on a command line.
-    choices: for a field name whose value is itself a config, the kinds by name (`margin`: {"arcface": ArcFace}).
+    choices: for a field name whose value is itself a config, or a tuple of them, the kinds by name (`margin`:
+      {"arcface": ArcFace}). A kind given at the first free place of such a tuple is added to it.
   Raises:
     UnknownField: no such field (near and valid names are listed), or a value of the wrong kind.
   """
-  return _replace(config, name.split("."), text, name, choices or {})
+  return _replace(config, name.split("."), text, name, choices or {}, "")
 
 
-def _replace(config: Any, path: list[str], text: str, full: str, choices: Choices) -> Any:
+def _replace(config: Any, path: list[str], text: str, full: str, choices: Choices, field: str) -> Any:
+  """`field` is the name under which `config` stands in the one around it."""
   head, rest = path[0], path[1:]
   if isinstance(config, tuple):
-    if not (head.isdigit() and int(head) < len(config)):
-      raise UnknownField(f"--{full}: {head!r} selects from {len(config)} entries: a number from 0 is needed")
-    index = int(head)
-    new = _replace(config[index], rest, text, full, choices) if rest else _parse(config[index], None, text, full)
-    return (*config[:index], new, *config[index + 1 :])
+    return _replace_entry(config, path, text, full, choices, field)
   if isinstance(config, Mapping):
     return {**config, ".".join(path): _literal(text)}
   if not dataclasses.is_dataclass(config):
@@ -68,7 +66,7 @@ def _replace(config: Any, path: list[str], text: str, full: str, choices: Choice
     raise UnknownField(f"--{full}: {type(config).__name__} has no field {head!r}.{hint} Fields: {', '.join(names)}")
   current = getattr(config, head)
   if rest:
-    new = _replace(current, rest, text, full, choices)
+    new = _replace(current, rest, text, full, choices, head)
   elif dataclasses.is_dataclass(current):
     new = _choose(current, head, text, full, choices)
   else:
@@ -77,6 +75,21 @@ def _replace(config: Any, path: list[str], text: str, full: str, choices: Choice
     return dataclasses.replace(cast(Any, config), **{head: new})
   except (ValueError, TypeError) as error:
     raise UnknownField(f"--{full} {text}: {error}") from error
+
+
+def _replace_entry(config: tuple, path: list[str], text: str, full: str, choices: Choices, field: str) -> tuple:
+  head, rest = path[0], path[1:]
+  more = field in choices and not rest  # one more entry
+  if not (head.isdigit() and int(head) < len(config) + more):
+    raise UnknownField(f"--{full}: {head!r} selects from {len(config)} entries: a number from 0 is needed")
+  index = int(head)
+  if rest:
+    new = _replace(config[index], rest, text, full, choices, field)
+  elif more or dataclasses.is_dataclass(config[index]):
+    new = _choose(config[index] if index < len(config) else None, field, text, full, choices)
+  else:
+    new = _parse(config[index], None, text, full)
+  return (*config[:index], new, *config[index + 1 :])
 
 
 def _choose(current: Any, head: str, text: str, full: str, choices: Choices) -> Any:

@@ -15,6 +15,8 @@ from jax import Array
 
 from jaxface.data.augment import augment
 from jaxface.models.preprocess import Preprocess
+from jaxface.training.checks import check_parts
+from jaxface.training.choices import term_names
 from jaxface.training.config import Experiment
 from jaxface.training.optimizer import make_optimizer, update_ema
 from jaxface.training.schedule import make_schedule
@@ -69,11 +71,7 @@ class TrainStep:
       bad_in_row=jnp.zeros((), jnp.int32),
       window={},
     )
-    if self.experiment.accumulate > 1 and jax.tree.leaves(state.terms):
-      raise ValueError(
-        f"accumulate is {self.experiment.accumulate}, but a term of the objective keeps statistics of the whole"
-        " batch, which the parts of a batch cannot give: set accumulate to 1"
-      )
+    check_parts(self.experiment, state.terms)
     return state._replace(window=self._empty_window(state))
 
   def _empty_window(self, state: TrainState) -> dict[str, Array]:
@@ -172,6 +170,7 @@ class TrainStep:
     loss = jnp.zeros(())
     metrics: dict[str, Array] = {}
     terms = []
+    names = term_names(self.experiment.terms)
     for index, term in enumerate(self.experiment.terms):
       term_key = jax.random.fold_in(key, index)
       loss_b, term_state, term_metrics = term(
@@ -179,7 +178,10 @@ class TrainStep:
       )
       loss = loss + term.weight * jnp.sum(loss_b) / total
       terms.append(term_state)
-      prefix = "" if len(self.experiment.terms) == 1 else f"term{index}/"
+      prefix = ""
+      if len(names) > 1:
+        prefix = f"{names[index]}/"
+        term_metrics = {"loss": jnp.sum(loss_b) / jnp.maximum(inputs["weight_b"].sum(), 1e-12), **term_metrics}
       metrics |= {f"{prefix}{name}": jnp.asarray(value, jnp.float32) for name, value in term_metrics.items()}
     return loss, (jax.lax.stop_gradient(metrics), moved.get("batch_stats", {}), tuple(terms))
 

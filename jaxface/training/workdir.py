@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 
 from jaxface.formats.atomic import write_json
+from jaxface.training.choices import kinds
 from jaxface.training.config import Experiment
 from jaxface.training.overrides import field_values
 
@@ -70,12 +70,7 @@ class Workdir:
 
 def describe(experiment: Experiment) -> dict[str, Any]:
   """Every field by its dotted name, and the kind of each nested config that has several, for JSON."""
-  leaves = dict(field_values(experiment))
-  for index, term in enumerate(experiment.terms):
-    for item in fields(term):
-      value = getattr(term, item.name)
-      if is_dataclass(value):
-        leaves[f"terms.{index}.{item.name}"] = type(value).__name__
+  leaves = {**field_values(experiment), **kinds(experiment)}
   return json.loads(json.dumps(leaves, default=str))
 
 

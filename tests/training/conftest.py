@@ -1,7 +1,11 @@
 """A run that takes seconds: sixteen grey blobs as identities, a network of four small units."""
 
+import os
+import signal
 from dataclasses import replace
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,8 +15,11 @@ from jaxface.heads.classification import Classification
 from jaxface.losses.margins import CosFace
 from jaxface.models.config import ModelConfig
 from jaxface.training.config import Experiment, MeshConfig
+from jaxface.training.logs import read_metrics
+from jaxface.training.loop import train
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
+from jaxface.training.workdir import Workdir
 
 
 class ArraySource:
@@ -67,3 +74,64 @@ def with_devices():
     return replace(experiment, mesh=MeshConfig(devices=devices, class_devices=class_devices))
 
   return change
+
+
+TIMING = {"time", "images_per_second", "wait_share"}
+
+
+@pytest.fixture(scope="session")
+def run():
+  def run(experiment, source, folder, hooks=()):
+    """Variables and logged rows of a run."""
+    trained = train(experiment, Workdir(folder), source, hooks)
+    rows = [{key: value for key, value in row.items() if key not in TIMING} for row in read_metrics(folder)]
+    return trained, rows
+
+  return run
+
+
+class StopAt:
+  """Asks the run to stop, as SIGTERM does, after a step."""
+
+  def __init__(self, step):
+    self.step = step
+
+  def due(self, step, last):
+    return step == self.step
+
+  def __call__(self, step, variables):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return {}
+
+
+@pytest.fixture(scope="session")
+def stop_at():
+  return StopAt
+
+
+class Plain(nn.Module):
+  """A network without batch statistics."""
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = nn.relu(nn.Dense(16)(x.reshape(x.shape[0], -1)))
+    return nn.Dense(8)(x)
+
+
+@pytest.fixture(scope="session")
+def plain():
+  return Plain()
+
+
+@pytest.fixture(scope="session")
+def batch_of():
+  def batch_of(size, seed=0, side=8, identities=5):
+    rng = np.random.default_rng(seed)
+    return {
+      "image": jnp.asarray(rng.integers(0, 256, (size, side, side, 3)), jnp.uint8),
+      "label": jnp.asarray(rng.integers(0, identities, size), jnp.int32),
+      "weight": jnp.ones(size, jnp.float32),
+      "position": jnp.arange(size, dtype=jnp.uint32),
+    }
+
+  return batch_of

@@ -1,8 +1,6 @@
 """The contracts of a run: it resumes bit for bit, does not depend on the devices, and undoes a non-finite step."""
 
 import json
-import os
-import signal
 from dataclasses import replace
 
 import jax
@@ -12,38 +10,14 @@ import pytest
 from jaxface.checkpoint import WrongCheckpoint
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.training.interrupt import INTERRUPTED, Interrupted
-from jaxface.training.logs import read_metrics
 from jaxface.training.loop import TrainingDiverged, train
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.workdir import Workdir
 
-TIMING = {"time", "images_per_second", "wait_share"}
-
-
-def run(experiment, source, folder, hooks=()):
-  """Variables and logged rows of a run."""
-  trained = train(experiment, Workdir(folder), source, hooks)
-  rows = [{key: value for key, value in row.items() if key not in TIMING} for row in read_metrics(folder)]
-  return trained, rows
-
 
 @pytest.fixture(scope="module")
-def straight(experiment, source, tmp_path_factory):
+def straight(experiment, source, tmp_path_factory, run):
   return run(experiment, source, tmp_path_factory.mktemp("straight"))
-
-
-class StopAt:
-  """Asks the run to stop, as SIGTERM does, after a step."""
-
-  def __init__(self, step):
-    self.step = step
-
-  def due(self, step, last):
-    return step == self.step
-
-  def __call__(self, step, variables):
-    os.kill(os.getpid(), signal.SIGTERM)
-    return {}
 
 
 def assert_same_bits(a, b):
@@ -59,9 +33,9 @@ def test_the_step_is_traced_once_and_the_loss_falls(straight, experiment):
 
 
 @pytest.mark.parametrize("step", [4, 7, 10])
-def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straight, experiment, source, tmp_path):
+def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straight, experiment, source, tmp_path, run, stop_at):
   with pytest.raises(Interrupted) as stop:
-    run(experiment, source, tmp_path, [StopAt(step)])
+    run(experiment, source, tmp_path, [stop_at(step)])
   assert stop.value.code == INTERRUPTED and stop.value.step == step
   trained, rows = run(experiment, source, tmp_path)
   assert_same_bits(trained.variables, straight[0].variables)
@@ -69,20 +43,20 @@ def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straigh
 
 
 @pytest.mark.parametrize("devices", [(2, 1), (8, 1), (4, 2), (8, 8)])
-def test_losses_do_not_depend_on_the_mesh(devices, straight, experiment, source, tmp_path, with_devices):
+def test_losses_do_not_depend_on_the_mesh(devices, straight, experiment, source, tmp_path, with_devices, run):
   _, rows = run(with_devices(experiment, *devices), source, tmp_path)
   for row, expected in zip(rows, straight[1]):
     assert row["loss"] == pytest.approx(expected["loss"], rel=2e-4)
 
 
-def test_a_run_resumes_on_another_number_of_devices(straight, experiment, source, tmp_path, with_devices):
+def test_a_run_resumes_on_another_number_of_devices(straight, experiment, source, tmp_path, with_devices, run, stop_at):
   with pytest.raises(Interrupted):
-    run(experiment, source, tmp_path, [StopAt(6)])
+    run(experiment, source, tmp_path, [stop_at(6)])
   _, rows = run(with_devices(experiment, 8), source, tmp_path)
   assert rows[-1]["loss"] == pytest.approx(straight[1][-1]["loss"], rel=2e-4)
 
 
-def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, source, tmp_path):
+def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, source, tmp_path, run):
   wild = replace(experiment, optimizer=OptimizerConfig(learning_rate=1e38, clip_norm=0.0), max_bad_steps=3, ema=0.0)
   with pytest.raises(TrainingDiverged, match=r"lower optimizer\.learning_rate"):
     run(wild, source, tmp_path)
@@ -90,16 +64,16 @@ def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, 
   assert rows[-1]["bad_in_row"] >= 3
 
 
-def test_another_experiment_in_the_same_folder_is_refused_by_field(straight, experiment, source, tmp_path):
+def test_another_experiment_in_the_same_folder_is_refused_by_field(straight, experiment, source, tmp_path, run, stop_at):
   with pytest.raises(Interrupted):
-    run(experiment, source, tmp_path, [StopAt(4)])
+    run(experiment, source, tmp_path, [stop_at(4)])
   with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.05 then, 0\.5 now"):
     run(replace(experiment, optimizer=OptimizerConfig(learning_rate=0.5)), source, tmp_path)
 
 
-def test_a_checkpoint_of_another_model_names_the_first_leaf(experiment, source, tmp_path):
+def test_a_checkpoint_of_another_model_names_the_first_leaf(experiment, source, tmp_path, run, stop_at):
   with pytest.raises(Interrupted):
-    run(experiment, source, tmp_path, [StopAt(4)])
+    run(experiment, source, tmp_path, [stop_at(4)])
   wider = replace(experiment, model=replace(experiment.model, embedding_size=12))
   (tmp_path / "config.json").unlink()
   with pytest.raises(WrongCheckpoint, match=r"leaf 'params/model/.*expected float32\["):
@@ -111,7 +85,7 @@ def test_a_batch_that_does_not_spread_over_the_devices_is_refused(experiment, so
     train(with_devices(replace(experiment, batch_size=12), 8), Workdir(tmp_path), source)
 
 
-def test_nothing_is_left_to_do_the_second_time(straight, experiment, source, tmp_path):
+def test_nothing_is_left_to_do_the_second_time(straight, experiment, source, tmp_path, run):
   first, _ = run(experiment, source, tmp_path)
   again, _ = run(experiment, source, tmp_path)
   assert again.traces == 0 and again.step == experiment.steps
@@ -129,7 +103,7 @@ class ScoreEvery:
     return {"score": 1.0 if step == 4 else 0.5}
 
 
-def test_the_best_state_becomes_the_model_if_asked(experiment, source, tmp_path):
+def test_the_best_state_becomes_the_model_if_asked(experiment, source, tmp_path, run):
   scored = replace(experiment, use="best", evaluation=(VerificationConfig(every=4),))
   trained, _ = run(scored, source, tmp_path, [ScoreEvery()])
   assert trained.step == 4

@@ -14,30 +14,11 @@ from jaxface.models.preprocess import get_preprocess
 from jaxface.training.step import TrainStep
 
 
-class Plain(nn.Module):
-  """A network without batch statistics."""
-
-  @nn.compact
-  def __call__(self, x, train):
-    x = nn.relu(nn.Dense(16)(x.reshape(x.shape[0], -1)))
-    return nn.Dense(8)(x)
-
-
 class Normed(nn.Module):
   @nn.compact
   def __call__(self, x, train):
     x = nn.BatchNorm(use_running_average=not train)(x.reshape(x.shape[0], -1))
     return nn.Dense(8)(x)
-
-
-def batch_of(size, seed=0, side=8, identities=5):
-  rng = np.random.default_rng(seed)
-  return {
-    "image": jnp.asarray(rng.integers(0, 256, (size, side, side, 3)), jnp.uint8),
-    "label": jnp.asarray(rng.integers(0, identities, size), jnp.int32),
-    "weight": jnp.ones(size, jnp.float32),
-    "position": jnp.arange(size, dtype=jnp.uint32),
-  }
 
 
 def make(experiment, model, **changes):
@@ -46,9 +27,9 @@ def make(experiment, model, **changes):
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_parts_of_a_batch_add_up_to_the_batch(experiment, parts):
-  whole = make(experiment, Plain())
-  split = make(experiment, Plain(), accumulate=parts)
+def test_parts_of_a_batch_add_up_to_the_batch(experiment, parts, batch_of, plain):
+  whole = make(experiment, plain)
+  split = make(experiment, plain, accumulate=parts)
   state, batch = whole.init(jax.random.key(0)), batch_of(16)
   expected, metrics = jax.jit(whole)(state, batch)
   found, split_metrics = jax.jit(split)(state, batch)
@@ -57,7 +38,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(experiment, parts):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_non_finite_step_changes_nothing_but_the_counters(experiment, bad):
+def test_a_non_finite_step_changes_nothing_but_the_counters(experiment, bad, batch_of):
   step = make(experiment, Normed())
   advance = jax.jit(step)
   state, _ = advance(step.init(jax.random.key(0)), batch_of(16))
@@ -74,9 +55,9 @@ def test_a_non_finite_step_changes_nothing_but_the_counters(experiment, bad):
   assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(recovered.params), jax.tree.leaves(after.params)))
 
 
-def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(experiment):
-  advance = jax.jit(make(experiment, Plain(), max_bad_steps=2))
-  state = make(experiment, Plain()).init(jax.random.key(0))
+def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(experiment, batch_of, plain):
+  advance = jax.jit(make(experiment, plain, max_bad_steps=2))
+  state = make(experiment, plain).init(jax.random.key(0))
   poisoned = {**batch_of(16), "weight": jnp.ones(16).at[0].set(jnp.nan)}
   counts = []
   for batch in (poisoned, batch_of(16), poisoned, poisoned, batch_of(16)):
@@ -85,8 +66,8 @@ def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(experiment)
   assert counts == [1, 0, 1, 2, 2]
 
 
-def test_padding_has_no_say(experiment):
-  step = make(experiment, Plain())
+def test_padding_has_no_say(experiment, batch_of, plain):
+  step = make(experiment, plain)
   state, batch = step.init(jax.random.key(0)), batch_of(16)
   padded = {**batch, "weight": batch["weight"].at[8:].set(0.0)}
   other = {**padded, "image": batch["image"].at[8:].set(7), "label": batch["label"].at[8:].set(0)}
@@ -95,19 +76,19 @@ def test_padding_has_no_say(experiment):
   chex.assert_trees_all_close(a.params, b.params, rtol=1e-6, atol=1e-7)
 
 
-def test_the_logged_means_are_over_the_window_and_start_anew(experiment):
-  step = make(experiment, Plain(), log_every=2)
+def test_the_logged_means_are_over_the_window_and_start_anew(experiment, batch_of, plain):
+  step = make(experiment, plain, log_every=2)
   advance, state, losses = jax.jit(step), step.init(jax.random.key(0)), []
   window = []
   for number in range(4):
-    _, alone = jax.jit(make(experiment, Plain(), log_every=1))(state, batch_of(16, seed=number))
+    _, alone = jax.jit(make(experiment, plain, log_every=1))(state, batch_of(16, seed=number))
     state, metrics = advance(state, batch_of(16, seed=number))
     losses.append(float(alone["loss"]))
     window.append(float(metrics["loss"]))
   np.testing.assert_allclose(window, [losses[0], np.mean(losses[:2]), losses[2], np.mean(losses[2:])], rtol=1e-5)
 
 
-def test_the_average_follows_the_parameters_and_their_statistics(experiment):
+def test_the_average_follows_the_parameters_and_their_statistics(experiment, batch_of):
   step = make(experiment, Normed(), ema=0.5)
   before = step.init(jax.random.key(0))
   after, _ = jax.jit(step)(before, batch_of(16))

@@ -1,0 +1,58 @@
+"""What a run may not ask of the terms of its objective, said before the first step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxface.losses.term import scope
+from jaxface.training.config import Experiment
+
+# Images of its own identity that an image must meet in a batch, on average, for its pairs to teach something.
+LEAST_MATES = 0.5
+
+
+def check_parts(experiment: Experiment, states: Sequence[Any]) -> None:
+  """Refuse to take a batch in parts where a term needs it whole.
+
+  Args:
+    experiment: the run.
+    states: state of each term.
+  Raises:
+    ValueError: naming the term.
+  """
+  if experiment.accumulate == 1:
+    return
+  for index, (term, state) in enumerate(zip(experiment.terms, states)):
+    if scope(term) != "row" or jax.tree.leaves(state):
+      sees = "compares images of the whole batch" if scope(term) == "pairs" else "keeps statistics of the whole batch"
+      raise ValueError(
+        f"accumulate is {experiment.accumulate}, but terms.{index} ({type(term).__name__}) {sees}, which the parts of a"
+        " batch cannot give: set accumulate to 1"
+      )
+
+
+def check_mates(experiment: Experiment, label_n: np.ndarray) -> None:
+  """Refuse a uniform order whose batches hold next to no pair of one identity, where a term lives on such pairs.
+
+  Args:
+    experiment: the run.
+    label_n: [N] int, identity of each record.
+  Raises:
+    ValueError: naming the term and how many images of its own identity an image meets on average.
+  """
+  if experiment.data.order != "uniform":
+    return
+  share_c = np.bincount(label_n) / len(label_n)
+  mates = (experiment.batch_size - 1) * float((share_c**2).sum())
+  for index, term in enumerate(experiment.terms):
+    if scope(term) == "pairs" and mates < LEAST_MATES:
+      raise ValueError(
+        f"terms.{index} ({type(term).__name__}) compares images of one identity, but with data.order uniform an image"
+        f" meets {mates:.3f} others of its identity in a batch of {experiment.batch_size}: set data.order to balanced"
+        " (data.identities_per_batch × data.images_per_identity)"
+      )
+
+
+__all__ = ["LEAST_MATES", "check_mates", "check_parts"]
