@@ -1,0 +1,7 @@
+"""Heads own the class centres and the log-sum-exp; with a margin of `jaxface.losses` they give a loss."""
+
+from jaxface.heads.centers import init_centers
+from jaxface.heads.classification import Classification
+from jaxface.heads.dense import HeadResult, dense_head, margin_softmax
+
+__all__ = ["Classification", "HeadResult", "dense_head", "init_centers", "margin_softmax"]

@@ -74,4 +74,44 @@ def dense_head(
   return HeadResult(loss_b + prep.penalty_b, prep.state, target_b, others.best_b, norm_b)
 
 
-__all__ = ["HeadResult", "dense_head"]
+def margin_softmax(
+  embedding_bd: Array,
+  label_b: Array,
+  center_cd: Array,
+  *,
+  margin: Margin,
+  bias_c: Array | None = None,
+  label_smoothing: float = 0.0,
+  step: Array | int = 0,
+  key: Array | None = None,
+) -> Array:
+  """Loss of a margin over given class centres, as one pure function, for use outside of an experiment.
+
+  A margin that carries statistics (AdaFace, CurricularFace) has those of its first step here: `dense_head` takes and
+  returns them.
+
+  Args:
+    embedding_bd: [B, D] float.
+    label_b: [B] int in [0, C).
+    center_cd: [C·K, D], the K sub-centres of a class in consecutive rows; of any length where the margin normalises.
+    margin: such as `jaxface.losses.ArcFace()`.
+    bias_c: [C], for a margin whose geometry has a bias; zero where left out.
+    label_smoothing: ε in [0, 1).
+    step: number of the optimizer step, for margins that warm up.
+    key: random key, for margins that draw.
+  Returns:
+    [B], at least float32.
+  Raises:
+    TypeError: labels that are no whole numbers.
+  """
+  check_label_type(label_b)
+  params = {"center_cd": center_cd}
+  if margin.geometry.bias:
+    params["bias_c"] = jnp.zeros(len(center_cd), center_cd.dtype) if bias_c is None else bias_c
+  return dense_head(
+    params, embedding_bd, label_b, jnp.ones(len(label_b), jnp.float32), margin=margin, state=margin.init_state(),
+    step=step, key=key, label_smoothing=label_smoothing,
+  ).loss_b
+
+
+__all__ = ["HeadResult", "dense_head", "margin_softmax"]

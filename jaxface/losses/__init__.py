@@ -1,0 +1,65 @@
+"""Losses of face embeddings: pure functions on arrays, margins for a softmax over classes, and terms of an objective.
+
+Functions take arrays and give the loss of each row, pair or triplet:
+  losses.triplet_loss(embedding_bd, label_b), losses.center_loss(embedding_bd, label_b, center_cd), ...
+Margins (`ArcFace`, ...) become a loss in a head, which owns the class centres:
+  jaxface.heads.margin_softmax(embedding_bd, label_b, center_cd, margin=losses.ArcFace())
+Terms (`TripletLoss`, `CenterLoss`, ...) are what an experiment sums; see `Term`. docs/losses.md has them all.
+"""
+
+from jaxface.losses.center import CenterLoss, center_loss, move_centers
+from jaxface.losses.distances import chi2, cosine, l1, l2, squared_l2
+from jaxface.losses.histogram import histogram as histogram_loss
+from jaxface.losses.joint import Geometry, Margin, Prep
+from jaxface.losses.joint_signal import VerificationSignal
+from jaxface.losses.margins import (
+  ArcFace,
+  CombinedMargin,
+  CosFace,
+  ModifiedSoftmax,
+  NormSoftmax,
+  Softmax,
+  SphereFaceR,
+  SubcenterArcFace,
+)
+from jaxface.losses.margins_adaptive import AdaFace, CurricularFace, ElasticFace, MagFace
+from jaxface.losses.margins_asoftmax import ASoftmax
+from jaxface.losses.margins_filter import Filtered
+from jaxface.losses.mining import easy, hard, semi_hard
+from jaxface.losses.pair_forms import (
+  BinomialDeviance,
+  Contrastive,
+  ContrastiveCosine,
+  CosineHinge,
+  Hinge,
+  Histogram,
+  SiameseLogistic,
+  SiameseRegression,
+)
+from jaxface.losses.pair_loss import PairLoss
+from jaxface.losses.pairs import (
+  binomial_deviance,
+  contrastive,
+  contrastive_cosine,
+  cosine_hinge,
+  hinge,
+  pair_mean,
+  pair_weights,
+  squared_hinge,
+)
+from jaxface.losses.regularisers import MarginalLoss, RangeLoss, center_repulsion, marginal_loss, range_loss
+from jaxface.losses.siamese import siamese_logistic, siamese_regression
+from jaxface.losses.term import Term
+from jaxface.losses.triplet_term import TripletLoss
+from jaxface.losses.triplets import triplet_loss
+
+__all__ = [
+  "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "CenterLoss", "CombinedMargin", "Contrastive",
+  "ContrastiveCosine", "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "Filtered", "Geometry",
+  "Hinge", "Histogram", "MagFace", "Margin", "MarginalLoss", "ModifiedSoftmax", "NormSoftmax", "PairLoss",
+  "Prep", "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace",
+  "Term", "TripletLoss", "VerificationSignal", "binomial_deviance", "center_loss", "center_repulsion",
+  "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",
+  "histogram_loss", "l1", "l2", "marginal_loss", "move_centers", "pair_mean", "pair_weights", "range_loss",
+  "semi_hard", "siamese_logistic", "siamese_regression", "squared_hinge", "squared_l2", "triplet_loss",
+]

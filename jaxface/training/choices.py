@@ -31,6 +31,7 @@ from jaxface.losses.pair_forms import (
   SiameseRegression,
 )
 from jaxface.losses.pair_loss import PairLoss
+from jaxface.losses.regularisers import MarginalLoss, RangeLoss
 from jaxface.losses.triplet_term import TripletLoss
 
 TERMS: dict[str, type] = {
@@ -39,6 +40,8 @@ TERMS: dict[str, type] = {
   "pairs": PairLoss,
   "verification": VerificationSignal,
   "triplet": TripletLoss,
+  "range": RangeLoss,
+  "marginal": MarginalLoss,
 }
 MARGINS: dict[str, type] = {
   "softmax": Softmax,
