@@ -1,6 +1,8 @@
 """Each miner takes exactly the triplets that loops over all triplets take, and a tie is one triplet."""
 
+import sys
 from functools import lru_cache
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,10 @@ from hypothesis import strategies as st
 from jaxface.losses.groups import group, kth_positive
 from jaxface.losses.mining import MINERS, REACHES, collect, easy, every, hard, semi_hard
 
+# The oracle stands beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+from triplet_oracle import loops
+
 B = 9
 MARGIN = 1.0
 
@@ -22,35 +28,6 @@ def draw(seed, identities=3, padding=0.2, ties=True):
   distance = rng.integers(0, 5, (B, B)).astype(np.float32) if ties else rng.random((B, B)).astype(np.float32) * 4
   label = rng.choice([-5, 0, 7, 11, 2**31 - 1], identities, replace=False)[rng.integers(0, identities, B)].astype(np.int32)
   return distance, label, (rng.random(B) >= padding).astype(np.float32)
-
-
-def loops(mining, distance, label, weight, reach="inside", margin=MARGIN):
-  """The set of (a, p, n), by the definitions alone."""
-  rows = [i for i in range(len(label)) if weight[i] > 0]
-  found = set()
-  for a in rows:
-    positives = [p for p in rows if p != a and label[p] == label[a]]
-    negatives = [n for n in rows if label[n] != label[a]]
-    if not positives or not negatives:
-      continue
-    d = distance[a]
-    nearest = min(negatives, key=lambda n: (d[n], n))
-    if mining == "all":
-      found |= {(a, p, n) for p in positives for n in negatives}
-    elif mining == "hard":
-      found.add((a, min(positives, key=lambda p: (-d[p], p)), nearest))
-    elif mining == "easy":
-      found.add((a, min(positives, key=lambda p: (d[p], p)), nearest))
-    else:
-      for p in positives:
-        beyond = [n for n in negatives if d[n] > d[p]]
-        if reach == "inside":
-          beyond = [n for n in beyond if d[n] < d[p] + margin]
-        if beyond:
-          found.add((a, p, min(beyond, key=lambda n: (d[n], n))))
-        elif reach == "farthest":
-          found.add((a, p, min(negatives, key=lambda n: (-d[n], n))))
-  return found
 
 
 @lru_cache
