@@ -4,6 +4,7 @@ import ctypes
 import functools
 import importlib.metadata
 import os
+import shutil
 from pathlib import Path
 
 # Another build of the library than the package's own, for one with a sanitizer.
@@ -26,14 +27,19 @@ def _onednn_file() -> str:
   return next(found, ONEDNN)
 
 
+def _not_built(path: Path) -> str:
+  compiler = any(map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++")))
+  again = "`pip install -v --force-reinstall --no-deps` jaxface, or `make native` in a checkout"
+  if compiler:
+    return f"{path.name} is not built; {again}, says what is missing"
+  return f"{path.name} is not built: no C++ compiler (install g++ or clang++, then {again})"
+
+
 @functools.cache
 def _load(path: Path) -> tuple[ctypes.CDLL | None, str]:
   """The library, or None and what is wrong."""
   if not path.is_file():
-    return None, (
-      f"{path} was not built: install a C++17 compiler (g++), then `pip install -v` jaxface again, which says what is"
-      " missing; in a checkout, `make native`"
-    )
+    return None, _not_built(path)
   try:
     # Once oneDNN is in the process, our library's need of it is met by its name, wherever it came from.
     ctypes.CDLL(_onednn_file())
@@ -43,7 +49,7 @@ def _load(path: Path) -> tuple[ctypes.CDLL | None, str]:
   try:
     return ctypes.CDLL(str(path)), ""
   except OSError as error:
-    return None, f"{path} does not load: {error}; build it again (`pip install --force-reinstall --no-deps`, `make native`)"
+    return None, f"{path.name} does not load: {error}; build it again (`pip install --force-reinstall --no-deps`, `make native`)"
 
 
 def _loaded() -> tuple[ctypes.CDLL | None, str]:

@@ -1,0 +1,64 @@
+"""The compiled part is found, or it is said in one line what is missing; nothing raises before it is asked for."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from jaxface.layers import native
+
+
+def refusal(monkeypatch, path) -> str:
+  """Why a library of this path is not available."""
+  monkeypatch.setenv(native.VARIABLE, str(path))
+  assert not native.available()
+  why = native.why_not()
+  assert why and "\n" not in why
+  with pytest.raises(RuntimeError, match=re.escape(why)):
+    native.library()
+  with pytest.raises(RuntimeError, match=re.escape(why)):
+    native.onednn_version()
+  return why
+
+
+def test_a_library_that_was_not_built_is_told_how_to_build(monkeypatch, tmp_path):
+  assert "lib.so is not built" in refusal(monkeypatch, tmp_path / "lib.so")
+  monkeypatch.setenv("PATH", str(tmp_path))
+  assert "no C++ compiler" in refusal(monkeypatch, tmp_path / "other.so")
+
+
+@pytest.mark.skipif(not native.available(), reason="oneDNN is looked for first, and is not here")
+def test_a_library_that_is_damaged_says_so(monkeypatch, tmp_path):
+  damaged = tmp_path / "damaged.so"
+  damaged.write_text("not a library")
+  assert "damaged.so does not load" in refusal(monkeypatch, damaged)
+
+
+def test_without_onednn_its_package_is_named(monkeypatch, tmp_path):
+  library = tmp_path / "library.so"
+  library.touch()
+  monkeypatch.setattr(native, "_onednn_file", lambda: "libabsent.so.3")
+  why = refusal(monkeypatch, library)
+  assert "libabsent.so.3" in why and f"pip install {native.ONEDNN_PACKAGE}" in why
+
+
+def test_without_openmp_the_systems_package_is_named(monkeypatch, tmp_path):
+  library = tmp_path / "library.so"
+  library.touch()
+  monkeypatch.setattr(native, "_onednn_file", lambda: "libgomp-absent.so.1")
+  assert "install libgomp1" in refusal(monkeypatch, library)
+
+
+@pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+def test_the_library_is_loaded_once_with_onednn_3():
+  assert native.library() is native.library() and native.why_not() == ""
+  assert re.fullmatch(r"3\.\d+\.\d+", native.onednn_version())
+
+
+def test_import_loads_nothing_and_takes_anything(tmp_path):
+  code = "import jaxface.layers.native as n, sys; assert 'jax' not in sys.modules; print(n.available(), n.why_not())"
+  environment = {**os.environ, native.VARIABLE: str(tmp_path)}
+  done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+  assert done.stdout.startswith("False ")
