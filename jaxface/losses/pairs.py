@@ -32,7 +32,7 @@ def pair_weights(label_b: Array, weight_b: Array | None = None) -> tuple[Array, 
   """
   if not jnp.issubdtype(label_b.dtype, jnp.integer):
     raise TypeError(f"label_b is {label_b.dtype}: identities are compared for equality, they must be integers")
-  weight_b = jnp.ones(label_b.shape, jnp.float32) if weight_b is None else at_least_float32(weight_b)
+  weight_b = jnp.ones(label_b.shape) if weight_b is None else at_least_float32(weight_b)
   chex.assert_rank(label_b, 1)
   chex.assert_equal_shape([label_b, weight_b])
   others_bb = jnp.where(jnp.eye(len(label_b), dtype=bool), 0.0, weight_b[:, None] * weight_b[None, :])
