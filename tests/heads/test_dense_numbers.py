@@ -234,10 +234,9 @@ GOLDEN = [
 ]
 
 
-@matrix
-@pytest.mark.parametrize(("margin", "smoothing", "loss", "x_grad", "w_grad"), GOLDEN)
-def test_numbers_from_pytorch(head, margin, smoothing, loss, x_grad, w_grad):
-  x, w = np.sin(np.arange(12.0)).reshape(3, 4), np.cos(np.arange(20.0)).reshape(5, 4)
+def check_numbers(head, margin, smoothing, loss, x_grad, w_grad):
+  k = margin.geometry.subcenters
+  x, w = np.sin(np.arange(12.0)).reshape(3, 4), np.cos(np.arange(20.0 * k)).reshape(5 * k, 4)
 
   def mean(x, w):
     loss_b = head(
@@ -249,6 +248,61 @@ def test_numbers_from_pytorch(head, margin, smoothing, loss, x_grad, w_grad):
     (_, loss_b), (x_bar, w_bar) = jax.jit(jax.value_and_grad(mean, (0, 1), has_aux=True))(jnp.asarray(x), jnp.asarray(w))
     np.testing.assert_allclose(loss_b, loss, rtol=1e-8)
     np.testing.assert_allclose(x_bar[1], x_grad, rtol=1e-7)
-    np.testing.assert_allclose(w_bar[3], w_grad, rtol=1e-7)
+    np.testing.assert_allclose(w_bar[3 * k], w_grad, rtol=1e-7)
 
 
+@matrix
+@pytest.mark.parametrize(("margin", "smoothing", "loss", "x_grad", "w_grad"), GOLDEN)
+def test_numbers_from_pytorch(head, margin, smoothing, loss, x_grad, w_grad):
+  check_numbers(head, margin, smoothing, loss, x_grad, w_grad)
+
+
+# From pytorch-metric-learning 2.9.0 in float64, with the x and y above, W = w.T (with K sub-centres
+# w = cos(arange(20·K)).reshape(5·K, 4)), reducer DoNothingReducer, then losses.mean().backward(); the numbers are the
+# losses, x.grad[1], W.grad.T[3·K]. Differences of definition: its angular margins are in degrees; its SphereFaceLoss has no
+# λ, so that ours starts and ends at 0; its NormalizedSoftmaxLoss divides by a temperature where ours has a scale.
+LIBRARY = {
+  "ArcFaceLoss(margin=math.degrees(0.5), scale=16)": (
+    ArcFace(m=0.5, scale=16),
+    [19.1980239184, 31.2401723101, 35.6883315972],
+    [0.0269775431, -0.027836764, -0.0570580787, -0.033820459],
+    [-0.1128808869, 0.1859087932, 0.3137747862, 0.1531576878],
+  ),
+  "CosFaceLoss(margin=0.35, scale=16)": (
+    CosFace(m=0.35, scale=16),
+    [17.1950277536, 33.0047680013, 37.4529272883],
+    [0.0269775431, -0.027836764, -0.0570580787, -0.033820459],
+    [-0.1128808865, 0.1859087926, 0.3137747851, 0.1531576873],
+  ),
+  "SphereFaceLoss(margin=4, scale=1)": (
+    ASoftmax(m=4, start=0, least=0),
+    [5.5055895882, 11.6272434139, 13.0390160348],
+    [-1.5787652081, -1.3922847137, 0.0742559256, 1.4725260094],
+    [-0.1856180323, 0.3057029878, 0.5159620907, 0.2518480269],
+  ),
+  "SphereFaceLoss(margin=3, scale=1)": (
+    ASoftmax(m=3, start=0, least=0),
+    [4.3782457019, 8.8877770226, 9.9850145316],
+    [-1.1293366296, -1.0621311255, -0.018407163, 1.0422402604],
+    [-0.106606173, 0.1755746745, 0.2963329759, 0.1446441059],
+  ),
+  "SubCenterArcFaceLoss(margin=math.degrees(0.5), scale=16, sub_centers=3)": (
+    SubcenterArcFace(m=0.5, scale=16),
+    [11.76474592, 2.0547631677, 9.2069225399],
+    [-1.0591826241, 1.0929170475, 2.2401938259, 1.327846732],
+    [0.3736998128, 0.2781512286, -0.0731283125, -0.3571740203],
+  ),
+  "NormalizedSoftmaxLoss(temperature=0.05)": (
+    NormSoftmax(scale=20),
+    [14.4792595164, 34.0908249016, 39.7652418807],
+    [0.1016758206, -0.1049141434, -0.2150465278, -0.1274661263],
+    [-0.1523096506, 0.2508458616, 0.4233748454, 0.2066549489],
+  ),
+}
+
+
+@matrix
+@pytest.mark.parametrize("numbers", list(LIBRARY.values()), ids=list(LIBRARY))
+def test_numbers_from_pytorch_metric_learning(head, numbers):
+  margin, loss, x_grad, w_grad = numbers
+  check_numbers(head, margin, 0.0, loss, x_grad, w_grad)

@@ -1,5 +1,7 @@
 """Margins by themselves: the logit of the own class as a function of its cosine and of the step."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax, Softmax, ramp
+from jaxface.losses.margins import (
+  ArcFace,
+  CombinedMargin,
+  CosFace,
+  ModifiedSoftmax,
+  NormSoftmax,
+  Softmax,
+  SphereFaceR,
+  SubcenterArcFace,
+  ramp,
+)
+from jaxface.losses.margins_asoftmax import ASoftmax, multiplied_cosine
+from jaxface.losses.margins_filter import Filtered
 from jaxface.losses.unit import unit_rows
 
 COSINE = np.linspace(-0.99, 0.99, 199)
@@ -74,10 +88,76 @@ def test_ramp_is_the_share_of_steps(step, warmup):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("margin", [Softmax(), NormSoftmax(), ArcFace(warmup_steps=5), CosFace(), CombinedMargin(m1=2)])
+@pytest.mark.parametrize(
+  "margin", [Softmax(), ModifiedSoftmax(), NormSoftmax(), ArcFace(warmup_steps=5), CosFace(), CombinedMargin(m1=2), ASoftmax()]
+)
 def test_type_is_kept(margin, dtype):
   with jax.enable_x64(dtype == "float64"):
     assert logits(margin, COSINE.astype(dtype), step=3).dtype == dtype
+
+
+THETA = np.linspace(0.0, math.pi, 2_001)
+
+
+@pytest.mark.parametrize("guard", ["hard", "hold"])
+@given(m1=st.floats(1.0, 8.0), m2=st.floats(0.0, math.pi / 2), m3=st.floats(0.0, 1.0))
+def test_a_guarded_logit_never_rises_with_the_angle(guard, m1, m2, m3):
+  with jax.enable_x64(True):
+    margin = CombinedMargin(m1=m1, m2=m2, m3=m3, guard=guard)
+    assert np.diff(logits(margin, np.cos(THETA))).max() <= 1e-9
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 8])
+def test_psi_falls_all_the_way_and_is_the_definition(m):
+  with jax.enable_x64(True):
+    psi = np.asarray(jax.jit(lambda c: multiplied_cosine(c, m))(np.cos(THETA)))
+    assert np.diff(psi).max() <= 1e-12
+    # Where one piece ends and the next begins both say the same.
+    k = np.floor(m * THETA / math.pi)
+    np.testing.assert_allclose(psi, (-1) ** k * np.cos(m * THETA) - 2 * k, atol=1e-6)
+    np.testing.assert_allclose(psi[[0, -1]], [1.0, 1.0 - 2 * m], atol=1e-12)
+    slope = np.asarray(jax.jit(jax.vmap(jax.grad(lambda c: multiplied_cosine(c, m))))(jnp.cos(THETA)))
+    assert np.isfinite(slope).all() and slope.min() >= -1e-6 and slope.max() <= m * m + 1e-6
+
+
+def test_blend_of_a_softmax_falls_to_its_least():
+  # λ is 1000, 1000/13 and 5 at steps 0, 100 and 100,000; ψ(60°) = −cos 240° − 2 = −1.5 for m = 4.
+  for step, blend in ((0, 1000.0), (100, 1000 / 13), (100_000, 5.0)):
+    expected = (blend * 0.5 - 1.5) / (1 + blend)
+    np.testing.assert_allclose(logits(ASoftmax(), np.float32([0.5]), step), [expected], rtol=1e-5, atol=1e-6)
+
+
+def test_sphereface_r_is_the_released_code():
+  with jax.enable_x64(True):
+    np.testing.assert_allclose(
+      logits(SphereFaceR(), np.cos(THETA)), 30 * np.cos(np.minimum(1.7 * THETA, math.pi)), atol=1e-6
+    )
+    slope = jax.grad(lambda c: logits(SphereFaceR(), c).sum())(jnp.cos(THETA))
+    np.testing.assert_array_equal(slope, np.full(len(THETA), 30.0))
+
+
+@pytest.mark.parametrize(
+  ("build", "message"),
+  [
+    (lambda: ArcFace(m=-0.1), r"ArcFace\.m = -0\.1 is out of range.*radians"),
+    (lambda: ArcFace(m=28.6), r"ArcFace\.m = 28\.6 is out of range.*radians"),
+    (lambda: CosFace(m=math.nan), r"CosFace\.m = nan"),
+    (lambda: CombinedMargin(m1=0.9), r"CombinedMargin\.m1 = 0\.9"),
+    (lambda: SphereFaceR(m=0.5), r"SphereFaceR\.m = 0\.5"),
+    (lambda: SubcenterArcFace(subcenters=0), r"SubcenterArcFace\.subcenters = 0"),
+    (lambda: ASoftmax(m=0), r"ASoftmax\.m = 0"),
+    (lambda: ASoftmax(m=2.5), r"ASoftmax\.m = 2\.5 is no whole number"),
+    (lambda: ASoftmax(least=-1.0), r"ASoftmax\.least = -1"),
+    (lambda: NormSoftmax(scale=0.0), r"NormSoftmax\.scale = 0"),
+    (lambda: ArcFace(guard="soft"), r"ArcFace\.guard = 'soft' is unknown: choose one of hard, hold, easy, none"),
+    (lambda: ArcFace(gradient="none"), r"ArcFace\.gradient = 'none' is unknown: choose one of exact, detached"),
+    (lambda: Filtered(ArcFace(), threshold=1.2), r"Filtered\.threshold = 1\.2"),
+    (lambda: Filtered(Softmax(), threshold=0.0), r"Filtered\.threshold = 0"),
+  ],
+)
+def test_values_out_of_range_are_refused(build, message):
+  with pytest.raises(ValueError, match=message):
+    build()
 
 
 def test_unit_rows_have_length_one_and_zero_rows_no_gradient():
