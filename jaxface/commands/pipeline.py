@@ -106,7 +106,8 @@ def expand_paths(experiment: Experiment) -> Experiment:
     )
     for index, config in enumerate(experiment.evaluation)
   )
-  return replace(experiment, data=data, evaluation=evaluation)
+  model = replace(experiment.model, init_from=expand(experiment.model.init_from, "model.init_from"))
+  return replace(experiment, data=data, model=model, evaluation=evaluation)
 
 
 def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:

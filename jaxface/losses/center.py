@@ -7,6 +7,7 @@ import chex
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxface.losses.mining import check_labels
 from jaxface.losses.ranges import check_range
 from jaxface.losses.unit import at_least_float32
 
@@ -30,7 +31,8 @@ def center_loss(embedding_bd: Array, label_b: Array, center_cd: Array) -> Array:
   Returns:
     [B], at least float32.
   Raises:
-    AssertionError: ranks or sizes differ, or labels are no integers.
+    TypeError: labels that are no integers.
+    AssertionError: ranks or sizes differ.
   Source: Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", 2016, eq. 2.
   """
   _check(embedding_bd, label_b, center_cd)
@@ -54,7 +56,8 @@ def move_centers(
   Returns:
     [C, D] in the type of `center_cd`.
   Raises:
-    AssertionError: ranks or sizes differ, or labels are no integers.
+    TypeError: labels that are no integers.
+    AssertionError: ranks or sizes differ.
   Source: Wen et al., 2016, eq. 4 and algorithm 1. Other code moves the centres by the optimizer instead.
   """
   _check(embedding_bd, label_b, center_cd)
@@ -68,10 +71,10 @@ def move_centers(
 
 
 def _check(embedding_bd: Array, label_b: Array, center_cd: Array) -> None:
+  check_labels(label_b)
   chex.assert_rank([embedding_bd, label_b, center_cd], [2, 1, 2])
   chex.assert_equal_shape_prefix([embedding_bd, label_b], 1)
   chex.assert_equal(embedding_bd.shape[1], center_cd.shape[1])
-  chex.assert_type(label_b, int)
 
 
 @dataclass(frozen=True)

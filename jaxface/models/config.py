@@ -17,6 +17,8 @@ class ModelConfig:
     dtype: "float32" or "bfloat16" for the computation; parameters stay float32.
     remat: recompute activations in the backward pass: less memory, about a third more time.
     dropout: share of features dropped before the last layer, where the network has such a place.
+    init_from: model directory, or workdir of a run, whose variables the network begins with; "" begins afresh. For
+      `projected` they are those of the frozen network inside.
     options: anything else that the network's constructor takes.
   """
 
@@ -27,4 +29,5 @@ class ModelConfig:
   dtype: str = "float32"
   remat: bool = False
   dropout: float = 0.0
+  init_from: str = ""
   options: Mapping[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 
 # The files that register networks, imported when a network is first asked for.
-_FILES = ("iresnet", "mobilefacenet", "smallresnet")
+_FILES = ("iresnet", "mobilefacenet", "projected", "smallresnet")
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
 

@@ -16,6 +16,7 @@ from jaxface.models.preprocess import Preprocess, get_preprocess
 from jaxface.models.registry import create
 from jaxface.training.checks import check_mates
 from jaxface.training.config import Experiment
+from jaxface.training.initial import begin_from
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.logs import MetricWriter, host_scalars
 from jaxface.training.mesh import batch_sharding, make_mesh, on_any_host, state_sharding
@@ -85,7 +86,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   Raises:
     Interrupted: SIGTERM or SIGINT came; the state is saved, the same call goes on.
     TrainingDiverged: `max_bad_steps` non-finite steps in a row.
-    WrongCheckpoint: the workdir's states are of another model.
+    WrongCheckpoint: the workdir's states, or what `model.init_from` names, are of another model.
   """
   mesh = make_mesh(experiment.mesh)
   if experiment.batch_size // experiment.accumulate % mesh.size:
@@ -105,6 +106,8 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   checkpoints = Checkpoints(workdir.checkpoints, keep=experiment.keep_checkpoints)
   if checkpoints.latest_step is not None:
     state = checkpoints.restore(state)
+  elif experiment.model.init_from:
+    state = begin_from(experiment.model.init_from, state, preprocess)
   start = int(state.step)
 
   run = _Run(experiment, workdir, checkpoints, hooks, start)

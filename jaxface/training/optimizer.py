@@ -59,15 +59,16 @@ class OptimizerConfig:
 def decays(path: tuple[Any, ...], leaf: Any) -> bool:
   """Whether weight decay touches a parameter: kernels and class centres do, norms, biases and slopes do not.
 
-  A parameter decays if its rank is at least 2 and its own name (the last of its path) is none of `UNDECAYED`. Rank
+  A parameter decays if its rank is at least 2, its own name (the last of its path) is none of `UNDECAYED`, and it lies
+  in no module called "frozen": such a module lets no gradient through, and decay must not move it either. Rank
   alone would decay the biases of a stack of networks; the name alone would decay every new kind of vector.
 
   Args:
     path: as `jax.tree_util.tree_map_with_path` gives it.
     leaf: array, or anything else with a shape.
   """
-  name = jax.tree_util.keystr(path[-1:], simple=True) if path else ""
-  return len(leaf.shape) >= 2 and name not in UNDECAYED
+  names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+  return len(leaf.shape) >= 2 and "frozen" not in names and not (names and names[-1] in UNDECAYED)
 
 
 def decay_mask(params: Any) -> Any:

@@ -198,7 +198,7 @@ def test_hyper_parameters_out_of_range(field, value):
 
 def test_float_labels_and_other_sizes_are_refused():
   x_bd, y_b, center_cd = draw(0)
-  with pytest.raises(AssertionError, match="type"):
+  with pytest.raises(TypeError, match="float32"):
     center_loss(x_bd, y_b.astype(np.float32), center_cd)
   with pytest.raises(AssertionError):
     center_loss(x_bd[:, 1:], y_b, center_cd)

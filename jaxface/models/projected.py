@@ -1,0 +1,57 @@
+"""A linear projection, learned on top of a network that stays as it is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+from jax import Array, lax
+
+from jaxface.losses.unit import unit_rows
+from jaxface.models.registry import create, register
+
+
+class Projected(nn.Module):
+  """See `projected`. What is called `frozen` gets no gradient, and the optimizer's weight decay leaves it alone."""
+
+  frozen: nn.Module
+  embedding_size: int
+  dropout: float
+
+  @nn.compact
+  def __call__(self, image_bhwc: Array, train: bool) -> Array:
+    """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
+    # Never in training mode: its running statistics are frozen too.
+    unit_bd, _ = unit_rows(lax.stop_gradient(self.frozen(image_bhwc, train=False)))
+    unit_bd = nn.Dropout(self.dropout, deterministic=not train)(unit_bd)
+    orthogonal = nn.initializers.orthogonal()
+    return nn.Dense(self.embedding_size, use_bias=False, kernel_init=orthogonal, name="projection")(unit_bd)
+
+
+@register
+def projected(
+  backbone: str = "smallresnet",
+  backbone_options: Mapping[str, Any] | None = None,
+  embedding_size: int = 128,
+  dtype: str = "float32",
+  remat: bool = False,
+  dropout: float = 0.0,
+) -> nn.Module:
+  """VGG-Face's last stage: embeddings of a trained network, scaled to length one, times a learned matrix.
+
+  The matrix starts orthogonal, which keeps the distances as far as its size lets it. Train it with `model.init_from`
+  naming the trained network.
+
+  Args:
+    backbone: name of the network that is frozen.
+    backbone_options: its options, but dtype and remat.
+    embedding_size: length of the projection.
+    dtype: of the backbone's computation.
+    remat: handed to the backbone; it saves nothing here, where nothing goes backward.
+    dropout: share of the features dropped before the projection.
+  Source: Parkhi et al., "Deep Face Recognition", 2015, §4.2.
+  """
+  inside = create(backbone, **(backbone_options or {}), dtype=dtype, remat=remat)
+  return Projected(inside, embedding_size, dropout)
+
+
+__all__ = ["Projected", "projected"]
