@@ -1,0 +1,43 @@
+"""DeepID2's joint signal: identification by softmax, and verification of all pairs of the batch beside it.
+
+Paper: Sun et al., "Deep Learning Face Representation by Joint Identification-Verification", 2014: 160 numbers, the margin
+of the verification signal re-fitted from verification errors, λ weighs it.
+Here: the small network and the CelebA subset of celeba_lfw; balanced batches, since the verification signal needs pairs of
+one identity. Batch norm gives embeddings of length √160 or so, at which distances, and so the signal, are larger than the
+paper's.
+Command: JAXFACE_DATA=FOLDER jaxface train deepid2
+The paper's sweep of λ: --terms.1.weight 0 (identification alone), 0.005, 0.05, 0.5.
+One kind of pairs: --terms.1.kinds same, or different (L2+ and L2−).
+"""
+
+from jaxface.data.augment import AugmentConfig
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.heads.classification import Classification
+from jaxface.losses.joint_signal import VerificationSignal
+from jaxface.losses.margins import Softmax
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.schedule import ScheduleConfig
+
+EXPERIMENT = Experiment(
+  name="deepid2",
+  steps=1500,
+  batch_size=128,
+  log_every=50,
+  checkpoint_every=500,
+  data=DataConfig(
+    images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="balanced", identities_per_batch=32, images_per_identity=4
+  ),
+  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  model=ModelConfig("smallresnet", size=96, embedding_size=160),
+  terms=(Classification(Softmax()), VerificationSignal(weight=0.05)),
+  optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
+  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
+  evaluation=(
+    VerificationConfig(
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+    ),
+  ),
+)

@@ -1,0 +1,42 @@
+"""VGG-Face, second stage: a projection learned by triplets on top of the frozen network of the first stage.
+
+Paper: Parkhi et al., "Deep Face Recognition", 2015, §4.2: embeddings scaled to length one, times a matrix, nothing after;
+all else frozen; rate 0.25. Figures before and after the projection stand side by side in the report: at step 0 the
+projection is a random orthogonal matrix.
+Here: after `vggface`, from 256 numbers to 128 (the paper: 4,096 to 1,024).
+Command: JAXFACE_DATA=FOLDER jaxface train vggface_triplet
+The first stage elsewhere: --model.init_from WORKDIR.
+"""
+
+from jaxface.data.augment import AugmentConfig
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.losses.triplet_term import TripletLoss
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.schedule import ScheduleConfig
+
+EXPERIMENT = Experiment(
+  name="vggface_triplet",
+  steps=1000,
+  batch_size=128,
+  log_every=50,
+  checkpoint_every=500,
+  data=DataConfig(
+    images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="balanced", identities_per_batch=32, images_per_identity=4
+  ),
+  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  model=ModelConfig(
+    "projected", size=96, embedding_size=128, init_from="runs/vggface",
+    options={"backbone": "smallresnet", "backbone_options": {"dropout": 0.5}},
+  ),
+  terms=(TripletLoss(mining="semi_hard", margin=0.2),),
+  optimizer=OptimizerConfig(learning_rate=0.25, momentum=0.9, weight_decay=0.0),
+  schedule=ScheduleConfig(name="cosine", warmup_steps=0),
+  evaluation=(
+    VerificationConfig(
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+    ),
+  ),
+)
