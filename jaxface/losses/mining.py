@@ -112,30 +112,46 @@ def same_and_other(label_b: Array, live_b: Array) -> tuple[Array, Array]:
   return both_bb & equal_bb & ~jnp.eye(len(label_b), dtype=bool), both_bb & ~equal_bb
 
 
-def lowest(distance_nm: Array) -> tuple[Array, Array]:
-  """Smallest entry of each row and the first column that holds it; (∞, 0) in a row of ∞.
+def column_of(matrix_nm: Array, value_n: Array) -> Array:
+  """The first column that holds a value in each row.
 
-  Two plain minima: several times as fast as an argmin where that is not vectorised, and the column costs nothing where
+  After a plain minimum this is several times as fast as an argmin where that is not vectorised, and it costs nothing where
   nobody asks for it.
 
   Args:
-    distance_nm: [N, M] float without NaN.
+    matrix_nm: [N, M].
+    value_n: [N].
   Returns:
-    [N] distance, [N] int32 column.
+    [N] int32, the last column where the value does not occur.
   """
-  columns = distance_nm.shape[1]
-  low_n = distance_nm.min(axis=1)
-  column_m = jnp.arange(columns, dtype=jnp.int32)
-  return low_n, jnp.where(distance_nm == low_n[:, None], column_m, columns - 1).min(axis=1)
+  last = matrix_nm.shape[1] - 1
+  # Counted in float32, exact up to 2²⁴: minima of integers are the slower ones.
+  column_m = jnp.arange(last + 1, dtype=jnp.float32)
+  return jnp.where(matrix_nm == value_n[:, None], column_m, jnp.float32(last)).min(axis=1).astype(jnp.int32)
+
+
+def lowest(distance_nm: Array, mask_nm: Array) -> tuple[Array, Array]:
+  """Smallest masked entry of each row and the first column that holds it.
+
+  Args:
+    distance_nm: [N, M] float.
+    mask_nm: [N, M] bool, the entries to look at.
+  Returns:
+    [N] distance, ∞ where the mask is empty; [N] int32 column.
+  """
+  masked_nm = jnp.where(mask_nm, distance_nm, jnp.inf)
+  low_n = masked_nm.min(axis=1)
+  return low_n, column_of(masked_nm, low_n)
+
+
+def highest(distance_nm: Array, mask_nm: Array) -> tuple[Array, Array]:
+  """As `lowest`, the largest; −∞ where the mask is empty."""
+  low_n, column_n = lowest(-distance_nm, mask_nm)
+  return -low_n, column_n
 
 
 def _at(distance_bb: Array, column_b: Array) -> Array:
   return jnp.take_along_axis(distance_bb, column_b[:, None], axis=1)[:, 0]
-
-
-def _farthest(distance_bb: Array, mask_bb: Array) -> tuple[Array, Array]:
-  far_b, column_b = lowest(jnp.where(mask_bb, -distance_bb, jnp.inf))
-  return -far_b, column_b
 
 
 def every(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> Pairs:
@@ -174,8 +190,8 @@ def hard(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> M
   Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017, eq. 5.
   """
   same_bb, other_bb = same_and_other(label_b, check_batch(distance_bb, label_b, weight_b))
-  far_b, positive_b = _farthest(distance_bb, same_bb)
-  near_b, negative_b = lowest(jnp.where(other_bb, distance_bb, jnp.inf))
+  far_b, positive_b = highest(distance_bb, same_bb)
+  near_b, negative_b = lowest(distance_bb, other_bb)
   triplets = Triplets(positive_b, negative_b, far_b, near_b, jnp.isfinite(far_b) & jnp.isfinite(near_b))
   return Mining(1, lambda k: triplets)
 
@@ -196,8 +212,8 @@ def easy(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> M
   Source: Xuan, Stylianou, Pless, "Improved Embeddings with Easy Positive Triplet Mining", 2020.
   """
   same_bb, other_bb = same_and_other(label_b, check_batch(distance_bb, label_b, weight_b))
-  own_b, positive_b = lowest(jnp.where(same_bb, distance_bb, jnp.inf))
-  near_b, negative_b = lowest(jnp.where(other_bb, distance_bb, jnp.inf))
+  own_b, positive_b = lowest(distance_bb, same_bb)
+  near_b, negative_b = lowest(distance_bb, other_bb)
   triplets = Triplets(positive_b, negative_b, own_b, near_b, jnp.isfinite(own_b) & jnp.isfinite(near_b))
   return Mining(1, lambda k: triplets)
 
@@ -232,12 +248,13 @@ def semi_hard(
   other_bb = same_and_other(label_b, live_b)[1]
   # Whatever is no negative is nearer than anything: one comparison per pass is enough.
   candidate_bb = jnp.where(other_bb, distance_bb, -jnp.inf)
-  farthest_b, farthest_row_b = _farthest(distance_bb, other_bb)
+  farthest_b, farthest_row_b = highest(distance_bb, other_bb)
 
   def take(k: Array | int) -> Triplets:
     positive_b, valid_b = kth_positive(groups, k)
     own_b = _at(distance_bb, positive_b)
-    near_b, negative_b = lowest(jnp.where(candidate_bb > own_b[:, None], candidate_bb, jnp.inf))
+    near_b = jnp.where(candidate_bb > own_b[:, None], candidate_bb, jnp.inf).min(axis=1)
+    negative_b = column_of(candidate_bb, near_b)
     if reach == "inside":
       valid_b &= own_b - near_b + margin > 0
     elif reach == "beyond":
@@ -266,6 +283,6 @@ def collect(mining: Mining, passes: int) -> Triplets:
 
 
 __all__ = [
-  "MINERS", "REACHES", "Mining", "Pairs", "Triplets", "check_batch", "check_labels", "check_name", "collect", "easy",
-  "every", "hard", "lowest", "same_and_other", "semi_hard",
+  "MINERS", "REACHES", "Mining", "Pairs", "Triplets", "check_batch", "check_labels", "check_name", "collect", "column_of",
+  "easy", "every", "hard", "highest", "lowest", "same_and_other", "semi_hard",
 ]
