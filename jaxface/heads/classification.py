@@ -28,7 +28,7 @@ class Classification:
       same person under another name, see `Filtered`; None leaves none out.
     center_repulsion: weight of the energy between the centres of the batch's classes and all others, which with
       `ASoftmax` is SphereFace+ (1 there).
-    debug: stop with the step and the row where an embedding is not finite or a label is no class, see `check_rows`.
+    debug: name step and row where an embedding is not finite or a label is no class, see `check_rows`.
     weight: of this term in the objective; the objective multiplies by it, the term does not.
   """
 
@@ -72,7 +72,7 @@ class Classification:
 
     A row of weight 0 is cut off before anything is computed from it: whatever it holds, even NaN, it adds nothing
     and gets no gradient. So is a row whose label is no class; the metric `bad_labels` counts those (the loader
-    refuses them on the host, where it can name the record, and `debug` stops at them).
+    refuses them on the host, where it can name the record, and `debug` names row and step).
 
     Args:
       params: from `init`.

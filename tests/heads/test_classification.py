@@ -9,6 +9,10 @@ from jax.sharding import PartitionSpec as P
 
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace, CosFace, NormSoftmax, Softmax
+from jaxface.losses.margins_adaptive import AdaFace, CurricularFace, ElasticFace, MagFace
+from jaxface.losses.margins_asoftmax import ASoftmax
+from jaxface.losses.margins_filter import Filtered
+from jaxface.losses.regularisers import center_repulsion
 
 B, D, C = 16, 12, 24
 
@@ -26,7 +30,9 @@ def draw(term, seed=0, weight=None):
 
 def value_and_gradients(term, params, state, inputs, shardings=(None, None)):
   def loss(params, embedding_bd, rest):
-    loss_b, new_state, metrics = term(params, {**rest, "embedding_bd": embedding_bd}, state=state, step=3, key=None)
+    loss_b, new_state, metrics = term(
+      params, {**rest, "embedding_bd": embedding_bd}, state=state, step=3, key=jax.random.key(1)
+    )
     return loss_b.sum() / rest["weight_b"].sum(), (loss_b, new_state, metrics)
 
   rest = {name: value for name, value in inputs.items() if name != "embedding_bd"}
@@ -38,14 +44,18 @@ def value_and_gradients(term, params, state, inputs, shardings=(None, None)):
   return mean, loss_b, new_state, metrics, gradients
 
 
-@pytest.mark.parametrize("margin", [Softmax(), ArcFace(warmup_steps=9), ArcFace(subcenters=2)])
+MOVING = [AdaFace(rate=0.5), CurricularFace(rate=0.5)]
+
+
+@pytest.mark.parametrize("margin", [Softmax(), ArcFace(warmup_steps=9), ArcFace(subcenters=2), MagFace(low_norm=1.0), *MOVING])
 def test_padding_equals_its_absence_whatever_it_holds(margin):
-  term = Classification(margin, label_smoothing=0.1)
+  repulsion = 0.3 if margin.geometry.subcenters == 1 else 0.0
+  term = Classification(margin, label_smoothing=0.1, interclass_filtering=0.3, center_repulsion=repulsion)
   params, state, inputs = draw(term, weight=[1, 0] * (B // 2))
   inputs["embedding_bd"][1] = np.nan
   inputs["embedding_bd"][3] = np.inf
   inputs["label_b"][5] = -7
-  mean, loss_b, _, metrics, (params_bar, x_bar) = value_and_gradients(term, params, state, inputs)
+  mean, loss_b, moved, metrics, (params_bar, x_bar) = value_and_gradients(term, params, state, inputs)
   subset = {name: value[::2] for name, value in inputs.items()}
   expected = value_and_gradients(term, params, state, subset)
   np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
@@ -53,7 +63,7 @@ def test_padding_equals_its_absence_whatever_it_holds(margin):
   np.testing.assert_array_equal(x_bar[1::2], 0.0)
   np.testing.assert_allclose(x_bar[::2], expected[4][1], rtol=1e-4, atol=1e-7)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), params_bar, expected[4][0])
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), metrics, expected[3])
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), (moved, metrics), (expected[2], expected[3]))
 
 
 def test_a_weight_counts_as_often():
@@ -109,23 +119,30 @@ def test_a_broken_center_shows_in_the_loss():
   assert not np.isfinite(value_and_gradients(term, params, state, inputs)[0])
 
 
-@pytest.mark.parametrize("shape", [(8, 1), (4, 2), (1, 8)])
-@pytest.mark.parametrize("margin", [Softmax(), ArcFace(subcenters=2)])
-def test_one_loss_and_one_gradient_on_every_mesh(margin, shape):
-  term = Classification(margin, label_smoothing=0.1)
+MESHES = [(margin, shape) for margin in (Softmax(), ArcFace(subcenters=2)) for shape in [(8, 1), (4, 2), (1, 8)]]
+MESHES += [(margin, (4, 2)) for margin in (*MOVING, ElasticFace(), ASoftmax(), MagFace(low_norm=1.0))]
+
+
+@pytest.mark.parametrize(("margin", "shape"), MESHES)
+def test_one_loss_and_one_gradient_and_one_state_on_every_mesh(margin, shape):
+  repulsion = 0.3 if margin.geometry.subcenters == 1 else 0.0
+  term = Classification(margin, label_smoothing=0.1, center_repulsion=repulsion)
   params, state, inputs = draw(term, weight=[1] * (B - 3) + [0] * 3)
   expected = value_and_gradients(term, params, state, inputs)
   mesh = Mesh(np.asarray(jax.devices()[:8]).reshape(shape), ("data", "class"), axis_types=(AxisType.Auto,) * 2)
   found = value_and_gradients(
     term, params, state, inputs, (NamedSharding(mesh, P("class")), NamedSharding(mesh, P(("data", "class"))))
   )
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), found, expected)
+  def close(a, b):
+    np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6 * max(1.0, np.abs(b).max()))
+
+  jax.tree.map(close, found, expected)
 
 
 def test_sharded_classes_are_never_gathered():
   mesh = Mesh(np.asarray(jax.devices()[:8]).reshape(2, 4), ("data", "class"), axis_types=(AxisType.Auto,) * 2)
   classes, rows = NamedSharding(mesh, P("class")), NamedSharding(mesh, P(("data", "class")))
-  term, many = Classification(ArcFace()), 4_096
+  term, many = Classification(ArcFace(), interclass_filtering=0.4, center_repulsion=1.0), 4_096
 
   def loss(center_cd, x, y, w):
     return term({"center_cd": center_cd}, {"embedding_bd": x, "label_b": y, "weight_b": w}, state={}, step=0, key=None)[0].sum()
@@ -139,7 +156,84 @@ def test_sharded_classes_are_never_gathered():
   assert f"[{many // 4},{D}]" in text
 
 
-@pytest.mark.parametrize(("field", "value"), [("label_smoothing", 1.0), ("label_smoothing", -0.1), ("weight", -1.0)])
+@pytest.mark.parametrize(("field", "value"), [
+  ("label_smoothing", 1.0), ("label_smoothing", -0.1), ("weight", -1.0), ("center_repulsion", -1.0),
+])
 def test_hyper_parameters_out_of_range(field, value):
   with pytest.raises(ValueError, match=rf"Classification\.{field} = {value}"):
     Classification(**{field: value})
+
+
+def test_filtering_is_an_option_of_every_margin():
+  plain, filtered = Classification(ArcFace(), interclass_filtering=0.4), Classification(Filtered(ArcFace(), 0.4))
+  params, state, inputs = draw(plain)
+  found, expected, without = (
+    value_and_gradients(term, params, state, inputs)[0] for term in (plain, filtered, Classification(ArcFace()))
+  )
+  assert found == expected < without
+
+
+def test_repulsion_is_added_and_measured():
+  term = Classification(ASoftmax(), center_repulsion=0.5)
+  params, state, inputs = draw(term, weight=[1, 0] * (B // 2))
+  mean, _, _, metrics, _ = value_and_gradients(term, params, state, inputs)
+  energy = center_repulsion(params["center_cd"], inputs["label_b"])[::2].mean()
+  np.testing.assert_allclose(metrics["center_energy"], energy, rtol=1e-6)
+  plain = value_and_gradients(Classification(ASoftmax()), params, state, inputs)[0]
+  np.testing.assert_allclose(mean - plain, 0.5 * energy, rtol=1e-4)
+
+
+def broken_inputs(inputs):
+  """What is no embedding in row 5 and no class in row 7; padding, row 0, may hold anything."""
+  inputs["weight_b"][0], inputs["embedding_bd"][0], inputs["label_b"][0] = 0.0, np.nan, -3
+  embedding_bd, label_b = inputs["embedding_bd"].copy(), inputs["label_b"].copy()
+  embedding_bd[5, 2], label_b[7] = np.inf, C
+  return {**inputs, "embedding_bd": embedding_bd}, {**inputs, "label_b": label_b}
+
+
+NO_EMBEDDING = "step 3: 1 of 16 embeddings are not finite, first in rows 5"
+NO_CLASS = f"step 3: 1 of 16 labels are no class: row 7 has label {C}; valid are 0 to {C - 1}"
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_debug_names_what_is_no_embedding_or_no_class(sharded, caplog):
+  term = Classification(ArcFace(), debug=True)
+  params, state, inputs = draw(term)
+  shardings = (None, None)
+  if sharded:
+    mesh = Mesh(np.asarray(jax.devices()[:8]), ("data",), axis_types=(AxisType.Auto,))
+    shardings = (NamedSharding(mesh, P()), NamedSharding(mesh, P("data")))
+  told = []
+  for rows in (inputs, *broken_inputs(inputs)):
+    caplog.clear()
+    jax.block_until_ready(value_and_gradients(term, params, state, rows, shardings))
+    jax.effects_barrier()
+    told.append([record.getMessage() for record in caplog.records if record.name == "jaxface.heads.checks"])
+  assert not told[0]
+  assert NO_EMBEDDING in told[1][0] and NO_CLASS in told[2][0]
+
+
+def test_debug_refuses_them_outside_of_jit():
+  term = Classification(ArcFace(), debug=True)
+  params, state, inputs = draw(term)
+  no_embedding, no_class = broken_inputs(inputs)
+  term(params, inputs, state=state, step=3, key=None)
+  with pytest.raises(FloatingPointError, match=NO_EMBEDDING):
+    term(params, no_embedding, state=state, step=3, key=None)
+  with pytest.raises(ValueError, match=NO_CLASS):
+    term(params, no_class, state=state, step=3, key=None)
+
+
+def test_labels_of_another_type_are_refused():
+  term = Classification(ArcFace())
+  params, state, inputs = draw(term)
+  inputs["label_b"] = inputs["label_b"].astype(np.float32)
+  with pytest.raises(TypeError, match="label_b is float32"):
+    value_and_gradients(term, params, state, inputs)
+
+
+def test_options_that_cannot_be():
+  with pytest.raises(ValueError, match=r"center_repulsion = 1\.0 needs one centre per class.*ArcFace has 2"):
+    Classification(ArcFace(subcenters=2), center_repulsion=1.0)
+  with pytest.raises(ValueError, match=r"Filtered\.threshold = 1\.5"):
+    Classification(ArcFace(), interclass_filtering=1.5)
