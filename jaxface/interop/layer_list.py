@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxface.layers.activation import Activation
-from jaxface.layers.conv import Conv, formulation
+from jaxface.layers.conv import Conv
+from jaxface.layers.formulation import formulation
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create

@@ -4,6 +4,8 @@ Each function is jitted under its own name, so that a network written as a jaxpr
 means it: the export translates that name into one node instead of three.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -35,6 +37,24 @@ def check_activation(name: str) -> str:
   return name
 
 
+def activate(kind: str | None, x: Array, alpha_c: Array | None = None) -> Array:
+  """`x` through an activation.
+
+  Args:
+    kind: one of `ACTIVATIONS`; None leaves `x` as it is.
+    x: [..., C].
+    alpha_c: [C] slopes of "prelu".
+  Returns:
+    [..., C].
+  """
+  if kind is None:
+    return x
+  if check_activation(kind) == "prelu":
+    assert alpha_c is not None
+    return prelu(x, alpha_c.astype(x.dtype))
+  return relu(x) if kind == "relu" else relu6(x)
+
+
 class Activation(nn.Module):
   """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [C] that starts at 0.25.
 
@@ -44,11 +64,12 @@ class Activation(nn.Module):
   kind: str
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
+  def __call__(self, x: Array, norm: Callable[[str, Array | None], Array] | None = None) -> Array:
+    """Activates `x` [..., C]; or calls norm(kind, alpha_c), which normalises `x` and activates it in one pass."""
+    alpha_c = None
     if check_activation(self.kind) == "prelu":
       alpha_c = self.param("alpha", nn.initializers.constant(0.25), x.shape[-1:], jnp.float32)
-      return prelu(x, alpha_c.astype(x.dtype))
-    return relu(x) if self.kind == "relu" else relu6(x)
+    return activate(self.kind, x, alpha_c) if norm is None else norm(self.kind, alpha_c)
 
 
-__all__ = ["ACTIVATIONS", "Activation", "check_activation", "prelu", "relu", "relu6"]
+__all__ = ["ACTIVATIONS", "Activation", "activate", "check_activation", "prelu", "relu", "relu6"]

@@ -37,7 +37,8 @@ class ConvNorm(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x_bhwc: Array, train: bool) -> Array:
+  def __call__(self, x_bhwc: Array, train: bool, shortcut: Array | None = None) -> Array:
+    """[B, H, W, C] to [B, H', W', features]; a `shortcut` of the result's shape is added at the end."""
     height, width = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
     pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
     # A depthwise filter sums over its own window only: its fan-out is not that of the whole layer.
@@ -53,8 +54,12 @@ class ConvNorm(nn.Module):
       kernel_init=nn.initializers.variance_scaling(2.0, fan, "normal"),
       name="conv",
     )(x_bhwc)
-    x_bhwc = BatchNorm(dtype=self.dtype, name="norm")(x_bhwc, train)
-    return x_bhwc if self.activation is None else Activation(self.activation, name="act")(x_bhwc)
+    norm = BatchNorm(dtype=self.dtype, name="norm")
+    if self.activation is None:
+      return norm(x_bhwc, train, shortcut=shortcut)
+    return Activation(self.activation, name="act")(
+      x_bhwc, norm=lambda kind, alpha_c: norm(x_bhwc, train, kind, alpha_c, shortcut)
+    )
 
 
 __all__ = ["ConvNorm"]

@@ -1,9 +1,6 @@
 """The one convolution: every network calls it, and it picks the formulation that is fast on the backend."""
 
-import contextlib
-import contextvars
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -12,44 +9,21 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.layers.conv_pure import pure_conv
+from jaxface.layers.formulation import current_formulation
+from jaxface.layers.onednn import Window, onednn_conv
 
 Padding = str | Sequence[tuple[int, int]]
 
-FORMULATIONS = ("pure", "xla")
-VARIABLE = "JAXFACE_CPU_CONV"
-_forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("formulation", default=None)
+_BF16_PRODUCTS = ("bfloat16", "BF16_BF16_F32")
 
 
-def _checked(name: str, origin: str) -> str:
-  if name not in FORMULATIONS:
-    raise ValueError(f"{origin} is {name!r}: takes {' or '.join(map(repr, FORMULATIONS))}")
-  return name
-
-
-@contextlib.contextmanager
-def formulation(name: str) -> Iterator[None]:
-  """Make `conv` use one formulation in what is traced inside the `with`.
-
-  What `jit` traced before is not traced again: jit a new function inside.
-
-  Args:
-    name: "xla" for one `lax.conv_general_dilated` (for an export, or to compile for another platform than the
-      default one), "pure" for matrix products and shifted products.
-  """
-  token = _forced.set(_checked(name, "formulation"))
-  try:
-    yield
-  finally:
-    _forced.reset(token)
-
-
-def current_formulation() -> str:
-  """What `conv` uses if traced now: the `formulation` in force; else, on a CPU, JAXFACE_CPU_CONV or "pure"; else "xla"."""
-  if forced := _forced.get():
-    return forced
-  if jax.default_backend() != "cpu":
-    return "xla"
-  return _checked(os.environ.get(VARIABLE, "pure"), f"environment variable {VARIABLE}")
+def _bf16_products(precision: Any) -> bool | None:
+  """Whether float32 numbers may be multiplied as bfloat16; None where only `lax` knows what is meant."""
+  if precision is None:
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+  if precision is None or precision in ("float32", "highest", lax.Precision.HIGHEST):
+    return False
+  return True if precision in _BF16_PRODUCTS else None
 
 
 def conv(
@@ -58,37 +32,48 @@ def conv(
   *,
   strides: tuple[int, int] = (1, 1),
   padding: Padding = "SAME",
+  dilation: tuple[int, int] = (1, 1),
   groups: int = 1,
   precision: Any = None,
 ) -> Array:
   """Two-dimensional convolution, NHWC by HWIO.
 
-  On a CPU the pure formulations carry reverse-mode gradients of any order; forward mode (`jax.jvp`) raises a
-  TypeError where one has its own gradient rule.
+  On a CPU oneDNN and the pure formulations carry reverse-mode gradients of any order; forward mode (`jax.jvp`) raises
+  a TypeError where one has its own gradient rule.
 
   Args:
     x_bhwc: [B, H, W, C] float.
     kernel_hwio: [kh, kw, C / groups, O] float.
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
+    dilation: step between taps of the kernel, in pixels.
     groups: channel groups; C of them make it depthwise.
-    precision: as for `jax.lax.conv_general_dilated`; any but the default goes there.
+    precision: as for `jax.lax.conv_general_dilated`; None is what `jax.default_matmul_precision` says. "bfloat16" lets
+      oneDNN multiply float32 numbers as bfloat16, with sums in float32.
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   """
-  strides = (strides[0], strides[1])
+  strides, dilation = (strides[0], strides[1]), (dilation[0], dilation[1])
   given: Sequence[tuple[int, int]]
   if isinstance(padding, str):
-    given = lax.padtype_to_pads(x_bhwc.shape[1:3], kernel_hwio.shape[:2], strides, padding)
+    reach = [(taps - 1) * step + 1 for taps, step in zip(kernel_hwio.shape[:2], dilation)]
+    given = lax.padtype_to_pads(x_bhwc.shape[1:3], reach, strides, padding)
   else:
     given = padding
   pads = tuple((int(low), int(high)) for low, high in given)
-  if precision is None and x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and current_formulation() == "pure":
-    y = pure_conv(x_bhwc, kernel_hwio, strides, pads, groups)
-    if y is not None:
-      return y
+  bf16_math, way = _bf16_products(precision), current_formulation()
+  y = None
+  if x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and bf16_math is not None:
+    if way == "onednn" and x_bhwc.dtype == kernel_hwio.dtype:
+      window = Window(x_bhwc.shape[1:], kernel_hwio.shape, strides, pads, dilation, groups, bf16_math)
+      if window.supports(x_bhwc.dtype):
+        return onednn_conv(x_bhwc, kernel_hwio, window)
+    if way != "xla" and dilation == (1, 1) and not bf16_math:
+      y = pure_conv(x_bhwc, kernel_hwio, strides, pads, groups)
+  if y is not None:
+    return y
   return lax.conv_general_dilated(
-    x_bhwc, kernel_hwio, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    x_bhwc, kernel_hwio, strides, pads, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"),
     feature_group_count=groups, precision=precision,
   )
 
@@ -118,4 +103,4 @@ class Conv(nn.Module):
     return y
 
 
-__all__ = ["Conv", "Padding", "conv", "current_formulation", "formulation"]
+__all__ = ["Conv", "Padding", "conv"]

@@ -7,6 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxface.layers.activation import activate
+from jaxface.layers.formulation import current_formulation
+from jaxface.layers.norm_native import affine, train_norm
+
 
 def channel_sum(x: Array) -> Array:
   """Sum [C] of `x` [B, ..., C] over all but the last axis; in two stages, which is several times faster on a CPU."""
@@ -72,8 +76,20 @@ class BatchNorm(nn.Module):
   frozen_scale: bool = False
 
   @nn.compact
-  def __call__(self, x: Array, train: bool) -> Array:
-    """Normalise `x` [..., C] by its own statistics, or by the running ones if not `train`."""
+  def __call__(
+    self, x: Array, train: bool, activation: str | None = None, alpha_c: Array | None = None, shortcut: Array | None = None
+  ) -> Array:
+    """Normalise `x` by its own statistics, or by the running ones if not `train`; then activate, then add.
+
+    Args:
+      x: [..., C] float.
+      train: whether this is a training step, which moves the running statistics.
+      activation: a name of `jaxface.layers.activation.ACTIVATIONS`, or None.
+      alpha_c: [C] slopes of "prelu".
+      shortcut: of the shape of `x`, added to the activation's result; or None.
+    Returns:
+      [..., C] of type `dtype`.
+    """
     channels = x.shape[-1:]
     scale_c = self.param("scale", nn.initializers.ones, channels, jnp.float32)
     bias_c = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
@@ -81,17 +97,30 @@ class BatchNorm(nn.Module):
     running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
     if self.frozen_scale:
       scale_c = lax.stop_gradient(scale_c)
+    in_one_pass = (
+      current_formulation() == "onednn" and x.ndim == 4 and x.size > 0 and x.dtype in (jnp.float32, jnp.bfloat16)
+      and all(array is None or array.dtype == self.dtype for array in (x, shortcut))
+    )
 
-    x32 = x.astype(jnp.float32)
-    if train:
+    mean_c, var_c = running_mean.value, running_var.value
+    x32 = x if in_one_pass else x.astype(jnp.float32)
+    if train and in_one_pass:
+      y, mean_c, var_c = train_norm(activation, self.epsilon, x, scale_c, bias_c, alpha_c, shortcut)
+    elif train:
       y, mean_c, var_c = batch_normalise(x32, scale_c, bias_c, self.epsilon)
-      if not self.is_initializing():
-        running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean_c
-        running_var.value = self.momentum * running_var.value + (1 - self.momentum) * var_c
     else:
-      slope_c = lax.rsqrt(running_var.value + self.epsilon) * scale_c
-      y = (x32 - running_mean.value) * slope_c + bias_c
-    return y.astype(self.dtype)
+      slope_c = lax.rsqrt(var_c + self.epsilon) * scale_c
+      if in_one_pass:
+        y = affine(activation, x, slope_c, bias_c - mean_c * slope_c, alpha_c, shortcut)
+      else:
+        y = (x32 - mean_c) * slope_c + bias_c
+    if train and not self.is_initializing():
+      running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean_c
+      running_var.value = self.momentum * running_var.value + (1 - self.momentum) * var_c
+    if in_one_pass:
+      return y
+    y = activate(activation, y.astype(self.dtype), alpha_c)
+    return y if shortcut is None else shortcut + y
 
 
 __all__ = ["BatchNorm", "batch_normalise", "channel_sum"]

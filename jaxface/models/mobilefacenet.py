@@ -31,8 +31,8 @@ class Bottleneck(nn.Module):
     y_bhwc = ConvNorm(
       self.expanded, stride=self.stride, depthwise=True, activation=act, dtype=dtype, name="depthwise"
     )(y_bhwc, train)
-    y_bhwc = ConvNorm(self.features, kernel=1, activation=None, dtype=dtype, name="project")(y_bhwc, train)
-    return x_bhwc + y_bhwc if x_bhwc.shape == y_bhwc.shape else y_bhwc
+    shortcut = x_bhwc if x_bhwc.shape == (*y_bhwc.shape[:3], self.features) else None
+    return ConvNorm(self.features, kernel=1, activation=None, dtype=dtype, name="project")(y_bhwc, train, shortcut)
 
 
 class MobileFaceNet(nn.Module):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxface.layers import chunks
-from jaxface.layers.conv import Conv, conv, current_formulation, formulation
+from jaxface.layers import chunks, native
+from jaxface.layers.conv import Conv, conv
+from jaxface.layers.formulation import current_formulation, formulation
 
 # Winograd's F(4, 3) multiplies by up to 8 and subtracts: it loses two digits of float32's seven.
 TOLERANCE = 1e-4
@@ -173,6 +174,8 @@ def test_formulation_is_chosen_by_context_then_environment(monkeypatch):
     return str(jax.make_jaxpr(lambda x, k: conv(x, k))(x, k)).count("conv_general_dilated")
 
   monkeypatch.delenv("JAXFACE_CPU_CONV", raising=False)
+  assert current_formulation() == ("onednn" if native.available() else "pure") and convolutions() == 0
+  monkeypatch.setenv("JAXFACE_CPU_CONV", "pure")
   assert current_formulation() == "pure" and convolutions() == 0
   monkeypatch.setenv("JAXFACE_CPU_CONV", "xla")
   assert convolutions() == 1

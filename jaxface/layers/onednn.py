@@ -1,0 +1,105 @@
+"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface.
+
+A convolution y = V(x, k) has two gradients, dx = I(dy, k) and dk = K(x, dy). All three come from one trilinear form,
+⟨V(x, k), dy⟩ = ⟨x, I(dy, k)⟩ = ⟨k, K(x, dy)⟩, so each of them has the other two for its gradients: reverse mode works
+to any order with three native functions.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.layers.native_call import IMAGES, SHARED, native_call
+
+VALUE, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
+
+
+class Window(NamedTuple):
+  """Geometry of a convolution, hashable.
+
+  Attributes:
+    image: (H, W, C) of the input.
+    kernel: (kh, kw, C / groups, O).
+    strides: (rows, columns).
+    pads: ((top, bottom), (left, right)) in pixels.
+    dilation: (rows, columns) between taps of the kernel.
+    groups: channel groups.
+    bf16_math: multiply float32 arrays in bfloat16, with float32 sums.
+  """
+
+  image: tuple[int, ...]
+  kernel: tuple[int, ...]
+  strides: tuple[int, int]
+  pads: tuple[tuple[int, int], ...]
+  dilation: tuple[int, int]
+  groups: int
+  bf16_math: bool
+
+  @property
+  def result(self) -> tuple[int, int, int]:
+    """(H', W', O)."""
+    tall, wide = (
+      (pixels + sum(pad) - (taps - 1) * step - 1) // stride + 1
+      for pixels, pad, taps, step, stride in zip(self.image, self.pads, self.kernel, self.dilation, self.strides)
+    )
+    return tall, wide, self.kernel[-1]
+
+  def supports(self, dtype: jnp.dtype) -> bool:
+    """Whether oneDNN has this convolution: float32 or bfloat16, no cropping, no empty result."""
+    return dtype in (jnp.float32, jnp.bfloat16) and min(map(min, self.pads)) >= 0 and min(self.result) > 0
+
+
+def onednn_conv(x_bhwc: Array, kernel_hwio: Array, window: Window) -> Array:
+  """Convolution of NHWC images with an HWIO kernel.
+
+  Args:
+    x_bhwc: [B, H, W, C] float32 or bfloat16.
+    kernel_hwio: [kh, kw, C / groups, O] of the same type.
+    window: everything else; its shapes must be those of the arrays.
+  Returns:
+    [B, H', W', O] of the same type.
+  Raises:
+    RuntimeError: the native part is not there.
+  """
+  return _form(VALUE, window, x_bhwc[None], kernel_hwio[None])[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _form(kind: int, window: Window, a: Array, b: Array) -> Array:
+  """One of the three functions, on arrays with a leading axis of independent convolutions."""
+  return _native(kind, window)(a, b)
+
+
+def _pull_back(kind: int, window: Window, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+  a, b = saved
+  if kind == VALUE:  # a = x, b = k, cotangent = dy
+    return _form(INPUT_GRADIENT, window, cotangent, b), _form(KERNEL_GRADIENT, window, a, cotangent)
+  if kind == INPUT_GRADIENT:  # a = dy, b = k, cotangent stands where x does
+    return _form(VALUE, window, cotangent, b), _form(KERNEL_GRADIENT, window, cotangent, a)
+  # a = x, b = dy, cotangent stands where k does
+  return _form(INPUT_GRADIENT, window, b, cotangent), _form(VALUE, window, a, cotangent)
+
+
+_form.defvjp(lambda kind, window, a, b: (_form(kind, window, a, b), (a, b)), _pull_back)
+
+
+@functools.lru_cache(maxsize=4096)
+def _native(kind: int, window: Window) -> Callable[[Array, Array], Array]:
+  (top, bottom), (left, right) = window.pads
+  own = (window.result, window.image, window.kernel)[kind]
+  images = kind != KERNEL_GRADIENT
+  return native_call(
+    "JaxfaceConv",
+    lambda a, b: jax.ShapeDtypeStruct((*a.shape[: 1 + images], *own), a.dtype),
+    (IMAGES, SHARED if images else IMAGES),
+    IMAGES if images else SHARED,
+    kind=kind, groups=window.groups, bf16_math=window.bf16_math,
+    window=(*window.strides, top, bottom, left, right, *window.dilation),
+  )
+
+
+__all__ = ["Window", "onednn_conv"]
