@@ -13,7 +13,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check test lint bench sweep clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind test lint bench sweep clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -40,6 +40,23 @@ quickstart: $(VENV)/ready
 native:
 	$(CMAKE) -S jaxface/native -B build/native -DPython_EXECUTABLE=$(abspath $(BIN))/python
 	$(CMAKE) --build build/native --target install
+
+# Tests of the compiled part once more, under two sanitizers and under valgrind, which also sees what oneDNN compiles at run time.
+NATIVE_TESTS ?= $(wildcard tests/layers/test_native*.py tests/layers/test_onednn*.py)
+native-check: native-check-address native-check-thread native-check-valgrind
+
+native-check-address native-check-thread: native-check-%:
+	$(CMAKE) -S jaxface/native -B build/native-$* -DPython_EXECUTABLE=$(abspath $(BIN))/python -DJAXFACE_SANITIZE=$*
+	$(CMAKE) --build build/native-$*
+	JAXFACE_NATIVE_LIBRARY=$(CURDIR)/build/native-$*/libjaxface_cpu.so \
+	LD_PRELOAD="$(foreach name,$(if $(filter address,$*),asan,tsan) stdc++,$(shell g++ -print-file-name=lib$(name).so))" \
+	ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=tests/layers/thread.supp" \
+	$(BIN)/python -m pytest $(NATIVE_TESTS)
+
+# Values that Python and XLA read before they write them are not our concern, nor what they leave behind.
+native-check-valgrind:
+	PYTHONMALLOC=malloc valgrind --quiet --undef-value-errors=no --error-exitcode=1 \
+	  --suppressions=tests/layers/valgrind.supp $(BIN)/python -m pytest $(NATIVE_TESTS)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
