@@ -4,10 +4,26 @@ import argparse
 import importlib.util
 import os
 
+import jax
+
+from jaxface.layers import native
+from jaxface.layers.formulation import current_formulation
 from jaxface.training.config import experiment_folder
 from jaxface.training.workdir import environment
 
 EXTRAS = {"onnx": "export", "onnxruntime": "export", "torch": "bench"}
+
+
+def convolution() -> str:
+  """What computes convolutions here, and why it is not oneDNN where it could be."""
+  try:
+    name = current_formulation()
+  except ValueError as error:
+    return str(error)
+  if name == "onednn":
+    return f"{name} {native.onednn_version()}"
+  could = jax.default_backend() == "cpu" and not native.available()
+  return f"{name}: oneDNN would be faster, but {native.why_not()}" if could else name
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -18,6 +34,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   for name, number in found["packages"].items():
     print(f"{name:20} {number}")
   print(f"devices      {', '.join(found['devices'])}")
+  print(f"convolution  {convolution()}")
   print(f"experiments  {experiment_folder()}")
   print(f"JAXFACE_DATA {os.environ.get('JAXFACE_DATA', 'not set: experiments on named datasets will ask for it')}")
   for package, extra in EXTRAS.items():
