@@ -96,7 +96,7 @@ def expand_paths(experiment: Experiment) -> Experiment:
 
   data = replace(
     experiment.data, images=expand(experiment.data.images, "data.images"),
-    records=expand(experiment.data.records, "data.records"),
+    records=expand(experiment.data.records, "data.records"), embeddings=expand(experiment.data.embeddings, "data.embeddings"),
   )
   evaluation = tuple(
     replace(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from jaxface.data.loader import ON_DAMAGE
 from jaxface.data.order import BalancedOrder, UniformOrder
 from jaxface.data.records import RecordSource
@@ -10,9 +12,11 @@ from jaxface.data.remember import RememberingSource
 from jaxface.data.source import Source
 from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
+from jaxface.data.triplets import MINERS, TripletOrder, mine
+from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.recordset import RecordSet
 
-ORDERS = ("uniform", "balanced")
+ORDERS = ("uniform", "balanced", "triplets")
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,12 @@ class DataConfig:
     size: side in pixels to which images are brought when they are packed; 0 keeps theirs.
     synthetic: the faces to render if neither is given.
     order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
-      batch size with records of other identities.
+      batch size with records of other identities; or "triplets": mined offline, anchor, positive and negative in turn.
     identities_per_batch: of a balanced batch.
     images_per_identity: of a balanced batch; identities with fewer begin again.
+    embeddings: file of `jaxface embed` with every record, from which triplets are mined.
+    mining: which triplets: "semi_hard", "hard" or "easy", see `jaxface.data.triplets.mine`.
+    mining_margin: of semi-hard mining, in squared distances of unit embeddings.
     min_images: identities with fewer images are left out.
     holdout: share of the identities that are kept out of training, to verify on.
     seed: chooses the identities held out.
@@ -62,6 +69,9 @@ class DataConfig:
   order: str = "uniform"
   identities_per_batch: int = 32
   images_per_identity: int = 4
+  embeddings: str = ""
+  mining: str = "semi_hard"
+  mining_margin: float = 0.2
   min_images: int = 1
   holdout: float = 0.0
   seed: int = 0
@@ -69,13 +79,17 @@ class DataConfig:
   on_damage: str = "substitute"
 
   def __post_init__(self):
-    for name, valid in (("order", ORDERS), ("on_damage", ON_DAMAGE)):
+    for name, valid in (("order", ORDERS), ("on_damage", ON_DAMAGE), ("mining", MINERS)):
       if getattr(self, name) not in valid:
         raise ValueError(f"data.{name} is {getattr(self, name)!r}, should be one of {', '.join(valid)}")
     for name, least in (("size", 0), ("threads", 0), ("min_images", 1), ("identities_per_batch", 1),
                         ("images_per_identity", 1)):
       if getattr(self, name) < least:
         raise ValueError(f"data.{name} is {getattr(self, name)}, should be at least {least}")
+    if self.order == "triplets" and not self.embeddings:
+      raise ValueError(
+        "data.order is triplets, which are mined from data.embeddings: give a file that jaxface embed made of these records"
+      )
     if not 0 <= self.holdout < 1:
       raise ValueError(f"data.holdout is {self.holdout}, should be a share of the identities: at least 0, less than 1")
 
@@ -124,7 +138,9 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
   return SubsetSource(whole, train_i), SubsetSource(whole, holdout_i) if len(holdout_i) else None
 
 
-def make_order(config: DataConfig, source: Source, batch_size: int, *, seed: int = 0) -> UniformOrder | BalancedOrder:
+def make_order(
+  config: DataConfig, source: Source, batch_size: int, *, seed: int = 0
+) -> UniformOrder | BalancedOrder | TripletOrder:
   """The order in which a run shows the records of its source.
 
   Args:
@@ -133,10 +149,15 @@ def make_order(config: DataConfig, source: Source, batch_size: int, *, seed: int
     batch_size: over all hosts.
     seed: another seed gives another order.
   Raises:
-    ValueError: a balanced batch that does not fit the batch size or the source.
+    ValueError: a balanced batch that does not fit the batch size or the source, a batch that would cut a triplet, a record
+      without an embedding.
   """
   if config.order == "uniform":
     return UniformOrder(source.num_records, seed)
+  if config.order == "triplets":
+    if batch_size % 3:
+      raise ValueError(f"a batch of {batch_size} would cut a triplet: with data.order triplets it must be a multiple of 3")
+    return TripletOrder(_mined(config, source), seed)
   identities, images = config.identities_per_batch, config.images_per_identity
   extra = batch_size - identities * images
   if extra < 0:
@@ -144,3 +165,21 @@ def make_order(config: DataConfig, source: Source, batch_size: int, *, seed: int
       f"data.identities_per_batch {identities} × data.images_per_identity {images} is more than the batch of {batch_size}"
     )
   return BalancedOrder(source.label_n, identities, images, extra, seed)
+
+
+def _mined(config: DataConfig, source: Source) -> np.ndarray:
+  """[T, 3] records of the source; the same embeddings give the same list, so that a run resumes with the one it had."""
+  embeddings = read_embeddings(config.embeddings)
+  row_of = {name: row for row, name in enumerate(embeddings.names)}
+  names = source.names()
+  missing = [name for name in names if name not in row_of]
+  if missing:
+    raise ValueError(
+      f"{config.embeddings} has no embedding of {len(missing):,} of {len(names):,} records, such as {missing[0]!r}: embed the"
+      " records that are trained on"
+    )
+  embedding_nd = embeddings.embedding_nd[[row_of[name] for name in names]]
+  triplet_t3 = mine(embedding_nd, source.label_n, mining=config.mining, margin=config.mining_margin)
+  if not len(triplet_t3):
+    raise ValueError(f"{config.mining} mining finds no triplet in {config.embeddings} (data.mining_margin {config.mining_margin})")
+  return triplet_t3

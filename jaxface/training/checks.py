@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxface.losses.term import scope
+from jaxface.losses.triplet_term import TripletLoss
 from jaxface.training.config import Experiment
 
 # Images of its own identity that an image must meet in a batch, on average, for its pairs to teach something.
@@ -34,7 +35,8 @@ def check_parts(experiment: Experiment, states: Sequence[Any]) -> None:
 
 
 def check_mates(experiment: Experiment, label_n: np.ndarray) -> None:
-  """Refuse a uniform order whose batches hold next to no pair of one identity, where a term lives on such pairs.
+  """Refuse a uniform order whose batches hold next to no pair of one identity, where a term lives on such pairs, and
+  listed triplets where the order shows none.
 
   Args:
     experiment: the run.
@@ -42,6 +44,13 @@ def check_mates(experiment: Experiment, label_n: np.ndarray) -> None:
   Raises:
     ValueError: naming the term and how many images of its own identity an image meets on average.
   """
+  for index, term in enumerate(experiment.terms):
+    listed = isinstance(term, TripletLoss) and term.mining == "listed"
+    if listed and experiment.data.order != "triplets":
+      raise ValueError(
+        f"terms.{index}.mining is listed, but data.order is {experiment.data.order}: set it to triplets (with"
+        " data.embeddings), or mine online"
+      )
   if experiment.data.order != "uniform":
     return
   share_c = np.bincount(label_n) / len(label_n)

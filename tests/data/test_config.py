@@ -1,10 +1,14 @@
 """From a config to a source and an order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from jaxface.data.config import DataConfig, SyntheticConfig, make_order, open_records, open_source
 from jaxface.data.order import BalancedOrder, UniformOrder
+from jaxface.data.triplets import mine
+from jaxface.formats.embeddings import Embeddings, write_embeddings
 
 
 def test_a_packed_set_is_opened_whole(packed):
@@ -44,10 +48,31 @@ def test_orders(packed):
     make_order(config, source, 4)
 
 
+def test_triplets_are_mined_among_the_records_that_are_trained_on(packed, tmp_path):
+  whole = open_records(packed)
+  drawn_nd = np.random.default_rng(0).normal(size=(whole.num_records, 4)).astype(np.float32)
+  # Another order than the records', and a name that is none of them.
+  backward = [*whole.names()[::-1], "stranger/1"]
+  write_embeddings(tmp_path / "e.npz", Embeddings(np.concatenate([drawn_nd[::-1], drawn_nd[:1]]), backward))
+  config = DataConfig(records=str(packed), min_images=3, order="triplets", embeddings=str(tmp_path / "e.npz"), mining="hard")
+  source, _ = open_source(config)
+  order = make_order(config, source, 6, seed=2)
+  row_n = [whole.names().index(name) for name in source.names()]
+  np.testing.assert_array_equal(order.triplet_t3, mine(drawn_nd[row_n], source.label_n, mining="hard"))
+  assert order.seed == 2
+  with pytest.raises(ValueError, match="batch of 8 would cut a triplet"):
+    make_order(config, source, 8)
+  write_embeddings(tmp_path / "few.npz", Embeddings(drawn_nd[:5], whole.names()[:5]))
+  with pytest.raises(ValueError, match=r"few\.npz has no embedding of .* records, such as"):
+    make_order(replace(config, embeddings=str(tmp_path / "few.npz")), source, 6)
+
+
 @pytest.mark.parametrize(
   "fields, message",
   [
-    ({"order": "random"}, "data.order is 'random', should be one of uniform, balanced"),
+    ({"order": "random"}, "data.order is 'random', should be one of uniform, balanced, triplets"),
+    ({"order": "triplets"}, "mined from data.embeddings"),
+    ({"mining": "all"}, "data.mining is 'all', should be one of semi_hard, hard, easy"),
     ({"on_damage": "ignore"}, "data.on_damage is 'ignore', should be one of substitute, raise"),
     ({"holdout": 1.0}, "data.holdout is 1.0"),
     ({"min_images": 0}, "data.min_images is 0, should be at least 1"),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.heads.classification import Classification
 from jaxface.losses.center import CenterLoss
 from jaxface.losses.joint_signal import VerificationSignal
@@ -144,6 +145,24 @@ def test_a_uniform_order_without_pairs_is_refused_to_a_term_that_lives_on_them(e
   mined = replace(experiment, terms=(TripletLoss(),))
   with pytest.raises(ValueError, match=r"meets 0\.075 others .* set data\.order to balanced"):
     train(mined, Workdir(tmp_path), ManyPeople())
+
+
+def test_listed_triplets_need_their_order(experiment, source, tmp_path):
+  with pytest.raises(ValueError, match=r"terms\.0\.mining is listed, but data\.order is uniform"):
+    train(replace(experiment, terms=(TripletLoss(mining="listed"),)), Workdir(tmp_path), source)
+
+
+def test_a_run_on_triplets_mined_offline_resumes_bit_for_bit(experiment, source, run, stop_at, tmp_path):
+  noise = np.random.default_rng(0).normal(size=(source.num_records, 4))
+  embedding_nd = (np.eye(16)[source.label_n, :4] + 0.5 * noise).astype(np.float32)
+  write_embeddings(tmp_path / "e.npz", Embeddings(embedding_nd, source.names()))
+  data = replace(experiment.data, order="triplets", embeddings=str(tmp_path / "e.npz"))
+  offline = replace(experiment, data=data, batch_size=15, terms=(TripletLoss(mining="listed"),))
+  straight, rows = run(offline, source, tmp_path / "a")
+  assert rows[-1]["triplets"] == 5
+  with pytest.raises(Interrupted):
+    run(offline, source, tmp_path / "b", [stop_at(4)])
+  chex.assert_trees_all_equal(run(offline, source, tmp_path / "b")[0].variables, straight.variables)
 
 
 def test_another_term_in_the_same_folder_is_refused_by_name(joint, source, tmp_path, run, stop_at):

@@ -1,0 +1,39 @@
+"""FaceNet's objective with offline mining: a round on triplets mined over the whole set with the network so far.
+
+Paper: Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015, §3.2: triplets may be mined
+offline with the last network over part of the data, or online in the batch. This is the former, beside facenet_triplet.
+Command, after facenet_triplet with --steps 750, say:
+  jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --no-mirror
+  JAXFACE_DATA=FOLDER jaxface train facenet_offline
+A further round: embed with runs/facenet_offline, and give --data.embeddings, --model.init_from, --seed and --workdir anew.
+"""
+
+from jaxface.data.augment import AugmentConfig
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.losses.triplet_term import TripletLoss
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.schedule import ScheduleConfig
+
+EXPERIMENT = Experiment(
+  name="facenet_offline",
+  steps=750,
+  batch_size=126,
+  log_every=50,
+  checkpoint_every=250,
+  data=DataConfig(
+    images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="triplets", embeddings="runs/round1.npz", mining="semi_hard"
+  ),
+  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  model=ModelConfig("smallresnet", size=96, embedding_size=128, init_from="runs/facenet_triplet"),
+  terms=(TripletLoss(mining="listed", margin=0.2),),
+  optimizer=OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=5e-4),
+  schedule=ScheduleConfig(name="cosine", warmup_steps=50),
+  evaluation=(
+    VerificationConfig(
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+    ),
+  ),
+)
