@@ -4,7 +4,7 @@ import pytest
 
 from jaxface.commands.doctor import convolution
 from jaxface.layers import native
-from jaxface.layers.conv import VARIABLE
+from jaxface.layers.formulation import VARIABLE
 
 
 @pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
