@@ -4,8 +4,8 @@
 
 Every figure is the value and the gradient with respect to the embeddings: 128-d, normalisation included, margin 0.2, 30
 images of each identity. The cubic form is semi-hard mining as the definition reads, on a B × B × B array under `jit`,
-differentiated by JAX. Its rows come one block at a time where the whole array would
-not fit into memory, which only makes it faster. Bars: 100 × at B = 1,024, 120 × at 1,800; batch-hard 3 ×.
+differentiated by JAX, a block of its rows at a time: the whole array takes longer, and soon more memory than there is.
+Bars: 100 × at B = 1,024, 120 × at 1,800; batch-hard 3 ×.
 """
 
 import argparse
@@ -24,15 +24,14 @@ IMAGES, SIZE, MARGIN = 30, 128, 0.2
 # Batches with the bar against the cubic form; None: ours alone.
 SEMI_HARD = {1024: 100.0, 1800: 120.0, 4096: None}
 BATCH_HARD = {1024: 3.0, 1800: 3.0}
-# Numbers of a B × B × B array that are held at once by the cubic form.
-BLOCK = 2**28
+# Numbers of a B × B × B array that the cubic form holds at once: with more it is slower.
+BLOCK = 2**26
 
 NOTES = [
   "Ratios are medians by rounds, with the quartiles in brackets; by processor time beside them, the better guide when other"
   " programs took the cores.",
   "The cubic form finds, for all pairs at once, the nearest farther negative in a B × B × B array, and is the same loss:"
-  " both values are compared. Its rows come in blocks of which the arrays fit into memory, value and gradient of a block at"
-  " once.",
+  " both values are compared. Its rows come in blocks, value and gradient of a block at once: it is slower as a whole.",
   "Batch-hard is pytorch-metric-learning's BatchHardMiner and TripletMarginLoss with LpDistance(power=2): the same loss"
   " (its average over losses above zero is our \"active\"), and both values are compared. Its semi-hard miner takes every"
   " negative inside the margin and has no counterpart.",

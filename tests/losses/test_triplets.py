@@ -26,7 +26,6 @@ B, D = 12, 4
 MARGIN = 0.5
 KINDS = [(mining, "inside") for mining in MINERS] + [("semi_hard", reach) for reach in REACHES[1:]]
 kinds = pytest.mark.parametrize(("mining", "reach"), KINDS)
-forms = pytest.mark.parametrize("form", ["margin", "softplus"])
 
 
 def draw(seed=0, identities=3, size=B):
@@ -69,8 +68,7 @@ def by_loops(x, label, weight, mining, reach, form, average):
 
 
 @kinds
-@forms
-@pytest.mark.parametrize("average", ["active", "all"])
+@pytest.mark.parametrize(("form", "average"), [("margin", "active"), ("margin", "all"), ("softplus", "active")])
 def test_mean_over_the_triplets_of_three_loops(mining, reach, form, average):
   with jax.enable_x64(True):
     for seed in range(4):
@@ -81,8 +79,9 @@ def test_mean_over_the_triplets_of_three_loops(mining, reach, form, average):
       np.testing.assert_allclose(value, by_loops(x, label, weight, mining, reach, form, average), rtol=1e-9, atol=1e-12)
 
 
-@kinds
-@forms
+@pytest.mark.parametrize(
+  ("mining", "reach", "form"), [*((*kind, "margin") for kind in KINDS), ("all", "inside", "softplus"), ("semi_hard", "inside", "softplus")]
+)
 def test_gradients_against_finite_differences(mining, reach, form):
   with jax.enable_x64(True):
     x, label = draw(5)
@@ -101,7 +100,7 @@ def test_gradients_by_anchor_reach_distances_of_any_kind():
     rng = np.random.default_rng(1)
     distance, label = jnp.asarray(rng.random((B, B))), draw(1)[1]
     weight = rng.normal(size=B)
-    for mining in MINERS:
+    for mining in ("all", "semi_hard"):
       total = jax.jit(lambda d, m=mining: weight @ triplet_sums(d, label, mining=m, form="softplus").loss_b)
       check_grads(total, (distance,), order=1, modes=("rev",), eps=1e-6, rtol=1e-5, atol=1e-6)
 
@@ -117,7 +116,7 @@ def test_a_tied_negative_is_paid_once():
 
 
 @kinds
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), identities=st.integers(1, 5))
 def test_order_length_and_rotation_do_not_matter_and_padding_is_absence(mining, reach, seed, identities):
   options = {"mining": mining, "reach": reach}
@@ -155,8 +154,8 @@ def sharded(devices, run, *arguments):
   return jax.jit(run, in_shardings=NamedSharding(mesh, P("data"))).lower(*arguments).compile()
 
 
-@kinds
-def test_triplets_across_eight_devices_equal_one_device(mining, reach):
+@pytest.mark.parametrize("mining", MINERS)
+def test_triplets_across_eight_devices_equal_one_device(mining):
   # Two rows on each device: every triplet needs two of them, most three.
   rng = np.random.default_rng(0)
   x, label = rng.normal(size=(16, D)).astype(np.float32), np.tile(np.arange(4, dtype=np.int32), 4)
@@ -164,7 +163,7 @@ def test_triplets_across_eight_devices_equal_one_device(mining, reach):
 
   def run(x, label, weight):
     def total(x):
-      term = TripletLoss(mining=mining, reach=reach, margin=MARGIN)
+      term = TripletLoss(mining=mining, margin=MARGIN)
       inputs = {"embedding_bd": x, "label_b": label, "weight_b": weight}
       loss_b, _, metrics = term({}, inputs, state={}, step=0, key=None)
       return loss_b.sum() / weight.sum(), (loss_b, metrics)
@@ -176,7 +175,7 @@ def test_triplets_across_eight_devices_equal_one_device(mining, reach):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), eight, one)
 
 
-@pytest.mark.parametrize("mining", MINERS)
+@pytest.mark.parametrize("mining", ["all", "semi_hard"])
 def test_the_matrix_is_shared_among_devices(mining):
   size = 256
   x, label = np.zeros((size, 8), np.float32), np.zeros(size, np.int32)
@@ -187,7 +186,7 @@ def test_the_matrix_is_shared_among_devices(mining):
   assert bytes_of[8] < 0.5 * bytes_of[1], bytes_of
 
 
-@pytest.mark.parametrize("mining", MINERS)
+@pytest.mark.parametrize("mining", ["all", "semi_hard"])
 def test_memory_grows_with_the_square_of_the_batch(mining):
   def temporaries(size):
     arguments = jnp.zeros((size, 8)), jnp.zeros(size, jnp.int32)
@@ -199,9 +198,8 @@ def test_memory_grows_with_the_square_of_the_batch(mining):
 
 
 @kinds
-@forms
-def test_corners_are_finite(mining, reach, form):
-  run = partial(evaluate, mining=mining, reach=reach, form=form)
+def test_corners_are_finite(mining, reach):
+  run = partial(evaluate, mining=mining, reach=reach)
   x, label = draw(2)
   x = x.astype(np.float32)
   for labels in (np.zeros(B, np.int32), np.arange(B, dtype=np.int32)):
@@ -378,7 +376,7 @@ def test_functions_refuse_unknown_names_and_float_labels():
   x, label = draw()
   for option in ("mining", "form", "average", "reach"):
     with pytest.raises(ValueError, match=f"{option} = 'x' is unknown: choose one of"):
-      triplet_loss(x, label, **{option: "x"})
+      jax.eval_shape(partial(triplet_loss, **{option: "x"}), x, label)
   with pytest.raises(TypeError, match="identities must be integers"):
     triplet_loss(x, label.astype(np.float32))
   with pytest.raises(TypeError, match="identities must be integers"):
