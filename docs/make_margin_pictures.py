@@ -1,4 +1,4 @@
-"""Writes docs/pictures/margins.svg: the logit of the own class and its derivative over the angle, by margin, guard and gradient.
+"""Writes docs/margins.svg: the logit of the own class and its derivative over the angle, by margin, guard and gradient.
 
 Command: python docs/make_margin_pictures.py
 """
@@ -104,10 +104,8 @@ def picture() -> str:
 
 
 def main() -> None:
-  """Writes the picture."""
-  folder = Path(__file__).parent / "pictures"
-  folder.mkdir(exist_ok=True)
-  write_text(folder / "margins.svg", picture())
+  """Writes the picture beside this file."""
+  write_text(Path(__file__).with_name("margins.svg"), picture())
 
 
 if __name__ == "__main__":

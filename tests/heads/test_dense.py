@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxface.heads.centers import init_centers
 from jaxface.heads.dense import dense_head
 from jaxface.losses.joint import Geometry, Prep
 from jaxface.losses.margins import (
@@ -324,12 +323,3 @@ def test_labels_must_be_whole_numbers(head):
   params, x, label = draw(ArcFace())
   with pytest.raises(TypeError, match=r"label_b is float32.*int"):
     run(head, ArcFace(), params, x.astype(np.float32), label.astype(np.float32))
-
-
-def test_centers_start_as_documented():
-  params = init_centers(jax.random.key(0), 2_000, 64, Geometry(unit_x=False, unit_w=False, bias=True, subcenters=2))
-  assert params["center_cd"].shape == (4_000, 64) and params["center_cd"].dtype == jnp.float32
-  np.testing.assert_allclose(params["center_cd"].std(), 0.01, rtol=0.02)
-  np.testing.assert_array_equal(params["bias_c"], np.zeros(2_000))
-  with pytest.raises(ValueError, match="num_classes = 0"):
-    init_centers(jax.random.key(0), 0, 64, ArcFace().geometry)
