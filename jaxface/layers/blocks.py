@@ -4,11 +4,13 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxface.layers.activation import Activation
-from jaxface.layers.conv import Conv
+from jaxface.layers.conv import Conv, make_window
+from jaxface.layers.formulation import current_formulation
 from jaxface.layers.norm import BatchNorm
+from jaxface.layers.onednn import Window, fused_conv
 
 
 class ConvNorm(nn.Module):
@@ -43,12 +45,17 @@ class ConvNorm(nn.Module):
     pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
     # A depthwise filter sums over its own window only: its fan-out is not that of the whole layer.
     fan: Literal["fan_in", "fan_out"] = "fan_in" if self.depthwise else "fan_out"
+    padding, groups = ((pad_h, pad_h), (pad_w, pad_w)), x_bhwc.shape[-1] if self.depthwise else 1
+    if not train and not self.is_initializing() and current_formulation() == "onednn":
+      window = make_window(x_bhwc, self.variables["params"]["conv"]["kernel"], (self.stride,) * 2, padding, groups=groups)
+      if window.supports(x_bhwc.dtype) and x_bhwc.dtype == self.dtype:
+        return self._folded(x_bhwc, window, shortcut)
     x_bhwc = Conv(
       self.features,
       (height, width),
       strides=(self.stride, self.stride),
-      padding=((pad_h, pad_h), (pad_w, pad_w)),
-      groups=x_bhwc.shape[-1] if self.depthwise else 1,
+      padding=padding,
+      groups=groups,
       use_bias=self.use_bias,
       dtype=self.dtype,
       kernel_init=nn.initializers.variance_scaling(2.0, fan, "normal"),
@@ -60,6 +67,17 @@ class ConvNorm(nn.Module):
     return Activation(self.activation, name="act")(
       x_bhwc, norm=lambda kind, alpha_c: norm(x_bhwc, train, kind, alpha_c, shortcut)
     )
+
+  def _folded(self, x_bhwc: Array, window: Window, shortcut: Array | None) -> Array:
+    """The whole block as one native call: with given statistics a norm is a factor on the kernel and a bias."""
+    params, statistics = self.variables["params"], self.variables["batch_stats"]["norm"]
+    slope_c = lax.rsqrt(statistics["var"] + BatchNorm.epsilon) * params["norm"]["scale"]
+    offset_c = params["norm"]["bias"] - statistics["mean"] * slope_c
+    if self.use_bias:
+      offset_c = offset_c + params["conv"]["bias"] * slope_c
+    kernel = (params["conv"]["kernel"] * slope_c).astype(self.dtype)
+    alpha_c = params["act"]["alpha"] if self.activation == "prelu" else None
+    return fused_conv(window, self.activation, x_bhwc, kernel, offset_c, alpha_c, shortcut)
 
 
 __all__ = ["ConvNorm"]

@@ -53,6 +53,26 @@ def conv(
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   """
+  bf16_math, way = _bf16_products(precision), current_formulation()
+  window = make_window(x_bhwc, kernel_hwio, strides, padding, dilation, groups, bool(bf16_math))
+  if x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and bf16_math is not None:
+    if way == "onednn" and window.supports(x_bhwc.dtype) and x_bhwc.dtype == kernel_hwio.dtype:
+      return onednn_conv(x_bhwc, kernel_hwio, window)
+    if way != "xla" and window.dilation == (1, 1) and not bf16_math:
+      y = pure_conv(x_bhwc, kernel_hwio, window.strides, window.pads, groups)
+      if y is not None:
+        return y
+  return lax.conv_general_dilated(
+    x_bhwc, kernel_hwio, window.strides, window.pads, rhs_dilation=window.dilation,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups, precision=precision,
+  )
+
+
+def make_window(
+  x_bhwc: Array, kernel_hwio: Array, strides: tuple[int, int] = (1, 1), padding: Padding = "SAME",
+  dilation: tuple[int, int] = (1, 1), groups: int = 1, bf16_math: bool = False,
+) -> Window:
+  """The geometry of `conv` with these arguments, its padding in pixels."""
   strides, dilation = (strides[0], strides[1]), (dilation[0], dilation[1])
   given: Sequence[tuple[int, int]]
   if isinstance(padding, str):
@@ -60,22 +80,8 @@ def conv(
     given = lax.padtype_to_pads(x_bhwc.shape[1:3], reach, strides, padding)
   else:
     given = padding
-  pads = tuple((int(low), int(high)) for low, high in given)
-  bf16_math, way = _bf16_products(precision), current_formulation()
-  y = None
-  if x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and bf16_math is not None:
-    if way == "onednn" and x_bhwc.dtype == kernel_hwio.dtype:
-      window = Window(x_bhwc.shape[1:], kernel_hwio.shape, strides, pads, dilation, groups, bf16_math)
-      if window.supports(x_bhwc.dtype):
-        return onednn_conv(x_bhwc, kernel_hwio, window)
-    if way != "xla" and dilation == (1, 1) and not bf16_math:
-      y = pure_conv(x_bhwc, kernel_hwio, strides, pads, groups)
-  if y is not None:
-    return y
-  return lax.conv_general_dilated(
-    x_bhwc, kernel_hwio, strides, pads, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups, precision=precision,
-  )
+  top_bottom, left_right = ((int(low), int(high)) for low, high in given)
+  return Window(x_bhwc.shape[1:], kernel_hwio.shape, strides, (top_bottom, left_right), dilation, groups, bf16_math)
 
 
 class Conv(nn.Module):
@@ -103,4 +109,4 @@ class Conv(nn.Module):
     return y
 
 
-__all__ = ["Conv", "Padding", "conv"]
+__all__ = ["Conv", "Padding", "conv", "make_window"]

@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 
+# As jaxface/native/activation.h numbers them.
 CODES = {None: 0, "prelu": 1, "relu": 2, "relu6": 3}
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
+from jaxface.layers.norm_native import CODES, affine
 
 VALUE, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
 
@@ -48,6 +49,13 @@ class Window(NamedTuple):
     )
     return tall, wide, self.kernel[-1]
 
+  @property
+  def attributes(self) -> dict[str, int | tuple[int, ...]]:
+    """What the native handlers are told beside shapes."""
+    (top, bottom), (left, right) = self.pads
+    numbers = (*self.strides, top, bottom, left, right, *self.dilation)
+    return {"window": numbers, "groups": self.groups, "bf16_math": int(self.bf16_math)}
+
   def supports(self, dtype: jnp.dtype) -> bool:
     """Whether oneDNN has this convolution: float32 or bfloat16, no cropping, no empty result."""
     return dtype in (jnp.float32, jnp.bfloat16) and min(map(min, self.pads)) >= 0 and min(self.result) > 0
@@ -66,6 +74,52 @@ def onednn_conv(x_bhwc: Array, kernel_hwio: Array, window: Window) -> Array:
     RuntimeError: the native part is not there.
   """
   return _form(VALUE, window, x_bhwc[None], kernel_hwio[None])[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def fused_conv(
+  window: Window, activation: str | None, x_bhwc: Array, kernel_hwio: Array, bias_o: Array, alpha_o: Array | None,
+  shortcut: Array | None,
+) -> Array:
+  """act(convolution + bias) + shortcut, written to memory once: a block of a network in inference.
+
+  Args:
+    window: see `onednn_conv`.
+    activation: a key of `jaxface.layers.norm_native.CODES`.
+    x_bhwc: [B, H, W, C] float32 or bfloat16.
+    kernel_hwio: [kh, kw, C / groups, O] of the same type.
+    bias_o: [O] float32.
+    alpha_o: [O] float32 slopes of "prelu", or None.
+    shortcut: of the shape and type of the result, or None.
+  Returns:
+    [B, H', W', O] of the type of `x_bhwc`. Gradients are those of the same in several steps.
+  """
+  rows = jnp.stack([bias_o, jnp.zeros_like(bias_o) if alpha_o is None else alpha_o])
+  more = () if shortcut is None else (shortcut[None],)
+  return _fused(window, CODES[activation], bool(more))(x_bhwc[None], kernel_hwio[None], rows[None], *more)[0]
+
+
+def _in_steps(window: Window, activation: str | None, *arrays: Array | None) -> Array:
+  x_bhwc, kernel_hwio, bias_o, alpha_o, shortcut = arrays
+  y = onednn_conv(x_bhwc, kernel_hwio, window)
+  return affine(activation, y, jnp.ones_like(bias_o), bias_o, alpha_o, shortcut)
+
+
+fused_conv.defvjp(
+  lambda window, activation, *arrays: (fused_conv(window, activation, *arrays), arrays),
+  lambda window, activation, arrays, dy: jax.vjp(functools.partial(_in_steps, window, activation), *arrays)[1](dy),
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def _fused(window: Window, act: int, add: bool) -> Callable[..., Array]:
+  return native_call(
+    "JaxfaceConvFused",
+    lambda x, *_: jax.ShapeDtypeStruct((*x.shape[:2], *window.result), x.dtype),
+    (IMAGES, SHARED, SHARED, *[IMAGES] * add),
+    IMAGES,
+    act=act, **window.attributes,
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -89,7 +143,6 @@ _form.defvjp(lambda kind, window, a, b: (_form(kind, window, a, b), (a, b)), _pu
 
 @functools.lru_cache(maxsize=4096)
 def _native(kind: int, window: Window) -> Callable[[Array, Array], Array]:
-  (top, bottom), (left, right) = window.pads
   own = (window.result, window.image, window.kernel)[kind]
   images = kind != KERNEL_GRADIENT
   return native_call(
@@ -97,9 +150,8 @@ def _native(kind: int, window: Window) -> Callable[[Array, Array], Array]:
     lambda a, b: jax.ShapeDtypeStruct((*a.shape[: 1 + images], *own), a.dtype),
     (IMAGES, SHARED if images else IMAGES),
     IMAGES if images else SHARED,
-    kind=kind, groups=window.groups, bf16_math=window.bf16_math,
-    window=(*window.strides, top, bottom, left, right, *window.dilation),
+    kind=kind, **window.attributes,
   )
 
 
-__all__ = ["Window", "onednn_conv"]
+__all__ = ["Window", "fused_conv", "onednn_conv"]

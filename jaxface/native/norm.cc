@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "activation.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -14,8 +15,6 @@ namespace jaxface {
 namespace {
 
 namespace ffi = xla::ffi;
-
-enum Activation : int64_t { kLinear = 0, kPrelu = 1, kRelu = 2, kRelu6 = 3 };
 
 // As XLA stores bfloat16.
 struct Bf16 {
