@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from jaxface.commands.pipeline import run_experiment
+from jaxface.training.choices import CHOICES, kinds
 from jaxface.training.config import list_experiments, load_experiment
 from jaxface.training.interrupt import Interrupted
 from jaxface.training.overrides import field_values
@@ -71,4 +72,8 @@ def _show_fields(name: str) -> int:
   print(f"usage: jaxface train {name} [--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}\n\nfields and their values:")
   for field, value in field_values(experiment).items():
     print(f"  --{field:40} {value!r}")
+  print("\nwhat stands in a place, by name (docs/losses.md has them all):")
+  for place, kind in kinds(experiment).items():
+    field = next(part for part in reversed(place.split(".")) if part in CHOICES)
+    print(f"  --{place:40} {kind}, one of {', '.join(CHOICES[field])}")
   return 0
