@@ -1,6 +1,7 @@
 """The page of the losses is what the classes say, and knows all of them."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,8 @@ def test_the_written_part_speaks_of_every_choice(script):
   for kinds in CHOICES.values():
     for name, kind in kinds.items():
       assert name in written or kind.__name__ in written, f"docs/losses.md has no word on {name}"
+
+
+def test_every_picture_is_there():
+  pictures = re.findall(r"!\[.*?\]\((.*?)\)", (DOCS / "losses.md").read_text(encoding="utf-8"))
+  assert len(pictures) == 2 and all((DOCS / picture).is_file() for picture in pictures)

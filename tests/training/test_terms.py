@@ -102,9 +102,10 @@ def test_an_interrupted_run_with_stateful_terms_ends_bit_for_bit(straight, joint
 
 def test_stateful_terms_do_not_depend_on_the_mesh(straight, joint, source, tmp_path, with_devices, run):
   _, rows = run(with_devices(joint, 8, 4), source, tmp_path)
-  for row, expected in zip(rows, straight[1]):
+  # The fitted margin is a bin of a histogram: a rounding may move it by one, about 1 %, and with it what follows.
+  for row, expected, limit in zip(rows, straight[1], [1e-4, 1e-2, 1e-2, 1e-2]):
     for name in ("loss", "center/distance", "verification/loss", "classification/loss"):
-      assert row[name] == pytest.approx(expected[name], rel=1e-3), name
+      assert row[name] == pytest.approx(expected[name], rel=limit), name
 
 
 def test_centers_move_in_a_step_and_roll_back_with_one_that_is_not_finite(experiment, batch_of, plain):
