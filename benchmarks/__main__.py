@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.page import Findings, describe
 
-NAMES = ("reader", "training", "embedding")
+NAMES = ("reader", "training", "embedding", "formulations", "convolution")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 

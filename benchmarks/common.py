@@ -104,7 +104,18 @@ def interleave(sides: Mapping[str, Callable[[], Any]], *, rounds: int, warmup: i
   return timing
 
 
-def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> tuple[float, float, float]:
+class Speedup(NamedTuple):
+  """How many times as fast as its peer a side is: median and quartiles over the rounds."""
+
+  middle: float
+  low: float
+  high: float
+
+  def __str__(self) -> str:
+    return f"{self.middle:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> Speedup:
   """How many times as fast as a peer a side is, by ratios within each round.
 
   Args:
@@ -112,8 +123,8 @@ def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> tup
     name: the side.
     peer: what it is compared with.
   Returns:
-    (median, lower quartile, upper quartile) of peer's time / side's time.
+    Of peer's time / side's time.
   """
   ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds[peer])]
   low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-  return middle, low, high
+  return Speedup(middle, low, high)

@@ -1,5 +1,7 @@
 """The same networks in PyTorch, channels last: what our train step and embedding are measured against."""
 
+from functools import partial
+
 try:
   import torch
 except ImportError as error:
@@ -31,15 +33,18 @@ class IResNetUnit(nn.Module):
     return self.shortcut(x) + self.body(x)
 
 
-def iresnet(units: tuple[int, ...] = (2, 2, 2, 2), embedding_size: int = 512) -> nn.Module:
-  """LResNet-E-IR for 112×112 images."""
-  layers: list[nn.Module] = [conv_norm(3, 64)]
-  cin = 64
-  for count, cout in zip(units, (64, 128, 256, 512)):
+def iresnet(units: tuple[int, ...] = (2, 2, 2, 2), width: float = 1.0, side: int = 112,
+            embedding_size: int = 512) -> nn.Module:
+  """LResNet-E-IR for images of `side` × `side` pixels."""
+  stem, *stages = (round(width * channels) for channels in (64, 64, 128, 256, 512))
+  layers: list[nn.Module] = [conv_norm(3, stem)]
+  cin = stem
+  for count, cout in zip(units, stages):
     for index in range(count):
       layers.append(IResNetUnit(cin, cout, 2 if index == 0 else 1))
       cin = cout
-  layers += [nn.BatchNorm2d(512), nn.Flatten(), nn.Linear(512 * 49, embedding_size), nn.BatchNorm1d(embedding_size)]
+  dense = nn.Linear(cin * (side // 16) ** 2, embedding_size)
+  layers += [nn.BatchNorm2d(cin), nn.Flatten(), dense, nn.BatchNorm1d(embedding_size)]
   return nn.Sequential(*layers)
 
 
@@ -85,7 +90,12 @@ class CosFaceHead(nn.Module):
     return nn.functional.cross_entropy(self.scale * cosine, label)
 
 
-NETS = {"iresnet18": iresnet, "mobilefacenet": mobilefacenet}
+NETS = {
+  "iresnet18": iresnet,
+  "iresnet50": partial(iresnet, (3, 4, 14, 3)),
+  "mobilefacenet": mobilefacenet,
+  "half_iresnet18": partial(iresnet, width=0.5, side=64),
+}
 
 
 def normalise(image_bhwc: torch.Tensor) -> torch.Tensor:

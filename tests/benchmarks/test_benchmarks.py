@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.__main__ import page  # noqa: E402
-from benchmarks.common import interleave, speedup  # noqa: E402
+from benchmarks.common import Speedup, interleave, speedup  # noqa: E402
+from benchmarks.nets import same_parameters  # noqa: E402
 from benchmarks.page import Findings  # noqa: E402
+from benchmarks.torch_sides import below  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
 
 FINDINGS = Findings(
@@ -29,7 +31,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "common, page, worker, reader, training, embedding, __main__"
+  names = "common, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 
@@ -59,6 +61,25 @@ def test_workers_take_turns_in_their_own_processes():
 def test_failing_worker_names_the_cause():
   with pytest.raises(RuntimeError, match="no such network"):
     Worker(fail)
+
+
+def test_speedup_is_median_and_quartiles_of_ratios_within_rounds():
+  got = speedup({"ours": [1.0, 2.0, 1.0], "theirs": [1.0, 4.0, 3.0]}, "ours", "theirs")
+  assert (got, str(got)) == ((2.0, 1.5, 2.5), "2.00 (1.50–2.50)")
+
+
+def test_bar_holds_against_the_faster_of_torch():
+  speed = {name: Speedup(middle, 0.0, 9.0) for name, middle in (("pytorch", 1.2), ("torch.compile", 0.8), ("xla", 0.1))}
+  assert below("net", speed, 0.8) == []
+  assert below("net", speed, 0.9) == ["net is 0.80 × torch.compile"]
+  assert below("net", {"pytorch": speed["pytorch"]}, 1.3) == ["net is 1.20 × pytorch"]
+  assert below("net", {}, 1.0) == []
+
+
+def test_other_number_of_parameters_is_another_network():
+  assert same_parameters("net", {"ours": 7, "theirs": 7}) == 7
+  with pytest.raises(AssertionError, match=r"net: .*'theirs': 8"):
+    same_parameters("net", {"ours": 7, "theirs": 8})
 
 
 def test_page_survives_json_and_shows_figures_and_failures(tmp_path, capsys):

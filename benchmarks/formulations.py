@@ -1,0 +1,64 @@
+"""Our own train step by each way of computing its layers: oneDNN, the pure formulations, and XLA's plain operations.
+
+  python -m benchmarks.formulations [--nets NAME ...] [--dtype NAME] [--rounds N] [--json FILE]
+
+The step of `benchmarks.training` in processes that differ in one environment variable, JAXFACE_CPU_CONV, and take turns.
+The batch is a quarter of that there, because plain XLA is slow and needs much memory. There is no bar: this says what the
+compiled part is worth, and what those who cannot build it have.
+"""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import equal_malloc, interleave, machine, speedup
+from benchmarks.nets import NETS
+from benchmarks.page import Findings
+from benchmarks.training import jaxface_step
+from benchmarks.worker import Worker, cores
+
+SIDES = ("onednn", "pure", "xla")
+
+NOTES = [
+  "JAXFACE_CPU_CONV is onednn, pure or xla. Speed is images/s of oneDNN over images/s of the other, by rounds: the median,"
+  " and the quartiles in brackets.",
+  "There is no bar here.",
+]
+
+
+def compare(net: str, dtype: str, rounds: int) -> dict[str, Any]:
+  """A row of the table."""
+  batch_size = NETS[net].batch // 4
+  sides = {name: Worker(jaxface_step, net, dtype, batch_size, name) for name in SIDES}
+  timing = interleave(sides, rounds=rounds)
+  row: dict[str, Any] = {"network": net, "type": dtype, "batch": batch_size}
+  row |= {f"{name} images/s": batch_size / float(np.median(timing.wall[name])) for name in sides}
+  row |= {f"onednn / {peer}": str(speedup(timing.wall, "onednn", peer)) for peer in SIDES[1:]}
+  row |= {f"{name} compile s": side.facts["compile_seconds"] for name, side in sides.items()}
+  return row | {f"{name} peak MB": side.close() / 1e6 for name, side in sides.items()}
+
+
+def main() -> int:
+  """Measures and prints."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="default: all")
+  parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
+  parser.add_argument("--rounds", type=int, default=3, help="timed steps of each (default: %(default)s)")
+  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
+  options = parser.parse_args()
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  rows = []
+  for net in options.nets:
+    print(f"{net} …", file=sys.stderr, flush=True)
+    rows.append(compare(net, options.dtype, options.rounds))
+  facts = {"threads": cores(), "rounds": options.rounds}
+  Findings("Ways of computing the step", machine("jax", "jaxlib"), facts, rows, NOTES).publish(options.json)
+  return 0
+
+
+if __name__ == "__main__":
+  equal_malloc()
+  sys.exit(main())

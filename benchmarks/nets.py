@@ -1,0 +1,45 @@
+"""The networks that are measured, with the images and the batch that a training step of theirs takes."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Net(NamedTuple):
+  """A network of ours; `torch_nets.NETS` has the same one under the same key.
+
+  Attributes:
+    model: its name in our registry.
+    options: of the model.
+    side: height and width of its images in pixels.
+    batch: images per training step.
+  """
+
+  model: str
+  options: dict[str, Any]
+  side: int
+  batch: int
+
+
+NETS = {
+  "iresnet18": Net("iresnet18", {}, 112, 32),
+  "iresnet50": Net("iresnet50", {}, 112, 16),
+  "mobilefacenet": Net("mobilefacenet", {}, 112, 128),
+  "half_iresnet18": Net("iresnet18", {"width": 0.5}, 64, 128),
+}
+
+
+def images(side: int, count: int) -> np.ndarray:
+  """Images [B, side, side, 3] uint8, always the same."""
+  return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def same_parameters(net: str, counts: dict[str, int]) -> int:
+  """How many parameters the sides have.
+
+  Raises:
+    AssertionError: they have different numbers, so that they cannot be the same network.
+  """
+  if len(set(counts.values())) > 1:
+    raise AssertionError(f"{net}: the sides are not the same network: they have {counts} parameters")
+  return next(iter(counts.values()))
