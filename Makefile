@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-# What builds the package goes into the environment too: an isolated build would unpack jaxlib once more at every install.
-INSTALL := $(PIP) --no-build-isolation -e
+# Requirements by name, of an extra or of the build. What builds goes into the environment too: an isolated build would unpack
+# jaxlib once more. An extra that is added later compiles nothing again.
+REQUIRED = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+  print(*{"build": p["build-system"]["requires"], **p["project"]["optional-dependencies"]}[sys.argv[1]], sep="\n")'
 CMAKE := $(or $(shell command -v cmake),$(BIN)/cmake)
 export JAX_PLATFORMS ?= cpu
 
@@ -18,19 +20,21 @@ TORCH_INDEX ?=
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > $@.txt
+	$(REQUIRED) build > $@.txt
 	$(PIP) -r $@.txt $(if $(shell command -v cmake),,cmake ninja)
-	$(INSTALL) ".[export]"
+	$(PIP) --no-build-isolation -e ".[export]"
 	@$(BIN)/python -c 'from jaxface.layers import native; native.available() or print(native.why_not())'
 	touch $@
 
 $(VENV)/test: $(VENV)/ready
-	$(INSTALL) ".[test]"
+	$(REQUIRED) test > $@.txt
+	$(PIP) -r $@.txt
 	touch $@
 
 $(VENV)/bench: $(VENV)/ready
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(INSTALL) ".[bench]"
+	$(REQUIRED) bench > $@.txt
+	$(PIP) -r $@.txt
 	touch $@
 
 quickstart: $(VENV)/ready
