@@ -1,10 +1,12 @@
 """What the native functions share: a call through XLA's foreign function interface that `vmap` and a mesh understand.
 
 Every array a native function takes or gives is either *images*, [many, B, ...], or *shared*, [many, ...]: kernels,
-parameters, statistics. `many` is an axis of independent calls, which `vmap` fills; B is the batch, which a mesh splits.
+parameters, statistics. `many` is an axis of independent calls, which `vmap` fills, and one shared array for them all may
+be [1, ...]; B is the batch, which a mesh splits.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +34,12 @@ def _register(symbol: str) -> str:
 
 def _sum(part: Array, axes: Any) -> Array:
   return jax.lax.psum(part, axes)
+
+
+def _devices(mesh: Mesh, axes: Any) -> int:
+  """Into how many parts these mesh axes split."""
+  names = () if axes is None else (axes,) if isinstance(axes, str) else axes
+  return math.prod(mesh.shape[name] for name in names)
 
 
 def native_call(
@@ -62,25 +70,32 @@ def native_call(
 
   def partition(mesh: Mesh, given: Any, wanted: Any) -> tuple:
     many, batch = (*given[0].sharding.spec, None, None)[:2]
-    place = {IMAGES: NamedSharding(mesh, P(many, batch)), SHARED: NamedSharding(mesh, P(many))}
+    if result == SHARED and given[0].shape[1] % _devices(mesh, batch):
+      batch = None  # the mesh fills uneven parts up with anything, which must not be summed
+
+    def place(kind: str, shape: tuple[int, ...]) -> NamedSharding:
+      if kind == IMAGES:
+        return NamedSharding(mesh, P(many, batch))
+      return NamedSharding(mesh, P(many if shape[0] == given[0].shape[0] else None))
 
     def merged(*arrays: Array) -> Array:
       return call(*arrays) if batch is None else merge(call(*arrays), batch)
 
-    return mesh, merged if result == SHARED else call, place[result], tuple(place[kind] for kind in arguments)
+    places = tuple(place(kind, value.shape) for kind, value in zip(arguments, given))
+    return mesh, merged if result == SHARED else call, place(result, wanted.shape), places
 
   def rule(mesh: Mesh, operands: Any, results: Any) -> tuple[str, dict]:
     """Which axes may be split, in the notation of `custom_partitioning`: the first, and the batch."""
     inner: list[str] = []
 
-    def name(kind: str, rank: int) -> str:
-      lead = ["m", "b"] if kind == IMAGES else ["m"]
-      own = [f"d{len(inner) + i}" for i in range(rank - len(lead))]
+    def name(kind: str, shape: tuple[int, ...]) -> str:
+      lead = ["m", "b"] if kind == IMAGES else ["m"] if shape[0] == operands[0].shape[0] else []
+      own = [f"d{len(inner) + i}" for i in range(len(shape) - len(lead))]
       inner.extend(own)
       return " ".join(lead + own)
 
-    left = ", ".join(name(kind, len(value.shape)) for kind, value in zip(arguments, operands))
-    right = name(result, len(results[0].shape))
+    left = ", ".join(name(kind, value.shape) for kind, value in zip(arguments, operands))
+    right = name(result, results[0].shape)
     return f"{left} -> {right}", {"need_replication_factors": tuple(inner)}
 
   split = custom_partitioning(call)
@@ -92,21 +107,16 @@ def native_call(
 
   @run.def_vmap
   def batched(size: int, is_batched: list[bool], *arrays: Array) -> tuple[Array, bool]:
-    shared_alike = not any(each for each, kind in zip(is_batched, arguments) if kind == SHARED)
-    if result == IMAGES and shared_alike and arrays[0].shape[int(is_batched[0])] == 1:
-      # All calls share kernels and parameters: their images are one larger batch.
-      images = (
-        (a if each else jnp.broadcast_to(a, (size, *a.shape))).reshape(1, -1, *a.shape[2 + each :])
-        if kind == IMAGES else a
-        for a, each, kind in zip(arrays, is_batched, arguments)
-      )
-      y = run(*images)
-      return y.reshape(size, 1, -1, *y.shape[2:]), True
-    y = run(*(
-      (a if each else jnp.broadcast_to(a, (size, *a.shape))).reshape(-1, *a.shape[1 + each :])
-      for a, each in zip(arrays, is_batched)
-    ))
-    return y.reshape(size, -1, *y.shape[1:]), True
+    many = arrays[0].shape[int(is_batched[0])]
+
+    def whole(a: Array, each: bool, kind: str) -> Array:
+      own = a.shape[1 + each :]
+      if kind == SHARED and not each and a.shape[0] == 1:
+        return a  # one for all calls: no copies
+      return jnp.broadcast_to(a if each else a[None], (size, many, *own)).reshape(size * many, *own)
+
+    y = run(*map(whole, arrays, is_batched, arguments))
+    return y.reshape(size, many, *y.shape[1:]), True
 
   return run
 

@@ -2,13 +2,16 @@
 //
 // Images are NHWC and kernels HWIO, as XLA has them; the batch is cut into as many parts as there are threads.
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "checks.h"
 #include "dnnl.hpp"
 #include "primitives.h"
 #include "problem.h"
@@ -23,41 +26,64 @@ namespace ffi = xla::ffi;
 // Memory of one thread, kept from call to call up to a bound.
 class Scratch {
  public:
+  explicit Scratch(size_t bound) : bound_(bound) {}
   char* get(size_t bytes) {
     if (bytes > size_) {
+      size_ = 0;
+      data_.reset();
       data_.reset(static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
+      if (!data_) throw std::bad_alloc();
       size_ = bytes;
     }
     return data_.get();
+  }
+  // At the end of a call.
+  void trim() {
+    if (size_ <= bound_) return;
+    data_.reset();
+    size_ = 0;
   }
 
  private:
   struct Free { void operator()(char* p) const { std::free(p); } };
   std::unique_ptr<char, Free> data_;
-  size_t size_ = 0;
+  size_t size_ = 0, bound_;
 };
 
-thread_local Scratch task_scratch, kernel_scratch;
+// Of each thread of the pool, and of each that calls: the sums of every thread's part of a kernel's gradient.
+thread_local Scratch task_scratch(32 << 20), kernel_scratch(256 << 20);
 
 // `many` independent convolutions of one shape, each cut along its batch into equal parts.
 class Run {
  public:
-  // `rows` [many, 2, O] (bias, alpha) and `shortcut` are for a fused problem.
-  Run(ffi::ThreadPool& pool, const Problem& whole, int64_t many, char* a, char* b, char* out, float* rows = nullptr,
-      char* shortcut = nullptr)
-      : pool_(pool), whole_(whole), many_(many), a_(a), b_(b), out_(out), rows_(rows), shortcut_(shortcut) {
-    parts_ = static_cast<int>(std::min(whole.n, std::max<int64_t>(1, (pool.num_threads() + many - 1) / many)));
+  // `b` holds `kernels` of the many, which is 1 where all share one. `rows` [row_sets, 2, O] (bias, alpha) and `shortcut`
+  // are for a fused problem.
+  Run(ffi::ThreadPool& pool, const Problem& whole, int64_t many, char* a, char* b, int64_t kernels, char* out,
+      float* rows = nullptr, int64_t row_sets = 1, char* shortcut = nullptr)
+      : pool_(pool), whole_(whole), many_(many), kernels_(kernels), row_sets_(row_sets), a_(a), b_(b), out_(out),
+        rows_(rows), shortcut_(shortcut) {
+    cut(std::min(whole.n, std::max<int64_t>(1, (pool.num_threads() + many - 1) / many)));
+    // One copy of a kernel serves all parts: no parts where oneDNN wants another layout for one more image.
+    auto differs = [&](const PrimitivePtr& one) { return one->kernel != primitives_[0]->kernel; };
+    if (std::any_of(primitives_.begin(), primitives_.end(), differs)) cut(1);
+  }
+
+  void operator()() {
+    whole_.kind == kKernelGradient ? kernel_gradient() : images();
+    kernel_scratch.trim();
+  }
+
+ private:
+  void cut(int64_t parts) {
+    parts_ = static_cast<int>(parts);
+    problems_.clear(), primitives_.clear();
     for (int i = 0; i < parts_; ++i) {
-      Problem p = whole;
+      Problem p = whole_;
       p.n = start(i + 1) - start(i);
       problems_.push_back(p);
       primitives_.push_back(cache().get(p));
     }
   }
-
-  void operator()() { whole_.kind == kKernelGradient ? kernel_gradient() : images(); }
-
- private:
   int64_t start(int i) const { return whole_.n * i / parts_; }
   const KernelLayout& layout() const { return *primitives_[0]->layout; }
   // From one of `many` kernels to the next, in oneDNN's layout, on a cache line of its own.
@@ -77,6 +103,7 @@ class Run {
     arguments.emplace(DNNL_ARG_SCRATCHPAD, wrap(primitive.scratch, task_scratch.get(primitive.scratch.get_size())));
     dnnl::stream s(engine());
     primitive.run.execute(s, arguments);
+    task_scratch.trim();
   }
 
   void images() {
@@ -84,9 +111,9 @@ class Run {
     size_t kernel_step = whole_.kernel_bytes();
     if (!layout().same()) {
       kernel_step = picked_bytes();
-      kernels = kernel_scratch.get(kernel_step * many_);
+      kernels = kernel_scratch.get(kernel_step * kernels_);
       int pieces = layout().pieces();
-      each(many_ * pieces, [&](int i) {
+      each(kernels_ * pieces, [&](int i) {
         int m = i / pieces;
         layout().run(i % pieces, b_ + m * whole_.kernel_bytes(), kernels + m * kernel_step);
       });
@@ -99,11 +126,11 @@ class Run {
       int64_t first = m * whole_.n + start(part);
       auto in = wrap(value ? p.x_desc() : p.y_desc(), a_ + first * in_bytes);
       auto out = wrap(value ? p.y_desc() : p.x_desc(), out_ + first * out_bytes);
-      auto kernel = wrap(primitives_[part]->kernel, kernels + m * kernel_step);
+      auto kernel = wrap(primitives_[part]->kernel, kernels + m % kernels_ * kernel_step);
       std::unordered_map<int, memory> arguments{{value ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, in}, {DNNL_ARG_WEIGHTS, kernel},
                                                 {value ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, out}};
       if (p.fused) {
-        char* row = reinterpret_cast<char*>(rows_ + m * 2 * p.o);
+        char* row = reinterpret_cast<char*>(rows_ + m % row_sets_ * 2 * p.o);
         int place = 0;  // in post_ops()
         arguments.emplace(DNNL_ARG_BIAS, wrap(p.row(), row));
         if (p.activation == kPrelu) {
@@ -156,7 +183,7 @@ class Run {
 
   ffi::ThreadPool& pool_;
   const Problem& whole_;
-  int64_t many_;
+  int64_t many_, kernels_, row_sets_;
   int parts_;
   char *a_, *b_, *out_;
   float* rows_;
@@ -165,31 +192,46 @@ class Run {
   std::vector<PrimitivePtr> primitives_;
 };
 
-Problem problem(int64_t kind, ffi::AnyBuffer& a, ffi::AnyBuffer& b, ffi::AnyBuffer& out, ffi::Span<const int64_t> window,
-                int64_t groups, int64_t bf16_math) {
+// What handlers are given. `x`, `kernel` and `y` are what stands in their places, be it their gradient.
+struct Places {
+  const ffi::AnyBuffer &x, &kernel, &y;
+};
+
+// Throws WrongArray where the arrays do not fit together; oneDNN checks whether the window makes such a result.
+Problem problem(int64_t kind, const Places& at, ffi::Span<const int64_t> window, int64_t groups, int64_t bf16_math) {
+  check_rank("images", at.x, 5), check_rank("kernel", at.kernel, 5), check_rank("result", at.y, 5);
+  auto x = at.x.dimensions(), k = at.kernel.dimensions(), y = at.y.dimensions();
   Problem p{};
-  p.kind = kind;
-  p.type = a.element_type() == ffi::BF16;
-  p.bf16_math = bf16_math;
-  p.groups = groups;
-  auto input = [&](auto d) { p.n = d[1], p.h = d[2], p.w = d[3], p.c = d[4]; };
-  auto output = [&](auto d) { p.n = d[1], p.oh = d[2], p.ow = d[3], p.o = d[4]; };
-  auto kernel = [&](auto d) { p.kh = d[1], p.kw = d[2]; };
-  if (kind == kValue) input(a.dimensions()), kernel(b.dimensions()), output(out.dimensions());
-  if (kind == kInputGradient) output(a.dimensions()), kernel(b.dimensions()), input(out.dimensions());
-  if (kind == kKernelGradient) input(a.dimensions()), output(b.dimensions()), kernel(out.dimensions());
+  p.kind = kind, p.groups = groups, p.bf16_math = bf16_math;
+  p.n = x[1], p.h = x[2], p.w = x[3], p.c = x[4], p.kh = k[1], p.kw = k[2], p.oh = y[2], p.ow = y[3], p.o = y[4];
+  if (window.size() != 8) throw WrongArray("window is " + text(window) + ": takes strides, pads and dilation, 8 numbers");
   p.stride_h = window[0], p.stride_w = window[1], p.top = window[2], p.bottom = window[3], p.left = window[4];
   p.right = window[5], p.dilation_h = window[6], p.dilation_w = window[7];
+  if (std::min({p.stride_h, p.stride_w, p.dilation_h, p.dilation_w}) < 1 || std::min({p.top, p.bottom, p.left, p.right}) < 0) {
+    throw WrongArray("window is " + text(window) + ": takes strides and dilation from 1, pads from 0");
+  }
+  if (groups < 1 || p.c % groups || p.o % groups) {
+    throw WrongArray(std::to_string(groups) + " groups do not divide images " + text(x) + " and result " + text(y));
+  }
+  check_shape("result", at.y, {x[0], p.n, p.oh, p.ow, p.o});
+  check_shared("kernel", at.kernel, x[0], {p.kh, p.kw, p.c / groups, p.o});
+  auto type = float_type("images", at.x);
+  check_type("kernel", at.kernel, type), check_type("result", at.y, type);
+  p.type = type == ffi::BF16;
   return p;
 }
 
 char* data(const ffi::AnyBuffer& buffer) { return static_cast<char*>(buffer.untyped_data()); }
 
-// Runs what f makes, and turns what it throws into XLA's error.
+// Runs f on what `describe` shall tell of, and turns what it throws into XLA's error.
 template <typename F>
-ffi::Error guarded(const Problem& p, F f) {
+ffi::Error guarded(F f) {
+  Problem p{};
+  p.groups = 1;
   try {
-    f();
+    f(p);
+  } catch (const WrongArray& e) {
+    return ffi::Error::InvalidArgument(std::string("oneDNN convolution: ") + e.what());
   } catch (const std::exception& e) {
     return ffi::Error::Internal(describe(p) + ": " + e.what());
   }
@@ -198,23 +240,39 @@ ffi::Error guarded(const Problem& p, F f) {
 
 ffi::Error Conv(ffi::ThreadPool pool, ffi::AnyBuffer a, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> out, int64_t kind,
                 ffi::Span<const int64_t> window, int64_t groups, int64_t bf16_math) {
-  Problem p = problem(kind, a, b, *out, window, groups, bf16_math);
-  if (a.element_count() == 0 || b.element_count() == 0) {
-    std::memset(data(*out), 0, out->size_bytes());
-    return ffi::Error::Success();
-  }
-  return guarded(p, [&] { Run(pool, p, a.dimensions()[0], data(a), data(b), data(*out))(); });
+  return guarded([&](Problem& p) {
+    if (kind < kValue || kind > kKernelGradient) throw WrongArray("there is no kind " + std::to_string(kind));
+    const Places places[] = {{a, b, *out}, {*out, b, a}, {a, *out, b}};
+    p = problem(kind, places[kind], window, groups, bf16_math);
+    int64_t many = a.dimensions()[0];
+    if (kind == kKernelGradient) check_shape("kernel", *out, {many, p.kh, p.kw, p.c / groups, p.o});
+    if (a.element_count() && b.element_count() && out->element_count()) {
+      Run(pool, p, many, data(a), data(b), b.dimensions()[0], data(*out))();
+    } else if (out->element_count()) {
+      std::memset(data(*out), 0, out->size_bytes());
+    }
+  });
 }
 
 // act(conv(x, kernel) + bias) + shortcut, the shortcut being an optional fourth array.
 ffi::Error ConvFused(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer rows,
                      ffi::RemainingArgs rest, ffi::Result<ffi::AnyBuffer> out, ffi::Span<const int64_t> window,
                      int64_t groups, int64_t bf16_math, int64_t act) {
-  Problem p = problem(kValue, x, kernel, *out, window, groups, bf16_math);
-  p.fused = 1, p.activation = act, p.shortcut = rest.size() > 0;
-  char* shortcut = p.shortcut ? data(rest.get<ffi::AnyBuffer>(0).value()) : nullptr;
-  return guarded(p, [&] {
-    Run(pool, p, x.dimensions()[0], data(x), data(kernel), data(*out), rows.typed_data<float>(), shortcut)();
+  return guarded([&](Problem& p) {
+    p = problem(kValue, {x, kernel, *out}, window, groups, bf16_math);
+    p.fused = 1, p.activation = act, p.shortcut = rest.size() > 0;
+    auto y = out->dimensions();
+    check_shared("bias and slopes", rows, y[0], {2, p.o}), check_type("bias and slopes", rows, ffi::F32);
+    char* shortcut = nullptr;
+    if (p.shortcut) {
+      auto more = rest.get<ffi::AnyBuffer>(0).value();
+      check_shape("shortcut", more, {y[0], y[1], y[2], y[3], y[4]}), check_type("shortcut", more, out->element_type());
+      shortcut = data(more);
+    }
+    if (out->element_count() == 0) return;
+    if (p.c == 0) throw WrongArray("images " + text(x.dimensions()) + " have no channels");
+    Run(pool, p, y[0], data(x), data(kernel), kernel.dimensions()[0], data(*out), rows.typed_data<float>(),
+        rows.dimensions()[0], shortcut)();
   });
 }
 

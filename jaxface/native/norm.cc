@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "activation.h"
+#include "checks.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -56,6 +57,7 @@ Loops<T> best_loops(int64_t act) {
 // on any number of threads.
 struct Rows {
   explicit Rows(ffi::AnyBuffer& x) {
+    check_rank("x", x, 4);
     auto d = x.dimensions();
     many = d[0], rows = d[1] * d[2], channels = d[3];
     parts = std::max<int64_t>(1, std::min<int64_t>(64, rows * channels / 32768));
@@ -63,6 +65,14 @@ struct Rows {
   int64_t start(int64_t part) const { return rows * part / parts; }
   int64_t length(int64_t part) const { return start(part + 1) - start(part); }
   int64_t offset(int64_t m, int64_t part) const { return (m * rows + start(part)) * channels; }
+  // An array of the shape and type of x.
+  void check_like(const char* name, const ffi::AnyBuffer& x, const ffi::AnyBuffer& other) const {
+    auto d = x.dimensions();
+    check_shape(name, other, {d[0], d[1], d[2], d[3]}), check_type(name, other, x.element_type());
+  }
+  void check_sums(const ffi::AnyBuffer& out, int64_t count) const {
+    check_shape("result", out, {many, count, channels}), check_type("result", out, ffi::F32);
+  }
   int64_t many, rows, channels, parts;
 };
 
@@ -91,10 +101,25 @@ T* data(ffi::AnyBuffer& buffer) {
   return static_cast<T*>(buffer.untyped_data());
 }
 
+// Rows of parameters [many or 1, count, C], float32.
+class Parameters {
+ public:
+  Parameters(ffi::AnyBuffer& k, const Rows& r, int64_t count) : data_(data<float>(k)) {
+    check_type("parameters", k, ffi::F32);
+    step_ = check_shared("parameters", k, r.many, {count, r.channels}) == 1 ? 0 : count * r.channels;
+  }
+  const float* operator[](int64_t m) const { return data_ + m * step_; }
+
+ private:
+  const float* data_;
+  int64_t step_;
+};
+
 // Mean and biased variance: out [many, 2, C].
 template <typename T>
 void moments(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& out) {
   Rows r(x);
+  r.check_sums(out, 2);
   auto loops = best_loops<T>(kLinear);
   // Sums are taken about the first row: an array far from zero keeps its digits.
   std::vector<float> shift(r.many * r.channels);
@@ -117,11 +142,14 @@ void moments(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& out) {
 template <typename T>
 void apply(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer* more, ffi::AnyBuffer& k, int64_t act, ffi::AnyBuffer& out) {
   Rows r(x);
+  Parameters row(k, r, 3);
+  r.check_like("result", x, out);
+  if (more) r.check_like("shortcut", x, *more);
   auto loops = best_loops<T>(act);
   each_part(pool, r, [&](int64_t m, int64_t i) {
     int64_t at = r.offset(m, i);
     loops.apply(data<T>(x) + at, more ? data<T>(*more) + at : nullptr, r.length(i), r.channels,
-                data<float>(k) + m * 3 * r.channels, data<T>(out) + at);
+                row[m], data<T>(out) + at);
   });
 }
 
@@ -129,10 +157,12 @@ void apply(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer* more, ffi::
 template <typename T>
 void sums(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& dy, ffi::AnyBuffer& k, int64_t act, ffi::AnyBuffer& out) {
   Rows r(x);
+  Parameters row(k, r, 4);
+  r.check_like("gradient", x, dy), r.check_sums(out, 3);
   auto loops = best_loops<T>(act);
   auto total = reduce(pool, r, 3, [&](int64_t m, int64_t i, double* sum, float* run) {
     int64_t at = r.offset(m, i);
-    loops.sums(data<T>(x) + at, data<T>(dy) + at, r.length(i), r.channels, data<float>(k) + m * 4 * r.channels, sum, run);
+    loops.sums(data<T>(x) + at, data<T>(dy) + at, r.length(i), r.channels, row[m], sum, run);
   });
   std::copy(total.begin(), total.end(), data<float>(out));
 }
@@ -141,11 +171,12 @@ template <typename T>
 void input_gradient(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& dy, ffi::AnyBuffer& k, int64_t act,
                     ffi::AnyBuffer& out) {
   Rows r(x);
+  Parameters row(k, r, 7);
+  r.check_like("gradient", x, dy), r.check_like("result", x, out);
   auto loops = best_loops<T>(act);
   each_part(pool, r, [&](int64_t m, int64_t i) {
     int64_t at = r.offset(m, i);
-    loops.input_gradient(data<T>(x) + at, data<T>(dy) + at, r.length(i), r.channels, data<float>(k) + m * 7 * r.channels,
-                         data<T>(out) + at);
+    loops.input_gradient(data<T>(x) + at, data<T>(dy) + at, r.length(i), r.channels, row[m], data<T>(out) + at);
   });
 }
 
@@ -153,11 +184,13 @@ void input_gradient(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& dy
 template <typename F>
 ffi::Error typed(const char* name, ffi::AnyBuffer& x, F f) {
   try {
-    if (x.element_count() == 0) return ffi::Error::InvalidArgument(std::string(name) + ": an array without elements");
-    if (x.element_type() == ffi::BF16) f(Bf16{});
-    else f(float{});
+    bool narrow = float_type("x", x) == ffi::BF16;
+    if (x.element_count() == 0) throw WrongArray("x is " + text(x.dimensions()) + ": takes at least one element");
+    narrow ? f(Bf16{}) : f(float{});
+  } catch (const WrongArray& e) {
+    return ffi::Error::InvalidArgument(std::string("batch norm, ") + name + ": " + e.what());
   } catch (const std::exception& e) {
-    return ffi::Error::Internal(std::string(name) + ": " + e.what());
+    return ffi::Error::Internal(std::string("batch norm, ") + name + " of " + text(x.dimensions()) + ": " + e.what());
   }
   return ffi::Error::Success();
 }

@@ -16,12 +16,13 @@ inline void store(Bf16* p, float x) {
   p->bits = static_cast<uint16_t>(x == x ? rounded : (wide >> 16) | 0x40);
 }
 
+// A NaN stays one: a network that diverged must not look well.
 template <int64_t act>
 inline float activate(float z, float alpha) {
   float sloped = alpha * z;
   if (act == kPrelu) return z >= 0 ? z : sloped;
-  if (act == kRelu) return z > 0 ? z : 0;
-  if (act == kRelu6) return z > 0 ? (z < 6 ? z : 6) : 0;
+  if (act == kRelu) return z < 0 ? 0 : z;
+  if (act == kRelu6) return z < 0 ? 0 : (z > 6 ? 6 : z);
   return z;
 }
 

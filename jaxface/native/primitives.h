@@ -14,8 +14,9 @@
 
 namespace jaxface {
 
+// This and the cache are never destroyed: XLA's threads may still be working when the process ends.
 inline dnnl::engine& engine() {
-  static dnnl::engine e(dnnl::engine::kind::cpu, 0);
+  static dnnl::engine& e = *new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return e;
 }
 
@@ -146,7 +147,7 @@ class Cache {
 };
 
 inline Cache& cache() {
-  static Cache c;
+  static Cache& c = *new Cache;
   return c;
 }
 }  // namespace jaxface

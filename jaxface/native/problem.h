@@ -3,10 +3,10 @@
 
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <string>
 
 #include "activation.h"
+#include "checks.h"
 #include "dnnl.hpp"
 
 namespace jaxface {
@@ -57,11 +57,7 @@ struct Problem {
 
 // For messages.
 inline std::string describe(const Problem& p) {
-  auto row = [](std::initializer_list<int64_t> values) {
-    std::string text;
-    for (int64_t v : values) text += (text.empty() ? "[" : ", ") + std::to_string(v);
-    return text + "]";
-  };
+  auto row = [](Dims values) { return text(values); };
   const char* kinds[] = {"values", "input gradient", "kernel gradient"};
   return std::string("oneDNN convolution, ") + kinds[p.kind] + " of " + (p.type ? "bfloat16" : "float32") + " images " +
          row({p.n, p.h, p.w, p.c}) + ", kernel " + row({p.kh, p.kw, p.c / p.groups, p.o}) + ", strides " +

@@ -1,11 +1,13 @@
 // Work shared over XLA's own threads, so that no second pool competes for the cores.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "xla/ffi/api/ffi.h"
@@ -64,7 +66,11 @@ void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
   work->n = n;
   work->left = n;
   int helpers = std::min<int>(n, pool.num_threads()) - 1;
-  for (int i = 0; i < helpers; ++i) pool.Schedule([work] { work->run(); });
+  try {
+    for (int i = 0; i < helpers; ++i) pool.Schedule([work] { work->run(); });
+  } catch (const std::bad_alloc&) {
+    // Those that are under way use f: leaving now would take it from them. It goes with fewer helpers.
+  }
   work->run();
   std::unique_lock<std::mutex> lock(work->mutex);
   work->finished.wait(lock, [&] { return work->left.load() == 0; });

@@ -1,0 +1,58 @@
+// What handlers demand of their arrays: a wrong one must become an error that names shapes, before any memory is read.
+#pragma once
+
+#include <algorithm>
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace jaxface {
+
+// A shape or a list of numbers, for messages.
+template <typename Values>
+std::string text(const Values& values) {
+  std::string all;
+  for (int64_t v : values) all += (all.empty() ? "[" : ", ") + std::to_string(v);
+  return all.empty() ? "[]" : all + "]";
+}
+
+struct WrongArray : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+inline bool has_shape(const xla::ffi::AnyBuffer& array, std::initializer_list<int64_t> shape) {
+  auto d = array.dimensions();
+  return d.size() == shape.size() && std::equal(d.begin(), d.end(), shape.begin());
+}
+
+inline void check_rank(const char* name, const xla::ffi::AnyBuffer& array, size_t rank) {
+  auto d = array.dimensions();
+  if (d.size() != rank) throw WrongArray(std::string(name) + " is " + text(d) + ": takes " + std::to_string(rank) + " axes");
+}
+
+inline void check_shape(const char* name, const xla::ffi::AnyBuffer& array, std::initializer_list<int64_t> shape) {
+  if (!has_shape(array, shape)) throw WrongArray(std::string(name) + " is " + text(array.dimensions()) + ": takes " + text(shape));
+}
+
+// Arrays of parameters are one per call, or one for all of `many`.
+inline int64_t check_shared(const char* name, const xla::ffi::AnyBuffer& array, int64_t many, std::initializer_list<int64_t> own) {
+  auto d = array.dimensions();
+  bool fits = d.size() == own.size() + 1 && (d[0] == many || d[0] == 1) && std::equal(own.begin(), own.end(), d.begin() + 1);
+  if (!fits) throw WrongArray(std::string(name) + " is " + text(d) + ": takes " + text(own) + ", 1 or " + std::to_string(many) + " of them");
+  return d[0];
+}
+
+inline void check_type(const char* name, const xla::ffi::AnyBuffer& array, xla::ffi::DataType type) {
+  if (array.element_type() != type) throw WrongArray(std::string(name) + " is of another type than " + (type == xla::ffi::F32 ? "float32" : "bfloat16"));
+}
+
+// The type of a network's arrays, which the others of a call must have as well.
+inline xla::ffi::DataType float_type(const char* name, const xla::ffi::AnyBuffer& array) {
+  auto type = array.element_type();
+  if (type != xla::ffi::F32 && type != xla::ffi::BF16) throw WrongArray(std::string(name) + " is neither float32 nor bfloat16");
+  return type;
+}
+
+}  // namespace jaxface
