@@ -1,6 +1,6 @@
 """All benchmarks in turn, each in a process of its own, on one page.
 
-  python -m benchmarks [--rounds N] [--page FILE]
+  python -m benchmarks [--rounds N] [--eager] [--page FILE]
 
 From the checkout, as `make bench` does. Exits with 1 if a bar was missed or a benchmark failed; the page then holds the
 rest, and says so.
@@ -10,11 +10,14 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.page import Findings, describe
 
 NAMES = ("reader", "training", "embedding", "formulations", "convolution")
+# Those that measure against PyTorch's networks, eager and compiled.
+TORCH = ("training", "embedding")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -23,12 +26,13 @@ INTRODUCTION = """# Benchmarks
 Every ratio is of one run: the sides take turns, round by round, on the same cores with the same allocator settings."""
 
 
-def page(command: str, found: dict[str, Findings | None]) -> str:
+def page(command: str, found: dict[str, Findings | None], minutes: dict[str, float]) -> str:
   """The page.
 
   Args:
     command: what makes it.
     found: by name of the benchmark; None for one that failed.
+    minutes: how long each took.
   """
   machine: dict = {}
   versions: dict = {}
@@ -37,10 +41,10 @@ def page(command: str, found: dict[str, Findings | None]) -> str:
     versions |= findings.machine["versions"]
   # The load is each table's own.
   facts = {key: value for key, value in machine.items() if key != "load"} | {"versions": versions}
-  parts = [INTRODUCTION, f"Made by `{command}`.", describe(facts)]
+  parts = [INTRODUCTION, f"Made by `{command}` in {sum(minutes.values()):.0f} minutes.", describe(facts)]
   for name, findings in found.items():
     body = findings.markdown() if findings else f"## {name}\n\nFailed: nothing was measured."
-    parts.append(f"{body}\n- Alone: `python -m benchmarks.{name}`")
+    parts.append(f"{body}\n- Alone: `python -m benchmarks.{name}`, {minutes[name]:.1f} minutes.")
   return "\n\n".join(parts) + "\n"
 
 
@@ -48,19 +52,24 @@ def main() -> int:
   """Runs, prints and writes."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--rounds", type=int, help="of every benchmark; few for a quick look (default: each its own)")
+  parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes longest to get ready")
   parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="default: docs/benchmarks.md")
   options = parser.parse_args()
   rounds = [] if options.rounds is None else ["--rounds", str(options.rounds)]
+  eager = ["--eager"] if options.eager else []
   found: dict[str, Findings | None] = {}
+  minutes: dict[str, float] = {}
   failed = False
   with tempfile.TemporaryDirectory() as folder:
     for name in NAMES:
       file = Path(folder, f"{name}.json")
       print(f"benchmarks.{name} …", file=sys.stderr, flush=True)
-      command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(file), *rounds]
+      command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(file), *rounds, *(eager if name in TORCH else [])]
+      start = time.perf_counter()
       failed |= subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode != 0
+      minutes[name] = (time.perf_counter() - start) / 60
       found[name] = Findings.read(file) if file.is_file() else None
-  text = page(" ".join(["python -m benchmarks", *rounds]), found)
+  text = page(" ".join(["python -m benchmarks", *rounds, *eager]), found, minutes)
   print(text)
   options.page.write_text(text, encoding="utf-8")
   return int(failed)

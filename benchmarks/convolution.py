@@ -57,8 +57,8 @@ NOTES = [
 ]
 
 
-def calls(shape: Shape, batch_size: int, name: str) -> dict[tuple[str, str], Callable[[], Any]]:
-  """What one side computes of a convolution, by (side, work), compiled."""
+def calls(shape: Shape, batch_size: int, name: str) -> dict[str, Callable[[], Any]]:
+  """What one side computes of a convolution, by "side work", compiled."""
   import jax
   import jax.numpy as jnp
 
@@ -86,20 +86,20 @@ def calls(shape: Shape, batch_size: int, name: str) -> dict[tuple[str, str], Cal
   with formulation(way):
     for work in WORK:
       compiled = jax.jit(functions[work]).lower(*arguments[work]).compile()
-      made[name, work] = lambda call=compiled, given=arguments[work]: jax.block_until_ready(call(*given))
+      made[f"{name} {work}"] = lambda call=compiled, given=arguments[work]: jax.block_until_ready(call(*given))
   return made
 
 
 def compare(shape: Shape, batch_size: int, rounds: int) -> dict[str, Any]:
   """A row of the table."""
-  made: dict[Any, Callable[[], Any]] = {}
+  made: dict[str, Callable[[], Any]] = {}
   for name in SIDES:
     made |= calls(shape, batch_size, name)
   wall = interleave(made, rounds=rounds, warmup=2).wall
   ms = {key: 1e3 * float(np.median(seconds)) for key, seconds in wall.items()}
   row: dict[str, Any] = {"convolution": str(shape)}
-  row |= {name: " / ".join(f"{ms[name, work]:.1f}" for work in WORK) for name in SIDES}
-  xla, onednn = (sum(ms[name, work] for work in WORK) for name in ("XLA", "oneDNN"))
+  row |= {name: " / ".join(f"{ms[f'{name} {work}']:.1f}" for work in WORK) for name in SIDES}
+  xla, onednn = (sum(ms[f"{name} {work}"] for work in WORK) for name in ("XLA", "oneDNN"))
   return row | {"oneDNN / XLA": xla / onednn}
 
 

@@ -180,7 +180,7 @@ def compare(
   sides = {"jaxface": Worker(jaxface_step, net, dtype, batch_size)}
   sides |= {peer: Worker(pytorch_step, net, dtype, batch_size, peer == COMPILED) for peer in peers}
   parameters = same_parameters(net, {name: side.facts["parameters"] for name, side in sides.items()})
-  timing = interleave(sides, rounds=rounds, warmup=2)
+  timing = interleave(sides, rounds=rounds)
   ours = sides["jaxface"].facts
   peak = {name: side.close() for name, side in sides.items()}
   row: dict[str, Any] = {"network": net, "type": dtype, "batch": batch_size, "parameters": parameters}
@@ -203,7 +203,7 @@ def main() -> int:
   parser.add_argument("--dtypes", nargs="+", choices=list(BARS), default=list(BARS), help="default: both")
   sizes = ", ".join(f"{name} {net.batch}" for name, net in NETS.items())
   parser.add_argument("--batch", type=int, help=f"images per step (default: {sizes})")
-  parser.add_argument("--rounds", type=int, default=9, help="timed steps of each side (default: %(default)s)")
+  parser.add_argument("--rounds", type=int, default=7, help="timed steps of each side (default: %(default)s)")
   parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes longest to get ready")
   parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
   options = parser.parse_args()

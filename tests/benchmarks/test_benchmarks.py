@@ -85,7 +85,8 @@ def test_other_number_of_parameters_is_another_network():
 def test_page_survives_json_and_shows_figures_and_failures(tmp_path, capsys):
   FINDINGS.publish(str(tmp_path / "speed.json"))
   assert "abacus" in capsys.readouterr().out
-  text = page("python -m benchmarks", {"speed": Findings.read(tmp_path / "speed.json"), "other": None})
+  text = page("python -m benchmarks", {"speed": Findings.read(tmp_path / "speed.json"), "other": None}, {"speed": 1.5, "other": 0.5})
   assert "| ours | 12,346 |" in text and "| theirs | 3.14 |" in text
   assert "processor abacus" in text and "threads 2 · load at the end 0.5" in text and "- no bar" in text
   assert "## other\n\nFailed" in text
+  assert "in 2 minutes." in text and "`python -m benchmarks.speed`, 1.5 minutes." in text
