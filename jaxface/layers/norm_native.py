@@ -34,8 +34,22 @@ def _merge_moments(part_k2c: Array, axes: Any) -> Array:
   return jnp.stack([whole, lax.pmean(var + (mean - whole) ** 2, axes)], axis=1)
 
 
+def _refuse(saved: None, cotangent: Array) -> tuple:
+  raise TypeError(
+    'batch norm in native passes has first derivatives only; trace the function inside `with formulation("pure"):` '
+    "(jaxface.layers.formulation), or set JAXFACE_CPU_CONV=pure, for higher ones"
+  )
+
+
 @functools.cache
 def _native(name: str, act: int) -> Callable[..., Array]:
+  run = _passes(name, act)
+  once = jax.custom_vjp(run)
+  once.defvjp(lambda *arrays: (run(*arrays), None), _refuse)
+  return once
+
+
+def _passes(name: str, act: int) -> Callable[..., Array]:
   if name == "moments":
     return native_call("JaxfaceNormMoments", _rows(2), (IMAGES,), SHARED, merge=_merge_moments)
   if name == "apply":

@@ -24,7 +24,7 @@ struct Bf16 {
 
 template <typename T>
 struct Loops {
-  void (*moments)(const T*, int64_t, int64_t, const float*, double*, float*);
+  void (*moments)(const T*, int64_t, int64_t, double*, float*);
   void (*apply)(const T*, const T*, int64_t, int64_t, const float*, T*);
   void (*sums)(const T*, const T*, int64_t, int64_t, const float*, double*, float*);
   void (*input_gradient)(const T*, const T*, int64_t, int64_t, const float*, T*);
@@ -87,7 +87,7 @@ std::vector<double> reduce(ffi::ThreadPool& pool, const Rows& r, int64_t width, 
   int64_t step = width * r.channels;
   std::vector<double> sums(r.many * r.parts * step), total(r.many * step);
   each_part(pool, r, [&](int64_t m, int64_t i) {
-    std::vector<float> run(step);
+    std::vector<float> run(3 * r.channels);
     part(m, i, sums.data() + (m * r.parts + i) * step, run.data());
   });
   for (int64_t m = 0; m < r.many; ++m)
@@ -121,19 +121,14 @@ void moments(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& out) {
   Rows r(x);
   r.check_sums(out, 2);
   auto loops = best_loops<T>(kLinear);
-  // Sums are taken about the first row: an array far from zero keeps its digits.
-  std::vector<float> shift(r.many * r.channels);
-  for (int64_t m = 0; m < r.many; ++m) {
-    for (int64_t c = 0; c < r.channels; ++c) shift[m * r.channels + c] = base::load(data<T>(x) + r.offset(m, 0) + c);
-  }
   auto total = reduce(pool, r, 2, [&](int64_t m, int64_t i, double* sum, float* run) {
-    loops.moments(data<T>(x) + r.offset(m, i), r.length(i), r.channels, shift.data() + m * r.channels, sum, run);
+    loops.moments(data<T>(x) + r.offset(m, i), r.length(i), r.channels, sum, run);
   });
   for (int64_t m = 0; m < r.many; ++m) {
     for (int64_t c = 0; c < r.channels; ++c) {
       int64_t i = m * 2 * r.channels + c;
       double mean = total[i] / r.rows;
-      data<float>(out)[i] = static_cast<float>(mean + shift[m * r.channels + c]);
+      data<float>(out)[i] = static_cast<float>(mean);
       data<float>(out)[i + r.channels] = static_cast<float>(std::max(0.0, total[i + r.channels] / r.rows - mean * mean));
     }
   }

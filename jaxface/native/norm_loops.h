@@ -39,13 +39,16 @@ inline float before_activation(float dy, float z, float alpha) {
 // Float sums over more rows than this would lose digits: they move to double every so often.
 constexpr int64_t kRun = 128;
 
-// Adds Σ(x − shift) to sum[0][c] and Σ(x − shift)² to sum[1][c].
+// Adds Σx to sum[0][c] and Σx² to sum[1][c]. In float, rows are counted from the first of their run: an array far from
+// zero, or with a single number far from the others, keeps its digits.
 template <typename T>
-void moments(const T* x, int64_t rows, int64_t channels, const float* shift, double* sum, float* run) {
-  float *s = run, *q = run + channels;
+void moments(const T* x, int64_t rows, int64_t channels, double* sum, float* run) {
+  float *s = run, *q = run + channels, *shift = run + 2 * channels;
   for (int64_t from = 0; from < rows; from += kRun) {
     std::fill(run, run + 2 * channels, 0.f);
-    for (int64_t r = from; r < std::min(rows, from + kRun); ++r) {
+    for (int64_t c = 0; c < channels; ++c) shift[c] = load(x + from * channels + c);
+    int64_t to = std::min(rows, from + kRun);
+    for (int64_t r = from; r < to; ++r) {
       const T* row = x + r * channels;
 #pragma GCC ivdep
       for (int64_t c = 0; c < channels; ++c) {
@@ -54,7 +57,11 @@ void moments(const T* x, int64_t rows, int64_t channels, const float* shift, dou
         q[c] += d * d;
       }
     }
-    for (int64_t c = 0; c < 2 * channels; ++c) sum[c] += run[c];
+    for (int64_t c = 0; c < channels; ++c) {
+      double first = shift[c], rest = s[c], count = to - from;
+      sum[c] += rest + count * first;
+      sum[c + channels] += q[c] + first * (2 * rest + count * first);
+    }
   }
 }
 
