@@ -75,7 +75,8 @@ def list_layers(name: str, options: dict[str, Any], preprocess: Preprocess) -> l
     return next_call(*args, **kwargs)
 
   image = jnp.zeros((1, *preprocess.size, preprocess.channels))
-  with nn.intercept_methods(watch):
+  # In other formulations a norm and its activation are one call.
+  with formulation("xla"), nn.intercept_methods(watch):
     jax.eval_shape(lambda key: module.init(key, image, train=False), jax.random.key(0))
   return layers
 

@@ -14,6 +14,7 @@ from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_graph import Graph
 from jaxface.interop.onnx_primitives import RULES, cut, prelu
 from jaxface.interop.onnx_values import BATCH, Const, Shape, Tensor, Unsupported, Value, fixed, plain, stored
+from jaxface.layers.formulation import formulation
 
 OPSETS = range(13, 18)
 _INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -47,7 +48,9 @@ def to_onnx(
     raise ValueError(f"opset {opset}: takes {OPSETS.start} to {OPSETS.stop - 1}")
   need("onnx")
   argument = plain(names[0], (BATCH, *shape))
-  closed = jax.jit(function).trace(jax.ShapeDtypeStruct(argument.shape, dtype)).jaxpr
+  # A new function: what `jit` remembers of this one may have been traced in the formulation that is fast here.
+  with formulation("xla"):
+    closed = jax.jit(lambda x: function(x)).trace(jax.ShapeDtypeStruct(argument.shape, dtype)).jaxpr
   graph = Graph()
   (out,) = _run(graph, closed.jaxpr, closed.consts, [argument])
   if not isinstance(out, Tensor):

@@ -4,8 +4,6 @@ Each function is jitted under its own name, so that a network written as a jaxpr
 means it: the export translates that name into one node instead of three.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -56,20 +54,20 @@ def activate(kind: str | None, x: Array, alpha_c: Array | None = None) -> Array:
 
 
 class Activation(nn.Module):
-  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [C] that starts at 0.25.
+  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [features] that starts at 0.25, others have None there.
 
   Source: He et al., "Delving Deep into Rectifiers", 2015, for the learned slope.
   """
 
   kind: str
+  features: int
 
-  @nn.compact
-  def __call__(self, x: Array, norm: Callable[[str, Array | None], Array] | None = None) -> Array:
-    """Activates `x` [..., C]; or calls norm(kind, alpha_c), which normalises `x` and activates it in one pass."""
-    alpha_c = None
-    if check_activation(self.kind) == "prelu":
-      alpha_c = self.param("alpha", nn.initializers.constant(0.25), x.shape[-1:], jnp.float32)
-    return activate(self.kind, x, alpha_c) if norm is None else norm(self.kind, alpha_c)
+  def setup(self) -> None:
+    alpha = check_activation(self.kind) == "prelu"
+    self.alpha = self.param("alpha", nn.initializers.constant(0.25), (self.features,), jnp.float32) if alpha else None
+
+  def __call__(self, x: Array) -> Array:
+    return activate(self.kind, x, self.alpha)
 
 
 __all__ = ["ACTIVATIONS", "Activation", "activate", "check_activation", "prelu", "relu", "relu6"]

@@ -1,5 +1,6 @@
 """Blocks that several networks share."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -39,8 +40,12 @@ class ConvNorm(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x_bhwc: Array, train: bool, shortcut: Array | None = None) -> Array:
-    """[B, H, W, C] to [B, H', W', features]; a `shortcut` of the result's shape is added at the end."""
+  def __call__(self, x_bhwc: Array, train: bool, shortcut: Callable[[], Array] | None = None) -> Array:
+    """[B, H, W, C] to [B, H', W', features], to which the array that `shortcut` makes is added.
+
+    It is made when it is needed: before the block where all is one native call, else after it, so that layers run in
+    the order that other libraries have.
+    """
     height, width = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
     pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
     # A depthwise filter sums over its own window only: its fan-out is not that of the whole layer.
@@ -49,7 +54,7 @@ class ConvNorm(nn.Module):
     if not train and not self.is_initializing() and current_formulation() == "onednn":
       window = make_window(x_bhwc, self.variables["params"]["conv"]["kernel"], (self.stride,) * 2, padding, groups=groups)
       if window.supports(x_bhwc.dtype) and x_bhwc.dtype == self.dtype:
-        return self._folded(x_bhwc, window, shortcut)
+        return self._folded(x_bhwc, window, None if shortcut is None else shortcut())
     x_bhwc = Conv(
       self.features,
       (height, width),
@@ -62,11 +67,14 @@ class ConvNorm(nn.Module):
       name="conv",
     )(x_bhwc)
     norm = BatchNorm(dtype=self.dtype, name="norm")
-    if self.activation is None:
-      return norm(x_bhwc, train, shortcut=shortcut)
-    return Activation(self.activation, name="act")(
-      x_bhwc, norm=lambda kind, alpha_c: norm(x_bhwc, train, kind, alpha_c, shortcut)
-    )
+    act = None if self.activation is None else Activation(self.activation, self.features, name="act")
+    if current_formulation() == "onednn":
+      more = None if shortcut is None else shortcut()
+      return norm(x_bhwc, train, self.activation, None if act is None else act.alpha, more)
+    x_bhwc = norm(x_bhwc, train)
+    if act is not None:
+      x_bhwc = act(x_bhwc)
+    return x_bhwc if shortcut is None else shortcut() + x_bhwc
 
   def _folded(self, x_bhwc: Array, window: Window, shortcut: Array | None) -> Array:
     """The whole block as one native call: with given statistics a norm is a factor on the kernel and a bias."""

@@ -90,4 +90,14 @@ def onednn_version() -> str:
   return f"{version.major}.{version.minor}.{version.patch}"
 
 
-__all__ = ["available", "library", "onednn_version", "why_not"]
+# oneDNN's name for "at least AVX-512 with byte and word operations": the least with which it convolves bfloat16.
+_AVX512_CORE = 0x27
+
+
+@functools.cache
+def has_bfloat16() -> bool:
+  """Whether oneDNN convolves bfloat16 arrays on this processor (or what ONEDNN_MAX_CPU_ISA leaves of it)."""
+  return library().dnnl_get_effective_cpu_isa() & _AVX512_CORE == _AVX512_CORE
+
+
+__all__ = ["available", "has_bfloat16", "library", "onednn_version", "why_not"]

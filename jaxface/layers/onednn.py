@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxface.layers import native
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 from jaxface.layers.norm_native import CODES, affine
 
@@ -57,8 +58,9 @@ class Window(NamedTuple):
     return {"window": numbers, "groups": self.groups, "bf16_math": int(self.bf16_math)}
 
   def supports(self, dtype: jnp.dtype) -> bool:
-    """Whether oneDNN has this convolution: float32 or bfloat16, no cropping, no empty result."""
-    return dtype in (jnp.float32, jnp.bfloat16) and min(map(min, self.pads)) >= 0 and min(self.result) > 0
+    """Whether oneDNN has this convolution: a type that the processor knows, no cropping, no empty result."""
+    known = dtype == jnp.float32 or (dtype == jnp.bfloat16 and native.has_bfloat16())
+    return known and min(map(min, self.pads)) >= 0 and min(self.result) > 0
 
 
 def onednn_conv(x_bhwc: Array, kernel_hwio: Array, window: Window) -> Array:

@@ -22,13 +22,13 @@ class Unit(nn.Module):
   def __call__(self, x_bhwc: Array, train: bool) -> Array:
     y_bhwc = BatchNorm(dtype=self.dtype, name="norm")(x_bhwc, train)
     y_bhwc = ConvNorm(self.features, dtype=self.dtype, name="conv1")(y_bhwc, train)
-    if self.stride != 1 or x_bhwc.shape[-1] != self.features:
-      x_bhwc = ConvNorm(
-        self.features, kernel=1, stride=self.stride, activation=None, dtype=self.dtype, name="shortcut"
-      )(x_bhwc, train)
-    return ConvNorm(self.features, stride=self.stride, activation=None, dtype=self.dtype, name="conv2")(
-      y_bhwc, train, shortcut=x_bhwc
+    last = ConvNorm(self.features, stride=self.stride, activation=None, dtype=self.dtype, name="conv2")
+    if self.stride == 1 and x_bhwc.shape[-1] == self.features:
+      return last(y_bhwc, train, shortcut=lambda: x_bhwc)
+    project = ConvNorm(
+      self.features, kernel=1, stride=self.stride, activation=None, dtype=self.dtype, name="shortcut"
     )
+    return last(y_bhwc, train, shortcut=lambda: project(x_bhwc, train))
 
 
 class IResNet(nn.Module):

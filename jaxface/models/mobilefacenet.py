@@ -31,8 +31,10 @@ class Bottleneck(nn.Module):
     y_bhwc = ConvNorm(
       self.expanded, stride=self.stride, depthwise=True, activation=act, dtype=dtype, name="depthwise"
     )(y_bhwc, train)
-    shortcut = x_bhwc if x_bhwc.shape == (*y_bhwc.shape[:3], self.features) else None
-    return ConvNorm(self.features, kernel=1, activation=None, dtype=dtype, name="project")(y_bhwc, train, shortcut)
+    project = ConvNorm(self.features, kernel=1, activation=None, dtype=dtype, name="project")
+    if x_bhwc.shape == (*y_bhwc.shape[:3], self.features):
+      return project(y_bhwc, train, shortcut=lambda: x_bhwc)
+    return project(y_bhwc, train)
 
 
 class MobileFaceNet(nn.Module):

@@ -39,7 +39,7 @@ class SingleThreaded {
 template <typename F>
 void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
   struct Work {
-    std::atomic<int> next{0}, left;
+    std::atomic<int> next, left;
     std::mutex mutex;
     std::condition_variable finished;
     std::exception_ptr error;
@@ -65,6 +65,7 @@ void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
   work->f = &f;
   work->n = n;
   work->left = n;
+  work->next = 0;  // last, and read first: whoever sees it sees the rest
   int helpers = std::min<int>(n, pool.num_threads()) - 1;
   try {
     for (int i = 0; i < helpers; ++i) pool.Schedule([work] { work->run(); });

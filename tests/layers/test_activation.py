@@ -32,7 +32,7 @@ def test_clipped_values_get_no_gradient():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_module_keeps_the_type_and_shows_nan(kind, dtype):
   x = jnp.array([[-1.0, jnp.nan], [2.0, 8.0]], dtype)
-  module = Activation(kind)
+  module = Activation(kind, 2)
   variables = module.init(jax.random.key(0), x)
   y = jax.jit(module.apply)(variables, x)
   assert y.dtype == dtype
@@ -42,4 +42,4 @@ def test_module_keeps_the_type_and_shows_nan(kind, dtype):
 
 def test_an_unknown_name_lists_the_valid_ones():
   with pytest.raises(ValueError, match=r"'gelu'.*prelu, relu, relu6"):
-    Activation("gelu").init(jax.random.key(0), X)
+    Activation("gelu", 7).init(jax.random.key(0), X)
