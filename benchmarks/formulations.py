@@ -1,6 +1,6 @@
 """Our own train step by each way of computing its layers: oneDNN, the pure formulations, and XLA's plain operations.
 
-  python -m benchmarks.formulations [--nets NAME ...] [--dtype NAME] [--rounds N] [--json FILE]
+  python -m benchmarks.formulations [--nets NAME ...] [--dtype NAME] [--batch N] [--rounds N] [--json FILE]
 
 The step of `benchmarks.training` in processes that differ in one environment variable, JAXFACE_CPU_CONV, and take turns.
 The batch is a quarter of that there, because plain XLA is slow and needs much memory. There is no bar: this says what the
@@ -31,9 +31,8 @@ NOTES = [
 ]
 
 
-def compare(net: str, dtype: str, rounds: int) -> dict[str, Any]:
+def compare(net: str, dtype: str, batch_size: int, rounds: int) -> dict[str, Any]:
   """A row of the table."""
-  batch_size = NETS[net].batch // 4
   sides = {name: Worker(jaxface_step, net, dtype, batch_size, name) for name in SIDES}
   timing = interleave(sides, rounds=rounds)
   row: dict[str, Any] = {"network": net, "type": dtype, "batch": batch_size}
@@ -48,6 +47,7 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--nets", nargs="+", choices=list(NETS), default=DEFAULT, help=f"default: {DEFAULT}")
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
+  parser.add_argument("--batch", type=int, help="images per step (default: a quarter of that in benchmarks.training)")
   parser.add_argument("--rounds", type=int, default=3, help="timed steps of each (default: %(default)s)")
   parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
   options = parser.parse_args()
@@ -55,7 +55,7 @@ def main() -> int:
   rows = []
   for net in options.nets:
     print(f"{net} …", file=sys.stderr, flush=True)
-    rows.append(compare(net, options.dtype, options.rounds))
+    rows.append(compare(net, options.dtype, options.batch or NETS[net].batch // 4, options.rounds))
   facts = {"threads": cores(), "rounds": options.rounds}
   Findings("Ways of computing the step", machine("jax", "jaxlib"), facts, rows, NOTES).publish(options.json)
   return 0
