@@ -80,6 +80,24 @@ sweep: $(VENV)/test
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet
 	$(BIN)/jaxface embed --model runs/mobilefacenet --records runs/lfw --out runs/lfw.npz
 	$(BIN)/jaxface evaluate --protocol lfw --pairs $(JAXFACE_DATA)/protocols/pairs.txt --embeddings runs/lfw.npz --json runs/lfw.json
+	$(MAKE) sweep-losses
+
+# The losses side by side: one network, one budget, some four minutes each on two cores.
+MARGIN30 := --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
+sweep-losses: $(VENV)/test
+	$(BIN)/jaxface train margins --workdir runs/margins_softmax --terms.0.margin softmax
+	$(BIN)/jaxface train margins --workdir runs/margins_asoftmax --terms.0.margin asoftmax
+	$(BIN)/jaxface train margins --workdir runs/margins_cosface --terms.0.margin cosface $(MARGIN30)
+	$(BIN)/jaxface train margins --workdir runs/margins_arcface
+	$(BIN)/jaxface train margins --workdir runs/margins_adaface --terms.0.margin adaface $(MARGIN30)
+	$(BIN)/jaxface train center_loss --workdir runs/center_loss
+	for weight in 0 0.005 0.05 0.5; do \
+	  $(BIN)/jaxface train deepid2 --workdir runs/deepid2_$$weight --terms.1.weight $$weight || exit 1; done
+	$(BIN)/jaxface train facenet_triplet --workdir runs/facenet_triplet
+	$(BIN)/jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --no-mirror
+	$(BIN)/jaxface train facenet_offline --workdir runs/facenet_offline
+	$(BIN)/jaxface train vggface --workdir runs/vggface
+	$(BIN)/jaxface train vggface_triplet --workdir runs/vggface_triplet
 
 clean:
 	rm -rf $(VENV) runs .cache
