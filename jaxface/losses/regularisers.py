@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import chex
 import jax.numpy as jnp
@@ -117,6 +117,8 @@ def center_repulsion(center_cd: Array, label_b: Array) -> Array:
 
 class _BatchTerm:
   """A term without parameters or state, whose value belongs to the batch."""
+
+  scope: ClassVar[str] = "pairs"
 
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict, dict]:
     return {}, {}
