@@ -17,7 +17,36 @@ int omp_get_max_threads();
 void omp_set_num_threads(int);
 }
 
+#ifdef __SANITIZE_THREAD__
+extern "C" {
+void __tsan_acquire(void*);
+void __tsan_release(void*);
+}
+#endif
+
 namespace jaxface {
+
+// A task for XLA's pool. The pool is not built with ThreadSanitizer, which does not see it hand work over to a thread:
+// it is told when the task lies in its place and when it is taken up.
+template <typename F>
+class HandedOver {
+ public:
+  explicit HandedOver(F f) : f_(std::move(f)) {}
+  HandedOver(HandedOver&& other) : f_(std::move(other.f_)) {
+#ifdef __SANITIZE_THREAD__
+    __tsan_release(this);
+#endif
+  }
+  void operator()() {
+#ifdef __SANITIZE_THREAD__
+    __tsan_acquire(this);
+#endif
+    f_();
+  }
+
+ private:
+  F f_;
+};
 
 // oneDNN's OpenMP is told, on each thread that calls it, to make no threads: the split over threads is ours.
 class SingleThreaded {
@@ -68,7 +97,7 @@ void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
   work->next = 0;  // last, and read first: whoever sees it sees the rest
   int helpers = std::min<int>(n, pool.num_threads()) - 1;
   try {
-    for (int i = 0; i < helpers; ++i) pool.Schedule([work] { work->run(); });
+    for (int i = 0; i < helpers; ++i) pool.Schedule(HandedOver([work] { work->run(); }));
   } catch (const std::bad_alloc&) {
     // Those that are under way use f: leaving now would take it from them. It goes with fewer helpers.
   }
