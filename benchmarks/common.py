@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # Without these, page faults dominate whatever allocates large arrays, and a win may be mostly malloc.
-MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000"
+# The last one: other arenas than the first give large arrays back whatever the threshold says.
+MALLOC = (
+  "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000:glibc.malloc.arena_max=1"
+)
 
 
 def equal_malloc() -> None:
