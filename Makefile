@@ -46,7 +46,7 @@ native:
 	$(CMAKE) --build build/native --target install
 
 # Tests of the compiled part once more, under two sanitizers and under valgrind, which also sees what oneDNN compiles at run time.
-NATIVE_TESTS ?= $(wildcard tests/layers/test_native*.py tests/layers/test_onednn*.py)
+NATIVE_TESTS ?= $(wildcard tests/layers/test_native*.py tests/layers/test_onednn*.py tests/layers/test_*_native.py)
 native-check: native-check-address native-check-thread native-check-valgrind
 
 native-check-address native-check-thread: native-check-%:
@@ -54,7 +54,7 @@ native-check-address native-check-thread: native-check-%:
 	$(CMAKE) --build build/native-$*
 	JAXFACE_NATIVE_LIBRARY=$(CURDIR)/build/native-$*/libjaxface_cpu.so \
 	LD_PRELOAD="$(foreach name,$(if $(filter address,$*),asan,tsan) stdc++,$(shell g++ -print-file-name=lib$(name).so))" \
-	ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="ignore_noninstrumented_modules=1 suppressions=tests/layers/thread.supp" \
+	ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
 	$(BIN)/python -m pytest $(NATIVE_TESTS)
 
 # Values that Python and XLA read before they write them are not our concern, nor what they leave behind.

@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
   checkpoint_every=1000,
   data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96),
+  model=ModelConfig("smallresnet", size=96, dtype="bfloat16"),
   terms=(Classification(CosFace(m=0.35, scale=30.0, warmup_steps=int(0.4 * STEPS))),),
   optimizer=OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),

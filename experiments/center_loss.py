@@ -19,13 +19,13 @@ from jaxface.training.schedule import ScheduleConfig
 
 EXPERIMENT = Experiment(
   name="center_loss",
-  steps=1500,
+  steps=1000,
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
   data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96),
+  model=ModelConfig("smallresnet", size=96, dtype="bfloat16"),
   terms=(Classification(Softmax()), CenterLoss(alpha=0.5, weight=0.003)),
   optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),

@@ -23,7 +23,7 @@ from jaxface.training.schedule import ScheduleConfig
 
 EXPERIMENT = Experiment(
   name="deepid2",
-  steps=1500,
+  steps=1000,
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
@@ -31,7 +31,7 @@ EXPERIMENT = Experiment(
     images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="balanced", identities_per_batch=32, images_per_identity=4
   ),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96, embedding_size=160),
+  model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=160),
   terms=(Classification(Softmax()), VerificationSignal(weight=0.05)),
   optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),

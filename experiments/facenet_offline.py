@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
     images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="triplets", embeddings="runs/round1.npz", mining="semi_hard"
   ),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96, embedding_size=128, init_from="runs/facenet_triplet"),
+  model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=128, init_from="runs/facenet_triplet"),
   terms=(TripletLoss(mining="listed", margin=0.2),),
   optimizer=OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=5e-4),
   schedule=ScheduleConfig(name="cosine", warmup_steps=50),

@@ -1,12 +1,12 @@
 """Margins side by side: one network, one budget, an override for each margin.
 
-Here: the small network and the CelebA subset of celeba_lfw, 1,500 steps. Margins with a scale take 30, which fits a few
+Here: the small network and the CelebA subset of celeba_lfw, 1,000 steps. Margins with a scale take 30, which fits a few
 thousand identities; those with a warm-up reach their full size after two fifths of the steps.
 Command: JAXFACE_DATA=FOLDER jaxface train margins --workdir runs/margins_arcface
 softmax:   --workdir runs/margins_softmax  --terms.0.margin softmax
 A-Softmax: --workdir runs/margins_asoftmax --terms.0.margin asoftmax
-CosFace:   --workdir runs/margins_cosface  --terms.0.margin cosface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 600
-AdaFace:   --workdir runs/margins_adaface  --terms.0.margin adaface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 600
+CosFace:   --workdir runs/margins_cosface  --terms.0.margin cosface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
+AdaFace:   --workdir runs/margins_adaface  --terms.0.margin adaface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
 """
 
 from jaxface.data.augment import AugmentConfig
@@ -21,14 +21,14 @@ from jaxface.training.schedule import ScheduleConfig
 
 EXPERIMENT = Experiment(
   name="margins",
-  steps=1500,
+  steps=1000,
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
   data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96),
-  terms=(Classification(ArcFace(m=0.5, scale=30.0, warmup_steps=600)),),
+  model=ModelConfig("smallresnet", size=96, dtype="bfloat16"),
+  terms=(Classification(ArcFace(m=0.5, scale=30.0, warmup_steps=400)),),
   optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(

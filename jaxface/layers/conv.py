@@ -49,7 +49,7 @@ def conv(
     dilation: step between taps of the kernel, in pixels.
     groups: channel groups; C of them make it depthwise.
     precision: as for `jax.lax.conv_general_dilated`; None is what `jax.default_matmul_precision` says. "bfloat16" lets
-      oneDNN multiply float32 numbers as bfloat16, with sums in float32.
+      oneDNN multiply float32 numbers as bfloat16, with sums in float32; the pure way stays exact.
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   """
@@ -58,7 +58,8 @@ def conv(
   if x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and bf16_math is not None:
     if way == "onednn" and window.supports(x_bhwc.dtype) and x_bhwc.dtype == kernel_hwio.dtype:
       return onednn_conv(x_bhwc, kernel_hwio, window)
-    if way != "xla" and window.dilation == (1, 1) and not bf16_math:
+    floats = jnp.issubdtype(x_bhwc.dtype, jnp.floating)
+    if way != "xla" and window.dilation == (1, 1) and floats:
       y = pure_conv(x_bhwc, kernel_hwio, window.strides, window.pads, groups)
       if y is not None:
         return y

@@ -7,7 +7,7 @@ to any order with three native functions.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ class Window(NamedTuple):
     return tall, wide, self.kernel[-1]
 
   @property
-  def attributes(self) -> dict[str, int | tuple[int, ...]]:
+  def attributes(self) -> dict[str, Any]:
     """What the native handlers are told beside shapes."""
     (top, bottom), (left, right) = self.pads
     numbers = (*self.strides, top, bottom, left, right, *self.dilation)
@@ -101,8 +101,10 @@ def fused_conv(
   return _fused(window, CODES[activation], bool(more))(x_bhwc[None], kernel_hwio[None], rows[None], *more)[0]
 
 
-def _in_steps(window: Window, activation: str | None, *arrays: Array | None) -> Array:
-  x_bhwc, kernel_hwio, bias_o, alpha_o, shortcut = arrays
+def _in_steps(
+  window: Window, activation: str | None, x_bhwc: Array, kernel_hwio: Array, bias_o: Array, alpha_o: Array | None,
+  shortcut: Array | None,
+) -> Array:
   y = onednn_conv(x_bhwc, kernel_hwio, window)
   return affine(activation, y, jnp.ones_like(bias_o), bias_o, alpha_o, shortcut)
 

@@ -2,11 +2,13 @@
 
 import importlib.metadata
 import importlib.util
+from pathlib import Path
 
 jaxlib = importlib.util.find_spec("jaxlib")
-print(f"{jaxlib.submodule_search_locations[0]}/include" if jaxlib else "", end=";")
+folders = (jaxlib and jaxlib.submodule_search_locations) or []
+print(*(f"{folder}/include" for folder in folders[:1]), end=";")
 try:
   files = importlib.metadata.files("onednn-devel-cpu-gomp") or []
 except importlib.metadata.PackageNotFoundError:
   files = []
-print(*(file.locate().resolve().parent for file in files if file.name == "dnnl-config.cmake"))
+print(*(Path(str(file.locate())).resolve().parent for file in files if file.name == "dnnl-config.cmake"))

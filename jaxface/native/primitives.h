@@ -118,6 +118,8 @@ inline PrimitivePtr make(const Problem& p) {
 // The primitives used last. Their code is large: the oldest goes when a new one would be too many.
 class Cache {
  public:
+  // oneDNN's own cache would keep a thousand more behind ours.
+  Cache() { dnnl::set_primitive_cache_capacity(0); }
   PrimitivePtr get(const Problem& p) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
