@@ -22,7 +22,7 @@ from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax
     (lambda: ArcFace(warmup_steps=-1), ["ArcFace.warmup_steps", "[0, inf)"]),
     (lambda: ArcFace(subcenters=0), ["ArcFace.subcenters", "[1, inf)"]),
     (lambda: ArcFace(gradient="both"), ["ArcFace.gradient = 'both'", "exact, detached"]),
-    (lambda: ArcFace(guard="soft"), ["ArcFace.guard = 'soft'", "hard, easy, none"]),
+    (lambda: ArcFace(guard="soft"), ["ArcFace.guard = 'soft'", "hard, hold, easy, none"]),
   ],
 )
 def test_message_names_field_value_and_what_would_be_right(make, words):
