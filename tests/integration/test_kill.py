@@ -26,7 +26,7 @@ from jaxface.training.config import Experiment, MeshConfig
 
 EXPERIMENT = Experiment(
   name="killed",
-  steps=200,
+  steps=400,
   batch_size=16,
   log_every=7,
   checkpoint_every=20,
