@@ -41,14 +41,35 @@ def squared_l2(x_nd: Array, y_md: Array | None = None) -> Array:
   Raises:
     AssertionError: ranks or embedding sizes differ.
   """
-  itself = y_md is None
+  if y_md is None:
+    return _among_themselves(_sets(x_nd, None)[0])
   x_nd, y_md = _sets(x_nd, y_md)
   # A constant shift: the distances do not depend on it, so neither does the gradient.
   middle_d = lax.stop_gradient(y_md.mean(0))
-  x_nd, y_md = x_nd - middle_d, y_md - middle_d
+  return _squares(x_nd - middle_d, y_md - middle_d)
+
+
+def _squares(x_nd: Array, y_md: Array) -> Array:
   square_nm = (x_nd * x_nd).sum(1)[:, None] + (y_md * y_md).sum(1)[None, :] - 2.0 * _dots(x_nd, y_md)
-  square_nm = jnp.maximum(square_nm, 0.0)
-  return jnp.where(jnp.eye(len(x_nd), dtype=bool), 0.0, square_nm) if itself else square_nm
+  return jnp.maximum(square_nm, 0.0)
+
+
+@jax.custom_jvp
+def _among_themselves(x_nd: Array) -> Array:
+  """Squared distances of the rows of one set; their gradient is two matrix products and no other N×N array."""
+  x_nd = x_nd - x_nd.mean(0)
+  return jnp.where(jnp.eye(len(x_nd), dtype=bool), 0.0, _squares(x_nd, x_nd))
+
+
+@_among_themselves.defjvp
+def _among_themselves_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+  (x_nd,), (turn_nd,) = primals, tangents
+  # About the mean, which the distances do not depend on: rows close together keep their digits.
+  middle_nd = x_nd - x_nd.mean(0)
+  own_n = (middle_nd * turn_nd).sum(1)
+  # The two products are each other's transpose; as one, the gradient would first add up an N×N array.
+  mixed_nn = _dots(middle_nd, turn_nd) + _dots(turn_nd, middle_nd)
+  return _among_themselves(x_nd), 2.0 * (own_n[:, None] + own_n[None, :] - mixed_nn)
 
 
 def root(square: Array) -> Array:

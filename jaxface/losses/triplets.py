@@ -20,13 +20,12 @@ from jaxface.losses.mining import (
   MINERS,
   REACHES,
   check_batch,
-  check_labels,
-  check_name,
   easy,
   every,
   hard,
   semi_hard,
 )
+from jaxface.losses.ranges import check_labels, check_name
 from jaxface.losses.unit import unit_rows
 
 FORMS = ("margin", "softplus")
@@ -192,27 +191,6 @@ def _directions(embedding_bd: Array, weight_b: Array | None) -> tuple[Array, Arr
   return unit_bd, jnp.where(jnp.isfinite(embedding_bd).all(1), 0.0, jnp.nan).astype(unit_bd.dtype)
 
 
-@jax.custom_vjp
-def _squared(unit_bd: Array) -> Array:
-  """`squared_l2` with a gradient of two matrix products and no other B×B array."""
-  return squared_l2(unit_bd)
-
-
-def _squared_forward(unit_bd: Array) -> tuple[Array, Array]:
-  return squared_l2(unit_bd), unit_bd
-
-
-def _squared_backward(unit_bd: Array, bar_bb: Array) -> tuple[Array]:
-  # About the mean, which the distances do not depend on: rows close together keep their digits.
-  unit_bd = unit_bd - unit_bd.mean(0)
-  product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-  own_bd = (bar_bb.sum(0) + bar_bb.sum(1))[:, None] * unit_bd
-  return (2.0 * (own_bd - product(bar_bb, unit_bd) - product(bar_bb.T, unit_bd)),)
-
-
-_squared.defvjp(_squared_forward, _squared_backward)
-
-
 def distances_of_live(embedding_bd: Array, weight_b: Array | None) -> tuple[Array, Array]:
   """Squared distances on the unit sphere; whatever padding holds does not reach them.
 
@@ -223,7 +201,7 @@ def distances_of_live(embedding_bd: Array, weight_b: Array | None) -> tuple[Arra
     [B, B] at least float32; and [B], NaN for a row that counts but is not finite, else 0.
   """
   unit_bd, broken_b = _directions(embedding_bd, weight_b)
-  return _squared(unit_bd), broken_b
+  return squared_l2(unit_bd), broken_b
 
 
 def triplet_loss(
