@@ -113,7 +113,10 @@ def train_norm(
   return _train_forward(activation, epsilon, x, scale_c, bias_c, alpha_c, shortcut)[0]
 
 
-def _train_forward(activation, epsilon, x, scale_c, bias_c, alpha_c, shortcut):  # noqa: ANN001
+def _train_forward(
+  activation: str | None, epsilon: float, x: Array, scale_c: Array, bias_c: Array, alpha_c: Array | None,
+  shortcut: Array | None,
+) -> tuple:
   mean_c, var_c = _native("moments", 0)(_canonical(x))[0]
   inverse_c = lax.rsqrt(var_c + epsilon)
   slope_c = scale_c * inverse_c
@@ -122,7 +125,7 @@ def _train_forward(activation, epsilon, x, scale_c, bias_c, alpha_c, shortcut): 
   return (y, mean_c, var_c), (x, rows, mean_c, inverse_c, shortcut is None)
 
 
-def _train_backward(activation, epsilon, saved, cotangents):  # noqa: ANN001
+def _train_backward(activation: str | None, epsilon: float, saved: tuple, cotangents: tuple) -> tuple:
   x, rows, mean_c, inverse_c, alone = saved
   dy, slope_c, count = cotangents[0], rows[0], x.size // x.shape[-1]
   dbias_c, moment_c, dalpha_c = _sums(activation, x, dy, *rows, mean_c)
@@ -156,11 +159,13 @@ def affine(
   return _apply(activation, x, shortcut, slope_c, offset_c, alpha_c)
 
 
-def _affine_forward(activation, x, slope_c, offset_c, alpha_c, shortcut):  # noqa: ANN001
+def _affine_forward(
+  activation: str | None, x: Array, slope_c: Array, offset_c: Array, alpha_c: Array | None, shortcut: Array | None
+) -> tuple:
   return affine(activation, x, slope_c, offset_c, alpha_c, shortcut), (x, (slope_c, offset_c, alpha_c), shortcut is None)
 
 
-def _affine_backward(activation, saved, dy):  # noqa: ANN001
+def _affine_backward(activation: str | None, saved: tuple, dy: Array) -> tuple:
   x, rows, alone = saved
   doffset_c, dslope_c, dalpha_c = _sums(activation, x, dy, *rows, None)
   dx = _input_gradient(activation, x, dy, *rows, None, rows[0], None, None)

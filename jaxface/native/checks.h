@@ -1,4 +1,5 @@
-// What handlers demand of their arrays: a wrong one must become an error that names shapes, before any memory is read.
+// What handlers share: what they demand of their arrays (a wrong one must become an error that names shapes, before any
+// memory is read), and how an exception becomes XLA's error.
 #pragma once
 
 #include <algorithm>
@@ -54,5 +55,25 @@ inline xla::ffi::DataType float_type(const char* name, const xla::ffi::AnyBuffer
   if (type != xla::ffi::F32 && type != xla::ffi::BF16) throw WrongArray(std::string(name) + " is neither float32 nor bfloat16");
   return type;
 }
+
+// Runs f, and turns what it throws into XLA's error: of a wrong array after `name`, of anything else after what `describe`
+// then tells of the call.
+template <typename Describe, typename F>
+xla::ffi::Error reported(const std::string& name, Describe describe, F f) {
+  try {
+    f();
+  } catch (const WrongArray& e) {
+    return xla::ffi::Error::InvalidArgument(name + ": " + e.what());
+  } catch (const std::exception& e) {
+    return xla::ffi::Error::Internal(describe() + ": " + e.what());
+  }
+  return xla::ffi::Error::Success();
+}
+
+using Buffer = xla::ffi::AnyBuffer;
+using Result = xla::ffi::Result<Buffer>;
+
+// How every handler's signature begins.
+inline auto bind() { return xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>(); }
 
 }  // namespace jaxface

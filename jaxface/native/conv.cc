@@ -228,17 +228,10 @@ template <typename F>
 ffi::Error guarded(F f) {
   Problem p{};
   p.groups = 1;
-  try {
-    f(p);
-  } catch (const WrongArray& e) {
-    return ffi::Error::InvalidArgument(std::string("oneDNN convolution: ") + e.what());
-  } catch (const std::exception& e) {
-    return ffi::Error::Internal(describe(p) + ": " + e.what());
-  }
-  return ffi::Error::Success();
+  return reported("oneDNN convolution", [&] { return describe(p); }, [&] { f(p); });
 }
 
-ffi::Error Conv(ffi::ThreadPool pool, ffi::AnyBuffer a, ffi::AnyBuffer b, ffi::Result<ffi::AnyBuffer> out, int64_t kind,
+ffi::Error Conv(ffi::ThreadPool pool, ffi::AnyBuffer a, ffi::AnyBuffer b, Result out, int64_t kind,
                 ffi::Span<const int64_t> window, int64_t groups, int64_t bf16_math) {
   return guarded([&](Problem& p) {
     if (kind < kValue || kind > kKernelGradient) throw WrongArray("there is no kind " + std::to_string(kind));
@@ -256,7 +249,7 @@ ffi::Error Conv(ffi::ThreadPool pool, ffi::AnyBuffer a, ffi::AnyBuffer b, ffi::R
 
 // act(conv(x, kernel) + bias) + shortcut, the shortcut being an optional fourth array.
 ffi::Error ConvFused(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer rows,
-                     ffi::RemainingArgs rest, ffi::Result<ffi::AnyBuffer> out, ffi::Span<const int64_t> window,
+                     ffi::RemainingArgs rest, Result out, ffi::Span<const int64_t> window,
                      int64_t groups, int64_t bf16_math, int64_t act) {
   return guarded([&](Problem& p) {
     p = problem(kValue, {x, kernel, *out}, window, groups, bf16_math);
@@ -280,10 +273,8 @@ ffi::Error ConvFused(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kern
 }  // namespace jaxface
 
 #pragma GCC visibility push(default)
-namespace {
-using Buffer = xla::ffi::AnyBuffer;
-auto bind() { return xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>(); }
-}  // namespace
+using jaxface::Buffer;
+using jaxface::bind;
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxfaceConv, jaxface::Conv,
                               bind()
                                   .Arg<Buffer>()

@@ -178,19 +178,13 @@ void input_gradient(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& dy
 // Calls f<float>() or f<Bf16>() by the type of x, and turns what it throws into XLA's error.
 template <typename F>
 ffi::Error typed(const char* name, ffi::AnyBuffer& x, F f) {
-  try {
+  std::string call = std::string("batch norm, ") + name;
+  return reported(call, [&] { return call + " of " + text(x.dimensions()); }, [&] {
     bool narrow = float_type("x", x) == ffi::BF16;
     if (x.element_count() == 0) throw WrongArray("x is " + text(x.dimensions()) + ": takes at least one element");
     narrow ? f(Bf16{}) : f(float{});
-  } catch (const WrongArray& e) {
-    return ffi::Error::InvalidArgument(std::string("batch norm, ") + name + ": " + e.what());
-  } catch (const std::exception& e) {
-    return ffi::Error::Internal(std::string("batch norm, ") + name + " of " + text(x.dimensions()) + ": " + e.what());
-  }
-  return ffi::Error::Success();
+  });
 }
-
-using Result = ffi::Result<ffi::AnyBuffer>;
 
 ffi::Error NormMoments(ffi::ThreadPool pool, ffi::AnyBuffer x, Result out) {
   return typed("moments", x, [&](auto t) { moments<decltype(t)>(pool, x, *out); });
@@ -216,10 +210,8 @@ ffi::Error NormInputGradient(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuf
 }  // namespace jaxface
 
 #pragma GCC visibility push(default)
-namespace {
-using Buffer = xla::ffi::AnyBuffer;
-auto bind() { return xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>(); }
-}  // namespace
+using jaxface::Buffer;
+using jaxface::bind;
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxfaceNormMoments, jaxface::NormMoments, bind().Arg<Buffer>().Ret<Buffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxfaceNormApply, jaxface::NormApply,
                               bind().Arg<Buffer>().Arg<Buffer>().Ret<Buffer>().Attr<int64_t>("act"));
