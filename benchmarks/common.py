@@ -13,11 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxface.commands.malloc import TUNABLES
+
 # Without these, page faults dominate whatever allocates large arrays, and a win may be mostly malloc.
-# The last one: other arenas than the first give large arrays back whatever the threshold says.
-MALLOC = (
-  "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000:glibc.malloc.arena_max=1"
-)
+# They are those with which `jaxface train` runs.
+MALLOC = TUNABLES
 
 
 def equal_malloc() -> None:

@@ -53,7 +53,10 @@ def compiled(loss: Callable, size: int) -> tuple[Callable[[], float], dict[str, 
 
   embedding_bd, label_b = map(jax.device_put, batch_of(size))
   run = jax.jit(jax.value_and_grad(loss)).lower(embedding_bd, label_b).compile()
-  work = lambda: float(jax.block_until_ready(run(embedding_bd, label_b))[0])  # noqa: E731
+
+  def work() -> float:
+    return float(jax.block_until_ready(run(embedding_bd, label_b))[0])
+
   return work, {"temporaries": run.memory_analysis().temp_size_in_bytes}
 
 
