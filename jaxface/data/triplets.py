@@ -18,6 +18,7 @@ from jaxface.data.order import Rows
 from jaxface.data.permutation import keyed, permute
 from jaxface.losses.distances import squared_l2
 from jaxface.losses.mining import column_of
+from jaxface.losses.ranges import check_name
 from jaxface.losses.unit import unit_rows
 
 MINERS = ("semi_hard", "hard", "easy")
@@ -69,8 +70,7 @@ def mine(
     ValueError: unknown mining, arrays that do not fit, an embedding that is not finite (which record), float labels.
   """
   embedding_nd, label_n = np.asarray(embedding_nd), np.asarray(label_n)
-  if mining not in MINERS:
-    raise ValueError(f"mining = {mining!r} is unknown: choose one of {', '.join(MINERS)}")
+  check_name("mining", mining, MINERS)
   if embedding_nd.ndim != 2 or label_n.shape != embedding_nd.shape[:1]:
     raise ValueError(f"embeddings {embedding_nd.shape} and labels {label_n.shape}: needs [N, D] and [N]")
   if not np.issubdtype(label_n.dtype, np.integer):

@@ -1,4 +1,4 @@
-"""What is refused before it is computed with: labels of the wrong type always, rows that are no rows on request."""
+"""Rows that are no rows, told on request: embeddings that are not finite, labels that are no class."""
 
 import logging
 from collections.abc import Iterator
@@ -12,16 +12,6 @@ from jax import Array
 _log = logging.getLogger(__name__)
 # More faults than this are counted, not listed.
 _LISTED = 5
-
-
-def check_label_type(label_b: Array) -> None:
-  """Refuses labels that are no whole numbers; costs nothing under `jit`.
-
-  Raises:
-    TypeError: naming the type.
-  """
-  if not jnp.issubdtype(label_b.dtype, jnp.integer):
-    raise TypeError(f"label_b is {label_b.dtype}: a label is the number of an identity, of an int type such as int32")
 
 
 def check_rows(embedding_bd: Array, label_b: Array, weight_b: Array, num_classes: int, step: Array | int) -> None:
@@ -74,4 +64,4 @@ def _faults(
     )
 
 
-__all__ = ["check_label_type", "check_rows"]
+__all__ = ["check_rows"]

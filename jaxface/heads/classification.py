@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.heads.centers import init_centers
-from jaxface.heads.checks import check_label_type, check_rows
+from jaxface.heads.checks import check_rows
 from jaxface.heads.dense import dense_head
 from jaxface.losses.joint import Margin
 from jaxface.losses.margins import CosFace
 from jaxface.losses.margins_filter import Filtered
-from jaxface.losses.ranges import check_range
+from jaxface.losses.ranges import check_labels, check_range
 from jaxface.losses.regularisers import center_repulsion
 
 
@@ -89,7 +89,7 @@ class Classification:
       TypeError: labels that are no whole numbers.
     """
     label_b, weight_b = inputs["label_b"], inputs["weight_b"]
-    check_label_type(label_b)
+    check_labels(label_b)
     num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters
     if self.debug:
       check_rows(inputs["embedding_bd"], label_b, weight_b, num_classes, step)

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.heads.centers import prepare_rows, scores
-from jaxface.heads.checks import check_label_type
 from jaxface.heads.tally import cross_entropy, tally
 from jaxface.losses.joint import Margin
+from jaxface.losses.ranges import check_labels
 
 
 class HeadResult(NamedTuple):
@@ -62,7 +62,7 @@ def dense_head(
   Raises:
     TypeError: labels that are no whole numbers.
   """
-  check_label_type(label_b)
+  check_labels(label_b)
   geometry = margin.geometry
   rows_bd, norm_b = prepare_rows(embedding_bd, geometry)
   score_bc = scores(rows_bd, params, geometry)
@@ -104,7 +104,7 @@ def margin_softmax(
   Raises:
     TypeError: labels that are no whole numbers.
   """
-  check_label_type(label_b)
+  check_labels(label_b)
   params = {"center_cd": center_cd}
   if margin.geometry.bias:
     params["bias_c"] = jnp.zeros(len(center_cd), center_cd.dtype) if bias_c is None else bias_c

@@ -7,8 +7,7 @@ import chex
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxface.losses.mining import check_labels
-from jaxface.losses.ranges import check_range
+from jaxface.losses.ranges import check_labels, check_range
 from jaxface.losses.unit import at_least_float32
 
 

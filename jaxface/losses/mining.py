@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.losses.groups import group, kth_positive
+from jaxface.losses.ranges import check_labels, check_name
 
 MINERS = ("all", "semi_hard", "hard", "easy")
 REACHES = ("inside", "beyond", "farthest")
@@ -62,18 +63,6 @@ class Pairs(NamedTuple):
   passes: Array | int
   take: Callable[[Array | int], tuple[Array, Array, Array]]
   other_bb: Array
-
-
-def check_name(argument: str, value: str, known: tuple[str, ...]) -> None:
-  """Refuses a name that is none of the known ones with a ValueError that lists them."""
-  if value not in known:
-    raise ValueError(f"{argument} = {value!r} is unknown: choose one of {', '.join(known)}")
-
-
-def check_labels(label_b: Array) -> None:
-  """Refuses labels that are no integers with a TypeError."""
-  if not jnp.issubdtype(label_b.dtype, jnp.integer):
-    raise TypeError(f"label_b is {label_b.dtype}: identities must be integers")
 
 
 def check_batch(distance_bb: Array, label_b: Array, weight_b: Array | None) -> Array:
@@ -283,6 +272,6 @@ def collect(mining: Mining, passes: int) -> Triplets:
 
 
 __all__ = [
-  "MINERS", "REACHES", "Mining", "Pairs", "Triplets", "check_batch", "check_labels", "check_name", "collect", "column_of",
+  "MINERS", "REACHES", "Mining", "Pairs", "Triplets", "check_batch", "collect", "column_of",
   "easy", "every", "hard", "highest", "lowest", "same_and_other", "semi_hard",
 ]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxface.losses.ranges import check_labels
 from jaxface.losses.unit import at_least_float32
 
 AVERAGES = ("all", "active")
@@ -30,8 +31,7 @@ def pair_weights(label_b: Array, weight_b: Array | None = None) -> tuple[Array, 
     TypeError: labels that are no integers.
     AssertionError: ranks or sizes differ.
   """
-  if not jnp.issubdtype(label_b.dtype, jnp.integer):
-    raise TypeError(f"label_b is {label_b.dtype}: identities are compared for equality, they must be integers")
+  check_labels(label_b)
   weight_b = jnp.ones(label_b.shape) if weight_b is None else at_least_float32(weight_b)
   chex.assert_rank(label_b, 1)
   chex.assert_equal_shape([label_b, weight_b])

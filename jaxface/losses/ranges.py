@@ -1,8 +1,11 @@
-"""One way to refuse a hyper-parameter: the message names the field, its value and what would be right."""
+"""One way to refuse an argument or a hyper-parameter: the message names it, its value and what would be right."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
 
 
 def check_range(
@@ -44,9 +47,19 @@ def check_choice(config: Any, field: str, choices: Iterable[str]) -> None:
   Raises:
     ValueError: naming class, field, value and the valid names.
   """
-  value, choices = getattr(config, field), list(choices)
-  if value not in choices:
-    raise ValueError(f"{type(config).__name__}.{field} = {value!r} is unknown: choose one of {', '.join(choices)}")
+  check_name(f"{type(config).__name__}.{field}", getattr(config, field), list(choices))
 
 
-__all__ = ["check_choice", "check_range"]
+def check_name(argument: str, value: str, known: Sequence[str]) -> None:
+  """Refuses a name that is none of the known ones with a ValueError that lists them."""
+  if value not in known:
+    raise ValueError(f"{argument} = {value!r} is unknown: choose one of {', '.join(known)}")
+
+
+def check_labels(label_b: Array) -> None:
+  """Refuses labels that are no integers with a TypeError; costs nothing under `jit`."""
+  if not jnp.issubdtype(label_b.dtype, jnp.integer):
+    raise TypeError(f"label_b is {label_b.dtype}: identities must be integers")
+
+
+__all__ = ["check_choice", "check_labels", "check_name", "check_range"]

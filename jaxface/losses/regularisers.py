@@ -1,5 +1,6 @@
 """Regularisers beside a classification: range loss, marginal loss, and the repulsion between class centres (SphereFace+)."""
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -115,7 +116,7 @@ def center_repulsion(center_cd: Array, label_b: Array) -> Array:
   return energy_bc.sum(axis=1) / max(len(center_cd) - 1, 1)
 
 
-class _BatchTerm:
+class _BatchTerm(abc.ABC):
   """A term without parameters or state, whose value belongs to the batch."""
 
   scope: ClassVar[str] = "pairs"
@@ -123,8 +124,9 @@ class _BatchTerm:
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict, dict]:
     return {}, {}
 
+  @abc.abstractmethod
   def value(self, embedding_bd: Array, label_b: Array, weight_b: Array) -> Array:
-    raise NotImplementedError
+    """The loss of the batch."""
 
   def __call__(
     self, params: dict[str, Array], inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,

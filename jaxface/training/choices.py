@@ -4,70 +4,43 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from jaxface import losses
 from jaxface.heads.classification import Classification
-from jaxface.losses.center import CenterLoss
-from jaxface.losses.joint_signal import VerificationSignal
-from jaxface.losses.margins import (
-  ArcFace,
-  CombinedMargin,
-  CosFace,
-  ModifiedSoftmax,
-  NormSoftmax,
-  Softmax,
-  SphereFaceR,
-  SubcenterArcFace,
-)
-from jaxface.losses.margins_adaptive import AdaFace, CurricularFace, ElasticFace, MagFace
-from jaxface.losses.margins_asoftmax import ASoftmax
-from jaxface.losses.margins_filter import Filtered
-from jaxface.losses.pair_forms import (
-  BinomialDeviance,
-  Contrastive,
-  ContrastiveCosine,
-  CosineHinge,
-  Hinge,
-  Histogram,
-  SiameseLogistic,
-  SiameseRegression,
-)
-from jaxface.losses.pair_loss import PairLoss
-from jaxface.losses.regularisers import MarginalLoss, RangeLoss
-from jaxface.losses.triplet_term import TripletLoss
 
 TERMS: dict[str, type] = {
   "classification": Classification,
-  "center": CenterLoss,
-  "pairs": PairLoss,
-  "verification": VerificationSignal,
-  "triplet": TripletLoss,
-  "range": RangeLoss,
-  "marginal": MarginalLoss,
+  "center": losses.CenterLoss,
+  "pairs": losses.PairLoss,
+  "verification": losses.VerificationSignal,
+  "triplet": losses.TripletLoss,
+  "range": losses.RangeLoss,
+  "marginal": losses.MarginalLoss,
 }
 MARGINS: dict[str, type] = {
-  "softmax": Softmax,
-  "modifiedsoftmax": ModifiedSoftmax,
-  "normsoftmax": NormSoftmax,
-  "asoftmax": ASoftmax,
-  "spherefacer": SphereFaceR,
-  "cosface": CosFace,
-  "arcface": ArcFace,
-  "subcenter": SubcenterArcFace,
-  "combined": CombinedMargin,
-  "adaface": AdaFace,
-  "magface": MagFace,
-  "curricularface": CurricularFace,
-  "elasticface": ElasticFace,
-  "filtered": Filtered,
+  "softmax": losses.Softmax,
+  "modifiedsoftmax": losses.ModifiedSoftmax,
+  "normsoftmax": losses.NormSoftmax,
+  "asoftmax": losses.ASoftmax,
+  "spherefacer": losses.SphereFaceR,
+  "cosface": losses.CosFace,
+  "arcface": losses.ArcFace,
+  "subcenter": losses.SubcenterArcFace,
+  "combined": losses.CombinedMargin,
+  "adaface": losses.AdaFace,
+  "magface": losses.MagFace,
+  "curricularface": losses.CurricularFace,
+  "elasticface": losses.ElasticFace,
+  "filtered": losses.Filtered,
 }
 FORMS: dict[str, type] = {
-  "contrastive": Contrastive,
-  "hinge": Hinge,
-  "cosinehinge": CosineHinge,
-  "contrastivecosine": ContrastiveCosine,
-  "binomialdeviance": BinomialDeviance,
-  "histogram": Histogram,
-  "siameseregression": SiameseRegression,
-  "siameselogistic": SiameseLogistic,
+  "contrastive": losses.Contrastive,
+  "hinge": losses.Hinge,
+  "cosinehinge": losses.CosineHinge,
+  "contrastivecosine": losses.ContrastiveCosine,
+  "binomialdeviance": losses.BinomialDeviance,
+  "histogram": losses.Histogram,
+  "siameseregression": losses.SiameseRegression,
+  "siameselogistic": losses.SiameseLogistic,
 }
 
 # By the name of the field: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`.
@@ -77,7 +50,7 @@ CHOICES = {"terms": TERMS, "margin": MARGINS, "form": FORMS}
 def term_names(terms: Iterable[Any]) -> list[str]:
   """What each term is called in the log: its name in `TERMS`, or its class; numbered where two would share one.
 
-  >>> term_names([Classification(), CenterLoss(), CenterLoss(alpha=0.1)])
+  >>> term_names([Classification(), losses.CenterLoss(), losses.CenterLoss(alpha=0.1)])
   ['classification', 'center0', 'center1']
   """
   known = {kind: name for name, kind in TERMS.items()}

@@ -13,7 +13,7 @@ from jaxface.layers.conv import conv, make_window
 from jaxface.layers.formulation import formulation
 from jaxface.layers.onednn import fused_conv
 
-pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
+pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
 
 
 def normal(seed, *shape):
