@@ -1,0 +1,88 @@
+"""A network layer by layer: shapes, parameters and multiply-adds, without computing anything."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxface.models.watch import watch
+
+
+@dataclass(frozen=True)
+class LayerRow:
+  """One module that has parameters of its own, or multiplies.
+
+  Attributes:
+    path: names of its modules from the top, joined by slashes; "" is the network itself.
+    kind: its class.
+    input_shape: of its first argument, without the batch.
+    output_shape: of its result, without the batch.
+    parameters: its own, biases included.
+    multiply_adds: of its convolutions and matrix products for one image, biases not counted.
+    with_bias: the same where each bias counts as one more multiply-add for each number of the result, as FaceNet's
+      tables count: (k²·Cin + 1)·Cout·H·W.
+  """
+
+  path: str
+  kind: str
+  input_shape: tuple[int, ...]
+  output_shape: tuple[int, ...]
+  parameters: int
+  multiply_adds: int
+  with_bias: int
+
+
+def multiply_adds(eqn: Any) -> int:
+  """Multiply-adds of one equation of a jaxpr; zeros that pad a convolution count too, as they do in papers."""
+  out = math.prod(eqn.outvars[0].aval.shape)
+  if eqn.primitive.name == "dot_general":
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    return out * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+  if eqn.primitive.name == "conv_general_dilated":
+    kernel = eqn.invars[1].aval.shape
+    return out * math.prod(kernel) // kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+  return 0
+
+
+def layer_table(module: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerRow]:
+  """Layers of a network in execution order.
+
+  What a paper calls a layer is here a module that owns parameters, or in which something is multiplied outside of any inner
+  module (attention). Pooling has no row.
+
+  Args:
+    module: the network, made without rematerialisation.
+    image_shape: (H, W, C) of an image.
+  """
+  watched = watch(module, (1, *image_shape))
+  products = [0] * len(watched.calls)
+  for eqn, call, times in watched.equations():
+    products[call] += times * multiply_adds(eqn)
+  rows: list[LayerRow] = []
+  counted: set[tuple[str, ...]] = set()
+  for call, number in zip(watched.calls, products):
+    own = _own(watched.variables.get("params", {}), call.path)
+    # Weights that are used twice are there once.
+    parameters = 0 if call.path in counted else sum(leaf.size for leaf in own.values())
+    counted.add(call.path)
+    if parameters or number:
+      biases = math.prod(call.output_shape) if "bias" in own and number else 0
+      rows.append(
+        LayerRow(
+          "/".join(call.path), type(call.module).__name__, call.input_shape[1:], call.output_shape[1:], parameters, number,
+          number + biases,
+        )
+      )
+  return rows
+
+
+def _own(params: Any, path: tuple[str, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+  """Parameters of the module at `path`, without those of the modules in it."""
+  for name in path:
+    params = params.get(name, {})
+  return {name: leaf for name, leaf in params.items() if hasattr(leaf, "shape")}
+
+
+__all__ = ["LayerRow", "layer_table", "multiply_adds"]

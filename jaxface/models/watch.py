@@ -1,0 +1,112 @@
+"""What a network does, seen by watching one abstract call: its modules in execution order, and its equations."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from jaxface.layers.formulation import formulation
+
+_SCOPE = re.compile(r"watched_call_(\d+)")
+
+
+@dataclass(frozen=True)
+class Call:
+  """One call of a module.
+
+  Attributes:
+    module: what was called, with its options.
+    input_shape: of its first argument.
+    output_shape: of its result.
+  """
+
+  module: nn.Module
+  input_shape: tuple[int, ...]
+  output_shape: tuple[int, ...]
+
+  @property
+  def path(self) -> tuple[str, ...]:
+    """Names of the modules from the top, the key of its parameters."""
+    return self.module.path
+
+
+@dataclass(frozen=True)
+class Watched:
+  """One abstract call of a network.
+
+  Attributes:
+    calls: of its modules, in the order in which they began; the first is the network itself.
+    jaxpr: its equations.
+    variables: shapes of its variables.
+  """
+
+  calls: tuple[Call, ...]
+  jaxpr: Jaxpr
+  variables: Any
+
+  def equations(self) -> Iterator[tuple[Any, int, int]]:
+    """Every innermost equation, the number of the call that it belongs to, and how many times it runs.
+
+    Of the branches of a condition each counts once, and so does the body of a loop whose length is not known.
+    """
+    return _equations(self.jaxpr, 0, 1)
+
+
+def _equations(jaxpr: Jaxpr, call: int, times: int) -> Iterator[tuple[Any, int, int]]:
+  for eqn in jaxpr.eqns:
+    # What `jit` remembers of a function does not say from where it is called now; the equation around it does.
+    scopes = _SCOPE.findall(str(eqn.source_info.name_stack))
+    own = int(scopes[-1]) if scopes else call
+    inner = list(_inner(eqn.params))
+    if not inner:
+      yield eqn, own, times
+    for part in inner:
+      yield from _equations(part, own, times * eqn.params.get("length", 1))
+
+
+def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
+  for value in params.values():
+    for part in value if isinstance(value, tuple) else (value,):
+      if isinstance(part, (Jaxpr, ClosedJaxpr)):
+        yield part.jaxpr if isinstance(part, ClosedJaxpr) else part
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+  leaves = jax.tree.leaves(value)
+  return tuple(leaves[0].shape) if leaves and hasattr(leaves[0], "shape") else ()
+
+
+def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
+  """Call a network on abstract images, in inference; computes nothing.
+
+  Args:
+    module: the network, without rematerialisation, which would hide its modules.
+    image_shape: (B, H, W, C) of the images.
+  """
+  calls: list[Call] = []
+
+  def interceptor(next_call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    if context.method_name != "__call__":
+      return next_call(*args, **kwargs)
+    number = len(calls)
+    calls.append(Call(context.module, _shape((args, kwargs)), ()))
+    with jax.named_scope(f"watched_call_{number}"):
+      result = next_call(*args, **kwargs)
+    calls[number] = Call(context.module, calls[number].input_shape, _shape(result))
+    return result
+
+  image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
+  # In other formulations a convolution is a sum of many things, and a norm and its activation are one call.
+  with formulation("xla"):
+    variables = jax.eval_shape(lambda key: module.init(key, jnp.zeros(image_shape), train=False), jax.random.key(0))
+    with nn.intercept_methods(interceptor):
+      closed = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, image)
+  return Watched(tuple(calls), closed.jaxpr, variables)
+
+
+__all__ = ["Call", "Watched", "watch"]
