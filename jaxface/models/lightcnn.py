@@ -1,0 +1,160 @@
+"""Light CNN: convolutions whose channels compete in pairs (max-feature-map) instead of passing through a rectifier."""
+
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.layers.conv import Conv
+from jaxface.layers.maxout import Maxout, max_feature_map
+from jaxface.layers.pooling import max_pool, mean_pool
+from jaxface.models.contract import Published, takes_image
+from jaxface.models.preprocess import PREPROCESS, Preprocess
+from jaxface.models.registry import register
+
+_PAPER = "Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, 2018, and its released models"
+_NOTE = "100 % - EER of the released model, MS-Celeb-1M"
+PUBLISHED = {
+  "lightcnn9": Published(_PAPER, parameters=5_556e3, lfw=98.70, note=f"{_NOTE}; one layer is counted before its maximum"),
+  "lightcnn29": Published(_PAPER, lfw=99.40, note=_NOTE),
+  "lightcnn29v2": Published(_PAPER, lfw=99.43, note=f"{_NOTE} and CASIA-WebFace"),
+}
+
+XAVIER = nn.initializers.xavier_uniform()
+
+
+class ConvMFM(nn.Module):
+  """Convolution with a bias to twice the channels, of which max-feature-map leaves `features`."""
+
+  features: int
+  kernel: int = 3
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_bhwc: Array) -> Array:
+    x_bhwc = Conv(
+      2 * self.features, (self.kernel, self.kernel), use_bias=True, dtype=self.dtype, kernel_init=XAVIER, name="conv"
+    )(x_bhwc)
+    return max_feature_map(x_bhwc)
+
+
+class Group(nn.Module):
+  """1×1 convolution that keeps the channels ("network in network"), then 3×3; each with max-feature-map."""
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_bhwc: Array) -> Array:
+    x_bhwc = ConvMFM(x_bhwc.shape[-1], kernel=1, dtype=self.dtype, name="conv_a")(x_bhwc)
+    return ConvMFM(self.features, dtype=self.dtype, name="conv")(x_bhwc)
+
+
+class Block(nn.Module):
+  """Two 3×3 convolutions with max-feature-map beside the identity."""
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_bhwc: Array) -> Array:
+    channels = x_bhwc.shape[-1]
+    y_bhwc = ConvMFM(channels, dtype=self.dtype, name="conv1")(x_bhwc)
+    return x_bhwc + ConvMFM(channels, dtype=self.dtype, name="conv2")(y_bhwc)
+
+
+class LightCNN(nn.Module):
+  """5×5 convolution, then four groups, each after its residual blocks; pooled after the first layer and groups 1, 2 and 4.
+
+  Attributes:
+    blocks: residual blocks before each group.
+    second: the second version: the pools add maximum and mean, and the dense layer is linear.
+    width: factor on the channels 48, 96, 192, 128, 128.
+    embedding_size: length of the embedding.
+    dropout: share of the embedding that is dropped in training, before the classifier.
+    remat: recompute each stage in the backward pass.
+    dtype: of the convolutions; the dense layer computes in float32.
+  Source: Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", 2018, tables 2 and 3.
+  """
+
+  blocks: tuple[int, ...]
+  second: bool = False
+  width: float = 1.0
+  embedding_size: int = 256
+  dropout: float = 0.5
+  remat: bool = False
+  dtype: Any = jnp.float32
+
+  convention: ClassVar[Preprocess] = PREPROCESS["lightcnn"]
+
+  @nn.compact
+  @takes_image
+  def __call__(self, image_bhwc: Array, train: bool) -> Array:
+    """Embed images: [B, H, W, 1] float in the network's input convention to [B, embedding_size] float32."""
+    stage = nn.remat(LightCNN._stage, static_argnums=(2, 3)) if self.remat else LightCNN._stage
+    first, *channels = [max(1, round(self.width * c)) for c in (48, 96, 192, 128, 128)]
+    x_bhwc = ConvMFM(first, kernel=5, dtype=self.dtype, name="conv1")(image_bhwc.astype(self.dtype))
+    x_bhwc = self._pool(x_bhwc)
+    for number, features in enumerate(channels, start=1):
+      x_bhwc = stage(self, x_bhwc, number, features)
+    x_bd = x_bhwc.reshape(x_bhwc.shape[0], -1).astype(jnp.float32)
+    if self.second:
+      x_bd = nn.Dense(self.embedding_size, kernel_init=XAVIER, name="fc")(x_bd)
+    else:
+      x_bd = Maxout(self.embedding_size, kernel_init=XAVIER, name="fc")(x_bd)
+    return nn.Dropout(self.dropout, deterministic=not train)(x_bd)
+
+  def _stage(self, x_bhwc: Array, number: int, features: int) -> Array:
+    for index in range(1, self.blocks[number - 1] + 1):
+      x_bhwc = Block(self.dtype, name=f"block{number}_{index}")(x_bhwc)
+    x_bhwc = Group(features, self.dtype, name=f"group{number}")(x_bhwc)
+    return x_bhwc if number == 3 else self._pool(x_bhwc)
+
+  def _pool(self, x_bhwc: Array) -> Array:
+    window = (2, 2)
+    if self.second:
+      return max_pool(x_bhwc, window, window) + mean_pool(x_bhwc, window, window)
+    return max_pool(x_bhwc, window, window, "CEIL")
+
+
+@register
+def lightcnn9(
+  width: float = 1.0, embedding_size: int = 256, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+) -> nn.Module:
+  """Light CNN with nine convolutions: 5,480,864 parameters.
+
+  Input: 128×128 grey, scaled to 0..1, template lightcnn128; faces of another size are scaled. Published: 98.70 % on LFW
+  (released model). The embedding is the last max-feature-map, which the classifier sees thinned out by dropout. Our
+  choices: weights start by Xavier's rule throughout, the share of the dropout is that of the released code.
+
+  Args:
+    width: factor on the channels.
+    embedding_size: length of the embedding.
+    dtype: of the convolutions.
+    remat: recompute each stage in the backward pass.
+    dropout: share of the embedding that is dropped in training.
+  Source: Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", 2018, table 2.
+  """
+  return LightCNN((0, 0, 0, 0), False, width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@register
+def lightcnn29(
+  width: float = 1.0, embedding_size: int = 256, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+) -> nn.Module:
+  """`lightcnn9` with residual blocks (1, 2, 3, 4): 12,573,280 parameters, 99.40 % on LFW (released model)."""
+  return LightCNN((1, 2, 3, 4), False, width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@register
+def lightcnn29v2(
+  width: float = 1.0, embedding_size: int = 256, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+) -> nn.Module:
+  """`lightcnn29` whose pools add maximum and mean and whose last layer is linear: 10,475,872 parameters.
+
+  Only the released code describes it: 99.43 % on LFW.
+  """
+  return LightCNN((1, 2, 3, 4), True, width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+__all__ = ["PUBLISHED", "LightCNN", "lightcnn9", "lightcnn29", "lightcnn29v2"]

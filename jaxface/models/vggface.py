@@ -1,0 +1,129 @@
+"""VGG-Face: 3×3 convolutions and two wide dense layers, in three depths, of which the deeper ones grow from the first."""
+
+import math
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.layers.conv import Conv
+from jaxface.layers.pooling import max_pool
+from jaxface.models.contract import Published, takes_image
+from jaxface.models.preprocess import PREPROCESS, Preprocess
+from jaxface.models.registry import register
+
+CHANNELS = (64, 128, 256, 512, 512)
+
+_PAPER = "Parkhi et al., Deep Face Recognition, 2015, table 4"
+_NOTE = "100 % - EER; softmax on 2,622 identities, full set, test images aligned"
+PUBLISHED = {
+  "vggface_a": Published(_PAPER, lfw=96.70, note=_NOTE),
+  "vggface_b": Published(_PAPER, lfw=97.27, note=f"{_NOTE}; 99.13 with the projection learned by triplets"),
+  "vggface_d": Published(_PAPER, lfw=96.73, note=_NOTE),
+}
+
+
+class VGGFace(nn.Module):
+  """Five stages of 3×3 convolutions with ReLU, each ended by max pooling, then fc6 and fc7.
+
+  The embedding is what the classifier fc8 sees: the 4096 numbers after relu7 of the paper's table, none of them
+  negative, thinned out by dropout in training.
+
+  Attributes:
+    convs: convolutions per stage.
+    width: factor on the channels and on fc6.
+    embedding_size: length of fc7.
+    dropout: share of fc6 and of fc7 that is dropped.
+    remat: recompute each stage in the backward pass.
+    dtype: of the computation; the embedding is float32.
+  Source: Parkhi et al., "Deep Face Recognition", 2015, table 3 (configuration D) and §4.3.
+  """
+
+  convs: tuple[int, ...]
+  width: float = 1.0
+  embedding_size: int = 4096
+  dropout: float = 0.5
+  remat: bool = False
+  dtype: Any = jnp.float32
+
+  convention: ClassVar[Preprocess] = PREPROCESS["vggface"]
+  grows_from: ClassVar[tuple[str, ...]] = ("vggface_a",)
+
+  @nn.compact
+  @takes_image
+  def __call__(self, image_bhwc: Array, train: bool) -> Array:
+    """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
+    stage = nn.remat(VGGFace._stage, static_argnums=(2,)) if self.remat else VGGFace._stage
+    x = image_bhwc.astype(self.dtype)
+    for number in range(1, len(CHANNELS) + 1):
+      x = stage(self, x, number)
+    x = x.reshape(x.shape[0], -1)
+    for name, features in (("fc6", round(self.width * 4096)), ("fc7", self.embedding_size)):
+      x = nn.relu(nn.Dense(features, dtype=self.dtype, kernel_init=self._gaussian(), name=name)(x))
+      x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    return x.astype(jnp.float32)
+
+  def _stage(self, x_bhwc: Array, number: int) -> Array:
+    features = max(1, round(self.width * CHANNELS[number - 1]))
+    for index in range(1, self.convs[number - 1] + 1):
+      conv = Conv(
+        features, use_bias=True, dtype=self.dtype, kernel_init=self._gaussian(), name=f"conv{number}_{index}"
+      )
+      x_bhwc = nn.relu(conv(x_bhwc))
+    # 224 pixels halve five times without a rest; the ceiling is for other sizes.
+    return max_pool(x_bhwc, (2, 2), (2, 2), "CEIL")
+
+  def _gaussian(self) -> Any:
+    # The paper's deviation; fewer channels sum fewer terms, so a narrow net needs a larger one to pass on as much.
+    return nn.initializers.normal(0.01 / math.sqrt(self.width))
+
+
+@register
+def vggface_a(
+  width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+) -> nn.Module:
+  """VGG-Face with eight convolutions: 139,508,670 parameters with the classifier of 2,622 identities.
+
+  Input: 224×224 RGB in 0..255 less the mean of each channel, not divided by anything; larger or smaller faces are scaled.
+  Convolutions start from N(0, 0.01), biases from zero. Published: 96.70 % on LFW (100 % − EER, softmax alone). The network
+  ends with fc7; the classifier is the head's, the projection to 1,024 dimensions that of `projected`. Our choices: the
+  template is arcface112's (the paper aligns its test images by a similarity transform of its own), and a narrow net starts
+  from a larger deviation.
+
+  Args:
+    width: factor on the channels and on fc6.
+    embedding_size: length of fc7.
+    dtype: of the computation.
+    remat: recompute each stage in the backward pass.
+    dropout: share of fc6 and of fc7 that is dropped.
+  Source: Parkhi et al., "Deep Face Recognition", 2015, §4.3.
+  """
+  return VGGFace((1, 1, 2, 2, 2), width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@register
+def vggface_b(
+  width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+) -> nn.Module:
+  """`vggface_a` with conv1_2 and conv2_2: 139,693,182 parameters with the classifier, 97.27 % on LFW.
+
+  It begins, as in the paper, with a trained `vggface_a` if `model.init_from` names one: the new layers start at random, and
+  the learning rate should be lower than A's.
+  """
+  return VGGFace((2, 2, 2, 2, 2), width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@register
+def vggface_d(
+  width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+) -> nn.Module:
+  """`vggface_b` with conv3_3, conv4_3 and conv5_3: 145,002,878 parameters with the classifier, 96.73 % on LFW.
+
+  The table that the paper prints, and the network whose weights its authors released. It begins with a trained
+  `vggface_a` as `vggface_b` does.
+  """
+  return VGGFace((2, 2, 3, 3, 3), width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+__all__ = ["PUBLISHED", "VGGFace", "vggface_a", "vggface_b", "vggface_d"]
