@@ -58,8 +58,8 @@ def layer_table(module: nn.Module, image_shape: tuple[int, int, int]) -> list[La
   """
   watched = watch(module, (1, *image_shape))
   products = [0] * len(watched.calls)
-  for eqn, call, times in watched.equations():
-    products[call] += times * multiply_adds(eqn)
+  for eqn, index, times in watched.equations():
+    products[index] += times * multiply_adds(eqn)
   rows: list[LayerRow] = []
   counted: set[tuple[str, ...]] = set()
   for call, number in zip(watched.calls, products):

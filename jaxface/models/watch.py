@@ -46,7 +46,7 @@ class Watched:
   """
 
   calls: tuple[Call, ...]
-  jaxpr: Jaxpr
+  jaxpr: Any
   variables: Any
 
   def equations(self) -> Iterator[tuple[Any, int, int]]:
@@ -57,7 +57,7 @@ class Watched:
     return _equations(self.jaxpr, 0, 1)
 
 
-def _equations(jaxpr: Jaxpr, call: int, times: int) -> Iterator[tuple[Any, int, int]]:
+def _equations(jaxpr: Any, call: int, times: int) -> Iterator[tuple[Any, int, int]]:
   for eqn in jaxpr.eqns:
     # What `jit` remembers of a function does not say from where it is called now; the equation around it does.
     scopes = _SCOPE.findall(str(eqn.source_info.name_stack))
@@ -69,7 +69,7 @@ def _equations(jaxpr: Jaxpr, call: int, times: int) -> Iterator[tuple[Any, int, 
       yield from _equations(part, own, times * eqn.params.get("length", 1))
 
 
-def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
+def _inner(params: dict[str, Any]) -> Iterator[Any]:
   for value in params.values():
     for part in value if isinstance(value, tuple) else (value,):
       if isinstance(part, (Jaxpr, ClosedJaxpr)):
