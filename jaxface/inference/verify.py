@@ -12,10 +12,7 @@ from jaxface.evaluation.verification import Verification, verify_pairs
 from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.inference.embed import embed_images, make_embedder
-from jaxface.models.config import ModelConfig
-from jaxface.models.preprocess import get_preprocess
-from jaxface.models.registry import create
-from jaxface.training.loop import model_options
+from jaxface.models.config import ModelConfig, make_model
 
 Tree = Any
 
@@ -43,8 +40,7 @@ class VerificationHook:
   latest_step: int = -1
 
   def __post_init__(self) -> None:
-    preprocess = get_preprocess(self.model.preprocess, size=self.model.size, template=self.source.template)
-    module = create(self.model.name, **model_options(self.model))
+    module, _, preprocess = make_model(self.model, self.source.template)
     self._embed = make_embedder(module, preprocess, mirror=self.config.mirror)
 
   def due(self, step: int, last: int) -> bool:

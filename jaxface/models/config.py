@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import flax.linen as nn
+
+from jaxface.models.preprocess import Preprocess, changed, get_preprocess
+from jaxface.models.registry import create
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -11,8 +16,9 @@ class ModelConfig:
 
   Attributes:
     name: a name that `jaxface.models.registry.list_models()` lists.
-    preprocess: name of the input convention, such as "unit" or "imagenet".
-    size: side of the square input in pixels (larger images are centre-cropped); 0 takes the network's own.
+    preprocess: name of an input convention, such as "unit" or "imagenet"; "" takes the network's own.
+    size: side of the square input in pixels; 0 takes the network's own height and width.
+    fit: how images of another size are brought to it: "crop" around the centre, or "resize"; "" takes the network's own.
     embedding_size: length of the embedding; 0 takes the network's own.
     dtype: "float32" or "bfloat16" for the computation; parameters stay float32.
     remat: recompute activations in the backward pass: less memory, about a third more time.
@@ -23,11 +29,40 @@ class ModelConfig:
   """
 
   name: str = "iresnet18"
-  preprocess: str = "unit"
+  preprocess: str = ""
   size: int = 0
+  fit: str = ""
   embedding_size: int = 0
   dtype: str = "float32"
   remat: bool = False
   dropout: float = 0.0
   init_from: str = ""
   options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Module, dict[str, Any], Preprocess]:
+  """What a config means.
+
+  Args:
+    config: the config.
+    template: alignment of the images that the network is for; None keeps the convention's.
+  Returns:
+    The network, all options that `create` made it with, and its input convention.
+  Raises:
+    ValueError: unknown network, option or convention.
+  """
+  options: dict[str, Any] = {**config.options, "dtype": config.dtype}
+  if config.embedding_size:
+    options["embedding_size"] = config.embedding_size
+  if config.remat:
+    options["remat"] = True
+  if config.dropout:
+    options["dropout"] = config.dropout
+  module = create(config.name, **options)
+  own = module.convention
+  name = config.preprocess or own.name
+  kept = own if name == own.name else get_preprocess(name, size=own.size, fit=own.fit)
+  return module, options, changed(kept, size=config.size, template=template, fit=config.fit)
+
+
+__all__ = ["ModelConfig", "make_model"]

@@ -1,6 +1,6 @@
 """The residual network of ArcFace (LResNet-E-IR): each unit begins with a norm, one more ends the net."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,6 +8,8 @@ from jax import Array
 
 from jaxface.layers.blocks import ConvNorm
 from jaxface.layers.norm import BatchNorm
+from jaxface.models.contract import takes_image
+from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import register
 
 
@@ -51,7 +53,10 @@ class IResNet(nn.Module):
   remat: bool = False
   dtype: Any = jnp.float32
 
+  convention: ClassVar[Preprocess] = PREPROCESS["unit"]
+
   @nn.compact
+  @takes_image
   def __call__(self, image_bhwc: Array, train: bool) -> Array:
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
     unit = nn.remat(Unit, static_argnums=(2,)) if self.remat else Unit

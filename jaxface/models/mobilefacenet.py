@@ -1,6 +1,6 @@
 """MobileFaceNet: inverted residuals, and a global depthwise convolution instead of pooling."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,6 +8,8 @@ from jax import Array
 
 from jaxface.layers.activation import check_activation
 from jaxface.layers.blocks import ConvNorm
+from jaxface.models.contract import takes_image
+from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import register, unknown
 
 # Expansion, channels, stride of the first: table 1 of the paper.
@@ -49,7 +51,10 @@ class MobileFaceNet(nn.Module):
   remat: bool = False
   dtype: Any = jnp.float32
 
+  convention: ClassVar[Preprocess] = PREPROCESS["unit"]
+
   @nn.compact
+  @takes_image
   def __call__(self, image_bhwc: Array, train: bool) -> Array:
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
     act, dtype = self.activation, self.dtype

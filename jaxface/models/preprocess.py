@@ -3,10 +3,25 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxface.models.registry import unknown
+
+COLOURS = {"rgb": 3, "bgr": 3, "grey": 1}
+FITS = ("crop", "resize")
+# Rec. 601, as Pillow and OpenCV have it.
+LUMA = (0.299, 0.587, 0.114)
+
+
+def concrete_range(x: Array) -> tuple[float, float] | None:
+  """Least and greatest number of an array; None where nobody can know, under `jit`, and for an empty one."""
+  if isinstance(x, jax.core.Tracer) or not x.size:
+    return None
+  numbers = np.asarray(x, np.float32)
+  return float(numbers.min()), float(numbers.max())
 
 
 @dataclass(frozen=True)
@@ -15,51 +30,102 @@ class Preprocess:
 
   Attributes:
     name: of the convention.
-    size: height and width in pixels that the network takes; larger images are cropped around their centre.
-    channels: of the image.
-    mean: subtracted, per channel, in units of 0..255.
-    std: divided by, per channel, in units of 0..255.
+    size: height and width in pixels that the network takes.
+    mean: subtracted, per channel of `colour` in its order, in units of 0..255; one number serves all channels.
+    std: divided by, likewise.
     template: alignment template that the network was trained on.
+    colour: order of the channels that the network takes: "rgb", "bgr", or "grey", one channel by the weights of Rec. 601.
+    fit: how an image of another size is brought to `size`: "crop" takes its middle, and refuses a smaller one; "resize"
+      takes as much of the middle as has the right aspect, and scales it.
   """
 
   name: str
   size: tuple[int, int] = (112, 112)
-  channels: int = 3
-  mean: tuple[float, ...] = (127.5, 127.5, 127.5)
-  std: tuple[float, ...] = (127.5, 127.5, 127.5)
+  mean: tuple[float, ...] = (127.5,)
+  std: tuple[float, ...] = (127.5,)
   template: str = "arcface112"
+  colour: str = "rgb"
+  fit: str = "crop"
 
   def __post_init__(self):
+    for field, valid in (("colour", tuple(COLOURS)), ("fit", FITS)):
+      if getattr(self, field) not in valid:
+        raise ValueError(f"preprocess {self.name!r}: {unknown(field, getattr(self, field), list(valid))}")
     for field in ("mean", "std"):
-      if len(getattr(self, field)) != self.channels:
-        numbers = len(getattr(self, field))
-        raise ValueError(f"preprocess {self.name!r}: {field} has {numbers} numbers, expected {self.channels}")
+      numbers = len(getattr(self, field))
+      if numbers not in (1, self.channels):
+        raise ValueError(f"preprocess {self.name!r}: {field} has {numbers} numbers, expected 1 or {self.channels}")
     if min(self.size) < 1 or min(self.std) <= 0:
       raise ValueError(f"preprocess {self.name!r}: size {self.size} and std {self.std} must be positive")
 
+  @property
+  def channels(self) -> int:
+    """Channels that the network sees."""
+    return COLOURS[self.colour]
+
+  @property
+  def range(self) -> tuple[float, float]:
+    """The least and the greatest number that black and white pixels become."""
+    mean, std = np.broadcast_arrays(np.asarray(self.mean), np.asarray(self.std))
+    return float(((0 - mean) / std).min()), float(((255 - mean) / std).max())
+
+  def __str__(self) -> str:
+    height, width = self.size
+    low, high = self.range
+    return (
+      f"{self.name!r}: {height}x{width} pixels, {self.colour}, scaled to {low:.4g}..{high:.4g}, template {self.template!r}"
+    )
+
   def apply(self, image_bhwc: Array) -> Array:
-    """Crop around the centre and normalise; can be jitted.
+    """Bring images to the size, order of colours and range of the convention; can be jitted.
 
     Args:
-      image_bhwc: [B, H, W, C] uint8, or float in 0..255.
+      image_bhwc: [B, H, W, 3] RGB, or [B, H, W, 1] for a network that takes grey; uint8, or float in 0..255.
     Returns:
-      [B, *size, C] float32.
+      [B, *size, channels] float32.
     Raises:
-      ValueError: another rank, dtype or number of channels, or an image smaller than `size`.
+      ValueError: another rank, dtype or number of channels; an image that is too small to be cropped; outside `jit` also
+        floats outside of 0..255, or all of them between 0 and 1, which somebody has scaled already.
     """
     height, width = self.size
-    shape = f"[B, H >= {height}, W >= {width}, {self.channels}]"
-    want = f"preprocess {self.name!r} takes {shape} uint8, or float in 0..255"
-    if image_bhwc.ndim != 4 or image_bhwc.shape[-1] != self.channels:
+    least = f"H >= {height}, W >= {width}" if self.fit == "crop" else "H, W"
+    last = "3 or 1" if self.colour == "grey" else "3"
+    want = f"preprocess {self.name!r} takes [B, {least}, {last}] uint8, or float in 0..255"
+    if image_bhwc.ndim != 4 or image_bhwc.shape[-1] not in (3, self.channels):
       raise ValueError(f"{want}; got shape {image_bhwc.shape}")
     if image_bhwc.dtype != jnp.uint8 and not jnp.issubdtype(image_bhwc.dtype, jnp.floating):
       raise ValueError(f"{want}; got {image_bhwc.dtype}")
+    found = None if image_bhwc.dtype == jnp.uint8 else concrete_range(image_bhwc)
+    if found is not None:
+      low, high = found
+      # A rounding error or an overshooting resize may leave the range by a little.
+      if low < -8 or high > 263:
+        raise ValueError(f"{want}; got numbers in {low:.4g}..{high:.4g}")
+      if 0 < high <= 1:
+        raise ValueError(f"{want}; got numbers in {low:.4g}..{high:.4g}, which look scaled already")
     rows, columns = image_bhwc.shape[1:3]
-    if rows < height or columns < width:
+    if self.fit == "crop" and (rows < height or columns < width):
       raise ValueError(f"{want}; got {rows}x{columns} pixels")
-    top, left = (rows - height) // 2, (columns - width) // 2
-    crop_bhwc = image_bhwc[:, top : top + height, left : left + width].astype(jnp.float32)
-    return (crop_bhwc - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
+    x_bhwc = self._fit(image_bhwc.astype(jnp.float32))
+    if self.colour == "grey" and x_bhwc.shape[-1] == 3:
+      x_bhwc = jnp.tensordot(x_bhwc, jnp.asarray(LUMA, jnp.float32), 1)[..., None]
+    elif self.colour == "bgr":
+      x_bhwc = x_bhwc[..., ::-1]
+    return (x_bhwc - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
+
+  def _fit(self, x_bhwc: Array) -> Array:
+    """`x_bhwc` at the size of the convention."""
+    (rows, columns), (height, width) = x_bhwc.shape[1:3], self.size
+    if self.fit == "crop":
+      keep_h, keep_w = height, width
+    else:
+      keep_h = min(rows, max(1, round(columns * height / width)))
+      keep_w = min(columns, max(1, round(rows * width / height)))
+    top, left = (rows - keep_h) // 2, (columns - keep_w) // 2
+    x_bhwc = x_bhwc[:, top : top + keep_h, left : left + keep_w]
+    if (keep_h, keep_w) == self.size:
+      return x_bhwc
+    return jax.image.resize(x_bhwc, (x_bhwc.shape[0], height, width, x_bhwc.shape[-1]), "linear")
 
   def to_json(self) -> dict[str, Any]:
     """Plain numbers and strings, for `from_json`."""
@@ -77,7 +143,7 @@ class Preprocess:
       mean, std = (tuple(float(n) for n in plain[key]) for key in ("mean", "std"))
       if len(size) != 2:
         raise ValueError(f"size {plain['size']} is not (height, width)")
-      return cls(str(plain["name"]), size, int(plain["channels"]), mean, std, str(plain["template"]))
+      return cls(str(plain["name"]), size, mean, std, *(str(plain[key]) for key in ("template", "colour", "fit")))
     except TypeError as error:
       raise ValueError(f"preprocess: {error}") from error
 
@@ -86,33 +152,49 @@ PREPROCESS: dict[str, Preprocess] = {
   p.name: p
   for p in (
     Preprocess("unit"),
+    Preprocess("zero_one", mean=(0.0,), std=(255.0,)),
+    # Caffe's (x − 127.5) / 128 on OpenCV's channels: SphereFace and what followed it.
+    Preprocess("sphereface", (112, 96), std=(128.0,), template="sphereface96x112", colour="bgr"),
     # ImageNet's means and deviations of x / 255, as torchvision prints them.
     Preprocess(
       "imagenet",
       mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
       std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
     ),
+    # The means of the released VGG-Face network; nothing is divided by.
+    Preprocess("vggface", (224, 224), mean=(129.1863, 104.7624, 93.5940), std=(1.0,), fit="resize"),
+    Preprocess("lightcnn", (128, 128), mean=(0.0,), std=(255.0,), template="lightcnn128", colour="grey", fit="resize"),
   )
 }
 
 
-def get_preprocess(name: str, *, size: int | tuple[int, int] = 0, template: str | None = None) -> Preprocess:
-  """A registered convention, for another image size or template if asked.
+def get_preprocess(
+  name: str, *, size: int | tuple[int, int] = 0, template: str | None = None, colour: str = "", fit: str = ""
+) -> Preprocess:
+  """A registered convention, otherwise than it stands there if asked.
 
   Args:
     name: one of `PREPROCESS`.
-    size: height and width in pixels, one number for a square; 0 keeps 112×112.
-    template: name of the alignment template; None keeps "arcface112".
+    size: height and width in pixels, one number for a square; 0 keeps the convention's.
+    template: name of the alignment template; None keeps the convention's.
+    colour: order of the channels; "" keeps the convention's.
+    fit: how images of another size are treated; "" keeps the convention's.
   Raises:
     ValueError: no such convention; the message lists them.
   """
   if name not in PREPROCESS:
     raise ValueError(unknown("preprocess", name, sorted(PREPROCESS)))
-  found = PREPROCESS[name]
+  return changed(PREPROCESS[name], size=size, template=template, colour=colour, fit=fit)
+
+
+def changed(
+  preprocess: Preprocess, *, size: int | tuple[int, int] = 0, template: str | None = None, colour: str = "", fit: str = ""
+) -> Preprocess:
+  """A convention with what is given in the place of its own; see `get_preprocess`."""
+  changes: dict[str, Any] = {key: value for key, value in (("colour", colour), ("fit", fit)) if value}
   if size:
-    height, width = (size, size) if isinstance(size, int) else size
-    found = replace(found, size=(height, width))
-  return found if template is None else replace(found, template=template)
+    changes["size"] = (size, size) if isinstance(size, int) else (size[0], size[1])
+  return replace(preprocess, **changes, template=preprocess.template if template is None else template)
 
 
-__all__ = ["PREPROCESS", "Preprocess", "get_preprocess"]
+__all__ = ["COLOURS", "FITS", "PREPROCESS", "Preprocess", "changed", "concrete_range", "get_preprocess"]

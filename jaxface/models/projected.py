@@ -7,6 +7,8 @@ import flax.linen as nn
 from jax import Array, lax
 
 from jaxface.losses.unit import unit_rows
+from jaxface.models.contract import takes_image
+from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, register
 
 
@@ -17,7 +19,13 @@ class Projected(nn.Module):
   embedding_size: int
   dropout: float
 
+  @property
+  def convention(self) -> Preprocess:
+    """That of the network inside."""
+    return self.frozen.convention
+
   @nn.compact
+  @takes_image
   def __call__(self, image_bhwc: Array, train: bool) -> Array:
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
     # Never in training mode: its running statistics are frozen too.

@@ -4,13 +4,12 @@ import difflib
 import fnmatch
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 
-# The files that register networks, imported when a network is first asked for.
-_FILES = ("iresnet", "mobilefacenet", "projected", "smallresnet")
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
 
@@ -23,8 +22,10 @@ def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
-  for file in _FILES:
-    importlib.import_module(f"jaxface.models.{file}")
+  # Every file of the room may register networks: all are imported when a network is first asked for.
+  room = importlib.import_module("jaxface.models")
+  for file in pkgutil.iter_modules(room.__path__):
+    importlib.import_module(f"jaxface.models.{file.name}")
   return _BUILDERS
 
 
@@ -59,7 +60,8 @@ def create(name: str, **options: Any) -> nn.Module:
     options: at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and `dropout` are taken by
       every network; a list (from JSON) serves as a tuple.
   Returns:
-    A Linen module; `module.apply(variables, image_bhwc, train=False)` gives [B, embedding_size] float32.
+    A Linen module; `module.apply(variables, image_bhwc, train=False)` gives [B, embedding_size] float32, and
+    `module.convention` is the `Preprocess` that its paper feeds it with.
   Raises:
     ValueError: unknown network or option; the message lists the valid ones.
   """

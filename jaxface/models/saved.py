@@ -26,7 +26,7 @@ from jaxface.formats.atomic import atomic_directory, write_json
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ENTRIES = {
   "format_version": int,
   "model": str,
@@ -86,9 +86,10 @@ class SavedModel:
     return jax.eval_shape(self.embed, self.variables, image).shape[-1]
 
 
-def variable_shapes(name: str, options: dict[str, Any], preprocess: Preprocess) -> dict[str, Any]:
-  """Shapes of a network's variables, without computing anything."""
+def variable_shapes(name: str, options: dict[str, Any], preprocess: Preprocess | None = None) -> dict[str, Any]:
+  """Shapes of a network's variables for its own input convention or another one, without computing anything."""
   module = create(name, **options)
+  preprocess = module.convention if preprocess is None else preprocess
   image = jnp.zeros((1, *preprocess.size, preprocess.channels))
   return jax.eval_shape(lambda key: dict(module.init(key, image, train=False)), jax.random.key(0))
 

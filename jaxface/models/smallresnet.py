@@ -1,6 +1,6 @@
 """A small residual network that trains on a laptop: the image is cut into patches first, then come plain residual units."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,6 +8,8 @@ from jax import Array
 
 from jaxface.layers.blocks import ConvNorm
 from jaxface.layers.norm import BatchNorm
+from jaxface.models.contract import takes_image
+from jaxface.models.preprocess import Preprocess, get_preprocess
 from jaxface.models.registry import register
 
 
@@ -50,7 +52,10 @@ class SmallResNet(nn.Module):
   remat: bool
   dtype: Any
 
+  convention: ClassVar[Preprocess] = get_preprocess("unit", size=96)
+
   @nn.compact
+  @takes_image
   def __call__(self, image_bhwc: Array, train: bool) -> Array:
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
     unit = nn.remat(Unit, static_argnums=(2,)) if self.remat else Unit

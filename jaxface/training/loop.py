@@ -11,9 +11,8 @@ import numpy as np
 from jaxface.checkpoint import Checkpoints
 from jaxface.data.config import make_order
 from jaxface.data.loader import Loader
-from jaxface.models.config import ModelConfig
-from jaxface.models.preprocess import Preprocess, get_preprocess
-from jaxface.models.registry import create
+from jaxface.models.config import make_model
+from jaxface.models.preprocess import Preprocess
 from jaxface.training.checks import check_mates
 from jaxface.training.config import Experiment
 from jaxface.training.initial import begin_from
@@ -63,18 +62,6 @@ class Trained:
   damaged: int
 
 
-def model_options(config: ModelConfig) -> dict[str, Any]:
-  """Options for `create`: the config's own, and those of its fields that differ from the network's defaults."""
-  options: dict[str, Any] = {**config.options, "dtype": config.dtype}
-  if config.embedding_size:
-    options["embedding_size"] = config.embedding_size
-  if config.remat:
-    options["remat"] = True
-  if config.dropout:
-    options["dropout"] = config.dropout
-  return options
-
-
 def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook] = ()) -> Trained:
   """Run `experiment` on `source`, or what is left of it.
 
@@ -96,9 +83,8 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
   check_mates(experiment, source.label_n)
   workdir.save_config(experiment)
-  preprocess = get_preprocess(experiment.model.preprocess, size=experiment.model.size, template=source.template)
-  options = model_options(experiment.model)
-  step = TrainStep(experiment, create(experiment.model.name, **options), preprocess, source.num_identities)
+  model, options, preprocess = make_model(experiment.model, source.template)
+  step = TrainStep(experiment, model, preprocess, source.num_identities)
 
   key = jax.random.key(experiment.seed)
   shardings = state_sharding(mesh, jax.eval_shape(step.init, key))

@@ -76,8 +76,7 @@ class TrainStep:
 
   def _empty_window(self, state: TrainState) -> dict[str, Array]:
     batch = {
-      "image": jax.ShapeDtypeStruct((self.experiment.batch_size, *self.preprocess.size, self.preprocess.channels),
-                                    jnp.uint8),
+      "image": jax.ShapeDtypeStruct((self.experiment.batch_size, *self.preprocess.size, 3), jnp.uint8),
       "label": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.int32),
       "weight": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.float32),
       "position": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.uint32),

@@ -148,3 +148,21 @@ def test_dropout_acts_in_training_only(name, random_model):
     jax.jit(partial(plain.apply, train=False))(saved.variables, image_bhwc),
     atol=1e-6,
   )
+
+
+@pytest.mark.parametrize(
+  ("image_bhwc", "words"),
+  [
+    (np.zeros((1, 16, 16, 3), np.uint8), ["uint8", "Preprocess.apply"]),
+    (np.zeros((1, 16, 16, 1), np.float32), ["(1, 16, 16, 1)"]),
+    (np.zeros((16, 16, 3), np.float32), ["(16, 16, 3)"]),
+    (np.full((1, 16, 16, 3), 200, np.float32), ["200"]),
+    (np.zeros((1, 32, 32, 3), np.float32), ["32x32", "another image size"]),
+  ],
+)
+def test_images_of_another_convention_are_refused_and_the_convention_is_named(image_bhwc, words, random_model):
+  saved = random_model("iresnet", **TINY_IRESNET)
+  with pytest.raises(ValueError, match="IResNet .*'unit': 112x112 pixels, rgb") as error:
+    saved.module.apply(saved.variables, image_bhwc, train=False)
+  for word in words:
+    assert word in str(error.value)
