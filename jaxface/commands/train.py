@@ -2,11 +2,12 @@
 
   jaxface train quickstart
   jaxface train folder --data.images MY_FACES --workdir runs/mine
+  jaxface train deepface --small
   jaxface train path/to/experiment.py --steps 5000 --optimizer.learning_rate 0.05 --terms.0.margin arcface
 
-Any field of the experiment is an option (`jaxface train EXPERIMENT --help` lists them with their values). A run that was
-killed or interrupted goes on where it was when the same command is given again; SIGTERM and Ctrl-C save the state first
-and exit with code 75.
+--small takes the form of a paper's experiment that runs on two cores. Any field of the experiment is an option (`jaxface
+train EXPERIMENT --help` lists them with their values). A run that was killed or interrupted goes on where it was when the
+same command is given again; SIGTERM and Ctrl-C save the state first and exit with code 75.
 """
 
 import argparse
@@ -25,11 +26,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, train, print the figures on the last line."""
   parser.add_argument("experiment", metavar="EXPERIMENT", help=f"a path, or one of: {', '.join(list_experiments())}")
   parser.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/NAME)")
+  parser.add_argument("--small", action="store_true", help="the experiment's small form, for a laptop, where it has one")
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
   if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
-    return _show_fields(arguments[0])
+    return _show_fields(arguments[0], small="--small" in arguments)
   options, rest = parser.parse_known_args(arguments)
-  experiment, _ = load_experiment(options.experiment)
+  experiment, _ = load_experiment(options.experiment, small=options.small)
   experiment = experiment.with_overrides(parse_overrides(rest))
   try:
     line = run_experiment(experiment, Path(options.workdir or f"runs/{experiment.name}"), command=shown_command(arguments))
@@ -67,9 +69,9 @@ def parse_overrides(words: list[str]) -> dict[str, str]:
   return overrides
 
 
-def _show_fields(name: str) -> int:
-  experiment, text = load_experiment(name)
-  print(f"usage: jaxface train {name} [--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}\n\nfields and their values:")
+def _show_fields(name: str, *, small: bool) -> int:
+  experiment, text = load_experiment(name, small=small)
+  print(f"usage: jaxface train {name} {'--small ' if small else ''}[--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}\n\nfields and their values:")
   for field, value in field_values(experiment).items():
     print(f"  --{field:40} {value!r}")
   print("\nwhat stands in a place, by name (docs/losses.md has them all):")

@@ -136,11 +136,14 @@ def list_experiments() -> list[str]:
   return sorted(path.stem for path in experiment_folder().glob("*.py") if not path.stem.startswith("_"))
 
 
-def load_experiment(name: str) -> tuple[Experiment, str]:
+def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]:
   """The experiment of a name in `experiments/` or of a path to a file, with the file's docstring.
 
+  Args:
+    name: the name or path.
+    small: the file's `SMALL`, which runs on two cores, in the place of its `EXPERIMENT`, which is the paper's.
   Raises:
-    ValueError: unknown name (valid ones are listed), or a file without an `EXPERIMENT`.
+    ValueError: unknown name (valid ones are listed), or a file without an `EXPERIMENT`, or without the `SMALL` asked for.
   """
   path = Path(name) if name.endswith(".py") else experiment_folder() / f"{name}.py"
   if not path.is_file():
@@ -154,7 +157,9 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
   assert spec is not None and spec.loader is not None
   module: Any = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  experiment = getattr(module, "EXPERIMENT", None)
+  wanted = "SMALL" if small else "EXPERIMENT"
+  experiment = getattr(module, wanted, None)
   if not isinstance(experiment, Experiment):
-    raise ValueError(f"{path}: defines no EXPERIMENT of type jaxface.training.config.Experiment")
+    hint = ": it has one size only, leave --small out" if small and hasattr(module, "EXPERIMENT") else ""
+    raise ValueError(f"{path}: defines no {wanted} of type jaxface.training.config.Experiment{hint}")
   return experiment, module.__doc__ or ""

@@ -11,6 +11,7 @@ import pytest
 from jaxface.commands.main import COMMANDS, main
 from jaxface.commands.train import parse_overrides, shown_command
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.training.config import load_experiment
 
 EXPERIMENT = '''
 """A run of seconds on a folder."""
@@ -71,6 +72,15 @@ def test_the_last_line_says_both_figures_and_where_the_report_is(folder, trained
   assert "AUC untrained" in last and "trained" in last and str(trained / "report.html") in last
 
 
+def test_the_small_form_of_an_experiment_is_taken_when_asked_for(folder):
+  path = folder / "paper.py"
+  path.write_text(EXPERIMENT.replace('name="small"', 'name="paper"') + "SMALL = EXPERIMENT.with_overrides({'steps': '2'})\n")
+  assert load_experiment(str(path))[0].steps == 4
+  assert load_experiment(str(path), small=True)[0].steps == 2
+  with pytest.raises(ValueError, match=r"small.py: defines no SMALL .* leave --small out"):
+    load_experiment(str(folder / "small.py"), small=True)
+
+
 def test_embeddings_of_records_and_of_the_folder_agree(folder, trained, capsys):
   assert main(["embed", "--model", str(trained), "--records", str(trained / "records" / "train"),
                "--out", str(folder / "a.npz")]) == 0
@@ -117,6 +127,7 @@ def test_import_and_export_of_published_weights(pretrained_onnx, tmp_path, capsy
     (["train", "quickstart", "--data.images", "nowhere"], "nowhere"),
     (["train", "quickstart", "--model.name", "resnet99"], "resnet99"),
     (["train", "quickstart", "--data.holdout", "0"], "data.holdout"),
+    (["train", "quickstart", "--small"], "leave --small out"),
     (["embed", "--model", "nowhere", "--images", ".", "--out", "x.npz"], "nowhere"),
     (["evaluate", "--pairs", "nowhere.txt", "--embeddings", "x.npz"], "nowhere.txt"),
     (["export", "--model", "nowhere", "--out", "x.onnx"], "nowhere"),

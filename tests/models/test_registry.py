@@ -162,7 +162,7 @@ def test_dropout_acts_in_training_only(name, random_model):
 )
 def test_images_of_another_convention_are_refused_and_the_convention_is_named(image_bhwc, words, random_model):
   saved = random_model("iresnet", **TINY_IRESNET)
-  with pytest.raises(ValueError, match="IResNet .*'unit': 112x112 pixels, rgb") as error:
+  with pytest.raises(ValueError, match=r"IResNet .*'unit': 112x112 pixels, rgb") as error:
     saved.module.apply(saved.variables, image_bhwc, train=False)
   for word in words:
     assert word in str(error.value)
