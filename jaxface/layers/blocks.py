@@ -25,6 +25,7 @@ class ConvNorm(nn.Module):
     stride: step in pixels.
     padding: zeros on each side; None takes half of the kernel.
     depthwise: one filter per channel.
+    groups: of channels, each of which is convolved by itself; no matter where `depthwise`.
     use_bias: for weights trained with a bias before the norm.
     activation: a name of `jaxface.layers.activation.ACTIVATIONS`, None for a linear block.
     dtype: of the computation.
@@ -38,6 +39,7 @@ class ConvNorm(nn.Module):
   use_bias: bool = False
   activation: str | None = "prelu"
   dtype: Any = jnp.float32
+  groups: int = 1
 
   @nn.compact
   def __call__(self, x_bhwc: Array, train: bool, shortcut: Callable[[], Array] | None = None) -> Array:
@@ -48,9 +50,9 @@ class ConvNorm(nn.Module):
     """
     height, width = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
     pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
-    # A depthwise filter sums over its own window only: its fan-out is not that of the whole layer.
-    fan: Literal["fan_in", "fan_out"] = "fan_in" if self.depthwise else "fan_out"
-    padding, groups = ((pad_h, pad_h), (pad_w, pad_w)), x_bhwc.shape[-1] if self.depthwise else 1
+    padding, groups = ((pad_h, pad_h), (pad_w, pad_w)), x_bhwc.shape[-1] if self.depthwise else self.groups
+    # The filters of a group see its own channels only: their fan-out is not that of the whole layer.
+    fan: Literal["fan_in", "fan_out"] = "fan_in" if groups > 1 else "fan_out"
     if not train and not self.is_initializing() and current_formulation() == "onednn":
       window = make_window(x_bhwc, self.variables["params"]["conv"]["kernel"], (self.stride,) * 2, padding, groups=groups)
       if window.supports(x_bhwc.dtype) and x_bhwc.dtype == self.dtype:

@@ -8,13 +8,22 @@ from jax import Array
 
 from jaxface.layers.activation import check_activation
 from jaxface.layers.blocks import ConvNorm
-from jaxface.models.contract import takes_image
+from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import register, unknown
 
-# Expansion, channels, stride of the first: table 1 of the paper.
-STAGES = ((2, 64, 2), (4, 128, 2), (2, 128, 1), (4, 128, 2), (2, 128, 1))
+# Expanded channels, channels, stride of the first: table 1 of the paper.
+STAGES = ((128, 64, 2), (256, 128, 2), (256, 128, 1), (512, 128, 2), (256, 128, 1))
 VARIANTS = ("paper", "separable")
+PUBLISHED = {
+  "mobilefacenet": Published(
+    "Chen et al., MobileFaceNets, 2018, abstract and table 2", 0.99e6, lfw=99.55, note="ArcFace on the refined MS1M"
+  ),
+  "mobilefacenet512": Published(
+    "InsightFace, arcface_torch, README, table 1", multiply_adds=0.45e9,
+    note="no LFW figure; Glint360K: IJB-C TAR@FAR 1e-4 95.04 %, MFR-ALL 70.18 %",
+  ),
+}
 
 
 class Bottleneck(nn.Module):
@@ -40,9 +49,16 @@ class Bottleneck(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-  """See `mobilefacenet`."""
+  """See `mobilefacenet` and `mobilefacenet512`.
+
+  Attributes:
+    stem_units: bottlenecks after the stem; with none a depthwise convolution follows it.
+    scale: factor on the channels between bottlenecks, but not on those inside them.
+  """
 
   units: tuple[int, ...] = (5, 1, 6, 1, 2)
+  stem_units: int = 0
+  scale: int = 1
   width: float = 1.0
   activation: str = "prelu"
   variant: str = "paper"
@@ -65,22 +81,20 @@ class MobileFaceNet(nn.Module):
     def channels(number: int) -> int:
       return max(1, round(self.width * number))
 
-    x_bhwc = ConvNorm(channels(64), stride=2, activation=act, dtype=dtype, name="stem")(
-      image_bhwc.astype(dtype), train
-    )
-    x_bhwc = ConvNorm(channels(64), depthwise=True, activation=stem_act, dtype=dtype, name="stem_depthwise")(
-      x_bhwc, train
-    )
-    if separable:
-      x_bhwc = ConvNorm(channels(64), kernel=1, activation=stem_act, dtype=dtype, name="stem_pointwise")(
-        x_bhwc, train
-      )
     bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
-    for stage, (count, (expansion, features, stride)) in enumerate(zip(self.units, STAGES), start=1):
+    narrow, wide = channels(64), channels(64 * self.scale)
+    x_bhwc = ConvNorm(wide, stride=2, activation=act, dtype=dtype, name="stem")(image_bhwc.astype(dtype), train)
+    for index in range(self.stem_units):
+      x_bhwc = bottleneck(2 * narrow, wide, 1, act, dtype, name=f"stem_unit{index + 1}")(x_bhwc, train)
+    if not self.stem_units:
+      x_bhwc = ConvNorm(wide, groups=narrow, activation=stem_act, dtype=dtype, name="stem_depthwise")(x_bhwc, train)
+    if separable:
+      x_bhwc = ConvNorm(wide, kernel=1, activation=stem_act, dtype=dtype, name="stem_pointwise")(x_bhwc, train)
+    for stage, (count, (expanded, features, stride)) in enumerate(zip(self.units, STAGES), start=1):
       for index in range(count):
         x_bhwc = bottleneck(
-          expansion * x_bhwc.shape[-1],
-          channels(features),
+          channels(expanded),
+          channels(features * self.scale),
           stride if index == 0 else 1,
           act,
           dtype,
@@ -130,12 +144,40 @@ def mobilefacenet(
   if len(units) != len(STAGES):
     raise ValueError(f"units of mobilefacenet are {units}: takes five numbers, one per stage")
   return MobileFaceNet(
-    tuple(units),
-    width,
-    check_activation(activation),
-    variant,
-    embedding_size,
-    dropout,
-    remat,
-    jnp.dtype(dtype),
+    tuple(units), 0, 1, width, check_activation(activation), variant, embedding_size, dropout, remat, jnp.dtype(dtype)
   )
+
+
+@register
+def mobilefacenet512(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
+  """InsightFace's `mbf`, the MobileFaceNet of its training code and of its small published models: 2,059,520 parameters.
+
+  For 112×112 RGB images in −1..1, template "arcface112". It is the paper's table with twice the channels between
+  bottlenecks, as many as before inside them, and 64 groups of two channels where the paper's stem is depthwise. The last
+  layer is a matrix and a norm, here as everywhere in this file a 1×1 convolution. Our choice: depthwise filters start
+  with the fan of their own window.
+
+  Source: InsightFace, recognition/arcface_torch, backbone "mobilefacenet": blocks (1, 4, 6, 2), scale 2.
+  """
+  return MobileFaceNet(
+    scale=2, width=width, embedding_size=embedding_size, dropout=dropout, remat=remat, dtype=jnp.dtype(dtype)
+  )
+
+
+@register
+def mobilefacenet512_large(
+  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+) -> nn.Module:
+  """InsightFace's `mbf_large`: about twice as deep, four times the channels between bottlenecks, two of them in the stem.
+
+  Source: InsightFace, recognition/arcface_torch, backbone "mobilefacenet": blocks (2, 8, 12, 4), scale 4.
+  """
+  return MobileFaceNet(
+    (9, 1, 12, 1, 4), 2, 4, width, embedding_size=embedding_size, dropout=dropout, remat=remat, dtype=jnp.dtype(dtype)
+  )
+
+
+__all__ = ["PUBLISHED", "STAGES", "VARIANTS", "Bottleneck", "MobileFaceNet", "mobilefacenet", "mobilefacenet512",
+           "mobilefacenet512_large"]
