@@ -124,6 +124,11 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   return Trained(int(state.step), variables, options, preprocess, step.traces, damaged)
 
 
+def _collapsed(row: dict[str, float]) -> float:
+  """Share of the steps in which a term of the objective found the embeddings collapsed."""
+  return max((value for name, value in row.items() if name.rpartition("/")[2] == "collapsed"), default=0.0)
+
+
 class _Run:
   """What happens between steps: logs, states, hooks."""
 
@@ -175,6 +180,11 @@ class _Run:
         number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
         learning_rate=row["learning_rate"],
       )
+      if _collapsed(row) > 0.5:
+        self.line.note(
+          f"step {number}: in {_collapsed(row):.0%} of the last steps all embeddings pointed one way, the network has"
+          " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
+        )
     if row["bad_in_row"] >= self.experiment.max_bad_steps:
       raise TrainingDiverged(
         f"{int(row['bad_in_row'])} steps in a row, up to step {number} or shortly before, had a non-finite loss or"

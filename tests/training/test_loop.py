@@ -9,6 +9,7 @@ import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
 from jaxface.evaluation.config import VerificationConfig
+from jaxface.losses.triplet_term import TripletLoss
 from jaxface.training.interrupt import INTERRUPTED, Interrupted
 from jaxface.training.loop import TrainingDiverged, train
 from jaxface.training.optimizer import OptimizerConfig
@@ -62,6 +63,14 @@ def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, 
     run(wild, source, tmp_path)
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert rows[-1]["bad_in_row"] >= 3
+
+
+def test_a_network_that_has_collapsed_is_told_of(experiment, source, tmp_path, run, capsys):
+  # Of any mean direction this term says that it is a collapse, of none the other.
+  for threshold, told in ((1e-6, True), (1.0, False)):
+    term = TripletLoss(collapse_at=threshold)
+    run(replace(experiment, steps=3, terms=(term,)), source, tmp_path / str(told))
+    assert ("step 3: in 100% of the last steps all embeddings pointed one way" in capsys.readouterr().err) == told
 
 
 def test_another_experiment_in_the_same_folder_is_refused_by_field(straight, experiment, source, tmp_path, run, stop_at):
