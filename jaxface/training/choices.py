@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxface import losses
 from jaxface.heads.classification import Classification
+from jaxface.heads.per_member import PerMember
 
 TERMS: dict[str, type] = {
   "classification": Classification,
@@ -15,6 +16,7 @@ TERMS: dict[str, type] = {
   "triplet": losses.TripletLoss,
   "range": losses.RangeLoss,
   "marginal": losses.MarginalLoss,
+  "permember": PerMember,
 }
 MARGINS: dict[str, type] = {
   "softmax": losses.Softmax,
@@ -43,8 +45,9 @@ FORMS: dict[str, type] = {
   "siameselogistic": losses.SiameseLogistic,
 }
 
-# By the name of the field: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`.
-CHOICES = {"terms": TERMS, "margin": MARGINS, "form": FORMS}
+# By the name of the field: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`; inside of an
+# ensemble's `--terms.0 permember` also `--terms.0.term center`.
+CHOICES = {"terms": TERMS, "term": TERMS, "margin": MARGINS, "form": FORMS}
 
 
 def term_names(terms: Iterable[Any]) -> list[str]:

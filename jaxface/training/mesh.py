@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxface.layers.members import members_of
 from jaxface.training.config import MeshConfig
 
 Tree = Any
@@ -66,7 +67,7 @@ def state_sharding(mesh: Mesh, state: Tree) -> Tree:
 
   Args:
     state: arrays or shapes; a leaf below a key that starts with "center" is a class-centre matrix [C, D] or what the
-      optimizer keeps for one.
+      optimizer keeps for one, [E, C, D] for the members of an ensemble.
   Raises:
     ValueError: the class axis does not divide the number of centres.
   """
@@ -74,13 +75,14 @@ def state_sharding(mesh: Mesh, state: Tree) -> Tree:
 
   def place(path: tuple, leaf: Any) -> NamedSharding:
     names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-    if class_devices == 1 or not any(name.startswith("center") for name in names) or leaf.ndim < 2:
+    axis = 0 if members_of(path) is None else 1
+    if class_devices == 1 or not any(name.startswith("center") for name in names) or leaf.ndim < axis + 2:
       return NamedSharding(mesh, P())
-    if leaf.shape[0] % class_devices:
+    if leaf.shape[axis] % class_devices:
       raise ValueError(
-        f"mesh.class_devices is {class_devices}, which does not divide the {leaf.shape[0]} class centres of"
+        f"mesh.class_devices is {class_devices}, which does not divide the {leaf.shape[axis]} class centres of"
         f" {'/'.join(names)}: choose a divisor"
       )
-    return NamedSharding(mesh, P("class"))
+    return NamedSharding(mesh, P(*[None] * axis, "class"))
 
   return jax.tree_util.tree_map_with_path(place, state)

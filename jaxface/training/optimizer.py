@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from jaxface.layers.members import members_of
 from jaxface.losses.ranges import check_choice, check_range
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -28,7 +29,8 @@ class OptimizerConfig:
     nesterov: SGD looks ahead along its momentum.
     weight_decay: SGD adds weight_decay·w to the gradient, and so to the momentum (classic L2); AdamW takes
       learning_rate·weight_decay·w off the weight, past the moments (decoupled). `decays` says which parameters.
-    clip_norm: longest gradient over all parameters together, before weight decay; 0 does not clip.
+    clip_norm: longest gradient over all parameters together, before weight decay; 0 does not clip. Each network of an
+      ensemble, with its class centres, is clipped by itself.
     b1: decay of AdamW's first moment.
     b2: decay of AdamW's second moment.
     eps: added to the root of AdamW's second moment.
@@ -76,6 +78,43 @@ def decay_mask(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(decays, params)
 
 
+def clip_each(longest: float) -> optax.GradientTransformation:
+  """Shortens the gradient of each network of an ensemble to `longest`, and that of everything else together.
+
+  Which arrays, and which of their rows, are a network's own: see `jaxface.layers.members`. Without an ensemble it is
+  clipping by the global norm.
+
+  Args:
+    longest: Euclidean norm.
+  Returns:
+    An optax transformation without state.
+  """
+
+  def update(grads: Any, state: optax.EmptyState, params: Any = None) -> tuple[Any, optax.EmptyState]:
+    leaves = [(members_of(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(grads)]
+    count = max((members.stop for members, _ in leaves if members is not None), default=0)
+    # The last entry is what belongs to no member.
+    square_m = jnp.zeros(count + 1, jnp.result_type(jnp.float32, *(leaf for _, leaf in leaves)))
+    for members, leaf in leaves:
+      square = jnp.square(leaf.astype(square_m.dtype))
+      if members is None:
+        square_m = square_m.at[-1].add(square.sum())
+      else:
+        square_m = square_m.at[members.start : members.stop].add(square.reshape(len(members), -1).sum(axis=1))
+    factor_m = longest / jnp.maximum(jnp.sqrt(square_m), longest)
+
+    def shorten(path: tuple[Any, ...], leaf: Array) -> Array:
+      members = members_of(path)
+      if members is None:
+        return (leaf * factor_m[-1]).astype(leaf.dtype)
+      own_m = factor_m[members.start : members.stop]
+      return (leaf * own_m.reshape(-1, *[1] * (leaf.ndim - 1))).astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(shorten, grads), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def make_optimizer(
   config: OptimizerConfig, schedule: Callable[[Array | int], Array],
 ) -> optax.GradientTransformation:
@@ -93,7 +132,7 @@ def make_optimizer(
     body = [*decay, *momentum]
   else:
     body = [optax.scale_by_adam(config.b1, config.b2, config.eps), *decay]
-  clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+  clip = [clip_each(config.clip_norm)] if config.clip_norm else []
   return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule))
 
 
@@ -115,4 +154,4 @@ def update_ema(average: Any, params: Any, step: Array | int, decay: float) -> An
   return jax.tree.map(lambda a, p: (a + (1.0 - keep) * (p - a)).astype(a.dtype), average, params)
 
 
-__all__ = ["OPTIMIZERS", "UNDECAYED", "OptimizerConfig", "decay_mask", "decays", "make_optimizer", "update_ema"]
+__all__ = ["OPTIMIZERS", "UNDECAYED", "OptimizerConfig", "clip_each", "decay_mask", "decays", "make_optimizer", "update_ema"]

@@ -46,3 +46,15 @@ def test_centres_that_the_axis_does_not_divide_are_named():
   mesh = make_mesh(MeshConfig(class_devices=4))
   with pytest.raises(ValueError, match=r"does not divide the 10 class centres of center_cd"):
     state_sharding(mesh, {"center_cd": jax.ShapeDtypeStruct((10, 3), jnp.float32)})
+
+
+def test_centres_of_an_ensemble_are_sharded_over_their_second_axis():
+  mesh = make_mesh(MeshConfig(class_devices=4))
+  centers = {"members_0_5": {"center_cd": jax.ShapeDtypeStruct((5, 8, 3), jnp.float32),
+                             "bias_c": jax.ShapeDtypeStruct((5, 8), jnp.float32)}}
+  found = state_sharding(mesh, {"terms": (centers,), "optimizer": ({"trace": centers},)})
+  for part in (found["terms"][0], found["optimizer"][0]["trace"]):
+    assert part["members_0_5"]["center_cd"].spec == P(None, "class")
+    assert part["members_0_5"]["bias_c"].spec == P()
+  with pytest.raises(ValueError, match="the 6 class centres of members_0_8/center_cd"):
+    state_sharding(mesh, {"members_0_8": {"center_cd": jax.ShapeDtypeStruct((8, 6, 3), jnp.float32)}})

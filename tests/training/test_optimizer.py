@@ -9,7 +9,7 @@ import pytest
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import Softmax
 from jaxface.models.registry import create
-from jaxface.training.optimizer import OptimizerConfig, decay_mask, make_optimizer, update_ema
+from jaxface.training.optimizer import OptimizerConfig, clip_each, decay_mask, make_optimizer, update_ema
 
 RATES = [0.1, 0.05, 0.2, 0.1]
 
@@ -151,3 +151,38 @@ def test_refusals_name_the_field(fields, words):
     OptimizerConfig(**fields)
   for word in ["OptimizerConfig", *words]:
     assert word in str(error.value)
+
+
+def test_each_member_of_an_ensemble_is_clipped_with_its_centres_and_the_rest_together():
+  rng = np.random.default_rng(0)
+  grads = {
+    "model": {
+      "wide_members_0_2": {"kernel": rng.normal(size=(2, 3, 4)), "bias": 9 * rng.normal(size=(2, 4))},
+      "members_2_3": {"kernel": 0.01 * rng.normal(size=(1, 5))},
+      "stem": rng.normal(size=(3, 3)),
+    },
+    "terms": ({"members_0_3": {"center_cd": rng.normal(size=(3, 6, 2)) * np.array([1, 3, 0.01])[:, None, None]}},),
+  }
+  optimizer = clip_each(2.0)
+  found, _ = jax.jit(optimizer.update)(grads, optimizer.init(grads))
+
+  def own(tree, member):
+    parts = [tree["terms"][0]["members_0_3"]["center_cd"][member]]
+    if member < 2:
+      parts += [leaf[member] for _, leaf in sorted(tree["model"]["wide_members_0_2"].items())]
+    else:
+      parts += [tree["model"]["members_2_3"]["kernel"][0]]
+    return dict(enumerate(parts))
+
+  for member in range(3):
+    for name, expected in clipped(own(grads, member), 2.0).items():
+      np.testing.assert_allclose(own(found, member)[name], expected, rtol=1e-6)
+  np.testing.assert_allclose(found["model"]["stem"], clipped({"stem": grads["model"]["stem"]}, 2.0)["stem"], rtol=1e-6)
+
+
+def test_without_an_ensemble_it_is_clipping_by_the_global_norm():
+  grads = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.full(4, -2.0)}
+  for limit in (0.5, 100.0):
+    expected, _ = optax.clip_by_global_norm(limit).update(grads, optax.EmptyState())
+    found, _ = clip_each(limit).update(grads, optax.EmptyState())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)

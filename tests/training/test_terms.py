@@ -68,8 +68,8 @@ def test_a_wrong_term_says_what_would_be_right(name, text, message):
 
 @pytest.mark.parametrize(("field", "name"), [(field, name) for field, kinds in CHOICES.items() for name in kinds])
 def test_every_choice_can_be_made(field, name):
-  path = {"terms": "terms.1", "margin": "terms.0.margin", "form": "terms.1.form"}[field]
-  changed = Experiment().with_overrides({"terms.1": "pairs", path: name})
+  path = {"terms": "terms.1", "term": "terms.2.term", "margin": "terms.0.margin", "form": "terms.1.form"}[field]
+  changed = Experiment().with_overrides({"terms.1": "pairs", "terms.2": "permember", path: name})
   assert CHOICES[field][name].__name__ == kinds(changed)[path] == describe(changed)[path]
 
 

@@ -1,0 +1,105 @@
+"""A term of the objective for every network of an ensemble: each learns as if it were alone."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.heads.classification import Classification
+from jaxface.layers.members import members_name
+from jaxface.losses.margins import Softmax
+from jaxface.losses.ranges import check_range
+from jaxface.losses.term import Term, scope
+
+
+@dataclass(frozen=True)
+class PerMember:
+  """The same term on each member's part of the embedding, with parameters and state of its own.
+
+  The value is the sum over the members, so that the gradient of each is that of the member alone.
+
+  Attributes:
+    term: what every member is trained with; its weight is that of the whole.
+    members: how many networks the ensemble has; its embedding is theirs, one after the other.
+  """
+
+  term: Term = field(default_factory=lambda: Classification(Softmax()))
+  members: int = 60
+
+  def __post_init__(self) -> None:
+    check_range(self, "members", 1, what="number of networks")
+
+  @property
+  def scope(self) -> str:
+    """How far the term looks."""
+    return scope(self.term)
+
+  @property
+  def weight(self) -> float:
+    """Of the term."""
+    return self.term.weight
+
+  def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and state of all members, on a leading axis; member m's are those of `fold_in(key, m)`.
+
+    Args:
+      key: random key.
+      embedding_size: members × the size of each one's embedding.
+      num_classes: C, identities of the training set.
+    Raises:
+      ValueError: the embedding does not fall into so many parts.
+    """
+    size = self._size(embedding_size)
+    params, state = jax.vmap(lambda member_key: self.term.init(member_key, size, num_classes))(self._keys(key))
+    return {self._name: params}, {self._name: state}
+
+  def __call__(
+    self, params: dict[str, Any], inputs: dict[str, Array], *, state: dict[str, Any], step: Array | int, key: Array | None,
+  ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
+    """Summed loss of each row, the new state, and metrics.
+
+    Args:
+      params: from `init`.
+      inputs: embedding_bd [B, members·D], label_b [B], weight_b [B]; see `Term`.
+      state: from `init` or the step before.
+      step: number of the optimizer step, from 0.
+      key: random key of this step; member m gets `fold_in(key, m)`.
+    Returns:
+      loss_b [B]; the state; of every metric of the term, and of its loss as `member_loss`, the mean over the members, and
+      as `NAME_min` and `NAME_max` those of the two at the ends.
+    """
+    embedding_bd = inputs["embedding_bd"]
+    embedding_mbd = embedding_bd.reshape(len(embedding_bd), self.members, self._size(embedding_bd.shape[1])).swapaxes(0, 1)
+
+    def one(member_params: Any, embedding: Array, member_state: Any, member_key: Array | None) -> tuple:
+      own = {**inputs, "embedding_bd": embedding}
+      return self.term(member_params, own, state=member_state, step=step, key=member_key)
+
+    keys = None if key is None else self._keys(key)
+    loss_mb, new, metrics = jax.vmap(one)(params[self._name], embedding_mbd, state[self._name], keys)
+    loss_m = loss_mb.sum(axis=1) / jnp.maximum(inputs["weight_b"].sum(), 1e-12)
+    spread: dict[str, Array] = {}
+    for name, value_m in {**metrics, "member_loss": loss_m}.items():
+      value_m = jnp.asarray(value_m, jnp.float32)
+      spread |= {name: value_m.mean(), f"{name}_min": value_m.min(), f"{name}_max": value_m.max()}
+    return loss_mb.sum(axis=0), {self._name: new}, spread
+
+  @property
+  def _name(self) -> str:
+    return members_name(0, self.members)
+
+  def _keys(self, key: Array) -> Array:
+    return jax.vmap(lambda member: jax.random.fold_in(key, member))(jnp.arange(self.members))
+
+  def _size(self, embedding_size: int) -> int:
+    if embedding_size % self.members:
+      raise ValueError(
+        f"PerMember.members is {self.members}, which does not divide the embedding of {embedding_size}: give the number of"
+        " networks of the ensemble"
+      )
+    return embedding_size // self.members
+
+
+__all__ = ["PerMember"]
