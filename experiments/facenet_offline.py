@@ -3,7 +3,7 @@
 Paper: Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015, §3.2: triplets may be mined
 offline with the last network over part of the data, or online in the batch. This is the former, beside facenet_triplet.
 Command, after facenet_triplet with --steps 750, say:
-  jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --no-mirror
+  jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --mirror none
   JAXFACE_DATA=FOLDER jaxface train facenet_offline
 A further round: embed with runs/facenet_offline, and give --data.embeddings, --model.init_from, --seed and --workdir anew.
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 from jaxface.data.folder import FolderSource
 from jaxface.data.records import RecordSource
 from jaxface.data.source import Source
+from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import write_embeddings
 from jaxface.formats.recordset import RecordSet
 from jaxface.inference.embed import embed_source
@@ -24,7 +25,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   given.add_argument("--records", metavar="DIR", help="packed records")
   given.add_argument("--images", metavar="DIR", help="folder of aligned images, searched to any depth")
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
-  parser.add_argument("--no-mirror", action="store_true", help="leave out the mirror image (default: its embedding is added)")
+  parser.add_argument(
+    "--mirror", choices=MIRRORS, default="sum",
+    help="what becomes of the mirror image's embedding: added, set beside the image's, left out (default: %(default)s)",
+  )
   parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time (default: 128)")
   options = parser.parse_args(arguments)
   if not options.out.endswith((".npz", ".parquet")):
@@ -38,7 +42,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     source = FolderSource(options.images, size=saved.preprocess.size, template=saved.preprocess.template)
   start = time.perf_counter()
   embeddings = embed_source(
-    saved, source, mirror=not options.no_mirror, batch_size=options.batch_size, progress=sys.stderr.isatty()
+    saved, source, mirror=options.mirror, batch_size=options.batch_size, progress=sys.stderr.isatty()
   )
   write_embeddings(options.out, embeddings)
   seconds = time.perf_counter() - start

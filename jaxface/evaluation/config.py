@@ -1,6 +1,11 @@
 """What a run is verified on."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+from jaxface.losses.ranges import check_choice
+
+MIRRORS = ("sum", "concat", "none")
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,8 @@ class VerificationConfig:
     pairs: pair list (LFW's, or one written by `write_pairs`); empty draws identity-disjoint pairs from the
       images.
     every: steps between two verifications; 0 verifies at the end only.
-    mirror: add the embedding of the mirrored image to that of the image.
+    mirror: what becomes of the embedding of the mirrored image: "sum" adds it, "concat" sets it beside that of the image,
+      as DeepID does, "none" leaves it out.
   """
 
   name: str = "lfw"
@@ -22,4 +28,10 @@ class VerificationConfig:
   records: str = ""
   pairs: str = ""
   every: int = 0
-  mirror: bool = True
+  mirror: Literal["sum", "concat", "none"] = "sum"
+
+  def __post_init__(self) -> None:
+    check_choice(self, "mirror", MIRRORS)
+
+
+__all__ = ["MIRRORS", "VerificationConfig"]

@@ -1,4 +1,4 @@
-"""Images in, embeddings out: batched, sharded over all devices, the mirror image added."""
+"""Images in, embeddings out: batched, sharded over all devices, the mirror image added or set beside."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,28 +14,36 @@ from tqdm import tqdm
 
 from jaxface.data.loader import batches
 from jaxface.data.source import Source
+from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import Embeddings
+from jaxface.losses.ranges import check_name
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
 
 Tree = Any
 
 
-def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: bool = True) -> Callable[[Tree, Array], Array]:
+def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: str = "sum") -> Callable[[Tree, Array], Array]:
   """A compiled function (variables, image [B, H, W, C] uint8) -> [B, D] float32 of unit length.
 
   Args:
     model: the network.
     preprocess: its input convention.
-    mirror: embed the mirror image too and add both before normalising.
+    mirror: "sum" embeds the mirror image too and adds both before normalising; "concat" sets it behind the embedding, which
+      so has twice the length; "none" looks at the image alone.
+  Raises:
+    ValueError: `mirror` is none of these.
   """
+  check_name("mirror", mirror, MIRRORS)
 
   @jax.jit
   def embed(variables: Tree, image_bhwc: Array) -> Array:
     x = preprocess.apply(image_bhwc)
     embedding_bd = jnp.asarray(model.apply(variables, x, train=False), jnp.float32)
-    if mirror:
-      embedding_bd += jnp.asarray(model.apply(variables, x[:, :, ::-1], train=False), jnp.float32)
+    if mirror != "none":
+      mirrored_bd = jnp.asarray(model.apply(variables, x[:, :, ::-1], train=False), jnp.float32)
+      together = jnp.concatenate([embedding_bd, mirrored_bd], axis=1)
+      embedding_bd = together if mirror == "concat" else embedding_bd + mirrored_bd
     return embedding_bd / jnp.maximum(jnp.linalg.norm(embedding_bd, axis=-1, keepdims=True), 1e-12)
 
   return embed
@@ -90,14 +98,14 @@ def check_template(images: str, model: str) -> None:
 
 
 def embed_source(
-  saved: SavedModel, source: Source, *, mirror: bool = True, batch_size: int = 128, progress: bool = False
+  saved: SavedModel, source: Source, *, mirror: str = "sum", batch_size: int = 128, progress: bool = False
 ) -> Embeddings:
   """Embed every image of a source with a saved model.
 
   Args:
     saved: a trained or imported model.
     source: anything with `num_records`, `label_n`, `names()`, `template` and `read` (see `jaxface.data`).
-    mirror: add the embedding of the mirror image.
+    mirror: what becomes of the embedding of the mirror image, see `make_embedder`.
     batch_size: images at a time over all devices; the result does not depend on it.
     progress: draw a progress bar.
   Returns:

@@ -42,10 +42,23 @@ def test_the_result_does_not_depend_on_the_batch(saved):
 def test_the_mirror_image_has_the_same_embedding_only_if_it_is_added(saved):
   faces, mirrored = Faces(), Faces()
   mirrored.image = faces.image[:, :, ::-1]
-  both = [embed_source(saved, source, mirror=True).embedding_nd for source in (faces, mirrored)]
+  both = [embed_source(saved, source, mirror="sum").embedding_nd for source in (faces, mirrored)]
   np.testing.assert_allclose(both[0], both[1], atol=1e-5)
-  alone = [embed_source(saved, source, mirror=False).embedding_nd for source in (faces, mirrored)]
+  alone = [embed_source(saved, source, mirror="none").embedding_nd for source in (faces, mirrored)]
   assert np.abs(alone[0] - alone[1]).max() > 1e-2
+
+
+def test_the_mirror_image_can_be_set_beside_the_image(saved):
+  faces, mirrored = Faces(), Faces()
+  mirrored.image = faces.image[:, :, ::-1]
+  straight, turned = (embed_source(saved, source, mirror="concat").embedding_nd for source in (faces, mirrored))
+  assert straight.shape == (21, 16)
+  np.testing.assert_allclose(straight, np.roll(turned, 8, axis=1), atol=1e-5)
+  alone = embed_source(saved, faces, mirror="none").embedding_nd
+  half = straight[:, :8] / np.linalg.norm(straight[:, :8], axis=1, keepdims=True)
+  np.testing.assert_allclose(half, alone, atol=1e-5)
+  with pytest.raises(ValueError, match="mirror = 'both' is unknown: choose one of sum, concat, none"):
+    embed_source(saved, faces, mirror="both")
 
 
 def test_another_template_is_refused(saved):
