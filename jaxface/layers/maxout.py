@@ -44,13 +44,14 @@ class Maxout(nn.Module):
     features: length of the result.
     pieces: linear answers of each unit.
     dtype: of the computation.
-    kernel_init: initialiser of the kernel.
+    kernel_init: initialiser of the kernel. By default the larger of two answers has the size of the inputs; half of
+      the variance is not lost as it is in a rectifier.
   """
 
   features: int
   pieces: int = 2
   dtype: Any = jnp.float32
-  kernel_init: Any = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+  kernel_init: Any = nn.initializers.lecun_normal()
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
