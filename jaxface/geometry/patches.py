@@ -7,13 +7,15 @@ in the mirrored face holds, pixel by pixel, the mirror image of the other eye's 
 training or for the second half of the features, mirrors every patch as the papers want it.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxface.geometry.templates import Template
 
@@ -219,17 +221,14 @@ def crop(image_bhwc: Array, box_n4: Array, size: tuple[int, int]) -> Array:
   Returns:
     [N, B, *size, C] of the type of the image.
   """
-  planes_bchw = image_bhwc.transpose(0, 3, 1, 2)
 
-  def one(box_4: Array) -> Array:
-    # Columns first: they are the last axis, and so one plain product.
-    narrow_bchj = jnp.einsum("bchw,jw->bchj", planes_bchw, weights(box_4, 1))
-    return jnp.einsum("bchj,ih->bijc", narrow_bchj, weights(box_4, 0))
+  def weights(axis: int) -> Array:
+    line = functools.partial(_weights, steps=size[axis], pixels=image_bhwc.shape[1 + axis])
+    return jax.vmap(line)(box_n4[:, axis], box_n4[:, 2 + axis]).astype(image_bhwc.dtype)
 
-  def weights(box_4: Array, axis: int) -> Array:
-    return _weights(box_4[axis], box_4[2 + axis], size[axis], image_bhwc.shape[1 + axis]).astype(image_bhwc.dtype)
-
-  return lax.map(one, jnp.asarray(box_n4))
+  # Columns first, as the last axis of the planes, and the boxes before the images: one plain product, then one per box.
+  narrow_njbch = jnp.einsum("njw,bchw->njbch", weights(1), image_bhwc.transpose(0, 3, 1, 2))
+  return jnp.einsum("njbch,nih->njbci", narrow_njbch, weights(0)).transpose(0, 2, 4, 1, 3)
 
 
 def _weights(center: Array, length: Array, steps: int, pixels: int) -> Array:
