@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
 
-from jaxface.models.watch import watch
+from jaxface.models.watch import Watched
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class LayerRow:
     output_shape: of its result, without the batch.
     parameters: its own, biases included.
     multiply_adds: of its convolutions and matrix products for one image, biases not counted.
-    with_bias: the same where each bias counts as one more multiply-add for each number of the result, as FaceNet's
+    with_bias: the same where each bias counts as one more multiply-add for each number that is summed, as FaceNet's
       tables count: (k²·Cin + 1)·Cout·H·W.
   """
 
@@ -46,33 +45,32 @@ def multiply_adds(eqn: Any) -> int:
   return 0
 
 
-def layer_table(module: nn.Module, image_shape: tuple[int, int, int]) -> list[LayerRow]:
+def layer_table(watched: Watched) -> list[LayerRow]:
   """Layers of a network in execution order.
 
   What a paper calls a layer is here a module that owns parameters, or in which something is multiplied outside of any inner
   module (attention). Pooling has no row.
 
   Args:
-    module: the network, made without rematerialisation.
-    image_shape: (H, W, C) of an image.
+    watched: the network, called on one image.
   """
-  watched = watch(module, (1, *image_shape))
-  products = [0] * len(watched.calls)
+  products, results = [0] * len(watched.calls), [0] * len(watched.calls)
   for eqn, index, times in watched.equations():
-    products[index] += times * multiply_adds(eqn)
+    if number := times * multiply_adds(eqn):
+      products[index] += number
+      results[index] += times * math.prod(eqn.outvars[0].aval.shape)
   rows: list[LayerRow] = []
   counted: set[tuple[str, ...]] = set()
-  for call, number in zip(watched.calls, products):
+  for call, number, added in zip(watched.calls, products, results):
     own = _own(watched.variables.get("params", {}), call.path)
     # Weights that are used twice are there once.
     parameters = 0 if call.path in counted else sum(leaf.size for leaf in own.values())
     counted.add(call.path)
     if parameters or number:
-      biases = math.prod(call.output_shape) if "bias" in own and number else 0
       rows.append(
         LayerRow(
           "/".join(call.path), type(call.module).__name__, call.input_shape[1:], call.output_shape[1:], parameters, number,
-          number + biases,
+          number + added if "bias" in own else number,
         )
       )
   return rows

@@ -10,6 +10,7 @@ from jaxface.models.layer_table import LayerRow, layer_table
 from jaxface.models.preprocess import get_preprocess
 from jaxface.models.registry import create
 from jaxface.models.saved import count_parameters, variable_shapes
+from jaxface.models.watch import watch
 
 
 class Attention(nn.Module):
@@ -45,7 +46,7 @@ def remembered(x, matrix):
 def test_every_kind_of_layer_by_hand():
   twice = {"path": "twice", "kind": "Dense", "input_shape": (3, 8, 16), "output_shape": (3, 8, 16)}
   products = 3 * 8 * 16 * 16
-  assert layer_table(Everything(), (9, 10, 3)) == [
+  assert layer_table(watch(Everything(), (1, 9, 10, 3))) == [
     LayerRow("", "Everything", (9, 10, 3), (6,), 3 * 8 * 16 + 16 * 4, 24 * 16 * 4 + 24 * 4 * 6, 24 * 16 * 4 + 24 * 4 * 6),
     LayerRow("conv", "Conv", (9, 10, 3), (5, 10, 8), 15 * 3 * 8 + 8, 50 * 15 * 3 * 8, 50 * 8 * (15 * 3 + 1)),
     LayerRow("grouped", "Conv", (5, 10, 8), (3, 8, 16), 9 * 2 * 16, 24 * 9 * 2 * 16, 24 * 9 * 2 * 16),
@@ -57,7 +58,7 @@ def test_every_kind_of_layer_by_hand():
 
 
 def test_mobilefacenet_has_the_papers_parameters_and_multiply_adds():
-  rows = layer_table(create("mobilefacenet"), (112, 112, 3))
+  rows = layer_table(watch(create("mobilefacenet"), (1, 112, 112, 3)))
   assert sum(row.parameters for row in rows) == 1_003_136
   # Section 4.1 of the paper: 221 M.
   assert sum(row.multiply_adds for row in rows) == 220_965_376
@@ -69,7 +70,7 @@ def test_mobilefacenet_has_the_papers_parameters_and_multiply_adds():
 
 def test_nothing_is_lost_and_nothing_counted_twice():
   for name, options in (("smallresnet", {}), ("projected", {}), ("iresnet", {"dtype": "bfloat16"})):
-    rows = layer_table(create(name, **options), (96, 96, 3))
+    rows = layer_table(watch(create(name, **options), (1, 96, 96, 3)))
     shapes = variable_shapes(name, options, get_preprocess("unit", size=96))
     assert sum(row.parameters for row in rows) == count_parameters(shapes["params"]), name
 
@@ -77,4 +78,4 @@ def test_nothing_is_lost_and_nothing_counted_twice():
 @pytest.mark.parametrize("formulation", ["pure", "xla"])
 def test_the_count_does_not_depend_on_how_a_convolution_is_computed(formulation, monkeypatch):
   monkeypatch.setenv("JAXFACE_CPU_CONV", formulation)
-  assert sum(row.multiply_adds for row in layer_table(create("smallresnet"), (96, 96, 3))) == 88_031_232
+  assert sum(row.multiply_adds for row in layer_table(watch(create("smallresnet"), (1, 96, 96, 3)))) == 88_031_232
