@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxface.checkpoint import check_same_leaves
 from jaxface.models.preprocess import Preprocess
@@ -11,16 +12,21 @@ from jaxface.models.saved import load_model
 from jaxface.training.state import TrainState
 
 
-def begin_from(path: str, state: TrainState, preprocess: Preprocess) -> TrainState:
+def begin_from(
+  path: str, state: TrainState, preprocess: Preprocess, grows_from: tuple[str, ...] = ()
+) -> TrainState:
   """The first state with a saved network's variables in the place of the random ones.
 
-  A network with a part called "frozen" gets them there, any other as a whole. The running average of parameters begins
-  with them too; terms and optimizer begin as they would.
+  A network with a part called "frozen" gets them there, any other as a whole; but a network that grows from the saved
+  one keeps the random values of the layers which that one lacks. The running average of parameters begins with them too;
+  terms and optimizer begin as they would.
 
   Args:
     path: model directory, or workdir of a run.
     state: before the first step.
     preprocess: input convention of the run.
+    grows_from: names of the networks whose layers are some of this one's, under the same paths: what its class says in
+      `grows_from`.
   Raises:
     ValueError: the saved network had another input convention.
     WrongCheckpoint: it is another network; names the first leaf that differs.
@@ -33,8 +39,11 @@ def begin_from(path: str, state: TrainState, preprocess: Preprocess) -> TrainSta
     )
 
   def exchange(collection: str, tree: Any) -> Any:
-    new, part = saved.variables.get(collection, {}), tree.get("frozen", tree)
-    check_same_leaves(new, part, where=f"model.init_from {path}, {collection}")
+    have, want = (flatten_dict(part) for part in (saved.variables.get(collection, {}), tree.get("frozen", tree)))
+    expected = {name: leaf for name, leaf in want.items() if name in have} if saved.name in grows_from else want
+    where = f"model.init_from {path}, {collection}"
+    check_same_leaves(unflatten_dict(have), unflatten_dict(expected), where=where)
+    new = unflatten_dict({**want, **have})
     return {**tree, "frozen": new} if "frozen" in tree else new
 
   params = {**state.params, "model": exchange("params", state.params["model"])}
