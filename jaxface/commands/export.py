@@ -1,15 +1,21 @@
-"""Write a trained or imported model as one file: preprocessing inside, any batch size, checked after writing.
+"""Write a trained or imported model as one file, checked after writing.
 
   jaxface export --model runs/quickstart --format onnx --out face.onnx
+  jaxface export --model models/iresnet50 --format safetensors --out iresnet50.safetensors
+
+onnx: preprocessing inside, any batch size. safetensors: the numbers alone, under the names that PyTorch networks have.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jaxface.interop.onnx_export import export_onnx
-from jaxface.models.saved import load_model
+from jaxface.interop.state_dict import export_state_dict
+from jaxface.models.saved import SavedModel, load_model
 
-FORMATS = {"onnx": export_onnx}
+FORMATS: dict[str, Callable[[SavedModel, str], Any]] = {"onnx": export_onnx, "safetensors": export_state_dict}
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

@@ -1,24 +1,35 @@
-"""Make a model directory from an ONNX file's weights; every shape is checked, nothing of the file is executed.
+"""Make a model directory from somebody else's weights; every shape is checked, nothing of the file is executed.
 
   jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --out models/mobilefacenet
+  jaxface import backbone.pth --model iresnet50 --out models/iresnet50
+
+ONNX graphs (.onnx) and PyTorch's state dicts (.safetensors, .pt, .pth).
 """
 
 import argparse
+from pathlib import Path
 
 from jaxface.interop.onnx_import import import_onnx
+from jaxface.interop.state_dict import READERS, import_state_dict
 from jaxface.models.preprocess import PREPROCESS
 from jaxface.models.saved import count_parameters, save_model
+
+IMPORTERS = {".onnx": import_onnx, **dict.fromkeys(READERS, import_state_dict)}
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, import, print."""
-  parser.add_argument("file", metavar="FILE.onnx")
+  parser.add_argument("file", metavar="FILE")
   parser.add_argument("--model", required=True, metavar="NAME", help="network that the weights are of (see `jaxface models`)")
-  parser.add_argument("--preprocess", required=True, choices=sorted(PREPROCESS), help="input convention of the weights")
+  parser.add_argument("--preprocess", default="", choices=sorted(PREPROCESS),
+                      help="input convention of the weights, which no file says; without it the network's own")
   parser.add_argument("--out", required=True, metavar="DIR", help="model directory to write")
   options = parser.parse_args(arguments)
-  saved = import_onnx(options.file, model=options.model, preprocess=options.preprocess)
+  path = Path(options.file)
+  if path.suffix not in IMPORTERS:
+    raise ValueError(f"{path}: weights are read from files with suffix {', '.join(IMPORTERS)}")
+  saved = IMPORTERS[path.suffix](path, model=options.model, preprocess=options.preprocess)
   save_model(options.out, saved)
   size = count_parameters(saved.variables["params"])
-  print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess.name}")
+  print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess}")
   return 0

@@ -14,7 +14,6 @@ The file's nodes are walked in topological order beside the network's own layers
 Additions of feature maps are counted. Any other node that computes is refused.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from jaxface.interop.layer_list import Layer, count_residuals, list_layers
 from jaxface.interop.onnx_file import Node, OnnxGraph, read_onnx
-from jaxface.models.preprocess import get_preprocess
+from jaxface.interop.weights import WrongWeights, find_convention, source
 from jaxface.models.registry import model_options
 from jaxface.models.saved import SavedModel
 
@@ -33,14 +32,10 @@ _LAYERS = {"Conv", "Gemm", "BatchNormalization", "PRelu", "Relu", "Clip"}
 _ACTIVATIONS = {"prelu": "PRelu", "relu": "Relu", "relu6": "Clip"}
 
 
-class WrongWeights(ValueError):
-  """The file is not of this network; the message names node, initializer, expected and found."""
-
-
 def import_onnx(
   path: Path | str,
   model: str,
-  preprocess: str,
+  preprocess: str = "",
   options: dict[str, Any] | None = None,
 ) -> SavedModel:
   """Read a file's initialisers into a network.
@@ -48,7 +43,8 @@ def import_onnx(
   Args:
     path: the ONNX file.
     model: name of the network, such as "mobilefacenet".
-    preprocess: name of the input convention that the weights were trained with; no file says it.
+    preprocess: name of the input convention that the weights were trained with, which no file says; "" takes the
+      network's own.
     options: of the network; what is not given is read off the graph (activation, variant, embedding size).
   Returns:
     The network with the file's numbers.
@@ -63,16 +59,13 @@ def import_onnx(
     raise WrongWeights(f"{path}: takes {sorted(graph.inputs)}, expected one image")
   shape = next(iter(graph.inputs.values()))
   size = shape[2:] if len(shape) == 4 and all(shape[2:]) else 0
-  convention = get_preprocess(preprocess, size=size)
+  convention = find_convention(model, options, preprocess, size)
   matcher = _Matcher(graph, f"{model} {options}")
   for layer in list_layers(model, options, convention):
     matcher.match(layer)
   matcher.finish(count_residuals(model, options, convention))
   variables = flax.traverse_util.unflatten_dict(matcher.leaves)
-  digest = hashlib.sha256(graph.path.read_bytes()).hexdigest()
-  return SavedModel(
-    model, options, convention, variables, {"source": {"file": graph.path.name, "sha256": digest}}
-  )
+  return SavedModel(model, options, convention, variables, source(graph.path))
 
 
 def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:

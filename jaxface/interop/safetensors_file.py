@@ -1,0 +1,112 @@
+"""Files in the safetensors format: a length, a JSON table of names, types, shapes and offsets, and the numbers.
+
+Nothing in such a file is executed; the table is checked against the file's own size before any number is looked at.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import ml_dtypes
+import numpy as np
+
+from jaxface.formats.errors import DamagedData
+
+MAX_FILE_BYTES = 2**32
+MAX_TABLE_BYTES = 2**24
+DTYPES = {
+  "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16),
+  "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"),
+  "BOOL": np.dtype("?"),
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
+  """Arrays by name; they share the memory that the file was read into.
+
+  Raises:
+    DamagedData: too large, cut short, a table that is not one, an unknown type, numbers that overlap, leave a gap or do not
+      fit their shape; names file, offset and array.
+  """
+  path = Path(path)
+  size = path.stat().st_size
+  if not 8 <= size <= MAX_FILE_BYTES:
+    raise DamagedData(f"{size:,} bytes: a safetensors file has 8 to {MAX_FILE_BYTES:,}", file=path)
+  content = path.read_bytes()
+  length = int.from_bytes(content[:8], "little")
+  if length > min(MAX_TABLE_BYTES, size - 8):
+    what = f"a table of {length:,} bytes, in a file of {size:,} of which a table may have {MAX_TABLE_BYTES:,}"
+    raise DamagedData(what, file=path, offset=0)
+  try:
+    table = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
+  except (ValueError, RecursionError) as error:
+    raise DamagedData(f"the table is not JSON: {error}", file=path, offset=8) from error
+  if not isinstance(table, dict):
+    raise DamagedData(f"the table is a {type(table).__name__}, expected an object", file=path, offset=8)
+  table.pop("__metadata__", None)
+  start = 8 + length
+  places = sorted((_place(name, entry, path), name) for name, entry in table.items())
+  arrays, end = {}, 0
+  for (first, last, dtype, shape), name in places:
+    if first != end or last > size - start:
+      what = f"array {name!r} lies at {first:,}..{last:,} of {size - start:,} bytes, expected to begin at {end:,}"
+      raise DamagedData(what, file=path, offset=start + min(first, size - start))
+    arrays[name] = np.frombuffer(content, DTYPES[dtype], math.prod(shape), start + first).reshape(shape)
+    end = last
+  if start + end != size:
+    raise DamagedData(f"{size - start - end:,} bytes after the last array", file=path, offset=start + end)
+  return arrays
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  table = dict(pairs)
+  if len(table) != len(pairs):
+    raise ValueError("a name stands there twice")
+  return table
+
+
+def _place(name: str, entry: Any, path: Path) -> tuple[int, int, str, tuple[int, ...]]:
+  """First and last byte, type and shape of an array, which agree with each other."""
+  try:
+    dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+  except (KeyError, TypeError, ValueError) as error:
+    raise DamagedData(f"array {name!r} has no dtype, shape and data_offsets: {entry!r:.200}", file=path, offset=8) from error
+  if dtype not in DTYPES:
+    raise DamagedData(f"array {name!r} has type {dtype!r:.50}: read are {', '.join(DTYPES)}", file=path, offset=8)
+  if not all(type(n) is int and n >= 0 for n in (*shape, first, last)):
+    raise DamagedData(f"array {name!r} has shape {shape} and offsets {[first, last]}", file=path, offset=8)
+  expected = math.prod(shape) * DTYPES[dtype].itemsize
+  if last - first != expected:
+    what = f"array {name!r} of shape {shape} and type {dtype} takes {expected:,} bytes, found {last - first:,}"
+    raise DamagedData(what, file=path, offset=8)
+  return first, last, dtype, shape
+
+
+def write_safetensors(file: IO[bytes], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+  """Write arrays in the order given.
+
+  Args:
+    file: open for writing bytes.
+    arrays: by name; of the types in `DTYPES`.
+    metadata: text by key.
+  Raises:
+    ValueError: an array of another type.
+  """
+  table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+  end = 0
+  for name, array in arrays.items():
+    if array.dtype not in _NAMES:
+      raise ValueError(f"array {name!r} has type {array.dtype}: written are {', '.join(DTYPES)}")
+    table[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+    end += array.nbytes
+  text = json.dumps(table, separators=(",", ":")).encode()
+  text += b" " * (-len(text) % 8)  # the numbers begin aligned
+  file.write(len(text).to_bytes(8, "little") + text)
+  for array in arrays.values():
+    file.write(np.ascontiguousarray(array).tobytes())
+
+
+__all__ = ["DTYPES", "MAX_FILE_BYTES", "read_safetensors", "write_safetensors"]

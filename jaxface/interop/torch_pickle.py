@@ -1,0 +1,217 @@
+"""Reading the pickles inside PyTorch's files without unpickling: opcodes are walked, and nothing is imported or called.
+
+Understood are plain values, tuples, lists and dicts, and three kinds of globals: `collections.OrderedDict`,
+`torch._utils._rebuild_tensor_v2` and PyTorch's storage types. They stand for data of our own. Any other global is
+refused by name, whatever it would do.
+"""
+
+import pickletools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import ml_dtypes
+import numpy as np
+
+from jaxface.formats.errors import DamagedData
+
+# A network's state has about forty operations a tensor.
+MAX_OPERATIONS = 2**22
+STORAGES = {
+  "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
+  "BFloat16Storage": np.dtype(ml_dtypes.bfloat16), "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
+  "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"), "BoolStorage": np.dtype("?"),
+}
+_DICT, _TENSOR = "collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
+_GLOBALS = {_DICT, _TENSOR, *(f"torch.{name}" for name in STORAGES)}
+_LITERALS = {
+  "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+  "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+
+
+class UnsafePickle(ValueError):
+  """A pickle that asks for more than numbers; nothing of it was run."""
+
+
+@dataclass(frozen=True)
+class Storage:
+  """A run of numbers elsewhere in the file: its key, their type and how many they are."""
+
+  key: str
+  dtype: np.dtype
+  count: int
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+  """A view of a storage; offset and strides in numbers."""
+
+  storage: Storage
+  offset: int
+  shape: tuple[int, ...]
+  strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Global:
+  name: str
+
+
+def read_pickle(file: BinaryIO, path: Path, entry: str = "") -> Any:
+  """The value of the pickle at the file's position, which is left behind its end.
+
+  Args:
+    file: open for reading bytes.
+    path: what to call the file in errors.
+    entry: part of the file that it is, with a name of its own.
+  Returns:
+    Numbers, texts, tuples, lists and dicts with `StoredTensor` for tensors; an OrderedDict is a dict.
+  Raises:
+    UnsafePickle: a global that is not known here, or an operation that data do not need; names it.
+    DamagedData: no pickle, or one cut short.
+  """
+  return _Machine(path, entry).run(file)
+
+
+class _Machine:
+  """A stack, its marks and a memo, as pickle has them."""
+
+  def __init__(self, path: Path, entry: str):
+    self.path, self.entry, self.offset = path, entry, 0
+    self.stack: list[Any] = []
+    self.marks: list[int] = []
+    self.memo: dict[int, Any] = {}
+
+  def run(self, file: BinaryIO) -> Any:
+    for count, (name, argument) in enumerate(self._operations(file)):
+      if count > MAX_OPERATIONS:
+        self._damaged(f"more than {MAX_OPERATIONS:,} operations")
+      if name == "STOP":
+        return self._pop()
+      self._step(name, argument)
+    raise AssertionError("operations end with STOP or an error")
+
+  def _operations(self, file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    operations = pickletools.genops(file)
+    while True:
+      try:
+        opcode, argument, position = next(operations)
+      except StopIteration:
+        return
+      except Exception as error:  # of many types, and all of them mean the same
+        self._damaged(f"not a pickle, or one cut short: {error}", error)
+      self.offset = position or 0
+      yield opcode.name, argument
+
+  def _step(self, name: str, argument: Any) -> None:
+    push = self.stack.append
+    if name in ("PROTO", "FRAME"):
+      return
+    if name in _LITERALS:
+      push(argument)
+    elif name in _CONSTANTS:
+      push(_CONSTANTS[name])
+    elif name in ("EMPTY_DICT", "EMPTY_LIST"):
+      push({} if name == "EMPTY_DICT" else [])
+    elif name == "MARK":
+      self.marks.append(len(self.stack))
+    elif name in ("TUPLE", "LIST"):
+      items = self._cut()
+      push(tuple(items) if name == "TUPLE" else items)
+    elif name == "DICT":
+      push(self._fill({}, self._cut()))
+    elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+      push(tuple(reversed([self._pop() for _ in range(int(name[-1]))])))
+    elif name in ("APPEND", "APPENDS"):
+      items = [self._pop()] if name == "APPEND" else self._cut()
+      self._top(list).extend(items)
+    elif name in ("SETITEM", "SETITEMS"):
+      items = list(reversed([self._pop(), self._pop()])) if name == "SETITEM" else self._cut()
+      self._fill(self._top(dict), items)
+    elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+      self.memo[len(self.memo) if name == "MEMOIZE" else argument] = self._top(object)
+    elif name in ("GET", "BINGET", "LONG_BINGET"):
+      if argument not in self.memo:
+        self._damaged(f"nothing was remembered as number {argument}")
+      push(self.memo[argument])
+    elif name == "GLOBAL":
+      push(self._global(argument.replace(" ", ".", 1)))
+    elif name == "STACK_GLOBAL":
+      last, module = self._pop(str), self._pop(str)
+      push(self._global(f"{module}.{last}"))
+    elif name == "BINPERSID":
+      push(self._storage(self._pop(tuple)))
+    elif name == "REDUCE":
+      arguments = self._pop(tuple)
+      push(self._make(self._pop(_Global).name, arguments))
+    elif name == "BUILD":
+      # The versions of modules that PyTorch notes beside its OrderedDict.
+      self._pop()
+      self._top(dict)
+    else:
+      raise UnsafePickle(f"{self._where()}: operation {name}, which no file of numbers needs; nothing was run")
+
+  def _global(self, name: str) -> _Global:
+    if name not in _GLOBALS:
+      raise UnsafePickle(
+        f"{self._where()}: asks for {name!r:.200}; nothing was run. Known are {_DICT}, {_TENSOR} and storage types: save"
+        " the `state_dict()` of the network alone"
+      )
+    return _Global(name)
+
+  def _storage(self, identity: tuple) -> Storage:
+    kinds = [type(part) for part in identity[:5]]
+    if kinds != [str, _Global, str, str, int] or identity[0] != "storage" or any(part is not None for part in identity[5:]):
+      self._damaged("a reference that is not to a storage")
+    dtype = STORAGES.get(identity[1].name.removeprefix("torch."))
+    if dtype is None or identity[4] < 0:
+      self._damaged(f"a storage of {identity[4]} numbers of type {identity[1].name}")
+    assert dtype is not None
+    return Storage(identity[2], dtype, identity[4])
+
+  def _make(self, name: str, arguments: tuple) -> Any:
+    if name == _DICT and not arguments:
+      return {}
+    if name != _TENSOR or len(arguments) < 4:
+      raise UnsafePickle(f"{self._where()}: calls {name} with {len(arguments)} arguments; nothing was run")
+    storage, offset, shape, strides = arguments[:4]
+    numbers = [offset, *shape, *strides] if type(shape) is type(strides) is tuple else [None]
+    if type(storage) is not Storage or not all(type(n) is int and n >= 0 for n in numbers) or len(shape) != len(strides):
+      self._damaged("a tensor without a storage, an offset, a shape and strides")
+    return StoredTensor(storage, offset, shape, strides)
+
+  def _fill(self, target: dict, items: list[Any]) -> dict:
+    if len(items) % 2 or not all(type(key) in (str, int) for key in items[::2]):
+      self._damaged("a dict with keys that are neither texts nor numbers")
+    target.update(zip(items[::2], items[1::2]))
+    return target
+
+  def _top(self, kind: type) -> Any:
+    if not self.stack or not isinstance(self.stack[-1], kind):
+      self._damaged(f"expected a {kind.__name__} on the stack")
+    return self.stack[-1]
+
+  def _pop(self, kind: type = object) -> Any:
+    self._top(kind)
+    return self.stack.pop()
+
+  def _cut(self) -> list[Any]:
+    """What was pushed since the last mark."""
+    if not self.marks or self.marks[-1] > len(self.stack):
+      self._damaged("a mark is missing")
+    start = self.marks.pop()
+    items = self.stack[start:]
+    del self.stack[start:]
+    return items
+
+  def _where(self) -> str:
+    return f"{self.path}{f', {self.entry}' if self.entry else ''}, offset {self.offset}"
+
+  def _damaged(self, what: str, cause: Exception | None = None) -> NoReturn:
+    raise DamagedData(f"{self.entry}: {what}" if self.entry else what, file=self.path, offset=self.offset) from cause
+
+
+__all__ = ["MAX_OPERATIONS", "STORAGES", "Storage", "StoredTensor", "UnsafePickle", "read_pickle"]
