@@ -91,10 +91,10 @@ sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train margins --workdir runs/margins_arcface
 	$(BIN)/jaxface train margins --workdir runs/margins_adaface --terms.0.margin adaface $(MARGIN30)
 	$(BIN)/jaxface train center_loss --workdir runs/center_loss
-	for weight in 0 0.005 0.05 0.5; do \
+	for weight in 0 0.05 0.5 5; do \
 	  $(BIN)/jaxface train deepid2 --workdir runs/deepid2_$$weight --terms.1.weight $$weight || exit 1; done
 	$(BIN)/jaxface train facenet_triplet --workdir runs/facenet_triplet
-	$(BIN)/jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --no-mirror
+	$(BIN)/jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --mirror none
 	$(BIN)/jaxface train facenet_offline --workdir runs/facenet_offline
 	$(BIN)/jaxface train vggface --workdir runs/vggface
 	$(BIN)/jaxface train vggface_triplet --workdir runs/vggface_triplet

@@ -93,7 +93,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   if checkpoints.latest_step is not None:
     state = checkpoints.restore(state)
   elif experiment.model.init_from:
-    state = begin_from(experiment.model.init_from, state, preprocess)
+    state = begin_from(experiment.model.init_from, state, preprocess, getattr(model, "grows_from", ()))
   start = int(state.step)
 
   run = _Run(experiment, workdir, checkpoints, hooks, start)
