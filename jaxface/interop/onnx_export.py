@@ -25,6 +25,7 @@ from jaxface.formats.atomic import atomic_file
 from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_trace import to_onnx
 from jaxface.layers.conv import Conv
+from jaxface.layers.local import LocallyConnected, locally_connected
 from jaxface.models.saved import SavedModel
 
 TOLERANCE = 1e-4
@@ -102,20 +103,26 @@ def export_onnx(
 def _plain(
   next_call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
 ) -> Any:
-  """Convolutions as one primitive, which is one node, whatever is fastest in JAX here."""
+  """Layers in their simplest form, whatever is fastest in JAX here: a convolution is one primitive, which is one node."""
   module = context.module
-  if type(module) is not Conv or context.method_name != "__call__":
+  if type(module) not in (Conv, LocallyConnected) or context.method_name != "__call__":
     return next_call(*args, **kwargs)
   params = module.variables["params"]
-  y_bhwc = lax.conv_general_dilated(
-    args[0],
-    params["kernel"],
-    module.strides,
-    module.padding,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=module.groups,
-  )
-  return y_bhwc + params["bias"] if module.use_bias else y_bhwc
+  if type(module) is LocallyConnected:
+    # The traced batch is large, and would make it a loop of small steps.
+    y_bhwc = locally_connected(
+      args[0], params["kernel"], strides=module.strides, padding=module.padding, low_memory=False
+    )
+  else:
+    y_bhwc = lax.conv_general_dilated(
+      args[0],
+      params["kernel"],
+      module.strides,
+      module.padding,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=module.groups,
+    )
+  return y_bhwc + params["bias"] if "bias" in params else y_bhwc
 
 
 def _network(saved: SavedModel, normalize: bool) -> Callable[[Array], Array]:

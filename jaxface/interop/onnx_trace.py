@@ -10,9 +10,11 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxface import __version__
+from jaxface.interop.onnx_elementwise import prelu
 from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_graph import Graph
-from jaxface.interop.onnx_primitives import RULES, cut, prelu
+from jaxface.interop.onnx_movement import cut
+from jaxface.interop.onnx_primitives import RULES
 from jaxface.interop.onnx_values import BATCH, Const, Shape, Tensor, Unsupported, Value, fixed, plain, stored
 from jaxface.layers.formulation import formulation
 
@@ -55,6 +57,9 @@ def to_onnx(
   (out,) = _run(graph, closed.jaxpr, closed.consts, [argument])
   if not isinstance(out, Tensor):
     raise Unsupported(f"{names[1]} does not depend on {names[0]}")
+  if out.shape[:1] != (BATCH,):
+    shown = ", ".join(str(n) if fixed(n) else f"{n // BATCH}·batch" for n in out.shape)
+    raise Unsupported(f"{names[1]} has shape [{shown}], which does not begin with the batch")
   graph.finish(stored(graph, out, tuple(range(len(out.shape)))), names[1])
   result_dtype = np.dtype(closed.out_avals[0].dtype)
   return _proto(

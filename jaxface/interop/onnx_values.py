@@ -5,7 +5,9 @@ to be the NHWC tensor of the jaxpr, elementwise operations keep whatever order t
 `Transpose` appears where an operation needs another order: two in a whole network.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +63,10 @@ class Tensor:
 
 Value = Const | Tensor
 
+# From (graph, values, params, shape of the result, its dtype) to the result of a primitive. Rules see at least one tensor:
+# equations over constants alone never get there.
+Rule = Callable[[Graph, list[Any], dict[str, Any], Shape, np.dtype], Value]
+
 
 def plain(name: str, shape: Shape) -> Tensor:
   """A tensor stored in the jaxpr's own order."""
@@ -101,6 +107,7 @@ def reshaped(graph: Graph, value: Tensor, shape: Shape) -> Tensor:
 __all__ = [
   "BATCH",
   "Const",
+  "Rule",
   "Shape",
   "Tensor",
   "Unsupported",

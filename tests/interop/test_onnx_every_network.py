@@ -1,0 +1,33 @@
+"""Every kind of network leaves as ONNX and gives the same embeddings there, at any batch size."""
+
+import pytest
+
+from jaxface.interop.onnx_export import export_onnx
+from jaxface.models.registry import create, list_models, model_options
+
+# Side of the image, and options, of the small form; others take their own size and an eighth of their channels.
+FORMS = {
+  "iresnet": (16, {"units": (1, 1, 0, 0)}),
+  "mobilefacenet": (16, {"units": (1, 0, 1, 0, 0)}),
+  "smallresnet": (16, {"widths": (8, 16), "units": (1, 1)}),
+  "projected": (16, {"backbone_options": {"widths": (8, 16), "units": (1, 0), "embedding_size": 12}}),
+  "vggface_a": (32, {}),
+  "lightcnn29": (32, {}),
+  "sphereface20": (32, {}),
+  "facenet_nn1": (48, {}),
+  "facenet_nn4": (48, {}),
+  "vit": (18, {"depth": 2, "heads": 2}),
+}
+# One network of each kind: deeper ones repeat its layers. A kind that has no form here is tested by its first name.
+KINDS = {type(create(name)): name for name in [*list_models()[::-1], *FORMS]}
+
+
+@pytest.mark.parametrize("name", sorted(KINDS.values()))
+def test_onnx_runtime_gives_the_same_embeddings(name, random_model, tmp_path):
+  size, options = FORMS.get(name, (0, {}))
+  options = {**options, "embedding_size": 8, **({"width": 0.125} if "width" in model_options(name) else {})}
+  convention = create(name, **options).convention
+  saved = random_model(name, size=size or convention.size, preprocess=convention.name, **options)
+  done = export_onnx(saved, tmp_path / "net.onnx")
+  assert set(done.difference) == {1, 3}
+  assert max(done.difference.values()) < 1e-5
