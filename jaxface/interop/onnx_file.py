@@ -15,6 +15,8 @@ from jaxface.formats.errors import DamagedData, UnsafePath
 MAX_FILE_BYTES = 2**31
 MAX_TENSOR_BYTES = 2**30
 MAX_TOTAL_BYTES = 2**32
+# What only moves numbers, or names them again, is done to constants while reading.
+_MOVES = ("Identity", "Transpose", "Unsqueeze")
 
 
 def need(package: str) -> ModuleType:
@@ -46,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-  """Nodes in topological order and all constants, initialisers and `Constant` nodes alike.
+  """Nodes in topological order and all constants: initialisers, `Constant` nodes, and what only moves their numbers.
 
   Attributes:
     inputs: name and shape of each argument of the graph; 0 where a size is free.
@@ -109,8 +111,24 @@ def read_onnx(path: Path | str) -> OnnxGraph:
       if a.type in (a.FLOAT, a.INT, a.STRING, a.FLOATS, a.INTS)
     }
     output = proto.output[0] if proto.output else ""
+    if proto.op_type in _MOVES and all(i in constants for i in proto.input):
+      constants[output] = _moved(proto.op_type, [constants[i] for i in proto.input], attributes, f"node {name!r}", path)
+      continue
     nodes.append(Node(proto.op_type, name, tuple(proto.input), output, attributes))
   return OnnxGraph(path, tuple(nodes), constants, inputs)
+
+
+def _moved(op: str, arrays: list[np.ndarray], attributes: dict[str, Any], where: str, path: Path) -> np.ndarray:
+  """A constant with its axes in another order, or with more axes of size one, as exporters write weights."""
+  try:
+    if op == "Transpose":
+      return arrays[0].transpose(attributes.get("perm"))
+    if op == "Unsqueeze":
+      # The axes became an argument at opset 13.
+      return np.expand_dims(arrays[0], tuple(attributes["axes"] if len(arrays) == 1 else arrays[1].tolist()))
+    return arrays[0]
+  except (ValueError, KeyError, TypeError, IndexError) as error:
+    raise DamagedData(f"{where}, a {op}, does not fit its argument: {error}", file=path) from error
 
 
 def _array(tensor: Any, path: Path, name: str = "") -> np.ndarray:

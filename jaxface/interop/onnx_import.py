@@ -8,7 +8,8 @@ The file's nodes are walked in topological order beside the network's own layers
 | `Conv` bias | `Conv` bias | as it is; goes to the norm where our layer has none |
 | `BatchNorm` | `BatchNormalization` after it | as it is; the variance absorbs another epsilon |
 | `BatchNorm` | none: folded into the product | scale 1, its bias, mean 0, variance 1 − ε: adds the bias |
-| `Dense` kernel [HWC, O] | `Gemm` | rows reordered from C, H, W, as the file flattens, to H, W, C |
+| `Dense` kernel [HWC, O] | `Gemm`, `MatMul` | rows reordered from C, H, W, as the file flattens, to H, W, C |
+| `Conv` kernel [1, 1, C, O] on one pixel | `Gemm`, `MatMul` too | as it is |
 | `Activation` | `PRelu`, `Relu`, `Clip` 0..6 | slopes [C, 1, 1] as [C] |
 
 Additions of feature maps are counted. Any other node that computes is refused.
@@ -28,7 +29,8 @@ from jaxface.models.saved import SavedModel
 
 # These hand their argument on (a reshape only flattens here, before a dense layer or at the end).
 _TRANSPARENT = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze"}
-_LAYERS = {"Conv", "Gemm", "BatchNormalization", "PRelu", "Relu", "Clip"}
+_PRODUCTS = ("Gemm", "MatMul")
+_LAYERS = {"Conv", *_PRODUCTS, "BatchNormalization", "PRelu", "Relu", "Clip"}
 _ACTIVATIONS = {"prelu": "PRelu", "relu": "Relu", "relu6": "Clip"}
 
 
@@ -75,7 +77,7 @@ def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
   shapes = [
     (node, graph.constants[node.inputs[1]].shape)
     for node in graph.nodes
-    if node.op in ("Conv", "Gemm") and len(node.inputs) > 1 and node.inputs[1] in graph.constants
+    if node.op in ("Conv", *_PRODUCTS) and len(node.inputs) > 1 and node.inputs[1] in graph.constants
   ]
   guess: dict[str, Any] = {}
   if "activation" in valid:
@@ -138,8 +140,12 @@ class _Matcher:
       )
 
   def _conv(self, layer: Layer) -> None:
-    node = self._take(layer, "Conv")
     module: Any = layer.module
+    one_pixel = module.kernel_size == layer.input_shape[1:3] == (1, 1) and module.groups == 1
+    if one_pixel and self.position < len(self.nodes) and self.nodes[self.position].op in _PRODUCTS:
+      self._keep(layer, "kernel", self._product(layer)[None, None])
+      return
+    node = self._take(layer, "Conv")
     (top, bottom), (left, right) = module.padding
     expected = {
       "strides": list(module.strides),
@@ -165,20 +171,21 @@ class _Matcher:
     self._keep_bias(layer, node, module.features, module.use_bias)
 
   def _dense(self, layer: Layer) -> None:
-    node = self._take(layer, "Gemm")
-    module: Any = layer.module
+    kernel = self._product(layer)
+    height, width, channels = layer.image_shape
+    kernel = kernel.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(kernel.shape)
+    self._keep(layer, "kernel", kernel)
+
+  def _product(self, layer: Layer) -> np.ndarray:
+    """Kernel [inputs, features] of the next node, whose bias is kept."""
+    node, module = self._take(layer, *_PRODUCTS), layer.module
     if any(node.attributes.get(key, 1) != 1 for key in ("alpha", "beta")) or node.attributes.get("transA"):
       self._refuse(layer, node, f"has attributes {node.attributes}, expected a plain product")
-    inputs = layer.input_shape[-1]
+    shape = (layer.input_shape[-1], module.features)
     turned = bool(node.attributes.get("transB"))
-    kernel = self._constant(
-      layer, node, 1, (module.features, inputs) if turned else (inputs, module.features)
-    )
-    kernel = kernel.T if turned else kernel
-    height, width, channels = layer.image_shape
-    kernel = kernel.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(inputs, -1)
-    self._keep(layer, "kernel", kernel)
+    kernel = self._constant(layer, node, 1, shape[::-1] if turned else shape)
     self._keep_bias(layer, node, module.features, module.use_bias)
+    return kernel.T if turned else kernel
 
   def _norm(self, layer: Layer) -> None:
     epsilon, size = layer.module.epsilon, (layer.input_shape[-1],)
@@ -224,12 +231,13 @@ class _Matcher:
       if bounds != [0, 6]:
         self._refuse(layer, node, f"clips to {bounds}, expected [0, 6]")
 
-  def _take(self, layer: Layer, op: str) -> Node:
+  def _take(self, layer: Layer, *ops: str) -> Node:
+    expected = " or ".join(ops)
     if self.position == len(self.nodes):
-      raise WrongWeights(f"{self.graph.path}: ends before layer {layer.name} of {self.network}, a {op}")
+      raise WrongWeights(f"{self.graph.path}: ends before layer {layer.name} of {self.network}, a {expected}")
     node = self.nodes[self.position]
-    if node.op != op:
-      self._refuse(layer, node, f"is a {node.op}, expected a {op}")
+    if node.op not in ops:
+      self._refuse(layer, node, f"is a {node.op}, expected a {expected}")
     self.position += 1
     self.last = node
     return node
