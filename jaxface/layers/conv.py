@@ -96,6 +96,7 @@ class Conv(nn.Module):
   use_bias: bool = False
   dtype: Any = jnp.float32
   kernel_init: Any = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+  bias_init: Any = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x_bhwc: Array) -> Array:
@@ -106,7 +107,7 @@ class Conv(nn.Module):
       strides=self.strides, padding=self.padding, groups=self.groups,
     )
     if self.use_bias:
-      y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
+      y = y + self.param("bias", self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
     return y
 
 

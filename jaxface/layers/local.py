@@ -214,6 +214,7 @@ class LocallyConnected(nn.Module):
     low_memory: as for `locally_connected`.
     dtype: of the computation.
     kernel_init: initialiser of the kernel of one position, [kh, kw, C, features].
+    bias_init: initialiser of the bias.
   """
 
   features: int
@@ -224,6 +225,7 @@ class LocallyConnected(nn.Module):
   low_memory: bool | None = None
   dtype: Any = jnp.float32
   kernel_init: Any = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+  bias_init: Any = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x_bhwc: Array) -> Array:
@@ -240,7 +242,7 @@ class LocallyConnected(nn.Module):
     if self.bias == "none":
       return y_bhwc
     bias_shape = (*out, self.features) if self.bias == "position" else (self.features,)
-    return y_bhwc + self.param("bias", nn.initializers.zeros, bias_shape, jnp.float32).astype(self.dtype)
+    return y_bhwc + self.param("bias", self.bias_init, bias_shape, jnp.float32).astype(self.dtype)
 
 
 class GroupedLocallyConnected(nn.Module):
