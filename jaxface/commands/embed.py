@@ -29,6 +29,9 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     "--mirror", choices=MIRRORS, default="sum",
     help="what becomes of the mirror image's embedding: added, set beside the image's, left out (default: %(default)s)",
   )
+  parser.add_argument(
+    "--raw", action="store_true", help="keep the network's own numbers (default: each embedding is scaled to length one)"
+  )
   parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time (default: 128)")
   options = parser.parse_args(arguments)
   if not options.out.endswith((".npz", ".parquet")):
@@ -42,7 +45,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     source = FolderSource(options.images, size=saved.preprocess.size, template=saved.preprocess.template)
   start = time.perf_counter()
   embeddings = embed_source(
-    saved, source, mirror=options.mirror, batch_size=options.batch_size, progress=sys.stderr.isatty()
+    saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty()
   )
   write_embeddings(options.out, embeddings)
   seconds = time.perf_counter() - start

@@ -23,7 +23,9 @@ from jaxface.models.saved import SavedModel
 Tree = Any
 
 
-def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: str = "sum") -> Callable[[Tree, Array], Array]:
+def make_embedder(
+  model: nn.Module, preprocess: Preprocess, *, mirror: str = "sum", raw: bool = False
+) -> Callable[[Tree, Array], Array]:
   """A compiled function (variables, image [B, H, W, C] uint8) -> [B, D] float32 of unit length.
 
   Args:
@@ -31,6 +33,7 @@ def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: str = "su
     preprocess: its input convention.
     mirror: "sum" embeds the mirror image too and adds both before normalising; "concat" sets it behind the embedding, which
       so has twice the length; "none" looks at the image alone.
+    raw: leave the lengths as they are.
   Raises:
     ValueError: `mirror` is none of these.
   """
@@ -44,6 +47,8 @@ def make_embedder(model: nn.Module, preprocess: Preprocess, *, mirror: str = "su
       mirrored_bd = jnp.asarray(model.apply(variables, x[:, :, ::-1], train=False), jnp.float32)
       together = jnp.concatenate([embedding_bd, mirrored_bd], axis=1)
       embedding_bd = together if mirror == "concat" else embedding_bd + mirrored_bd
+    if raw:
+      return embedding_bd
     return embedding_bd / jnp.maximum(jnp.linalg.norm(embedding_bd, axis=-1, keepdims=True), 1e-12)
 
   return embed
@@ -98,7 +103,7 @@ def check_template(images: str, model: str) -> None:
 
 
 def embed_source(
-  saved: SavedModel, source: Source, *, mirror: str = "sum", batch_size: int = 128, progress: bool = False
+  saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
 ) -> Embeddings:
   """Embed every image of a source with a saved model.
 
@@ -106,15 +111,18 @@ def embed_source(
     saved: a trained or imported model.
     source: anything with `num_records`, `label_n`, `names()`, `template` and `read` (see `jaxface.data`).
     mirror: what becomes of the embedding of the mirror image, see `make_embedder`.
+    raw: leave the lengths as they are, for what is fitted on a network's own numbers.
     batch_size: images at a time over all devices; the result does not depend on it.
     progress: draw a progress bar.
   Returns:
-    Unit-length embeddings with names and labels.
+    Embeddings, of unit length unless raw, with names and labels.
   Raises:
     ValueError: the images were aligned to another template than the model was trained on.
   """
   check_template(source.template, saved.preprocess.template)
-  embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror)
+  embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw)
   embedding_nd = embed_images(embedder, saved.variables, source, batch_size=batch_size, progress=progress)
-  meta = {"model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror}
+  meta = {
+    "model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,
+  }
   return Embeddings(embedding_nd, list(source.names()), np.asarray(source.label_n, np.int64), meta)

@@ -48,6 +48,13 @@ def test_the_mirror_image_has_the_same_embedding_only_if_it_is_added(saved):
   assert np.abs(alone[0] - alone[1]).max() > 1e-2
 
 
+def test_raw_keeps_the_lengths_of_the_network(saved):
+  raw, unit = (embed_source(saved, Faces(), mirror="none", raw=raw) for raw in (True, False))
+  length_n1 = np.linalg.norm(raw.embedding_nd, axis=1, keepdims=True)
+  assert np.ptp(length_n1) > 1e-3 and raw.meta["raw"] and not unit.meta["raw"]
+  np.testing.assert_allclose(raw.embedding_nd / length_n1, unit.embedding_nd, atol=1e-6)
+
+
 def test_the_mirror_image_can_be_set_beside_the_image(saved):
   faces, mirrored = Faces(), Faces()
   mirrored.image = faces.image[:, :, ::-1]
