@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
+from jaxface.heads.per_member import PerMember
 from jaxface.losses.term import scope
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.training.config import Experiment
@@ -31,6 +33,24 @@ def check_parts(experiment: Experiment, states: Sequence[Any]) -> None:
       raise ValueError(
         f"accumulate is {experiment.accumulate}, but terms.{index} ({type(term).__name__}) {sees}, which the parts of a"
         " batch cannot give: set accumulate to 1"
+      )
+
+
+def check_members(experiment: Experiment, model: nn.Module) -> None:
+  """Refuse terms for another number of networks than the ensemble has.
+
+  Args:
+    experiment: the run.
+    model: the network; an ensemble says in `members` how many it has.
+  Raises:
+    ValueError: naming the term.
+  """
+  members = getattr(model, "members", 1)
+  for index, term in enumerate(experiment.terms):
+    if isinstance(term, PerMember) and term.members != members:
+      raise ValueError(
+        f"terms.{index}.members is {term.members}, but {experiment.model.name} has {members} network(s) with these options: set"
+        f" terms.{index}.members to {members}"
       )
 
 
@@ -64,4 +84,4 @@ def check_mates(experiment: Experiment, label_n: np.ndarray) -> None:
       )
 
 
-__all__ = ["LEAST_MATES", "check_mates", "check_parts"]
+__all__ = ["LEAST_MATES", "check_mates", "check_members", "check_parts"]

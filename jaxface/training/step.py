@@ -15,7 +15,7 @@ from jax import Array
 
 from jaxface.data.augment import augment
 from jaxface.models.preprocess import Preprocess
-from jaxface.training.checks import check_parts
+from jaxface.training.checks import check_members, check_parts
 from jaxface.training.choices import term_names
 from jaxface.training.config import Experiment
 from jaxface.training.optimizer import make_optimizer, update_ema
@@ -42,6 +42,7 @@ class TrainStep:
   def __init__(self, experiment: Experiment, model: nn.Module, preprocess: Preprocess, num_classes: int):
     self.experiment, self.model, self.preprocess = experiment, model, preprocess
     self.num_classes = num_classes
+    check_members(experiment, model)
     self.schedule = make_schedule(experiment.schedule, experiment.optimizer.learning_rate, experiment.steps)
     self.optimizer = make_optimizer(experiment.optimizer, self.schedule)
     self.traces = 0

@@ -1,0 +1,111 @@
+"""Ensembles of small networks, each of which looks at its own patch of the face: DeepID's sixty."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.geometry.patches import COLOURS, Patch, boxes, crop, deepid_patches
+from jaxface.geometry.templates import template as template_of
+from jaxface.layers.members import members_name
+from jaxface.models.contract import Published, takes_image
+from jaxface.models.deepid import DeepIDNet, patch_convention
+from jaxface.models.preprocess import LUMA, Preprocess, get_preprocess
+from jaxface.models.registry import register
+
+PUBLISHED = {
+  "deepid_ensemble": Published(
+    paper="Sun et al., Deep Learning Face Representation from Predicting 10,000 Classes, 2014, table 3",
+    lfw=97.45,
+    note="100 patches with Joint Bayesian and transfer learning; CelebFaces alone, 96.05",
+  )
+}
+
+
+class PatchEnsemble(nn.Module):
+  """See `deepid_ensemble`. Networks of one input shape are one stack: one mapped network, whose parameters lead with them."""
+
+  patches: tuple[Patch, ...]
+  embedding_size: int
+  width: float
+  dropout: float
+  remat: bool
+  dtype: Any
+  convention: Preprocess
+
+  @property
+  def members(self) -> int:
+    """How many networks there are."""
+    return len(self.patches)
+
+  @nn.compact
+  @takes_image
+  def __call__(self, image_bhwc: Array, train: bool) -> Array:
+    """Embed whole aligned faces [B, H, W, 3] of any size: [B, members · embedding_size] float32, in the order of the patches."""
+    face = template_of(self.convention.template)
+    box_n4 = boxes(self.patches, face, image_bhwc.shape[1:3])
+    grey_bhwc = jnp.tensordot(image_bhwc, jnp.asarray(LUMA, image_bhwc.dtype), 1)[..., None]
+    stack = nn.vmap(
+      DeepIDNet, in_axes=(0, None), out_axes=1, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}
+    )
+    parts, past = [], 0
+    for (size, colour), group in groupby(self.patches, key=lambda patch: (patch.input_size, patch.colour)):
+      first, past = past, past + len(list(group))
+      patch_mbhwc = crop(image_bhwc if colour == "rgb" else grey_bhwc, jnp.asarray(box_n4[first:past]), size)
+      shape = "x".join(map(str, patch_mbhwc.shape[2:]))
+      net = stack(
+        patch_convention(*size, colour), self.width, self.embedding_size, self.dropout, self.remat, self.dtype,
+        name=members_name(first, past, shape),
+      )
+      parts.append(net(patch_mbhwc, train))
+    return jnp.concatenate(parts, axis=1).reshape(len(image_bhwc), -1)
+
+
+@register
+def deepid_ensemble(
+  regions: Sequence[str] = (),
+  scales: Sequence[float] = (0.8, 1.0, 1.25),
+  colours: Sequence[str] = COLOURS,
+  template: str = "arcface112",
+  embedding_size: int = 160,
+  dtype: str = "float32",
+  remat: bool = False,
+  dropout: float = 0.0,
+  width: float = 1.0,
+) -> nn.Module:
+  """DeepID's sixty networks, each on a patch of its own, fifteen of each of four input shapes.
+
+  Takes the whole aligned face, cuts the patches out on the device, and sets the networks' outputs one after the other, in
+  the order of `jaxface.geometry.patches.deepid_patches`: 60 × 160 numbers. The paper's 19,200 are those of the face and of
+  its mirror image: `mirror="concat"` where embeddings are made. Each network learns with classes of its own:
+  `jaxface.heads.per_member.PerMember`, with as many members.
+
+  Input: the face at the size of the template or any other, scaled to ±1, RGB; a face of another aspect or alignment is
+  not what the patches lie on. The paper aligns weakly, by the eyes and the middle of the mouth; the template, the boxes
+  (`deepid_patches`) and the range are our choice.
+
+  Args:
+    regions: those of the ten that are looked at; none for all.
+    scales: of the boxes.
+    colours: "rgb", "grey" or both.
+    template: alignment of the faces.
+    embedding_size: of each network.
+    dtype: of the networks' computation.
+    remat: handed to each network.
+    dropout: handed to each network.
+    width: factor on the channels of each network.
+  Raises:
+    ValueError: unknown region, scale or colour.
+    KeyError: unknown template.
+  Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014; LFW 97.45 %.
+  """
+  face = template_of(template)
+  patches = deepid_patches(face, regions=regions, scales=scales, colours=colours)
+  convention = get_preprocess("unit", size=face.size, template=template, fit="resize")
+  return PatchEnsemble(patches, embedding_size, width, dropout, remat, jnp.dtype(dtype), convention)
+
+
+__all__ = ["PUBLISHED", "PatchEnsemble", "deepid_ensemble"]

@@ -1,0 +1,110 @@
+"""The ensemble is its networks side by side: each sees its own patch with its own parameters."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxface.geometry.patches import boxes, crop, deepid_patches
+from jaxface.geometry.templates import template
+from jaxface.models.deepid import DeepIDNet, patch_convention
+from jaxface.models.preprocess import LUMA
+from jaxface.models.registry import create
+from jaxface.models.saved import count_parameters, variable_shapes
+
+FACE = template("arcface112")
+SMALL = {"regions": ("face", "left_eye", "right_eye"), "scales": (1.0,), "width": 0.2, "embedding_size": 6}
+
+
+def faces(count=2, seed=0):
+  return jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, (count, 112, 112, 3)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def small():
+  net = create("deepid_ensemble", **SMALL)
+  return net, jax.jit(lambda key: net.init(key, faces(), train=False))(jax.random.key(0))
+
+
+def test_the_sixty_networks_of_the_paper():
+  ensemble = create("deepid_ensemble")
+  assert ensemble.members == 60
+  shapes = variable_shapes("deepid_ensemble", {}, ensemble.convention)["params"]
+  assert sorted(shapes) == [
+    "31x31x1_members_45_60", "31x31x3_members_30_45", "39x31x1_members_15_30", "39x31x3_members_0_15"
+  ]
+  alone = 0
+  for height, width, channels in ((39, 31, 3), (39, 31, 1), (31, 31, 3), (31, 31, 1)):
+    image = jnp.zeros((1, height, width, channels))
+    net = DeepIDNet(patch_convention(height, width, "rgb" if channels == 3 else "grey"))
+    alone += count_parameters(jax.eval_shape(lambda: net.init(jax.random.key(0), image, train=False)))  # noqa: B023
+  assert count_parameters(shapes) == 15 * alone
+  size = jax.eval_shape(lambda v: ensemble.apply(v, faces(1), train=False), {"params": shapes}).shape
+  # With the mirrored face 19,200.
+  assert size == (1, 9600)
+
+
+def test_every_member_is_a_network_alone_on_its_patch(small):
+  net, variables = small
+  image_bhwc = faces()
+  found = jax.jit(lambda v, x: net.apply(v, x, train=False))(variables, image_bhwc)
+  patches = deepid_patches(FACE, regions=SMALL["regions"], scales=SMALL["scales"])
+  assert [patch.name for patch in patches] == [patch.name for patch in net.patches]
+  box_n4 = boxes(patches, FACE, (112, 112))
+  stacks = {int(name.split("_")[-2]): tree for name, tree in variables["params"].items()}
+  for member, patch in enumerate(patches):
+    first = max(start for start in stacks if start <= member)
+    params = jax.tree.map(lambda leaf, at=member - first: leaf[at], stacks[first])
+    seen = image_bhwc if patch.colour == "rgb" else jnp.tensordot(image_bhwc, jnp.asarray(LUMA), 1)[..., None]
+    cut = crop(seen, box_n4[member : member + 1], patch.input_size)[0]
+    alone = DeepIDNet(patch_convention(*patch.input_size, patch.colour), embedding_size=6, width=0.2).apply({"params": params}, cut, train=False)
+    np.testing.assert_allclose(found[:, 6 * member : 6 * member + 6], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_members_begin_different_and_all_learn(small):
+  net, variables = small
+  grads = jax.jit(jax.grad(lambda v, x: jnp.sum(net.apply(v, x, train=True) ** 2)))(variables, faces(8))
+  chex.assert_tree_all_finite(grads)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+    name = jax.tree_util.keystr(path)
+    for member in range(leaf.shape[0]):
+      assert np.any(leaf[member]), f"{name} of member {member} gets no gradient"
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    if path[-1].key == "kernel" and len(leaf) > 1:
+      assert np.abs(leaf[0] - leaf[1]).max() > 1e-3
+
+
+def test_the_mirrored_face_gives_each_eye_the_mirror_of_the_other(small):
+  """With one network in both eyes' places, the mirrored face swaps what symmetric networks say; here: what they see."""
+  net, _ = small
+  image_bhwc = faces()
+  names = [patch.name for patch in net.patches]
+  box_n4 = boxes(net.patches, FACE, (112, 112))
+  left, right = names.index("left_eye_100_rgb"), names.index("right_eye_100_rgb")
+  mirrored = crop(image_bhwc[:, :, ::-1], box_n4[[left]], (31, 31))
+  np.testing.assert_allclose(mirrored[0], crop(image_bhwc, box_n4[[right]], (31, 31))[0, :, :, ::-1], atol=1e-5)
+  assert net.patches[left].partner == names[right]
+
+
+def test_half_of_the_bits_give_nearly_the_same(small):
+  net, variables = small
+  exact = net.apply(variables, faces(), train=False)
+  coarse = create("deepid_ensemble", **SMALL, dtype="bfloat16").apply(variables, faces(), train=False)
+  assert coarse.dtype == jnp.float32
+  cosine = jnp.sum(exact * coarse, 1) / jnp.linalg.norm(exact, axis=1) / jnp.linalg.norm(coarse, axis=1)
+  assert cosine.min() > 0.999
+
+
+def test_options_choose_the_patches():
+  net = create("deepid_ensemble", regions=["nose"], scales=[0.8, 1.25], colours=["grey"])
+  assert [patch.name for patch in net.patches] == ["nose_080_grey", "nose_125_grey"]
+  with pytest.raises(ValueError, match="needs some of face, upper"):
+    create("deepid_ensemble", regions=["ear"])
+  assert create("deepid_ensemble", template="sphereface96x112").convention.size == (112, 96)
+
+
+def test_a_wrong_image_names_the_convention(small):
+  net, variables = small
+  with pytest.raises(ValueError, match="template 'arcface112'"):
+    net.apply(variables, jnp.zeros((1, 112, 112, 1)), train=False)
