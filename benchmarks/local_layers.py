@@ -1,0 +1,245 @@
+"""Locally connected layers, value and gradients, against XLA's and PyTorch's, and weights shared by region against repeated ones.
+
+  python -m benchmarks.local_layers [--layers NAME ...] [--rounds N] [--json FILE]
+
+DeepFace's L4, L5 and L6 at batch 32 (bars: 5 × `jax.lax.conv_general_dilated_local`, 3 × PyTorch's `unfold` with `einsum` or
+`bmm`, less than 50 MB of temporaries in the form for little memory), then conv3 of DeepID's networks at batch 128 (bar:
+4 × the same layer with its weights repeated). Each side has its kernels in the order that suits it, and gives the output
+and the gradients with respect to input and kernels, in float32. Exits with 1 when a bar was missed.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.page import Findings
+from benchmarks.worker import Worker, cores
+
+BAR_XLA, BAR_TORCH, GOAL_TORCH, BAR_MB, BAR_REPEATED = 5.0, 3.0, 4.0, 50.0, 4.0
+# Two orders of summing up to 1,296 products.
+TOLERANCE = 1e-3
+
+
+class Layer(NamedTuple):
+  """A layer: images, side of the input, channels, side of the kernel, stride, channels of the output, side of a region."""
+
+  batch: int
+  size: tuple[int, int]
+  channels: int
+  kernel: int
+  stride: int
+  features: int
+  block: int = 1
+
+  @property
+  def out(self) -> tuple[int, int]:
+    height, width = ((n - self.kernel) // self.stride + 1 for n in self.size)
+    return height, width
+
+  @property
+  def taps(self) -> int:
+    return self.kernel * self.kernel * self.channels
+
+
+LAYERS = {
+  "deepface L4": Layer(32, (63, 63), 16, 9, 1, 16),
+  "deepface L5": Layer(32, (55, 55), 16, 7, 2, 16),
+  "deepface L6": Layer(32, (25, 25), 16, 5, 1, 16),
+  "deepid conv3 39×31": Layer(128, (8, 6), 40, 3, 1, 60, 2),
+  "deepid conv3 31×31": Layer(128, (6, 6), 40, 3, 1, 60, 2),
+  "deepid2 conv3": Layer(128, (12, 10), 40, 3, 1, 60, 2),
+}
+
+
+def arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Input [B, H, W, C], kernels [R, S, kh, kw, C, O] and gradient of the output [B, H', W', O]."""
+  random = np.random.default_rng(0)
+  regions = tuple(n // layer.block for n in layer.out)
+  x = random.standard_normal((layer.batch, *layer.size, layer.channels), np.float32)
+  shape = (*regions, layer.kernel, layer.kernel, layer.channels, layer.features)
+  kernel = random.standard_normal(shape, np.float32) / np.sqrt(np.float32(layer.taps))
+  return x, kernel, random.standard_normal((layer.batch, *layer.out, layer.features), np.float32)
+
+
+def ready(name: str, function: Callable, kernel_of: Callable[[np.ndarray], np.ndarray]) -> tuple[Callable, dict[str, Any]]:
+  """Output and gradients of a layer (input, kernel), compiled; with what it computes and how much memory that takes."""
+  import jax
+
+  x, kernel, slope = arrays(LAYERS[name])
+
+  def both(x: Any, kernel: Any, slope: Any) -> tuple:
+    y, pull = jax.vjp(function, x, kernel)
+    return (y, *pull(slope))
+
+  arguments = [jax.device_put(array) for array in (x, kernel_of(kernel), slope)]
+  compiled = jax.jit(both).lower(*arguments).compile()
+
+  def run() -> list:
+    return jax.block_until_ready(compiled(*arguments))
+
+  facts = {
+    "figures": [float(np.linalg.norm(np.asarray(part))) for part in run()],
+    "temporaries": compiled.memory_analysis().temp_size_in_bytes,
+  }
+  return lambda: bool(run()), facts
+
+
+def jaxface_layer(name: str, low_memory: bool | None = None) -> tuple[Callable, dict[str, Any]]:
+  """Ours."""
+  from functools import partial
+
+  from jaxface.layers.local import locally_connected
+  from jaxface.layers.local_shared import locally_shared_conv
+
+  layer = LAYERS[name]
+  options = {"strides": (layer.stride, layer.stride), "low_memory": low_memory}
+  if layer.block == 1:
+    return ready(name, partial(locally_connected, **options), lambda kernel: kernel)
+  return ready(name, partial(locally_shared_conv, block=layer.block, **options), lambda kernel: kernel)
+
+
+def repeated_layer(name: str) -> tuple[Callable, dict[str, Any]]:
+  """Our locally connected layer, with the kernel of a region repeated at each of its positions."""
+  import jax.numpy as jnp
+
+  from jaxface.layers.local import locally_connected
+
+  block = LAYERS[name].block
+
+  def function(x: Any, kernel: Any) -> Any:
+    return locally_connected(x, jnp.repeat(jnp.repeat(kernel, block, 0), block, 1))
+
+  return ready(name, function, lambda kernel: kernel)
+
+
+def xla_layer(name: str) -> tuple[Callable, dict[str, Any]]:
+  """`conv_general_dilated_local`, whose kernels are [H', W', C · kh · kw, O]."""
+  import jax
+
+  layer = LAYERS[name]
+
+  def function(x: Any, kernel: Any) -> Any:
+    sides, strides = (layer.kernel, layer.kernel), (layer.stride, layer.stride)
+    return jax.lax.conv_general_dilated_local(
+      x, kernel, strides, "VALID", sides, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+  def kernel_of(kernel: np.ndarray) -> np.ndarray:
+    return kernel.transpose(0, 1, 4, 2, 3, 5).reshape(*layer.out, layer.taps, layer.features)
+
+  return ready(name, function, kernel_of)
+
+
+def pytorch_layer(name: str, product: str) -> tuple[Callable, dict[str, Any]]:
+  """PyTorch's lines, eager: `unfold`, then one of two products; kernels [H' · W', C · kh · kw, O]."""
+  import torch
+  from torch.nn.functional import unfold
+
+  torch.set_num_threads(cores())
+  layer = LAYERS[name]
+  x, kernel, slope = arrays(layer)
+  positions = layer.out[0] * layer.out[1]
+  x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
+  kernel = torch.from_numpy(kernel.transpose(0, 1, 4, 2, 3, 5).reshape(positions, layer.taps, layer.features).copy())
+  kernel.requires_grad_()
+  slope = torch.from_numpy(slope.transpose(0, 3, 1, 2).reshape(layer.batch, layer.features, positions).copy())
+
+  def run() -> tuple:
+    x.grad = kernel.grad = None
+    seen = unfold(x, layer.kernel, stride=layer.stride)
+    if product == "einsum":
+      y = torch.einsum("nkp,pko->nop", seen, kernel)
+    else:
+      y = torch.bmm(seen.permute(2, 0, 1), kernel).permute(1, 2, 0)
+    y.backward(slope)
+    return y.detach(), x.grad, kernel.grad
+
+  figures = [float(torch.linalg.norm(part)) for part in run()]
+  return lambda: bool(run()), {"figures": figures}
+
+
+def sides_of(name: str) -> dict[str, Worker]:
+  """Every way to compute a layer, in a process of its own."""
+  sides = {"jaxface": Worker(jaxface_layer, name)}
+  if LAYERS[name].block > 1:
+    return sides | {"repeated": Worker(repeated_layer, name)}
+  sides |= {"all at once": Worker(jaxface_layer, name, False), "low memory": Worker(jaxface_layer, name, True)}
+  if has("torch"):
+    sides |= {f"pytorch {product}": Worker(pytorch_layer, name, product) for product in ("einsum", "bmm")}
+  return sides | {"xla": Worker(xla_layer, name)}
+
+
+def compare(name: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]]:
+  """Rows of the table, one per side, and the bars that were missed."""
+  sides = sides_of(name)
+  figures = {side: worker.facts["figures"] for side, worker in sides.items()}
+  for side, found in figures.items():
+    if not np.allclose(found, figures["jaxface"], rtol=TOLERANCE):
+      raise AssertionError(f"{name}: lengths of output and gradients differ: {side} has {found}, jaxface {figures['jaxface']}")
+  timing = interleave(sides, rounds=rounds)
+  temporaries = {side: worker.facts.get("temporaries") for side, worker in sides.items()}
+  peak = {side: worker.close() for side, worker in sides.items()}
+  rows, missed = [], []
+  # PyTorch's time is that of its faster way.
+  torch = [side for side in sides if side.startswith("pytorch")]
+  slower = max(torch, key=lambda side: float(np.median(timing.wall[side])), default=None)
+  bars = {"xla": BAR_XLA, "repeated": BAR_REPEATED} | {side: BAR_TORCH for side in torch if side != slower}
+  for side in sides:
+    row: dict[str, Any] = {"layer": name, "side": side, "ms": 1e3 * float(np.median(timing.wall[side]))}
+    middle, low, high = speedup(timing.wall, "jaxface", side)
+    row["jaxface is so many times as fast"] = "" if side == "jaxface" else f"{middle:.1f} ({low:.1f}–{high:.1f})"
+    row["by CPU time"] = "" if side == "jaxface" else f"{speedup(timing.cpu, 'jaxface', side)[0]:.1f}"
+    row["temporaries MB"] = "" if temporaries[side] is None else temporaries[side] / 1e6
+    row["peak MB"] = peak[side] / 1e6
+    row["bar"] = ""
+    if side in bars:
+      row["bar"] = f"{bars[side]:g} × {'met' if middle >= bars[side] else 'MISSED'}"
+    elif side == "low memory":
+      row["bar"] = f"{BAR_MB:g} MB {'met' if temporaries[side] < BAR_MB * 1e6 else 'MISSED'}"
+    if "MISSED" in row["bar"]:
+      missed.append(f"{name}, {side}")
+    rows.append(row)
+  return rows, missed
+
+
+NOTES = [
+  "Speed is the other side's time over that of jaxface, whose form its size decides, by rounds: the median, and the"
+  " quartiles in brackets; by processor time beside it, the better guide when other programs took the cores.",
+  "All at once: every position in one product. Low memory: a few rows of the output at a time, and again in the backward"
+  " pass. Temporaries are what a compiled step needs beyond its arguments and results.",
+  "PyTorch is `unfold` and `einsum` or `bmm`, and has kernels in the order that it likes best; the bar is against the faster"
+  f" of the two (goal {GOAL_TORCH:g} ×). XLA is `conv_general_dilated_local`. Repeated is our own locally connected layer, which"
+  " has each kernel of a region once for every position in it.",
+  "Lengths of the output and of both gradients agree between the sides, or nothing is timed.",
+]
+
+
+def main() -> int:
+  """Measures and prints; 1 if a bar was missed."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--layers", nargs="+", choices=list(LAYERS), default=list(LAYERS), metavar="NAME", help="default: all")
+  parser.add_argument("--rounds", type=int, default=5, help="of DeepFace's layers, others four times as many (default: %(default)s)")
+  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
+  options = parser.parse_args()
+  # Ours as PyTorch's, whatever other devices there are.
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  rows, missed = [], []
+  for name in options.layers:
+    print(f"{name} …", file=sys.stderr, flush=True)
+    more, failed = compare(name, options.rounds * (4 if LAYERS[name].block > 1 else 1))
+    rows += more
+    missed += failed
+  facts = {"batch of deepface": LAYERS["deepface L4"].batch, "batch of deepid": LAYERS["deepid2 conv3"].batch, "threads": cores()}
+  verdict = f"Bars: {'missed by ' + '; '.join(missed) if missed else 'met'}."
+  Findings("Locally connected layers", machine("jax", "jaxlib", "torch"), facts, rows, [*NOTES, verdict]).publish(options.json)
+  return int(bool(missed))
+
+
+if __name__ == "__main__":
+  equal_malloc()
+  sys.exit(main())
