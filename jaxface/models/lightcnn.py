@@ -21,7 +21,9 @@ PUBLISHED = {
   "lightcnn29v2": Published(_PAPER, lfw=99.43, note=f"{_NOTE} and CASIA-WebFace"),
 }
 
-XAVIER = nn.initializers.xavier_uniform()
+# "Xavier" as Caffe has it, by the fan-in alone. Since the larger of two such numbers has the same mean square as each, it
+# keeps the signal's size through every max-feature-map.
+XAVIER = nn.initializers.lecun_uniform()
 
 
 class ConvMFM(nn.Module):
@@ -125,7 +127,7 @@ def lightcnn9(
 
   Input: 128×128 grey, scaled to 0..1, template lightcnn128; faces of another size are scaled. Published: 98.70 % on LFW
   (released model). The embedding is the last max-feature-map, which the classifier sees thinned out by dropout. Our
-  choices: weights start by Xavier's rule throughout, the share of the dropout is that of the released code.
+  choices: weights start by Caffe's Xavier rule throughout, the share of the dropout is that of the released code.
 
   Args:
     width: factor on the channels.

@@ -23,7 +23,7 @@ PUBLISHED = {
 
 # Caffe's "xavier" and "gaussian" fillers: the first for layers that everything passes through, the second for the
 # branches of residual units, which so begin close to the identity.
-XAVIER = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+XAVIER = nn.initializers.lecun_uniform()
 GAUSSIAN = nn.initializers.normal(0.01)
 
 
