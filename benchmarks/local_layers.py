@@ -4,7 +4,7 @@
 
 DeepFace's L4, L5 and L6 at batch 32 (bars: 5 × `jax.lax.conv_general_dilated_local`, 3 × PyTorch's `unfold` with `einsum` or
 `bmm`, less than 50 MB of temporaries in the form for little memory), then conv3 of DeepID's networks at batch 128 (bar:
-4 × the same layer with its weights repeated). Each side has its kernels in the order that suits it, and gives the output
+4 × `conv_general_dilated_local` with its weights repeated). Each side has its kernels in the order that suits it, and gives the output
 and the gradients with respect to input and kernels, in float32. Exits with 1 when a bar was missed.
 """
 
@@ -97,28 +97,29 @@ def jaxface_layer(name: str, low_memory: bool | None = None) -> tuple[Callable, 
   from jaxface.layers.local_shared import locally_shared_conv
 
   layer = LAYERS[name]
-  options = {"strides": (layer.stride, layer.stride), "low_memory": low_memory}
-  if layer.block == 1:
-    return ready(name, partial(locally_connected, **options), lambda kernel: kernel)
-  return ready(name, partial(locally_shared_conv, block=layer.block, **options), lambda kernel: kernel)
+  strides = (layer.stride, layer.stride)
+  if layer.block > 1:
+    return ready(name, partial(locally_shared_conv, block=layer.block, strides=strides), lambda kernel: kernel)
+  return ready(name, partial(locally_connected, strides=strides, low_memory=low_memory), lambda kernel: kernel)
+
+
+def repeated(name: str, kernel: Any) -> Any:
+  """The kernel of a region once for each of its positions."""
+  import jax.numpy as jnp
+
+  block = LAYERS[name].block
+  return kernel if block == 1 else jnp.repeat(jnp.repeat(kernel, block, 0), block, 1)
 
 
 def repeated_layer(name: str) -> tuple[Callable, dict[str, Any]]:
-  """Our locally connected layer, with the kernel of a region repeated at each of its positions."""
-  import jax.numpy as jnp
-
+  """Our locally connected layer, with weights repeated."""
   from jaxface.layers.local import locally_connected
 
-  block = LAYERS[name].block
-
-  def function(x: Any, kernel: Any) -> Any:
-    return locally_connected(x, jnp.repeat(jnp.repeat(kernel, block, 0), block, 1))
-
-  return ready(name, function, lambda kernel: kernel)
+  return ready(name, lambda x, kernel: locally_connected(x, repeated(name, kernel)), lambda kernel: kernel)
 
 
 def xla_layer(name: str) -> tuple[Callable, dict[str, Any]]:
-  """`conv_general_dilated_local`, whose kernels are [H', W', C · kh · kw, O]."""
+  """`conv_general_dilated_local`, whose kernels are [R, S, C · kh · kw, O]; where regions share weights they are repeated."""
   import jax
 
   layer = LAYERS[name]
@@ -126,11 +127,11 @@ def xla_layer(name: str) -> tuple[Callable, dict[str, Any]]:
   def function(x: Any, kernel: Any) -> Any:
     sides, strides = (layer.kernel, layer.kernel), (layer.stride, layer.stride)
     return jax.lax.conv_general_dilated_local(
-      x, kernel, strides, "VALID", sides, dimension_numbers=("NHWC", "HWIO", "NHWC")
+      x, repeated(name, kernel), strides, "VALID", sides, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
   def kernel_of(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(0, 1, 4, 2, 3, 5).reshape(*layer.out, layer.taps, layer.features)
+    return kernel.transpose(0, 1, 4, 2, 3, 5).reshape(*kernel.shape[:2], layer.taps, layer.features)
 
   return ready(name, function, kernel_of)
 
@@ -167,7 +168,7 @@ def sides_of(name: str) -> dict[str, Worker]:
   """Every way to compute a layer, in a process of its own."""
   sides = {"jaxface": Worker(jaxface_layer, name)}
   if LAYERS[name].block > 1:
-    return sides | {"repeated": Worker(repeated_layer, name)}
+    return sides | {"repeated": Worker(repeated_layer, name), "xla repeated": Worker(xla_layer, name)}
   sides |= {"all at once": Worker(jaxface_layer, name, False), "low memory": Worker(jaxface_layer, name, True)}
   if has("torch"):
     sides |= {f"pytorch {product}": Worker(pytorch_layer, name, product) for product in ("einsum", "bmm")}
@@ -188,7 +189,7 @@ def compare(name: str, rounds: int) -> tuple[list[dict[str, Any]], list[str]]:
   # PyTorch's time is that of its faster way.
   torch = [side for side in sides if side.startswith("pytorch")]
   slower = max(torch, key=lambda side: float(np.median(timing.wall[side])), default=None)
-  bars = {"xla": BAR_XLA, "repeated": BAR_REPEATED} | {side: BAR_TORCH for side in torch if side != slower}
+  bars = {"xla": BAR_XLA, "xla repeated": BAR_REPEATED} | {side: BAR_TORCH for side in torch if side != slower}
   for side in sides:
     row: dict[str, Any] = {"layer": name, "side": side, "ms": 1e3 * float(np.median(timing.wall[side]))}
     middle, low, high = speedup(timing.wall, "jaxface", side)
@@ -213,8 +214,9 @@ NOTES = [
   "All at once: every position in one product. Low memory: a few rows of the output at a time, and again in the backward"
   " pass. Temporaries are what a compiled step needs beyond its arguments and results.",
   "PyTorch is `unfold` and `einsum` or `bmm`, and has kernels in the order that it likes best; the bar is against the faster"
-  f" of the two (goal {GOAL_TORCH:g} ×). XLA is `conv_general_dilated_local`. Repeated is our own locally connected layer, which"
-  " has each kernel of a region once for every position in it.",
+  f" of the two (goal {GOAL_TORCH:g} ×). XLA is `conv_general_dilated_local`; its kernels, and those of our own locally connected"
+  " layer, can share weights only if those of a region are repeated for each of its positions. Products are as many"
+  " either way, so beside our own layer only the weights' way through memory is saved, which counts for small batches.",
   "Lengths of the output and of both gradients agree between the sides, or nothing is timed.",
 ]
 

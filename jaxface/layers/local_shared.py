@@ -4,10 +4,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxface.layers.conv import Padding
-from jaxface.layers.local import Pair, each, framed, locally_connected, output_size
+from jaxface.layers.local import Pair, each, framed, output_size
 
 
 def locally_shared_conv(
@@ -17,12 +17,11 @@ def locally_shared_conv(
   *,
   strides: Pair = (1, 1),
   padding: Padding = "VALID",
-  low_memory: bool | None = None,
 ) -> Array:
   """Convolution with another kernel for each region of block × block positions of the output.
 
-  The positions of a region that stand in the same place are one locally connected layer, whose steps are block times as
-  long; the places are further images of its batch. So no weight is repeated.
+  A stack of matrix products with the regions as its batch: what the positions of a region see is copied beside each other,
+  images innermost. No weight is repeated.
 
   Args:
     x_bhwc: [B, H, W, C] float.
@@ -31,33 +30,37 @@ def locally_shared_conv(
     block: side of a region in positions.
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
-    low_memory: as for `locally_connected`.
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   Raises:
     ValueError: kernels for another number of regions or channels.
   Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014, §3.1.
   """
-  kernel_size = kernel.shape[2:4]
-  (out_h, out_w), pads = output_size(x_bhwc.shape[1:3], kernel_size, strides, padding)
-  regions_h, regions_w = -(-out_h // block), -(-out_w // block)
-  if kernel.shape[:2] != (regions_h, regions_w):
+  (kh, kw), (batch, channels) = kernel.shape[2:4], (x_bhwc.shape[0], x_bhwc.shape[-1])
+  (out_h, out_w), pads = output_size(x_bhwc.shape[1:3], (kh, kw), strides, padding)
+  rows, columns = -(-out_h // block), -(-out_w // block)
+  if kernel.shape[:5] != (rows, columns, kh, kw, channels):
     raise ValueError(
       f"kernels {kernel.shape} for {out_h}x{out_w} positions in regions of {block}x{block}: needs"
-      f" [{regions_h}, {regions_w}, kh, kw, {x_bhwc.shape[-1]}, O]"
+      f" [{rows}, {columns}, {kh}, {kw}, {channels}, O]"
     )
   # Smaller regions are made whole with positions that see zeros, and that nobody looks at.
-  reach_h, reach_w = (
-    (regions * block - 1) * s + k for regions, s, k in zip((regions_h, regions_w), strides, kernel_size)
+  span_h, span_w = (rows * block - 1) * strides[0] + 1, (columns * block - 1) * strides[1] + 1
+  x_hwcb = framed(x_bhwc, pads, (span_h - 1 + kh, span_w - 1 + kw)).transpose(1, 2, 3, 0)
+
+  def by_region(i: int, j: int) -> Array:
+    """Place (i, j) of all windows: [R, S, C, block, block, B]."""
+    seen = x_hwcb[i : i + span_h : strides[0], j : j + span_w : strides[1]]
+    return seen.reshape(rows, block, columns, block, channels, batch).transpose(0, 2, 4, 1, 3, 5)
+
+  unfolded = jnp.stack([by_region(i, j) for i in range(kh) for j in range(kw)], 2)
+  y = lax.dot_general(
+    kernel.reshape(rows * columns, kh * kw * channels, -1),
+    unfolded.reshape(rows * columns, kh * kw * channels, block * block * batch),
+    (((1,), (1,)), ((0,), (0,))),
   )
-  x_bhwc = framed(x_bhwc, pads, (reach_h, reach_w))
-  span_h, span_w = reach_h - (block - 1) * strides[0], reach_w - (block - 1) * strides[1]
-  starts = [(i * strides[0], j * strides[1]) for i in range(block) for j in range(block)]
-  places = jnp.concatenate([x_bhwc[:, i : i + span_h, j : j + span_w] for i, j in starts])
-  steps = (block * strides[0], block * strides[1])
-  y = locally_connected(places, kernel, strides=steps, low_memory=low_memory)
-  y = y.reshape(block, block, -1, regions_h, regions_w, y.shape[-1]).transpose(2, 3, 0, 4, 1, 5)
-  return y.reshape(-1, regions_h * block, regions_w * block, y.shape[-1])[:, :out_h, :out_w]
+  y = y.reshape(rows, columns, -1, block, block, batch).transpose(5, 0, 3, 1, 4, 2)
+  return y.reshape(batch, rows * block, columns * block, -1)[:, :out_h, :out_w]
 
 
 class LocallySharedConv(nn.Module):

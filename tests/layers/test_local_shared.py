@@ -49,15 +49,14 @@ def regions(out, block):
     st.sampled_from(["SAME", "VALID"]), st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
   ),
   block=st.integers(1, 4),
-  low_memory=st.booleans(),
 )
-def test_it_is_its_definition(size, kernel_size, strides, padding, block, low_memory):
+def test_it_is_its_definition(size, kernel_size, strides, padding, block):
   try:
     out, pads = output_size(size, kernel_size, strides, padding)
   except ValueError:
     assume(False)
   x, kernel = arrays(0, (2, *size, 2), (*regions(out, block), *kernel_size, 2, 3))
-  layer = partial(locally_shared_conv, block=block, strides=strides, padding=padding, low_memory=low_memory)
+  layer = partial(locally_shared_conv, block=block, strides=strides, padding=padding)
   np.testing.assert_allclose(jax.jit(layer)(x, kernel), slow(x, kernel, block, strides, pads), rtol=1e-4, atol=1e-4)
 
 
@@ -124,4 +123,4 @@ def test_begins_with_the_fan_of_one_region():
 def test_wrong_kernels_are_named_with_the_right_ones():
   with pytest.raises(ValueError) as error:
     locally_shared_conv(jnp.zeros((1, 7, 6, 2)), jnp.zeros((2, 2, 3, 3, 2, 4)), 2)
-  assert "5x4 positions in regions of 2x2" in str(error.value) and "[3, 2, kh, kw, 2, O]" in str(error.value)
+  assert "5x4 positions in regions of 2x2" in str(error.value) and "[3, 2, 3, 3, 2, O]" in str(error.value)
