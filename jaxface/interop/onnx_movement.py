@@ -2,6 +2,7 @@
 # ruff: noqa: ANN001 (every rule takes what `Rule` says)
 
 import numpy as np
+from jax.lax import GatherScatterMode
 
 from jaxface.interop.onnx_graph import Graph
 from jaxface.interop.onnx_values import (
@@ -31,14 +32,21 @@ def _broadcast(graph, values, params, shape, dtype):
   return Tensor(narrow.name, tuple(shape), narrow.order, tuple(sizes) != tuple(shape))
 
 
-def _reshape(graph, values, params, shape, dtype):
-  return reshaped(graph, values[0], shape)
-
-
 def _transpose(graph, values, params, shape, dtype):
   # Nothing moves: only the note about the order changes.
   value, permutation = values[0], list(params["permutation"])
   return Tensor(value.name, tuple(shape), tuple(permutation.index(a) for a in value.order), value.repeated)
+
+
+def _sizes(graph, values, params, shape, dtype):
+  return reshaped(graph, values[0], shape)
+
+
+def _reshape(graph, values, params, shape, dtype):
+  value, order = values[0], params["dimensions"]
+  if order is not None:  # the axes are turned first
+    value = _transpose(graph, [value], {"permutation": order}, tuple(value.shape[a] for a in order), dtype)
+  return reshaped(graph, value, shape)
 
 
 def _concatenate(graph, values, params, shape, dtype):
@@ -106,6 +114,24 @@ def _dynamic_slice(graph, values, params, shape, dtype):
   return cut(graph, x, starts, tuple(map(int.__add__, starts, shape)), (1,) * len(shape), shape)
 
 
+def _gather(graph, values, params, shape, dtype):
+  """What a slice at a known place becomes under `vmap`; real look-ups have no use in these networks."""
+  x, places = values
+  numbers = params["dimension_numbers"]
+  if not isinstance(places, Const) or places.array.ndim != 1 or numbers.operand_batching_dims:
+    raise Unsupported("gather of more than one slice at a known place")
+  sizes = params["slice_sizes"]
+  starts = [0] * len(sizes)
+  for axis, place in zip(numbers.start_index_map, places.whole()):
+    starts[axis] = int(place)
+  if params["mode"] == GatherScatterMode.CLIP:
+    starts = [min(max(start, 0), n - size) for start, n, size in zip(starts, x.shape, sizes)]
+  limits = tuple(map(int.__add__, starts, sizes))
+  if min(starts) < 0 or any(limit > n for limit, n in zip(limits, x.shape)):
+    raise Unsupported("gather of a slice that leaves the array")
+  return reshaped(graph, cut(graph, x, tuple(starts), limits, (1,) * len(sizes), tuple(sizes)), shape)
+
+
 def _reverse(graph, values, params, shape, dtype):
   x = values[0]
   if not all(fixed(shape[a]) for a in params["dimensions"]):
@@ -123,13 +149,14 @@ RULES: dict[str, Rule] = {
   "copy": _same,
   "copy_p": _same,
   "dynamic_slice": _dynamic_slice,
-  "expand_dims": _reshape,
+  "expand_dims": _sizes,
+  "gather": _gather,
   "pad": _pad,
   "reduce_precision": _same,
   "reshape": _reshape,
   "rev": _reverse,
   "slice": _slice,
-  "squeeze": _reshape,
+  "squeeze": _sizes,
   "stack": _stack,
   "stop_gradient": _same,
   "transpose": _transpose,

@@ -1,13 +1,14 @@
 """Sums over many numbers in ONNX: reductions, pooling, convolutions, matrix products."""
 # ruff: noqa: ANN001 (every rule takes what `Rule` says)
 
+import math
 import string
 from typing import Any
 
 import numpy as np
 
 from jaxface.interop.onnx_elementwise import elementwise, scalar
-from jaxface.interop.onnx_values import Rule, Tensor, Unsupported, plain, stored
+from jaxface.interop.onnx_values import Rule, Tensor, Unsupported, plain, reshaped, stored
 
 
 def _reduce(op: str) -> Rule:
@@ -27,23 +28,28 @@ def _reduce(op: str) -> Rule:
 
 def _pool(op: str) -> Rule:
   def rule(graph, values, params, shape, dtype):
-    x, window = values[0], params["window_dimensions"]
-    order = (0, 3, 1, 2)
+    x, window, order = values[0], params["window_dimensions"], (0, 3, 1, 2)
+    steps, pads = params["window_strides"], params["padding"]
     dilated = any(n != 1 for key in ("base_dilation", "window_dilation") for n in params[key])
-    if len(window) != 4 or window[0] != 1 or window[3] != 1 or dilated:
+    still = all(window[a] == steps[a] == 1 and pads[a] == (0, 0) for a in (*range(len(window) - 3), -1))
+    if len(window) < 4 or not still or dilated:
       raise Unsupported(f"pooling over a window of {window}, only [1, height, width, 1] without dilation is")
-    (top, bottom), (left, right) = params["padding"][1:3]
+    *outer, _, _, channels = x.shape
+    if len(outer) > 1:  # networks that are mapped over members: theirs are further images of the batch
+      x = reshaped(graph, x, (math.prod(outer), *x.shape[-3:]))
+    (top, bottom), (left, right) = pads[-3:-1]
     attributes: dict[str, Any] = {
-      "kernel_shape": list(window[1:3]),
-      "strides": list(params["window_strides"][1:3]),
+      "kernel_shape": list(window[-3:-1]),
+      "strides": list(steps[-3:-1]),
       "pads": [top, left, bottom, right],
     }
     if op == "AveragePool":
       attributes["count_include_pad"] = 1
-    out = Tensor(graph.emit(op, [stored(graph, x, order)], **attributes), tuple(shape), order)
+    pooled = (math.prod(outer), *shape[-3:-1], channels)
+    out = Tensor(graph.emit(op, [stored(graph, x, order)], **attributes), pooled, order)
     if op == "AveragePool":
-      out = elementwise(graph, "Mul", [out, scalar(window[1] * window[2], dtype)], shape)
-    return out
+      out = elementwise(graph, "Mul", [out, scalar(window[-3] * window[-2], dtype)], pooled)
+    return reshaped(graph, out, shape) if len(outer) > 1 else out
 
   return rule
 

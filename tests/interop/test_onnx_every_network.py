@@ -16,6 +16,7 @@ FORMS = {
   "sphereface20": (32, {}),
   "facenet_nn1": (48, {}),
   "facenet_nn4": (48, {}),
+  "deepid_ensemble": (0, {"regions": ("face", "left_eye"), "scales": (1.0,), "colours": ("rgb",)}),
   "vit": (18, {"depth": 2, "heads": 2}),
 }
 # One network of each kind: deeper ones repeat its layers. A kind that has no form here is tested by its first name.

@@ -65,6 +65,11 @@ FUNCTIONS = {
     ],
     axis=-1,
   ),
+  "convs of members": lambda x: jax.vmap(_conv, (0, 0), 1)(jnp.stack([x, x * x]), jnp.stack([KERNEL, 2 - KERNEL])),
+  "reshape that turns": lambda x: lax.reshape(_conv(x), (x.shape[0], 16, 8), (0, 3, 1, 2)),
+  "pools of members": lambda x: jax.vmap(
+    lambda x, factor: nn.max_pool(factor * _conv(x), (3, 2), (2, 2)) + nn.avg_pool(_conv(x), (3, 2), (2, 2)), (None, 0), 1
+  )(x, jnp.arange(1.0, 4.0)),
   "maxout": lambda x: _maxout(_conv(x)),
   "split": lambda x: jnp.split(x, [2, 3], axis=1)[2] * jnp.split(x, 2, axis=3)[1].sum(),
   "pad": lambda x: jnp.pad(_conv(x), ((0, 0), (1, 0), (2, 3), (0, 1)), constant_values=2.0),
@@ -72,6 +77,9 @@ FUNCTIONS = {
   "cut only": lambda x: lax.pad(_conv(x), 1.5, ((0, 0, 0), (-1, 0, 0), (0, -3, 0), (0, 0, 0))),
   "turned round": lambda x: _conv(x)[:, ::-1, :, ::-1] + jnp.flip(_conv(x), 2),
   "slice at a known place": lambda x: lax.dynamic_slice(_conv(x), (0, 2, 7, 1), (x.shape[0], 2, 3, 2)),
+  "slices of members": lambda x: jax.vmap(
+    lambda x: lax.dynamic_slice_in_dim(x, np.int32(2), 3, 1), 3, 1
+  )(_conv(x)) + jax.vmap(lambda x: x[:, 1:4, 3], 3, 1)(_conv(x))[..., None],
   "more rows in between": lambda x: jnp.concatenate([x, 2 * x, x * x]).reshape(3, *x.shape).transpose(1, 0, 2, 3, 4),
   "stacks": lambda x: jnp.stack([x, 2 * x, x * x], 1).sum(2) + jnp.stack([x[:, 0], x[:, 1], x[:, 2]], 1),
   "stack in front": lambda x: jnp.stack([_conv(x), -_conv(x)]).transpose(1, 0, 2, 3, 4),
@@ -147,6 +155,7 @@ def test_a_chain_of_convolutions_transposes_at_its_ends_only():
     (lambda x: jnp.concatenate([x, x]), ["[2·batch, 7, 8, 6]"]),
     (lambda x: x.sum(0), ["[7, 8, 6]", "does not begin with the batch"]),
     (lambda x: lax.dynamic_slice_in_dim(x, x.astype(int).max(), 2, 1), ["place depends on the image"]),
+    (lambda x: x[:, np.array([0, 3, 1])], ["gather of more than one"]),
     (lambda x: lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 1), (0, 0, 0), (0, 0, 0))), ["interior"]),
     (lambda x: x + 2 * jnp.arange(x.shape[0] * 6.0).reshape(-1, 1, 1, 6), ["'iota'", "batch"]),
     (lambda x: lax.conv_transpose(x, KERNEL, (2, 2), "SAME"), ["convolution"]),
