@@ -1,6 +1,5 @@
 """VGG-Face: 3×3 convolutions and two wide dense layers, in three depths, of which the deeper ones grow from the first."""
 
-import math
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -60,7 +59,7 @@ class VGGFace(nn.Module):
       x = stage(self, x, number)
     x = x.reshape(x.shape[0], -1)
     for name, features in (("fc6", round(self.width * 4096)), ("fc7", self.embedding_size)):
-      x = nn.relu(nn.Dense(features, dtype=self.dtype, kernel_init=self._gaussian(), name=name)(x))
+      x = nn.relu(nn.Dense(features, dtype=self.dtype, kernel_init=self._kernel_init(), name=name)(x))
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
     return x.astype(jnp.float32)
 
@@ -68,15 +67,16 @@ class VGGFace(nn.Module):
     features = max(1, round(self.width * CHANNELS[number - 1]))
     for index in range(1, self.convs[number - 1] + 1):
       conv = Conv(
-        features, use_bias=True, dtype=self.dtype, kernel_init=self._gaussian(), name=f"conv{number}_{index}"
+        features, use_bias=True, dtype=self.dtype, kernel_init=self._kernel_init(), name=f"conv{number}_{index}"
       )
       x_bhwc = nn.relu(conv(x_bhwc))
     # 224 pixels halve five times without a rest; the ceiling is for other sizes.
     return max_pool(x_bhwc, (2, 2), (2, 2), "CEIL")
 
-  def _gaussian(self) -> Any:
-    # The paper's deviation; fewer channels sum fewer terms, so a narrow net needs a larger one to pass on as much.
-    return nn.initializers.normal(0.01 / math.sqrt(self.width))
+  def _kernel_init(self) -> Any:
+    # With the paper's deviation numbers shrink from layer to layer, by more the fewer channels are summed, until the biases
+    # outweigh them: a narrow net, which is ours, starts by He's rule.
+    return nn.initializers.normal(0.01) if self.width >= 1 else nn.initializers.he_normal()
 
 
 @register
@@ -88,8 +88,8 @@ def vggface_a(
   Input: 224×224 RGB in 0..255 less the mean of each channel, not divided by anything; larger or smaller faces are scaled.
   Convolutions start from N(0, 0.01), biases from zero. Published: 96.70 % on LFW (100 % − EER, softmax alone). The network
   ends with fc7; the classifier is the head's, the projection to 1,024 dimensions that of `projected`. Our choices: the
-  template is arcface112's (the paper aligns its test images by a similarity transform of its own), and a narrow net starts
-  from a larger deviation.
+  template is arcface112's (the paper aligns its test images by a similarity transform of its own), and a narrow net (width
+  below 1) starts by He's rule.
 
   Args:
     width: factor on the channels and on fc6.
