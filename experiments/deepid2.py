@@ -2,12 +2,15 @@
 
 Paper: Sun et al., "Deep Learning Face Representation by Joint Identification-Verification", 2014: 160 numbers, the margin
 of the verification signal re-fitted from verification errors, λ weighs it.
-Here: the small network and the CelebA subset of celeba_lfw; balanced batches, since the verification signal needs pairs of
-one identity. Batch norm gives embeddings of length √160 or so, at which distances, and so the signal, are larger than the
-paper's.
+Here: the small network and the CelebA subset of celeba_lfw (the paper's own network: --model.name deepid2); balanced batches, since
+the verification signal needs pairs of one identity. The signal sees embeddings scaled to length one, which the paper's do
+without: batch norm begins with a length of √160, at which λ = 0.05 drew everything together (length 1 after 200 steps) before
+identification had begun, and LFW came to 69.25 %.
 Command: JAXFACE_DATA=FOLDER jaxface train deepid2
-The paper's sweep of λ: --terms.1.weight 0 (identification alone), 0.005, 0.05, 0.5.
+The paper's sweep of λ: --terms.1.weight 0 (identification alone), 0.05, 0.5, 5.
 One kind of pairs: --terms.1.kinds same, or different (L2+ and L2−).
+Expected on LFW view 2, each after some three minutes on two quiet cores: 82.20 % ± 0.44, 82.43 ± 0.53, 82.22 ± 0.51; at λ = 5
+the fitted margin and all distances shrink together, and it ends at 61.15 ± 0.66.
 """
 
 from jaxface.data.augment import AugmentConfig
@@ -32,7 +35,7 @@ EXPERIMENT = Experiment(
   ),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=160),
-  terms=(Classification(Softmax()), VerificationSignal(weight=0.05)),
+  terms=(Classification(Softmax()), VerificationSignal(unit=True, weight=0.05)),
   optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(

@@ -7,6 +7,8 @@ softmax:   --workdir runs/margins_softmax  --terms.0.margin softmax
 A-Softmax: --workdir runs/margins_asoftmax --terms.0.margin asoftmax
 CosFace:   --workdir runs/margins_cosface  --terms.0.margin cosface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
 AdaFace:   --workdir runs/margins_adaface  --terms.0.margin adaface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
+Expected on LFW view 2, each after some three minutes on two quiet cores: softmax 86.35 %, A-Softmax 87.18, CosFace 85.88, ArcFace
+86.52, AdaFace 86.22, all ± 0.4 to 0.6. In so short a run on so few images the order is chance: docs/losses.md, "Side by side".
 """
 
 from jaxface.data.augment import AugmentConfig
