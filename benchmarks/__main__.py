@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.page import Findings, describe
 
-NAMES = ("reader", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "local_layers")
+NAMES = ("reader", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "local_layers", "ensemble")
 # Those that measure against PyTorch's networks, eager and compiled.
 TORCH = ("training", "embedding")
 ROOT = Path(__file__).parents[1]

