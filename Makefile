@@ -15,7 +15,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind test lint bench sweep clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind test lint bench sweep sweep-losses sweep-models sweep-papers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -80,7 +80,7 @@ sweep: $(VENV)/test
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet
 	$(BIN)/jaxface embed --model runs/mobilefacenet --records runs/lfw --out runs/lfw.npz
 	$(BIN)/jaxface evaluate --protocol lfw --pairs $(JAXFACE_DATA)/protocols/pairs.txt --embeddings runs/lfw.npz --json runs/lfw.json
-	$(MAKE) sweep-losses
+	$(MAKE) sweep-losses sweep-models sweep-papers
 
 # The losses side by side: one network, one budget, some four minutes each on two cores.
 MARGIN30 := --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
@@ -98,6 +98,15 @@ sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train facenet_offline --workdir runs/facenet_offline
 	$(BIN)/jaxface train vggface --workdir runs/vggface
 	$(BIN)/jaxface train vggface_triplet --workdir runs/vggface_triplet
+
+# Every network on real faces, a minute or so each; what is done already is left out. Results: docs/models.md.
+sweep-models: $(VENV)/test
+	$(BIN)/python docs/sweep_models.py
+	$(BIN)/python docs/make_models_page.py
+
+# The papers' experiments in their small forms.
+sweep-papers: $(VENV)/test
+	for name in deepid deepface lightcnn sphereface arcface_r50; do $(BIN)/jaxface train $$name --small || exit 1; done
 
 clean:
 	rm -rf $(VENV) runs .cache
