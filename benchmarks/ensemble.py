@@ -51,7 +51,7 @@ def ready(shapes: tuple[str, ...], nets: int, mapped: bool) -> tuple[Callable[[]
 
   label_b = jnp.arange(BATCH, dtype=jnp.int32) * 7 % IDENTITIES
   term, networks = Classification(Softmax()), {shape: create("deepid", input=shape) for shape in shapes}
-  inputs = {"label_b": label_b, "weight_b": jnp.ones(BATCH)}
+  inputs: dict[str, Any] = {"label_b": label_b, "weight_b": jnp.ones(BATCH)}
 
   def begin(shape: str, number: int) -> dict[str, Any]:
     keys = jax.random.split(jax.random.key(number))

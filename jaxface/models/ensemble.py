@@ -46,7 +46,8 @@ class PatchEnsemble(nn.Module):
   def __call__(self, image_bhwc: Array, train: bool) -> Array:
     """Embed whole aligned faces [B, H, W, 3] of any size: [B, members · embedding_size] float32, in the order of the patches."""
     face = template_of(self.convention.template)
-    box_n4 = boxes(self.patches, face, image_bhwc.shape[1:3])
+    _, height, width, _ = image_bhwc.shape
+    box_n4 = boxes(self.patches, face, (height, width))
     grey_bhwc = jnp.tensordot(image_bhwc, jnp.asarray(LUMA, image_bhwc.dtype), 1)[..., None]
     stack = nn.vmap(
       DeepIDNet, in_axes=(0, None), out_axes=1, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}
@@ -57,7 +58,7 @@ class PatchEnsemble(nn.Module):
       patch_mbhwc = crop(image_bhwc if colour == "rgb" else grey_bhwc, jnp.asarray(box_n4[first:past]), size)
       shape = "x".join(map(str, patch_mbhwc.shape[2:]))
       net = stack(
-        patch_convention(*size, colour), self.width, self.embedding_size, self.dropout, self.remat, self.dtype,
+        patch_convention(size[0], size[1], colour), self.width, self.embedding_size, self.dropout, self.remat, self.dtype,
         name=members_name(first, past, shape),
       )
       parts.append(net(patch_mbhwc, train))
