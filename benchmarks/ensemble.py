@@ -60,7 +60,7 @@ def ready(shapes: tuple[str, ...], nets: int, mapped: bool) -> tuple[Callable[[]
 
   def loss(shape: str) -> Callable:
     def one(params: dict[str, Any], patch_bhwc: jax.Array) -> jax.Array:
-      embedding_bd = networks[shape].apply({"params": params["net"]}, patch_bhwc, train=True)
+      embedding_bd: Any = networks[shape].apply({"params": params["net"]}, patch_bhwc, train=True)
       loss_b, _, _ = term(params["term"], {**inputs, "embedding_bd": embedding_bd}, state={}, step=0, key=None)
       return loss_b.mean()
 

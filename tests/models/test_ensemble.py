@@ -72,6 +72,7 @@ def test_every_member_is_a_network_alone_on_its_patch(small):
 def test_members_begin_different_and_all_learn(small):
   net, variables = small
   grads = jax.jit(jax.grad(lambda v, x: jnp.sum(net.apply(v, x, train=True) ** 2)))(variables, faces(8))
+  grads, variables = jax.device_get((grads, variables))
   chex.assert_tree_all_finite(grads)
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
     name = jax.tree_util.keystr(path)
