@@ -2,7 +2,7 @@
 
 Speeds that docs/models.json lacks are measured now, a process for each network; the runs are those of docs/sweep_models.py.
 
-Command: python docs/make_models_page.py [--again]
+Command: python docs/make_models_page.py [--again] [--no-measure]
 """
 
 import argparse
@@ -73,9 +73,11 @@ def table(titles: tuple[str, ...], rows: list[Any], left: int) -> str:
   return row(titles) + row(rule) + "".join(map(row, rows))
 
 
-def speed(number: float) -> str:
-  """Images per second."""
-  return f"{number:,.0f}" if number >= 20 else f"{number:.1f}"
+def paces(speed: dict[str, Any] | None) -> tuple[str, ...]:
+  """Images per second, forward and in training."""
+  if speed is None:
+    return ("–", "–")
+  return tuple(f"{speed[key]:,.0f}" if speed[key] >= 20 else f"{speed[key]:.1f}" for key in ("forward", "train"))
 
 
 def sweep_row(name: str, result: dict[str, Any]) -> tuple[Any, ...]:
@@ -96,11 +98,9 @@ def sweep_row(name: str, result: dict[str, Any]) -> tuple[Any, ...]:
 
 def page(results: dict[str, dict[str, Any]]) -> str:
   """The page from results alone."""
-  measured = [(name, found["figures"], found["speed"]) for name, found in results.items() if "speed" in found]
-  rows = [
-    (f"`{name}`", *cells, speed(pace["forward"]), speed(pace["train"])) for name, cells, pace in measured
-  ]
-  where, dtype = (measured[-1][2][key] for key in ("machine", "dtype"))
+  speeds = [found["speed"] for found in results.values() if "speed" in found]
+  where, dtype = (speeds[-1][key] for key in ("machine", "dtype")) if speeds else ("this machine", "float32")
+  rows = [(f"`{name}`", *found["figures"], *paces(found.get("speed"))) for name, found in results.items()]
   text = HEAD.format(machine=where, dtype=dtype) + table(TITLES, rows, 2)
   runs = {name: found["sweep"] for name, found in results.items() if "sweep" in found}
   if runs:
@@ -113,6 +113,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
+  parser.add_argument("--no-measure", action="store_true", help="leave out what was not measured before")
   parser.add_argument("--child", help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.child:
@@ -120,7 +121,7 @@ def main() -> int:
     return 0
   for name in tqdm(list_models(), unit="net", desc="measure"):
     keep_result(name, "figures", figures(summarise(name))[1:])
-    if options.again or "speed" not in read_results(name):
+    if not options.no_measure and (options.again or "speed" not in read_results(name)):
       subprocess.run([sys.executable, __file__, "--child", name], env=os.environ | {"GLIBC_TUNABLES": TUNABLES}, check=True)
   results = read_all()
   PAGE.write_text(page({name: results[name] for name in list_models()}), encoding="utf-8")

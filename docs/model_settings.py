@@ -6,13 +6,16 @@ without it, where the numbers' size changes from layer to layer, AdamW takes the
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxface.training.optimizer import OptimizerConfig
 
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.0, clip_norm=5.0)
+SLOW_SGD = replace(SGD, learning_rate=0.05)
 ADAM = OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.0, clip_norm=5.0)
+# Plain rectifiers begin with embeddings that are nearly one; the gradients that change this are soon forgotten.
+PLAIN = replace(ADAM, learning_rate=5e-4, b2=0.95)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Setting:
   size: int = 0
   options: Mapping[str, Any] = field(default_factory=dict)
   optimizer: OptimizerConfig = SGD
-  steps: int = 240
+  steps: int = 150
   batch_size: int = 64
   init_from: str = ""
   note: str = ""
@@ -40,17 +43,31 @@ class Setting:
 
 # By shell pattern of the name; the first that fits holds.
 SETTINGS: dict[str, Setting] = {
-  "smallresnet": Setting(64),
+  "smallresnet": Setting(64, steps=240),
   "projected": Setting(64, note="a random network stays as it is, only the projection learns"),
-  "iresnet*": Setting(56, {"width": 0.25, "embedding_size": 128}),
-  "mobilefacenet*": Setting(56, {"width": 0.5}),
-  "vggface_*": Setting(64, {"width": 0.25, "embedding_size": 256, "dropout": 0.0}, ADAM),
-  "lightcnn*": Setting(64, {"width": 0.5, "dropout": 0.0}, ADAM),
-  "sphereface*": Setting(64, {"width": 0.25, "embedding_size": 128}, ADAM),
-  "facenet_nn1": Setting(64, {"width": 0.25}, ADAM),
-  "facenet_nn?": Setting(64, {"width": 0.5}, ADAM),
-  "facenet_nns?": Setting(64, {}, ADAM),
-  "vit*": Setting(63, {"width": 0.25, "embedding_size": 128}, ADAM),
+  "iresnet?00": Setting(64, {"width": 0.25, "embedding_size": 128}, steps=80),
+  "iresnet*": Setting(64, {"width": 0.25, "embedding_size": 128}, steps=240),
+  "mobilefacenet*": Setting(64, {"width": 0.5}, steps=240),
+  "deepid_ensemble": Setting(
+    0, {"regions": ["face", "middle", "nose", "left_eye"], "scales": [1.0]}, replace(PLAIN, learning_rate=1e-3),
+    note="eight of its sixty networks",
+  ),
+  "deepid*": Setting(0, {}, replace(PLAIN, learning_rate=1e-3), steps=240),
+  "deepface": Setting(80, {"init": "he", "width": 0.5, "embedding_size": 256, "dropout": 0.0}, PLAIN),
+  "vggface_a": Setting(48, {"width": 0.25, "embedding_size": 256, "dropout": 0.0}, PLAIN, steps=240),
+  "vggface_?": Setting(
+    48, {"width": 0.25, "embedding_size": 256, "dropout": 0.0}, PLAIN, init_from="vggface_a", note="begins with the trained A",
+  ),
+  "lightcnn29*": Setting(48, {"width": 0.5, "dropout": 0.0}, ADAM, steps=100),
+  "lightcnn9": Setting(64, {"width": 0.5, "dropout": 0.0}, ADAM),
+  "sphereface20": Setting(64, {"width": 0.25, "embedding_size": 128}, ADAM, steps=240),
+  "sphereface[36]*": Setting(64, {"width": 0.25, "embedding_size": 128}, ADAM, steps=100),
+  "sphereface4": Setting(64, {"width": 0.25, "embedding_size": 128}, ADAM),
+  "facenet_nn1": Setting(64, {"width": 0.25, "norm": True}, SLOW_SGD),
+  "facenet_nn?": Setting(48, {"width": 0.5, "norm": True}, SLOW_SGD),
+  "facenet_nns?": Setting(48, {"norm": True}, SLOW_SGD),
+  "vit_?": Setting(45, {"width": 0.25, "embedding_size": 128}, ADAM, steps=80),
+  "vit": Setting(45, {"width": 0.25, "embedding_size": 128}, ADAM),
   "*": Setting(64),
 }
 

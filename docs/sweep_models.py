@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,12 @@ from jaxface.evaluation.config import VerificationConfig
 from jaxface.formats.atomic import write_json
 from jaxface.formats.pairs import read_pairs
 from jaxface.heads.classification import Classification
+from jaxface.heads.per_member import PerMember
 from jaxface.inference.verify import VerificationHook
 from jaxface.losses.margins import CosFace
+from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
-from jaxface.models.registry import list_models
+from jaxface.models.registry import create, list_models
 from jaxface.models.saved import SavedModel, count_parameters, save_model
 from jaxface.training.config import Experiment, MeshConfig
 from jaxface.training.logs import read_metrics
@@ -70,11 +73,18 @@ def experiment(name: str, chosen: Setting, runs: Path) -> Experiment:
       name, size=chosen.size, fit="resize", options=chosen.options,
       init_from=str(runs / chosen.init_from) if chosen.init_from else "",
     ),
-    terms=(Classification(CosFace(m=0.1, scale=16.0)),),
+    terms=(objective(name, chosen.options),),
     optimizer=chosen.optimizer,
     schedule=ScheduleConfig(name="cosine", warmup_steps=chosen.steps // 10),
     mesh=MeshConfig(devices=1),
   )
+
+
+def objective(name: str, options: Mapping[str, Any]) -> Term:
+  """CosFace's loss, and one for each network of an ensemble."""
+  classification = Classification(CosFace(m=0.1, scale=16.0))
+  members = getattr(create(name, **options), "members", 1)
+  return PerMember(classification, members) if members > 1 else classification
 
 
 def sweep_one(name: str, runs: Path, pairs_file: Path) -> dict[str, Any]:
@@ -161,6 +171,7 @@ def main() -> int:
     write_json(options.child, sweep_one(options.patterns[0], options.runs, data / "protocols" / "pairsDevTest.txt"))
     return 0
   names = [name for name in list_models() if any(fnmatch.fnmatch(name, pattern) for pattern in options.patterns)]
+  names.sort(key=lambda name: bool(setting(name).init_from))
   prepare(data, options.runs)
   failed = 0
   for name in tqdm(names, unit="net", desc="sweep"):
