@@ -33,7 +33,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
       print(f"here: {speed.forward:,.1f} images/s forward, {speed.train:,.1f} in training ({speed.dtype}, batch {speed.batch})")
     return 0
   titles = ["name", "input", "embedding", "parameters", "mult-adds", "paper:", "mult-adds", "LFW"]
-  widths = [-16, -26, 9, 11, 9, 9, 9, 6]
+  widths = [-max(map(len, names)), -26, 9, 11, 9, 9, 9, 6]
   if options.measure:
     titles, widths = [*titles, "forward/s", "train/s"], [*widths, 9, 9]
   print(line(titles, widths))
