@@ -49,7 +49,7 @@ SETTINGS: dict[str, Setting] = {
   "iresnet*": Setting(64, {"width": 0.25, "embedding_size": 128}, steps=240),
   "mobilefacenet*": Setting(64, {"width": 0.5}, steps=240),
   "deepid_ensemble": Setting(
-    0, {"regions": ["face", "middle", "nose", "left_eye"], "scales": [1.0]}, replace(PLAIN, learning_rate=1e-3),
+    0, {"regions": ["face", "middle", "nose", "left_eye"], "scales": [1.0]}, replace(PLAIN, learning_rate=2e-3), steps=300,
     note="eight of its sixty networks",
   ),
   "deepid*": Setting(0, {}, replace(PLAIN, learning_rate=1e-3), steps=240),
