@@ -9,7 +9,7 @@ import jaxface
 from jaxface.commands.malloc import keep_memory
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "embed")
+HEAVY = ("train", "embed", "models")
 
 # name: (module, one line for --help). Modules are imported when called: `jaxface --help` loads no JAX.
 COMMANDS = {

@@ -54,8 +54,11 @@ class ConvNorm(nn.Module):
     # The filters of a group see its own channels only: their fan-out is not that of the whole layer.
     fan: Literal["fan_in", "fan_out"] = "fan_in" if groups > 1 else "fan_out"
     if not train and not self.is_initializing() and current_formulation() == "onednn":
-      window = make_window(x_bhwc, self.variables["params"]["conv"]["kernel"], (self.stride,) * 2, padding, groups=groups)
-      if window.supports(x_bhwc.dtype) and x_bhwc.dtype == self.dtype:
+      kernel = self.variables["params"]["conv"]["kernel"]
+      window = make_window(x_bhwc, kernel, (self.stride,) * 2, padding, groups=groups)
+      # Parameters of another shape are for the layer below to refuse.
+      fits = kernel.shape == (height, width, x_bhwc.shape[-1] // groups, self.features)
+      if fits and window.supports(x_bhwc.dtype) and x_bhwc.dtype == self.dtype:
         return self._folded(x_bhwc, window, None if shortcut is None else shortcut())
     x_bhwc = Conv(
       self.features,

@@ -161,9 +161,7 @@ def test_another_image_is_refused_by_the_name_of_the_convention(net, change, wor
   assert word in str(error.value)
 
 
-def test_another_size_is_refused_where_the_parameters_are_for_one_size(net, request):
-  if net.name == "mobilefacenet":
-    request.applymarker(pytest.mark.xfail(reason="a folded block does not compare the shape of its kernel"))
+def test_another_size_is_refused_where_the_parameters_are_for_one_size(net):
   b, h, w, c = net.image_bhwc.shape
   image = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, c), jnp.float32)
   own = jax.tree.map(jnp.shape, net.variables["params"])
