@@ -230,7 +230,9 @@ NOTES = [
   " quartiles in brackets; by processor time beside it, the better guide when other programs took the cores.",
   "All at once: every position in one product. Low memory: a few rows of the output at a time, and again in the backward"
   " pass. Temporaries are what a compiled step needs beyond its arguments and results.",
-  f"PyTorch is `unfold` and the faster of `einsum` and `bmm` (goal {GOAL_TORCH:g} ×). XLA is `conv_general_dilated_local`;"
+  f"PyTorch is `unfold` and the faster of `einsum` and `bmm` (goal {GOAL_TORCH:g} ×). It is not PyTorch's best:"
+  " windows as views by `Tensor.unfold` with one `einsum`, which this table lacks, take about half of its time, and against"
+  " them the bar would be missed. XLA is `conv_general_dilated_local`;"
   " its kernels, and those of our own locally connected layer, can share weights only if those of a region are repeated for"
   " each of its positions. Products are as many either way, so beside our own layer only the weights' way through memory is"
   " saved, which counts for small batches.",
