@@ -15,7 +15,7 @@ from jaxface.losses.unit import unit_rows
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.facenet_inception import NN2_ROWS, NN4_ROWS, Inception, Row, conv_relu, scaled
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register
+from jaxface.models.registry import register, variant
 
 _PAPER = "Schroff et al., FaceNet: A Unified Embedding for Face Recognition and Clustering, 2015, section 3.3, tables 1-3"
 _LFW = "The paper's 99.63 % on LFW name no network"
@@ -157,76 +157,56 @@ def facenet_nn1(
   return FaceNetZF(_convention(220, 220), width, embedding_size, norm, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def facenet_nn2(
-  width: float = 1.0, embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-  norm: bool = False,
+def _inception(
+  rows: tuple[Row, ...], size: tuple[int, int], share: float = 1.0, maxout: int = 0, width: float = 1.0,
+  embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0, norm: bool = False,
 ) -> nn.Module:
+  """Blocks of `rows` with `share` of their channels, then `maxout` units, 0 for the mean over the image."""
+  units, channels = scaled(maxout, width) if maxout else 0, width * share
+  return FaceNetInception(_convention(*size), channels, embedding_size, norm, dropout, remat, jnp.dtype(dtype), rows, units)
+
+
+@variant(_inception, rows=NN2_ROWS, size=(224, 224), share=1.0, maxout=0)
+def facenet_nn2() -> None:
   """FaceNet's NN2, Inception with lengths (L2) for some of its pools: 7,456,304 parameters, 1.6 G multiply-adds.
 
   Input: 224×224. Published: 89.4 % validation rate at a false accept rate of 1e-3. All else as for `facenet_nn1`; our choice
   beside: a pool is the root of a sum of squares, not of a mean, and the projection after it starts a third as large.
   Source: Schroff et al., "FaceNet", 2015, table 2.
   """
-  return _inception(NN2_ROWS, _convention(224, 224), width, embedding_size, dtype, remat, dropout, norm)
 
 
-@register
-def facenet_nn3(
-  width: float = 1.0, embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-  norm: bool = False,
-) -> nn.Module:
+@variant(_inception, rows=NN2_ROWS, size=(160, 160), share=1.0, maxout=0)
+def facenet_nn3() -> None:
   """`facenet_nn2` on 160×160 pixels: 816 M multiply-adds. Published: 88.3 % validation rate at 1e-3."""
-  return _inception(NN2_ROWS, _convention(160, 160), width, embedding_size, dtype, remat, dropout, norm)
 
 
-@register
-def facenet_nn4(
-  width: float = 1.0, embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-  norm: bool = False,
-) -> nn.Module:
+@variant(_inception, rows=NN4_ROWS, size=(96, 96), share=1.0, maxout=0)
+def facenet_nn4() -> None:
   """`facenet_nn2` on 96×96 pixels, without 5×5 convolutions in the higher blocks: 6,607,888 parameters.
 
   285 M multiply-adds. Published: 82.0 % validation rate at 1e-3. The paper does not say which blocks: without 4e's, 5a's and
   5b's both counts are those that it prints.
   """
-  return _inception(NN4_ROWS, _convention(96, 96), width, embedding_size, dtype, remat, dropout, norm)
 
 
-@register
-def facenet_nns1(
-  width: float = 1.0, embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-  norm: bool = False,
-) -> nn.Module:
+@variant(_inception, rows=NN2_ROWS, size=(165, 165), share=NNS1_WIDTH, maxout=NNS1_MAXOUT)
+def facenet_nns1() -> None:
   """FaceNet's "mini Inception" for 165×165 pixels: 25,790,824 parameters, 220 M multiply-adds.
 
   Published: 26 M parameters, 220 M FLOPs, 82.4 % validation rate at 1e-3, and no table of layers. Ours: NN2's blocks with
   0.43 of the channels, in multiples of four, then 768 maxout units in place of the mean: most parameters are
   where they are used once.
   """
-  rows, convention = NN2_ROWS, _convention(165, 165)
-  return _inception(rows, convention, width * NNS1_WIDTH, embedding_size, dtype, remat, dropout, norm, scaled(NNS1_MAXOUT, width))
 
 
-@register
-def facenet_nns2(
-  width: float = 1.0, embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-  norm: bool = False,
-) -> nn.Module:
+@variant(_inception, rows=NN2_ROWS, size=(140, 116), share=NNS2_WIDTH, maxout=NNS2_MAXOUT)
+def facenet_nns2() -> None:
   """FaceNet's "tiny Inception" for 140×116 pixels: 4,336,700 parameters, 20 M multiply-adds.
 
   Published: 4.3 M parameters, 20 M FLOPs, 51.9 % validation rate at 1e-3, and no table of layers. Ours: as `facenet_nns1`,
   with 0.15 of NN2's channels and 672 maxout units.
   """
-  rows, convention = NN2_ROWS, _convention(140, 116)
-  return _inception(rows, convention, width * NNS2_WIDTH, embedding_size, dtype, remat, dropout, norm, scaled(NNS2_MAXOUT, width))
-
-
-def _inception(
-  rows: tuple[Row, ...], convention: Preprocess, width: float, embedding_size: int, dtype: str, remat: bool, dropout: float,
-  norm: bool, maxout: int = 0,
-) -> nn.Module:
-  return FaceNetInception(convention, width, embedding_size, norm, dropout, remat, jnp.dtype(dtype), rows, maxout)
 
 
 __all__ = [

@@ -10,7 +10,7 @@ from jaxface.layers.blocks import ConvNorm
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register
+from jaxface.models.registry import register, variant
 
 PUBLISHED = {
   "iresnet100": Published("Deng et al., ArcFace, 2019, table 4", lfw=99.83, note="ArcFace with m = 0.5, trained on MS1MV2"),
@@ -91,41 +91,26 @@ def iresnet(
   return IResNet(tuple(units), width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def iresnet18(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
-) -> nn.Module:
+@variant(iresnet, units=(2, 2, 2, 2))
+def iresnet18() -> None:
   """`iresnet` with units (2, 2, 2, 2): 24,025,600 parameters."""
-  return iresnet((2, 2, 2, 2), width, embedding_size, dtype, remat, dropout)
 
 
-@register
-def iresnet34(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
-) -> nn.Module:
+@variant(iresnet, units=(3, 4, 6, 3))
+def iresnet34() -> None:
   """`iresnet` with units (3, 4, 6, 3): 34,139,328 parameters."""
-  return iresnet((3, 4, 6, 3), width, embedding_size, dtype, remat, dropout)
 
 
-@register
-def iresnet50(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
-) -> nn.Module:
+@variant(iresnet, units=(3, 4, 14, 3))
+def iresnet50() -> None:
   """`iresnet` with units (3, 4, 14, 3): 43,590,848 parameters."""
-  return iresnet((3, 4, 14, 3), width, embedding_size, dtype, remat, dropout)
 
 
-@register
-def iresnet100(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
-) -> nn.Module:
+@variant(iresnet, units=(3, 13, 30, 3))
+def iresnet100() -> None:
   """`iresnet` with units (3, 13, 30, 3): 65,156,160 parameters."""
-  return iresnet((3, 13, 30, 3), width, embedding_size, dtype, remat, dropout)
 
 
-@register
-def iresnet200(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
-) -> nn.Module:
+@variant(iresnet, units=(6, 26, 60, 6))
+def iresnet200() -> None:
   """`iresnet` with units (6, 26, 60, 6): 118,833,920 parameters."""
-  return iresnet((6, 26, 60, 6), width, embedding_size, dtype, remat, dropout)

@@ -11,7 +11,7 @@ from jaxface.layers.maxout import Maxout, max_feature_map
 from jaxface.layers.pooling import max_pool, mean_pool
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register
+from jaxface.models.registry import variant
 
 _PAPER = "Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, 2018, and its released models"
 _NOTE = "100 % - EER of the released model, MS-Celeb-1M"
@@ -119,10 +119,15 @@ class LightCNN(nn.Module):
     return max_pool(x_bhwc, window, window, "CEIL")
 
 
-@register
-def lightcnn9(
-  width: float = 1.0, embedding_size: int = 256, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+def _lightcnn(
+  blocks: tuple[int, ...], second: bool = False, width: float = 1.0, embedding_size: int = 256, dtype: str = "float32",
+  remat: bool = False, dropout: float = 0.5,
 ) -> nn.Module:
+  return LightCNN(blocks, second, width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@variant(_lightcnn, blocks=(0, 0, 0, 0), second=False)
+def lightcnn9() -> None:
   """Light CNN with nine convolutions: 5,480,864 parameters.
 
   Input: 128×128 grey, scaled to 0..1, template lightcnn128; faces of another size are scaled. Published: 98.70 % on LFW
@@ -137,26 +142,19 @@ def lightcnn9(
     dropout: share of the embedding that is dropped in training.
   Source: Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", 2018, table 2.
   """
-  return LightCNN((0, 0, 0, 0), False, width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def lightcnn29(
-  width: float = 1.0, embedding_size: int = 256, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
-) -> nn.Module:
+@variant(_lightcnn, blocks=(1, 2, 3, 4), second=False)
+def lightcnn29() -> None:
   """`lightcnn9` with residual blocks (1, 2, 3, 4): 12,573,280 parameters, 99.40 % on LFW (released model)."""
-  return LightCNN((1, 2, 3, 4), False, width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def lightcnn29v2(
-  width: float = 1.0, embedding_size: int = 256, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
-) -> nn.Module:
+@variant(_lightcnn, blocks=(1, 2, 3, 4), second=True)
+def lightcnn29v2() -> None:
   """`lightcnn29` whose pools add maximum and mean and whose last layer is linear: 10,475,872 parameters.
 
   Only the released code describes it: 99.43 % on LFW.
   """
-  return LightCNN((1, 2, 3, 4), True, width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
 __all__ = ["PUBLISHED", "LightCNN", "lightcnn9", "lightcnn29", "lightcnn29v2"]

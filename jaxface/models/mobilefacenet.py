@@ -10,7 +10,7 @@ from jaxface.layers.activation import check_activation
 from jaxface.layers.blocks import ConvNorm
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register, unknown
+from jaxface.models.registry import register, unknown, variant
 
 # Expanded channels, channels, stride of the first: table 1 of the paper.
 STAGES = ((128, 64, 2), (256, 128, 2), (256, 128, 1), (512, 128, 2), (256, 128, 1))
@@ -148,10 +148,17 @@ def mobilefacenet(
   )
 
 
-@register
-def mobilefacenet512(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
+def _insightface(
+  units: tuple[int, ...], stem_units: int, scale: int, width: float = 1.0, embedding_size: int = 512,
+  dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
 ) -> nn.Module:
+  return MobileFaceNet(
+    units, stem_units, scale, width, embedding_size=embedding_size, dropout=dropout, remat=remat, dtype=jnp.dtype(dtype)
+  )
+
+
+@variant(_insightface, units=(5, 1, 6, 1, 2), stem_units=0, scale=2)
+def mobilefacenet512() -> None:
   """InsightFace's `mbf`, the MobileFaceNet of its training code and of its small published models: 2,059,520 parameters.
 
   For 112×112 RGB images in −1..1, template "arcface112". It is the paper's table with twice the channels between
@@ -161,22 +168,14 @@ def mobilefacenet512(
 
   Source: InsightFace, recognition/arcface_torch, backbone "mobilefacenet": blocks (1, 4, 6, 2), scale 2.
   """
-  return MobileFaceNet(
-    scale=2, width=width, embedding_size=embedding_size, dropout=dropout, remat=remat, dtype=jnp.dtype(dtype)
-  )
 
 
-@register
-def mobilefacenet512_large(
-  width: float = 1.0, embedding_size: int = 512, dtype: str = "float32", remat: bool = False, dropout: float = 0.0
-) -> nn.Module:
+@variant(_insightface, units=(9, 1, 12, 1, 4), stem_units=2, scale=4)
+def mobilefacenet512_large() -> None:
   """InsightFace's `mbf_large`: about twice as deep, four times the channels between bottlenecks, two of them in the stem.
 
   Source: InsightFace, recognition/arcface_torch, backbone "mobilefacenet": blocks (2, 8, 12, 4), scale 4.
   """
-  return MobileFaceNet(
-    (9, 1, 12, 1, 4), 2, 4, width, embedding_size=embedding_size, dropout=dropout, remat=remat, dtype=jnp.dtype(dtype)
-  )
 
 
 __all__ = ["PUBLISHED", "STAGES", "VARIANTS", "Bottleneck", "MobileFaceNet", "mobilefacenet", "mobilefacenet512",

@@ -2,10 +2,12 @@
 
 import difflib
 import fnmatch
+import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import flax.linen as nn
@@ -21,11 +23,48 @@ def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
   return builder
 
 
-def _builders() -> dict[str, Callable[..., nn.Module]]:
-  # Every file of the room may register networks: all are imported when a network is first asked for.
+def variant(
+  base: Callable[..., nn.Module], *, defaults: Mapping[str, Any] | None = None, **given: Any
+) -> Callable[[Callable[[], None]], Callable[..., nn.Module]]:
+  """Decorator: register a network that is `base` with some of its options given, and has the others.
+
+  The function below it lends its name and its docstring.
+
+  Args:
+    base: the builder; its parameters are the options.
+    defaults: options that stay such, with another default than `base` has.
+    given: options that are settled.
+  """
+
+  def decorate(named: Callable[[], None]) -> Callable[..., nn.Module]:
+    parameters = inspect.signature(base).parameters.values()
+    left = [
+      parameter.replace(default=(defaults or {}).get(parameter.name, parameter.default))
+      for parameter in parameters if parameter.name not in given
+    ]
+    signature = inspect.Signature(left, return_annotation=nn.Module)
+
+    @functools.wraps(named)
+    def build(*args: Any, **options: Any) -> nn.Module:
+      bound = signature.bind(*args, **options)
+      bound.apply_defaults()
+      return base(**given, **bound.arguments)
+
+    build.__signature__ = signature  # type: ignore[attr-defined]
+    return register(build)
+
+  return decorate
+
+
+@functools.cache
+def room_files() -> tuple[ModuleType, ...]:
+  """Every file of `jaxface.models`: any of them may register networks."""
   room = importlib.import_module("jaxface.models")
-  for file in pkgutil.iter_modules(room.__path__):
-    importlib.import_module(f"jaxface.models.{file.name}")
+  return tuple(importlib.import_module(f"{room.__name__}.{file.name}") for file in pkgutil.iter_modules(room.__path__))
+
+
+def _builders() -> dict[str, Callable[..., nn.Module]]:
+  room_files()
   return _BUILDERS
 
 
@@ -75,4 +114,4 @@ def create(name: str, **options: Any) -> nn.Module:
   return _BUILDERS[name](**plain)
 
 
-__all__ = ["create", "list_models", "model_options", "register", "unknown"]
+__all__ = ["create", "list_models", "model_options", "register", "room_files", "unknown", "variant"]

@@ -11,7 +11,7 @@ from jaxface.layers.blocks import ConvNorm
 from jaxface.layers.conv import Conv
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register
+from jaxface.models.registry import variant
 
 CHANNELS = (64, 128, 256, 512)
 
@@ -96,20 +96,20 @@ class SphereFace(nn.Module):
     return x_bhwc
 
 
-@register
-def sphereface4(
-  width: float = 1.0, norm: bool = False, embedding_size: int = 512, dtype: str = "float32", remat: bool = False,
-  dropout: float = 0.0,
+def _sphereface(
+  units: tuple[int, ...], width: float = 1.0, norm: bool = False, embedding_size: int = 512, dtype: str = "float32",
+  remat: bool = False, dropout: float = 0.0,
 ) -> nn.Module:
+  return SphereFace(units, width, norm, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@variant(_sphereface, units=(0, 0, 0, 0))
+def sphereface4() -> None:
   """`sphereface20` without residual units: 12,562,496 parameters."""
-  return SphereFace((0, 0, 0, 0), width, norm, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def sphereface20(
-  width: float = 1.0, norm: bool = False, embedding_size: int = 512, dtype: str = "float32", remat: bool = False,
-  dropout: float = 0.0,
-) -> nn.Module:
+@variant(_sphereface, units=(1, 2, 4, 1))
+def sphereface20() -> None:
   """SphereFace with units (1, 2, 4, 1): 22,670,656 parameters.
 
   Input: 112×96 (height×width) BGR, (x − 127.5)/128, template sphereface96x112, which is the middle of arcface112's images.
@@ -125,25 +125,16 @@ def sphereface20(
     dropout: share of the features dropped before the dense layer.
   Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, table 2.
   """
-  return SphereFace((1, 2, 4, 1), width, norm, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def sphereface36(
-  width: float = 1.0, norm: bool = False, embedding_size: int = 512, dtype: str = "float32", remat: bool = False,
-  dropout: float = 0.0,
-) -> nn.Module:
+@variant(_sphereface, units=(2, 4, 8, 2))
+def sphereface36() -> None:
   """`sphereface20` with units (2, 4, 8, 2): 32,778,816 parameters."""
-  return SphereFace((2, 4, 8, 2), width, norm, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def sphereface64(
-  width: float = 1.0, norm: bool = False, embedding_size: int = 512, dtype: str = "float32", remat: bool = False,
-  dropout: float = 0.0,
-) -> nn.Module:
+@variant(_sphereface, units=(3, 8, 16, 3))
+def sphereface64() -> None:
   """`sphereface20` with units (3, 8, 16, 3): 48,200,512 parameters, 99.42 % on LFW."""
-  return SphereFace((3, 8, 16, 3), width, norm, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
 __all__ = ["PUBLISHED", "SphereFace", "sphereface4", "sphereface20", "sphereface36", "sphereface64"]

@@ -1,13 +1,11 @@
 """What a network is, in figures: its input, its size, and what its paper prints."""
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 
 from jaxface.models.contract import Published
 from jaxface.models.layer_table import LayerRow, layer_table
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import create
+from jaxface.models.registry import create, room_files
 from jaxface.models.watch import watch
 
 
@@ -60,11 +58,7 @@ def summarise(name: str) -> Summary:
 
 def published() -> dict[str, Published]:
   """What papers print, by name of the network: the `PUBLISHED` of every file of this room together."""
-  room = importlib.import_module("jaxface.models")
-  found: dict[str, Published] = {}
-  for file in pkgutil.iter_modules(room.__path__):
-    found |= getattr(importlib.import_module(f"jaxface.models.{file.name}"), "PUBLISHED", {})
-  return found
+  return {name: paper for file in room_files() for name, paper in getattr(file, "PUBLISHED", {}).items()}
 
 
 __all__ = ["Summary", "published", "summarise"]

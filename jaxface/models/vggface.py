@@ -10,7 +10,7 @@ from jaxface.layers.conv import Conv
 from jaxface.layers.pooling import max_pool
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register
+from jaxface.models.registry import variant
 
 CHANNELS = (64, 128, 256, 512, 512)
 
@@ -79,10 +79,15 @@ class VGGFace(nn.Module):
     return nn.initializers.normal(0.01) if self.width >= 1 else nn.initializers.he_normal()
 
 
-@register
-def vggface_a(
-  width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
+def _vggface(
+  convs: tuple[int, ...], width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False,
+  dropout: float = 0.5,
 ) -> nn.Module:
+  return VGGFace(convs, width, embedding_size, dropout, remat, jnp.dtype(dtype))
+
+
+@variant(_vggface, convs=(1, 1, 2, 2, 2))
+def vggface_a() -> None:
   """VGG-Face with eight convolutions: 139,508,670 parameters with the classifier of 2,622 identities.
 
   Input: 224×224 RGB in 0..255 less the mean of each channel, not divided by anything; larger or smaller faces are scaled.
@@ -99,31 +104,24 @@ def vggface_a(
     dropout: share of fc6 and of fc7 that is dropped.
   Source: Parkhi et al., "Deep Face Recognition", 2015, §4.3.
   """
-  return VGGFace((1, 1, 2, 2, 2), width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def vggface_b(
-  width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
-) -> nn.Module:
+@variant(_vggface, convs=(2, 2, 2, 2, 2))
+def vggface_b() -> None:
   """`vggface_a` with conv1_2 and conv2_2: 139,693,182 parameters with the classifier, 97.27 % on LFW.
 
   It begins, as in the paper, with a trained `vggface_a` if `model.init_from` names one: the new layers start at random, and
   the learning rate should be lower than A's.
   """
-  return VGGFace((2, 2, 2, 2, 2), width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
-@register
-def vggface_d(
-  width: float = 1.0, embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5
-) -> nn.Module:
+@variant(_vggface, convs=(2, 2, 3, 3, 3))
+def vggface_d() -> None:
   """`vggface_b` with conv3_3, conv4_3 and conv5_3: 145,002,878 parameters with the classifier, 96.73 % on LFW.
 
   The table that the paper prints, and the network whose weights its authors released. It begins with a trained
   `vggface_a` as `vggface_b` does.
   """
-  return VGGFace((2, 2, 3, 3, 3), width, embedding_size, dropout, remat, jnp.dtype(dtype))
 
 
 __all__ = ["PUBLISHED", "VGGFace", "vggface_a", "vggface_b", "vggface_d"]

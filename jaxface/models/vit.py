@@ -13,7 +13,7 @@ from jaxface.layers.conv import Conv
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register, unknown
+from jaxface.models.registry import register, unknown, variant
 
 HEADS = ("all", "mean")
 _ZOO = "InsightFace, arcface_torch, README, table 3 (WebFace42M, PFC-0.3)"
@@ -182,40 +182,24 @@ def vit(
   )
 
 
-@register
-def vit_t(
-  width: float = 1.0, head: str = "all", masked: float = 0.1, stochastic_depth: float = 0.1, embedding_size: int = 512,
-  dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-) -> nn.Module:
+@variant(vit, channels=256, depth=12, heads=8, patch=9)
+def vit_t() -> None:
   """`vit` of 256 channels and 12 blocks: 19,137,792 parameters."""
-  return vit(256, 12, 8, 9, width, head, masked, stochastic_depth, embedding_size, dtype, remat, dropout)
 
 
-@register
-def vit_s(
-  width: float = 1.0, head: str = "all", masked: float = 0.1, stochastic_depth: float = 0.1, embedding_size: int = 512,
-  dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-) -> nn.Module:
+@variant(vit, channels=512, depth=12, heads=8, patch=9)
+def vit_s() -> None:
   """`vit` of 512 channels and 12 blocks: 76,023,296 parameters."""
-  return vit(512, 12, 8, 9, width, head, masked, stochastic_depth, embedding_size, dtype, remat, dropout)
 
 
-@register
-def vit_b(
-  width: float = 1.0, head: str = "all", masked: float = 0.1, stochastic_depth: float = 0.1, embedding_size: int = 512,
-  dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-) -> nn.Module:
+@variant(vit, channels=512, depth=24, heads=8, patch=9)
+def vit_b() -> None:
   """`vit` of 512 channels and 24 blocks: 113,833,472 parameters."""
-  return vit(512, 24, 8, 9, width, head, masked, stochastic_depth, embedding_size, dtype, remat, dropout)
 
 
-@register
-def vit_l(
-  width: float = 1.0, head: str = "all", masked: float = 0.05, stochastic_depth: float = 0.05, embedding_size: int = 512,
-  dtype: str = "float32", remat: bool = False, dropout: float = 0.0,
-) -> nn.Module:
+@variant(vit, channels=768, depth=24, heads=8, patch=9, defaults={"masked": 0.05, "stochastic_depth": 0.05})
+def vit_l() -> None:
   """`vit` of 768 channels and 24 blocks, with the original's smaller shares of both: 255,684,352 parameters."""
-  return vit(768, 24, 8, 9, width, head, masked, stochastic_depth, embedding_size, dtype, remat, dropout)
 
 
 __all__ = ["HEADS", "PUBLISHED", "Attention", "Block", "VisionTransformer", "vit", "vit_b", "vit_l", "vit_s", "vit_t"]

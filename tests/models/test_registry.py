@@ -55,6 +55,7 @@ def test_every_model_takes_the_common_options():
     (lambda: create("iresnet18", embeding_size=3), ["embeding_size", "'embedding_size'", "dropout"]),
     (lambda: create("iresnet18", dtype="float16"), ["float16", "bfloat16"]),
     (lambda: create("iresnet", units=(1, 2)), ["(1, 2)", "four"]),
+    (lambda: create("iresnet50", units=(1, 1, 1, 1)), ["no option of iresnet50 'units'", "width"]),
     (lambda: create("mobilefacenet", activation="prely"), ["prely", "prelu, relu, relu6"]),
     (lambda: create("mobilefacenet", variant="seperable"), ["'separable'", "paper"]),
   ],
@@ -64,6 +65,13 @@ def test_a_wrong_name_lists_the_valid_ones(call, words):
     call()
   for word in words:
     assert word in str(error.value)
+
+
+def test_a_variant_is_its_base_with_options_given_and_other_defaults():
+  assert model_options("vit_l")["masked"] == 0.05 != model_options("vit_b")["masked"] == model_options("vit")["masked"]
+  assert set(model_options("vit")) - set(model_options("vit_l")) == {"channels", "depth", "heads", "patch"}
+  settled = {"channels": 768, "depth": 24, "heads": 8, "patch": 9, "masked": 0.05, "stochastic_depth": 0.05}
+  assert create("vit_l", width=0.5) == create("vit", **settled, width=0.5)
 
 
 @pytest.fixture(scope="module", params=["iresnet", "mobilefacenet"])
