@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxface import __version__
 from jaxface.formats.atomic import atomic_file
 from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_trace import to_onnx
+from jaxface.interop.weights import metadata
 from jaxface.layers.conv import Conv
 from jaxface.layers.local import LocallyConnected, locally_connected
 from jaxface.models.saved import SavedModel
@@ -140,10 +140,7 @@ def _network(saved: SavedModel, normalize: bool) -> Callable[[Array], Array]:
 def _metadata(saved: SavedModel, input_dtype: str, normalize: bool) -> dict[str, str]:
   """What the file says about itself."""
   return {
-    "jaxface.version": __version__,
-    "jaxface.model": saved.name,
-    "jaxface.options": json.dumps(saved.options),
-    "jaxface.preprocess": json.dumps(saved.preprocess.to_json()),
+    **metadata(saved),
     "jaxface.template": saved.preprocess.template,
     "jaxface.input": f"image: {input_dtype} [batch, height, width, channels], RGB in 0..255, aligned",
     "jaxface.normalized": json.dumps(normalize),

@@ -23,7 +23,7 @@ import numpy as np
 
 from jaxface.interop.layer_list import Layer, count_residuals, list_layers
 from jaxface.interop.onnx_file import Node, OnnxGraph, read_onnx
-from jaxface.interop.weights import WrongWeights, find_convention, source
+from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, find_convention, source
 from jaxface.models.registry import model_options
 from jaxface.models.saved import SavedModel
 
@@ -167,14 +167,11 @@ class _Matcher:
         self._refuse(layer, node, f"has {key} {found}, expected {value}")
     channels = layer.input_shape[-1] // module.groups
     kernel = self._constant(layer, node, 1, (module.features, channels, *module.kernel_size))
-    self._keep(layer, "kernel", kernel.transpose(2, 3, 1, 0))
+    self._keep(layer, "kernel", conv_kernel(kernel))
     self._keep_bias(layer, node, module.features, module.use_bias)
 
   def _dense(self, layer: Layer) -> None:
-    kernel = self._product(layer)
-    height, width, channels = layer.image_shape
-    kernel = kernel.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(kernel.shape)
-    self._keep(layer, "kernel", kernel)
+    self._keep(layer, "kernel", dense_kernel(self._product(layer).T, layer.image_shape))
 
   def _product(self, layer: Layer) -> np.ndarray:
     """Kernel [inputs, features] of the next node, whose bias is kept."""

@@ -9,7 +9,6 @@
 | `Activation` alpha [C] | weight [C], or one for all | as it is |
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ import flax.traverse_util
 import ml_dtypes
 import numpy as np
 
-from jaxface import __version__
 from jaxface.formats.atomic import atomic_file
 from jaxface.interop.layer_list import Layer, list_layers
 from jaxface.interop.safetensors_file import read_safetensors, write_safetensors
 from jaxface.interop.torch_file import read_torch
 from jaxface.interop.torch_names import torch_names
-from jaxface.interop.weights import WrongWeights, find_convention, source
+from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, find_convention, metadata, source
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel, variable_shapes
 
@@ -90,16 +88,9 @@ def export_state_dict(saved: SavedModel, path: Path | str) -> None:
   Raises:
     NoNames: there is no table of names for this network.
   """
-  metadata = {
-    "format": "pt",
-    "jaxface.version": __version__,
-    "jaxface.model": saved.name,
-    "jaxface.options": json.dumps(saved.options),
-    "jaxface.preprocess": json.dumps(saved.preprocess.to_json()),
-  }
   state = to_state_dict(saved)
   with atomic_file(path) as file:
-    write_safetensors(file, state, metadata)
+    write_safetensors(file, state, {"format": "pt", **metadata(saved)})
     file.flush()
     again = read_safetensors(file.name)
     if again.keys() != state.keys() or any((again[key] != array).any() for key, array in state.items()):
@@ -143,10 +134,9 @@ def _array(state: dict[str, np.ndarray], key: str, layer: Layer, leaf: str, shap
 
 def _to_ours(array: np.ndarray, layer: Layer, leaf: str, shape: tuple[int, ...]) -> np.ndarray:
   if leaf == "kernel" and layer.kind == "conv":
-    array = array.reshape(*shape, *(1,) * (4 - len(shape))).transpose(2, 3, 1, 0)
+    array = conv_kernel(array.reshape(*shape, *(1,) * (4 - len(shape))))
   elif leaf == "kernel":
-    height, width, channels = layer.image_shape
-    array = array.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(shape[::-1])
+    array = dense_kernel(array, layer.image_shape)
   return np.ascontiguousarray(array)
 
 

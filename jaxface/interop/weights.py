@@ -1,11 +1,16 @@
-"""What every import of weights needs, whatever the file."""
+"""What weights in and out have in common, whatever the file."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jaxface import __version__
 from jaxface.models.preprocess import Preprocess, changed, get_preprocess
 from jaxface.models.registry import create
+from jaxface.models.saved import SavedModel
 
 
 class WrongWeights(ValueError):
@@ -31,4 +36,25 @@ def source(path: Path) -> dict[str, Any]:
   return {"source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}
 
 
-__all__ = ["WrongWeights", "find_convention", "source"]
+def metadata(saved: SavedModel) -> dict[str, str]:
+  """What an exported file says about the network in it."""
+  return {
+    "jaxface.version": __version__,
+    "jaxface.model": saved.name,
+    "jaxface.options": json.dumps(saved.options),
+    "jaxface.preprocess": json.dumps(saved.preprocess.to_json()),
+  }
+
+
+def conv_kernel(weight: np.ndarray) -> np.ndarray:
+  """A convolution's weight [O, I, h, w], as other libraries have it, to our kernel [h, w, I, O]."""
+  return weight.transpose(2, 3, 1, 0)
+
+
+def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+  """A matrix [O, CHW] on a feature map flattened as C, H, W to our kernel [HWC, O]; `image_shape` is ours, (H, W, C)."""
+  height, width, channels = image_shape
+  return weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(weight.shape[::-1])
+
+
+__all__ = ["WrongWeights", "conv_kernel", "dense_kernel", "find_convention", "metadata", "source"]
