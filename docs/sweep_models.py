@@ -1,8 +1,8 @@
 """Trains every network for about a minute on real faces, and writes what came of it to docs/models.json.
 
 Each is trained with CosFace's loss on a subset of CelebA by `jaxface.training` as the table in docs/model_settings.py says, and
-scored on the 1,000 pairs of LFW's view 1 (pairsDevTest) before and after, which are there to choose settings by. A rerun leaves out what is
-done. docs/make_models_page.py makes a page of the results.
+scored on the 1,000 pairs of LFW's view 1 (pairsDevTest) before and after, which are there to choose settings by. A rerun
+leaves out what is done. docs/make_models_page.py makes a page of the results.
 
 Command: JAXFACE_DATA=FOLDER python docs/sweep_models.py [PATTERN ...]
 """

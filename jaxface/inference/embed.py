@@ -45,8 +45,10 @@ def make_embedder(
     embedding_bd = jnp.asarray(model.apply(variables, x, train=False), jnp.float32)
     if mirror != "none":
       mirrored_bd = jnp.asarray(model.apply(variables, x[:, :, ::-1], train=False), jnp.float32)
-      together = jnp.concatenate([embedding_bd, mirrored_bd], axis=1)
-      embedding_bd = together if mirror == "concat" else embedding_bd + mirrored_bd
+      if mirror == "concat":
+        embedding_bd = jnp.concatenate([embedding_bd, mirrored_bd], axis=1)
+      else:
+        embedding_bd += mirrored_bd
     if raw:
       return embedding_bd
     return embedding_bd / jnp.maximum(jnp.linalg.norm(embedding_bd, axis=-1, keepdims=True), 1e-12)

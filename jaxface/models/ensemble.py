@@ -13,7 +13,7 @@ from jaxface.geometry.templates import template as template_of
 from jaxface.layers.members import members_name
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.deepid import DeepIDNet, patch_convention
-from jaxface.models.preprocess import LUMA, Preprocess, get_preprocess
+from jaxface.models.preprocess import Preprocess, get_preprocess, to_grey
 from jaxface.models.registry import register
 
 PUBLISHED = {
@@ -48,7 +48,7 @@ class PatchEnsemble(nn.Module):
     face = template_of(self.convention.template)
     _, height, width, _ = image_bhwc.shape
     box_n4 = boxes(self.patches, face, (height, width))
-    grey_bhwc = jnp.tensordot(image_bhwc, jnp.asarray(LUMA, image_bhwc.dtype), 1)[..., None]
+    grey_bhwc = to_grey(image_bhwc)
     stack = nn.vmap(
       DeepIDNet, in_axes=(0, None), out_axes=1, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}
     )

@@ -24,6 +24,11 @@ def concrete_range(x: Array) -> tuple[float, float] | None:
   return float(numbers.min()), float(numbers.max())
 
 
+def to_grey(image_bhwc: Array) -> Array:
+  """RGB [B, H, W, 3] to [B, H, W, 1]."""
+  return jnp.tensordot(image_bhwc, jnp.asarray(LUMA, image_bhwc.dtype), 1)[..., None]
+
+
 @dataclass(frozen=True)
 class Preprocess:
   """From RGB pixels in 0..255 to the numbers a network was trained on.
@@ -108,7 +113,7 @@ class Preprocess:
       raise ValueError(f"{want}; got {rows}x{columns} pixels")
     x_bhwc = self._fit(image_bhwc.astype(jnp.float32))
     if self.colour == "grey" and x_bhwc.shape[-1] == 3:
-      x_bhwc = jnp.tensordot(x_bhwc, jnp.asarray(LUMA, jnp.float32), 1)[..., None]
+      x_bhwc = to_grey(x_bhwc)
     elif self.colour == "bgr":
       x_bhwc = x_bhwc[..., ::-1]
     return (x_bhwc - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
@@ -197,4 +202,4 @@ def changed(
   return replace(preprocess, **changes, template=preprocess.template if template is None else template)
 
 
-__all__ = ["COLOURS", "FITS", "PREPROCESS", "Preprocess", "changed", "concrete_range", "get_preprocess"]
+__all__ = ["COLOURS", "FITS", "PREPROCESS", "Preprocess", "changed", "concrete_range", "get_preprocess", "to_grey"]

@@ -25,6 +25,7 @@ from jaxface.checkpoint import check_same_leaves, load_tree, save_tree
 from jaxface.formats.atomic import atomic_directory, write_json
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create
+from jaxface.models.watch import abstract_variables
 
 FORMAT_VERSION = 2
 _ENTRIES = {
@@ -90,8 +91,7 @@ def variable_shapes(name: str, options: dict[str, Any], preprocess: Preprocess |
   """Shapes of a network's variables for its own input convention or another one, without computing anything."""
   module = create(name, **options)
   preprocess = module.convention if preprocess is None else preprocess
-  image = jnp.zeros((1, *preprocess.size, preprocess.channels))
-  return jax.eval_shape(lambda key: dict(module.init(key, image, train=False)), jax.random.key(0))
+  return abstract_variables(module, (1, *preprocess.size, preprocess.channels))
 
 
 def count_parameters(params: Any) -> int:

@@ -81,6 +81,11 @@ def _shape(value: Any) -> tuple[int, ...]:
   return tuple(leaves[0].shape) if leaves and hasattr(leaves[0], "shape") else ()
 
 
+def abstract_variables(module: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
+  """Shapes of a network's variables for images of `image_shape` (B, H, W, C); computes nothing."""
+  return jax.eval_shape(lambda key: dict(module.init(key, jnp.zeros(image_shape), train=False)), jax.random.key(0))
+
+
 def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
   """Call a network on abstract images, in inference; computes nothing.
 
@@ -103,10 +108,10 @@ def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
   image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
   # In other formulations a convolution is a sum of many things, and a norm and its activation are one call.
   with formulation("xla"):
-    variables = jax.eval_shape(lambda key: module.init(key, jnp.zeros(image_shape), train=False), jax.random.key(0))
+    variables = abstract_variables(module, image_shape)
     with nn.intercept_methods(interceptor):
       closed = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, image)
   return Watched(tuple(calls), closed.jaxpr, variables)
 
 
-__all__ = ["Call", "Watched", "watch"]
+__all__ = ["Call", "Watched", "abstract_variables", "watch"]

@@ -180,9 +180,10 @@ class _Run:
         number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
         learning_rate=row["learning_rate"],
       )
-      if _collapsed(row) > 0.5:
+      share = _collapsed(row)
+      if share > 0.5:
         self.line.note(
-          f"step {number}: in {_collapsed(row):.0%} of the last steps all embeddings pointed one way, the network has"
+          f"step {number}: in {share:.0%} of the last steps all embeddings pointed one way, the network has"
           " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
         )
     if row["bad_in_row"] >= self.experiment.max_bad_steps:
