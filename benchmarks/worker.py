@@ -1,9 +1,11 @@
 """Sides of a comparison, each in a process of its own: neither feels the other's threads, memory or settings."""
 
+import ctypes
+import gc
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -69,10 +71,20 @@ def _serve(pipe: Connection, build: Build, arguments: tuple) -> None:
     pipe.send((False, traceback.format_exc()))
 
 
-def _peak_memory() -> int:
+def _peak_memory(field: str = "VmHWM") -> int:
   """Bytes. Not `ru_maxrss`, which begins at the size of the process that started this one."""
   lines = Path("/proc/self/status").read_text().splitlines()
-  return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+  return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def beyond(run: Callable[[], Sequence[Any]]) -> tuple[Sequence[Any], int]:
+  """What `run` gives, arrays, and by how many bytes its work raised resident memory at most, less those of the arrays."""
+  gc.collect()
+  ctypes.CDLL(None).malloc_trim(0)
+  Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+  before = _peak_memory("VmRSS")
+  results = run()
+  return results, _peak_memory() - before - sum(part.nbytes for part in results)
 
 
 def cores() -> int:

@@ -1,9 +1,4 @@
-"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface.
-
-A convolution y = V(x, k) has two gradients, dx = I(dy, k) and dk = K(x, dy). All three come from one trilinear form,
-⟨V(x, k), dy⟩ = ⟨x, I(dy, k)⟩ = ⟨k, K(x, dy)⟩, so each of them has the other two for its gradients: reverse mode works
-to any order with three native functions.
-"""
+"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface."""
 
 import functools
 from collections.abc import Callable
@@ -13,11 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers import native
+from jaxface.layers import native, trilinear
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 from jaxface.layers.norm_native import CODES, affine
-
-VALUE, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
 
 
 class Window(NamedTuple):
@@ -40,6 +33,11 @@ class Window(NamedTuple):
   dilation: tuple[int, int]
   groups: int
   bf16_math: bool
+
+  @property
+  def symbol(self) -> str:
+    """The handler in the library."""
+    return "JaxfaceConv"
 
   @property
   def result(self) -> tuple[int, int, int]:
@@ -75,7 +73,7 @@ def onednn_conv(x_bhwc: Array, kernel_hwio: Array, window: Window) -> Array:
   Raises:
     RuntimeError: the native part is not there.
   """
-  return _form(VALUE, window, x_bhwc[None], kernel_hwio[None])[0]
+  return trilinear.value(window, x_bhwc, kernel_hwio)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -123,38 +121,6 @@ def _fused(window: Window, act: int, add: bool) -> Callable[..., Array]:
     (IMAGES, SHARED, SHARED, *[IMAGES] * add),
     IMAGES,
     act=act, **window.attributes,
-  )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _form(kind: int, window: Window, a: Array, b: Array) -> Array:
-  """One of the three functions, on arrays with a leading axis of independent convolutions."""
-  return _native(kind, window)(a, b)
-
-
-def _pull_back(kind: int, window: Window, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-  a, b = saved
-  if kind == VALUE:  # a = x, b = k, cotangent = dy
-    return _form(INPUT_GRADIENT, window, cotangent, b), _form(KERNEL_GRADIENT, window, a, cotangent)
-  if kind == INPUT_GRADIENT:  # a = dy, b = k, cotangent stands where x does
-    return _form(VALUE, window, cotangent, b), _form(KERNEL_GRADIENT, window, cotangent, a)
-  # a = x, b = dy, cotangent stands where k does
-  return _form(INPUT_GRADIENT, window, b, cotangent), _form(VALUE, window, a, cotangent)
-
-
-_form.defvjp(lambda kind, window, a, b: (_form(kind, window, a, b), (a, b)), _pull_back)
-
-
-@functools.lru_cache(maxsize=4096)
-def _native(kind: int, window: Window) -> Callable[[Array, Array], Array]:
-  own = (window.result, window.image, window.kernel)[kind]
-  images = kind != KERNEL_GRADIENT
-  return native_call(
-    "JaxfaceConv",
-    lambda a, b: jax.ShapeDtypeStruct((*a.shape[: 1 + images], *own), a.dtype),
-    (IMAGES, SHARED if images else IMAGES),
-    IMAGES if images else SHARED,
-    kind=kind, **window.attributes,
   )
 
 

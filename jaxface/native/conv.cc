@@ -3,10 +3,7 @@
 // Images are NHWC and kernels HWIO, as XLA has them; the batch is cut into as many parts as there are threads.
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,6 +12,7 @@
 #include "dnnl.hpp"
 #include "primitives.h"
 #include "problem.h"
+#include "scratch.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -22,33 +20,6 @@ namespace jaxface {
 namespace {
 
 namespace ffi = xla::ffi;
-
-// Memory of one thread, kept from call to call up to a bound.
-class Scratch {
- public:
-  explicit Scratch(size_t bound) : bound_(bound) {}
-  char* get(size_t bytes) {
-    if (bytes > size_) {
-      size_ = 0;
-      data_.reset();
-      data_.reset(static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
-      if (!data_) throw std::bad_alloc();
-      size_ = bytes;
-    }
-    return data_.get();
-  }
-  // At the end of a call.
-  void trim() {
-    if (size_ <= bound_) return;
-    data_.reset();
-    size_ = 0;
-  }
-
- private:
-  struct Free { void operator()(char* p) const { std::free(p); } };
-  std::unique_ptr<char, Free> data_;
-  size_t size_ = 0, bound_;
-};
 
 // Of each thread of the pool, and of each that calls: the sums of every thread's part of a kernel's gradient.
 thread_local Scratch task_scratch(32 << 20), kernel_scratch(256 << 20);

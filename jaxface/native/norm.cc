@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "activation.h"
+#include "bf16.h"
 #include "checks.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
@@ -16,11 +16,6 @@ namespace jaxface {
 namespace {
 
 namespace ffi = xla::ffi;
-
-// As XLA stores bfloat16.
-struct Bf16 {
-  uint16_t bits;
-};
 
 template <typename T>
 struct Loops {

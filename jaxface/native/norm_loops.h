@@ -1,21 +1,5 @@
 // Loops over channels-last rows, included once per instruction set (see norm.cc): the compiler vectorises them over c.
 
-inline float load(const float* p) { return *p; }
-inline float load(const Bf16* p) {
-  uint32_t wide = uint32_t{p->bits} << 16;
-  float x;
-  std::memcpy(&x, &wide, sizeof x);
-  return x;
-}
-inline void store(float* p, float x) { *p = x; }
-// To nearest, ties to even; NaN stays NaN.
-inline void store(Bf16* p, float x) {
-  uint32_t wide;
-  std::memcpy(&wide, &x, sizeof wide);
-  uint32_t rounded = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
-  p->bits = static_cast<uint16_t>(x == x ? rounded : (wide >> 16) | 0x40);
-}
-
 // A NaN stays one: a network that diverged must not look well.
 template <int64_t act>
 inline float activate(float z, float alpha) {

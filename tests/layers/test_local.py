@@ -11,12 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxface.layers import local
+from jaxface.layers import local, native
 from jaxface.layers.conv import conv
 from jaxface.layers.formulation import formulation
 from jaxface.layers.local import GroupedLocallyConnected, LocallyConnected, locally_connected, output_size
 
-FORMS = [(low_memory, way) for low_memory in (False, True) for way in ("pure", "xla")]
+WAYS = ["pure", "xla", *["onednn"] * native.available()]
+FORMS = [(low_memory, way) for low_memory in (False, True) for way in WAYS]
 
 
 def arrays(seed, *shapes, dtype=np.float32):
@@ -76,7 +77,7 @@ WINDOWS = [
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("way", ["pure", "xla"])
+@pytest.mark.parametrize("way", ["pure", "xla"])  # in float64, which native code has not
 @pytest.mark.parametrize("rows", ["one", "some", "all"])
 def test_gradients_are_those_of_the_definition(monkeypatch, window, way, rows):
   size, kernel_size, strides, padding = window
@@ -106,24 +107,27 @@ def test_second_derivatives_and_refusal_of_forward_mode():
         jax.jvp(lambda x: layer(x, kernel), (x,), (x,))  # noqa: B023
 
 
-@pytest.mark.parametrize("low_memory", [False, True])
-def test_ensembles_are_their_members_one_by_one(low_memory):
+@pytest.mark.parametrize(("low_memory", "way"), FORMS)
+def test_ensembles_are_their_members_one_by_one(low_memory, way):
   x, kernel = arrays(3, (3, 2, 6, 6, 2), (3, 4, 4, 3, 3, 2, 4))
 
   def value_and_slopes(x, kernel):
     y, pull = jax.vjp(partial(locally_connected, low_memory=low_memory), x, kernel)
     return y, *pull(jnp.cos(y))
 
-  together = jax.jit(jax.vmap(value_and_slopes))(x, kernel)
-  alone = [jax.jit(value_and_slopes)(x[e], kernel[e]) for e in range(3)]
+  with formulation(way):
+    together = jax.jit(jax.vmap(value_and_slopes))(x, kernel)
+    alone = [jax.jit(value_and_slopes)(x[e], kernel[e]) for e in range(3)]
   chex.assert_trees_all_close(together, jax.tree.map(lambda *leaf: jnp.stack(leaf), *alone), rtol=1e-5, atol=1e-5)
 
 
-def test_equal_kernels_are_a_convolution():
+@pytest.mark.parametrize("way", WAYS)
+def test_equal_kernels_are_a_convolution(way):
   x, shared = arrays(4, (2, 9, 8, 3), (3, 2, 3, 4))
   (height, width), _ = output_size((9, 8), (3, 2), (2, 1), "SAME")
   kernel = jnp.broadcast_to(shared, (height, width, *shared.shape))
-  y = jax.jit(partial(locally_connected, strides=(2, 1), padding="SAME"))(x, kernel)
+  with formulation(way):
+    y = jax.jit(partial(locally_connected, strides=(2, 1), padding="SAME"))(x, kernel)
   np.testing.assert_allclose(y, conv(x, shared, strides=(2, 1), padding="SAME"), rtol=1e-4, atol=1e-4)
 
 
@@ -137,8 +141,8 @@ def test_it_is_the_layer_of_xla():
   np.testing.assert_allclose(locally_connected(x, kernel, strides=(2, 1)), theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("low_memory", [False, True])
-def test_bfloat16_in_and_out_with_wide_sums(low_memory):
+@pytest.mark.parametrize(("low_memory", "way"), FORMS)
+def test_bfloat16_in_and_out_with_wide_sums(low_memory, way):
   x, kernel, _ = case(6, (12, 12), (5, 5), (1, 1), "SAME", channels=(8, 4))
   low = [array.astype(jnp.bfloat16) for array in (x, kernel)]
 
@@ -146,14 +150,17 @@ def test_bfloat16_in_and_out_with_wide_sums(low_memory):
     y, pull = jax.vjp(partial(locally_connected, padding="SAME", low_memory=low_memory), x, kernel)
     return y, *pull(jnp.ones_like(y))
 
-  for narrow, wide in zip(jax.jit(value_and_slopes)(*low), jax.jit(value_and_slopes)(*(a.astype(jnp.float32) for a in low))):
+  with formulation(way):
+    results = [jax.jit(value_and_slopes)(*(a.astype(dtype) for a in low)) for dtype in (jnp.bfloat16, jnp.float32)]
+  for narrow, wide in zip(*results):
     assert narrow.dtype == jnp.bfloat16
     # One rounding at the end, of numbers that were summed as float32.
     np.testing.assert_allclose(narrow.astype(jnp.float32), wide, rtol=2**-8, atol=1e-4)
 
 
 def jaxpr_has_a_loop(x, kernel, **options):
-  return "scan" in str(jax.make_jaxpr(partial(locally_connected, **options))(x, kernel))
+  with formulation("pure"):
+    return "scan" in str(jax.make_jaxpr(partial(locally_connected, **options))(x, kernel))
 
 
 def test_low_memory_comes_by_size_or_by_option(monkeypatch):
@@ -172,7 +179,8 @@ def test_low_memory_comes_by_size_or_by_option(monkeypatch):
 def test_deepface_l4_needs_less_than_50_mb_with_low_memory():
   x, kernel = jax.ShapeDtypeStruct((32, 63, 63, 16), jnp.float32), jax.ShapeDtypeStruct((55, 55, 9, 9, 16, 16), jnp.float32)
   slopes = jax.grad(lambda x, k: (locally_connected(x, k, low_memory=True) ** 2).sum(), (0, 1))
-  assert jax.jit(slopes).lower(x, kernel).compile().memory_analysis().temp_size_in_bytes < 50e6
+  with formulation("pure"):
+    assert jax.jit(slopes).lower(x, kernel).compile().memory_analysis().temp_size_in_bytes < 50e6
 
 
 @pytest.mark.parametrize(

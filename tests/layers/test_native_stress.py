@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxface.layers import native
 from jaxface.layers.conv import conv
 from jaxface.layers.formulation import formulation
+from jaxface.layers.local_shared import locally_shared_conv
 from jaxface.layers.norm_native import train_norm
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
@@ -39,11 +40,12 @@ def no_cache_of_onednn():
 
 
 def block(x, kernel):
-  """One of every native function: values, both gradients of the convolution, and the norm with its own."""
+  """One of every native function: values, both gradients of a convolution and of a local one, and the norm with its own."""
 
   def loss(x, kernel):
     ones = jnp.ones(kernel.shape[-1])
-    return (train_norm("prelu", 1e-5, conv(x, kernel), ones, ones, 0.25 * ones, None)[0] ** 3).sum()
+    local = locally_shared_conv(x, kernel[None, None], block=x.shape[1], padding="SAME")
+    return (train_norm("prelu", 1e-5, conv(x, kernel), ones, ones, 0.25 * ones, None)[0] ** 3 + local**2).sum()
 
   return jax.value_and_grad(loss, (0, 1))(x, kernel)
 

@@ -1,0 +1,81 @@
+"""Native layers that are linear in their images and in their kernel: three functions, and reverse mode of any order.
+
+Such a layer y = V(x, k) has two gradients, dx = I(dy, k) and dk = K(x, dy). All three come from one trilinear form,
+⟨V(x, k), dy⟩ = ⟨x, I(dy, k)⟩ = ⟨k, K(x, dy)⟩, so each of them has the other two for its gradients.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+from jax import Array
+
+from jaxface.layers.native_call import IMAGES, SHARED, native_call
+
+# As jaxface/native/problem.h numbers them.
+VALUE, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
+
+
+class Geometry(Protocol):
+  """What a layer is told beside its arrays; hashable, and of another length or content than that of any other layer.
+
+  Attributes:
+    symbol: the handler in the library.
+    image: (H, W, C).
+    kernel: shape of the kernel.
+    result: (H', W', O).
+    attributes: integers or tuples of integers for the handler.
+  """
+
+  @property
+  def symbol(self) -> str: ...
+  @property
+  def image(self) -> tuple[int, ...]: ...
+  @property
+  def kernel(self) -> tuple[int, ...]: ...
+  @property
+  def result(self) -> tuple[int, ...]: ...
+  @property
+  def attributes(self) -> dict[str, Any]: ...
+  def __hash__(self) -> int: ...
+
+
+def value(geometry: Geometry, x_bhwc: Array, kernel: Array) -> Array:
+  """The layer's result [B, H', W', O] for images [B, H, W, C] and a kernel, of one type."""
+  return _form(VALUE, geometry, x_bhwc[None], kernel[None])[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _form(kind: int, geometry: Geometry, a: Array, b: Array) -> Array:
+  """One of the three functions, on arrays with a leading axis of independent layers."""
+  return _native(kind, geometry)(a, b)
+
+
+def _pull_back(kind: int, geometry: Geometry, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+  a, b = saved
+  if kind == VALUE:  # a = x, b = k, cotangent = dy
+    return _form(INPUT_GRADIENT, geometry, cotangent, b), _form(KERNEL_GRADIENT, geometry, a, cotangent)
+  if kind == INPUT_GRADIENT:  # a = dy, b = k, cotangent stands where x does
+    return _form(VALUE, geometry, cotangent, b), _form(KERNEL_GRADIENT, geometry, cotangent, a)
+  # a = x, b = dy, cotangent stands where k does
+  return _form(INPUT_GRADIENT, geometry, b, cotangent), _form(VALUE, geometry, a, cotangent)
+
+
+_form.defvjp(lambda kind, geometry, a, b: (_form(kind, geometry, a, b), (a, b)), _pull_back)
+
+
+@functools.lru_cache(maxsize=4096)
+def _native(kind: int, geometry: Geometry) -> Callable[[Array, Array], Array]:
+  own = (geometry.result, geometry.image, geometry.kernel)[kind]
+  images = kind != KERNEL_GRADIENT
+  return native_call(
+    geometry.symbol,
+    lambda a, b: jax.ShapeDtypeStruct((*a.shape[: 1 + images], *own), a.dtype),
+    (IMAGES, SHARED if images else IMAGES),
+    IMAGES if images else SHARED,
+    kind=kind, **geometry.attributes,
+  )
+
+
+__all__ = ["INPUT_GRADIENT", "KERNEL_GRADIENT", "VALUE", "Geometry", "value"]
