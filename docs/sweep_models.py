@@ -47,6 +47,9 @@ from jaxface.training.loop import train
 from jaxface.training.schedule import ScheduleConfig
 from jaxface.training.workdir import Workdir
 
+# What no gradient moves: a network under a projection, and the scale of an IR-ResNet's last norm, which is one by definition.
+STILL = ("frozen/*", "embedding_norm/scale")
+
 # Identities with fewer images than this are left out: a minute is too short to learn thousands of centres.
 MIN_IMAGES = 5
 
@@ -147,10 +150,12 @@ def prepare(data: Path, runs: Path) -> None:
 
 def verdict(result: dict[str, Any]) -> str:
   """What is wrong with a run, or "ok"."""
+  stuck = [leaf for leaf in result["unmoved"] if not any(fnmatch.fnmatch(leaf, pattern) for pattern in STILL)]
   wrong = [
     text for text, bad in (
       ("the loss did not fall", not result["loss"][1] < result["loss"][0]),
       (f"{result['bad_steps']} steps with a gradient that was not finite", result["bad_steps"] > 0),
+      (f"parameters that never moved: {', '.join(stuck)}", bool(stuck)),
       ("AUC is not above the untrained net's", not result["auc"][1] > result["auc"][0]),
     ) if bad
   ]

@@ -36,8 +36,9 @@ def test_every_network_is_there_and_every_run_went_well(script):
 
 
 def test_a_bad_run_is_called_so(script):
-  good = {"loss": [2.0, 1.0], "auc": [0.6, 0.7], "bad_steps": 0}
+  good = {"unmoved": [], "loss": [2.0, 1.0], "auc": [0.6, 0.7], "bad_steps": 0}
   assert script.verdict(good) == "ok"
   assert "loss" in script.verdict({**good, "loss": [1.0, 1.0]})
   assert "AUC" in script.verdict({**good, "auc": [0.6, 0.6]})
   assert "3 steps" in script.verdict({**good, "bad_steps": 3})
+  assert "stem/kernel" in script.verdict({**good, "unmoved": ["embedding_norm/scale", "stem/kernel"]})
