@@ -2,8 +2,10 @@
 
   jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --out models/mobilefacenet
   jaxface import backbone.pth --model iresnet50 --out models/iresnet50
+  jaxface import ours.safetensors --out models/ours
 
-ONNX graphs (.onnx) and PyTorch's state dicts (.safetensors, .pt, .pth).
+ONNX graphs (.onnx) and PyTorch's state dicts (.safetensors, .pt, .pth). A file that `jaxface export --format
+safetensors` wrote names its network itself.
 """
 
 import argparse
@@ -20,7 +22,7 @@ IMPORTERS = {".onnx": import_onnx, **dict.fromkeys(READERS, import_state_dict)}
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, import, print."""
   parser.add_argument("file", metavar="FILE")
-  parser.add_argument("--model", required=True, metavar="NAME", help="network that the weights are of (see `jaxface models`)")
+  parser.add_argument("--model", default="", metavar="NAME", help="network that the weights are of (see `jaxface models`)")
   parser.add_argument("--preprocess", default="", choices=sorted(PREPROCESS),
                       help="input convention of the weights, which no file says; without it the network's own")
   parser.add_argument("--out", required=True, metavar="DIR", help="model directory to write")
@@ -28,6 +30,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   path = Path(options.file)
   if path.suffix not in IMPORTERS:
     raise ValueError(f"{path}: weights are read from files with suffix {', '.join(IMPORTERS)}")
+  if not options.model and path.suffix != ".safetensors":
+    parser.error(f"{path} does not name the network that it is of: say which with --model")
   saved = IMPORTERS[path.suffix](path, model=options.model, preprocess=options.preprocess)
   save_model(options.out, saved)
   size = count_parameters(saved.variables["params"])

@@ -32,22 +32,10 @@ def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
       fit their shape; names file, offset and array.
   """
   path = Path(path)
-  size = path.stat().st_size
-  if not 8 <= size <= MAX_FILE_BYTES:
-    raise DamagedData(f"{size:,} bytes: a safetensors file has 8 to {MAX_FILE_BYTES:,}", file=path)
-  content = path.read_bytes()
-  length = int.from_bytes(content[:8], "little")
-  if length > min(MAX_TABLE_BYTES, size - 8):
-    what = f"a table of {length:,} bytes, in a file of {size:,} of which a table may have {MAX_TABLE_BYTES:,}"
-    raise DamagedData(what, file=path, offset=0)
-  try:
-    table = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
-  except (ValueError, RecursionError) as error:
-    raise DamagedData(f"the table is not JSON: {error}", file=path, offset=8) from error
-  if not isinstance(table, dict):
-    raise DamagedData(f"the table is a {type(table).__name__}, expected an object", file=path, offset=8)
+  table, start = _table(path)
   table.pop("__metadata__", None)
-  start = 8 + length
+  content = path.read_bytes()
+  size = len(content)
   places = sorted((_place(name, entry, path), name) for name, entry in table.items())
   arrays, end = {}, 0
   for (first, last, dtype, shape), name in places:
@@ -59,6 +47,38 @@ def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
   if start + end != size:
     raise DamagedData(f"{size - start - end:,} bytes after the last array", file=path, offset=start + end)
   return arrays
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+  """What a file says of itself, text by key; empty where it says nothing.
+
+  Raises:
+    DamagedData: a table that is not one, or something else than text in its place.
+  """
+  found = _table(Path(path))[0].get("__metadata__", {})
+  if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    raise DamagedData(f"__metadata__ is not text by key: {found!r:.200}", file=path, offset=8)
+  return found
+
+
+def _table(path: Path) -> tuple[dict[str, Any], int]:
+  """The table of a file, and where its numbers begin."""
+  size = path.stat().st_size
+  if not 8 <= size <= MAX_FILE_BYTES:
+    raise DamagedData(f"{size:,} bytes: a safetensors file has 8 to {MAX_FILE_BYTES:,}", file=path)
+  with path.open("rb") as file:
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(MAX_TABLE_BYTES, size - 8):
+      what = f"a table of {length:,} bytes, in a file of {size:,} of which a table may have {MAX_TABLE_BYTES:,}"
+      raise DamagedData(what, file=path, offset=0)
+    text = file.read(length)
+  try:
+    table = json.loads(text, object_pairs_hook=_unique)
+  except (ValueError, RecursionError) as error:
+    raise DamagedData(f"the table is not JSON: {error}", file=path, offset=8) from error
+  if not isinstance(table, dict):
+    raise DamagedData(f"the table is a {type(table).__name__}, expected an object", file=path, offset=8)
+  return table, 8 + length
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,4 +129,4 @@ def write_safetensors(file: IO[bytes], arrays: Mapping[str, np.ndarray], metadat
     file.write(np.ascontiguousarray(array).tobytes())
 
 
-__all__ = ["DTYPES", "MAX_FILE_BYTES", "read_safetensors", "write_safetensors"]
+__all__ = ["DTYPES", "MAX_FILE_BYTES", "read_metadata", "read_safetensors", "write_safetensors"]

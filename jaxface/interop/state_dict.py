@@ -19,11 +19,11 @@ import numpy as np
 
 from jaxface.formats.atomic import atomic_file
 from jaxface.interop.layer_list import Layer, list_layers
-from jaxface.interop.safetensors_file import read_safetensors, write_safetensors
+from jaxface.interop.safetensors_file import read_metadata, read_safetensors, write_safetensors
 from jaxface.interop.torch_file import read_torch
 from jaxface.interop.torch_names import torch_names
-from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, find_convention, metadata, source
-from jaxface.models.preprocess import Preprocess
+from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, described, find_convention, metadata, source
+from jaxface.models.preprocess import Preprocess, get_preprocess
 from jaxface.models.saved import SavedModel, variable_shapes
 
 READERS = {".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch}
@@ -35,20 +35,21 @@ _FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
 
 
 def import_state_dict(
-  path: Path | str, model: str, preprocess: str = "", options: dict[str, Any] | None = None
+  path: Path | str, model: str = "", preprocess: str = "", options: dict[str, Any] | None = None
 ) -> SavedModel:
   """Read a state dict's numbers into a network.
 
   Args:
     path: a `.safetensors`, `.pt` or `.pth` file; a `module.` before all names is dropped.
-    model: name of the network, such as "iresnet50".
+    model: name of the network, such as "iresnet50"; not needed for a file that `export_state_dict` wrote, which names the
+      network, its options and its preprocess.
     preprocess: name of the input convention that the weights were trained with; "" takes the network's own.
     options: of the network; what is not given is read off the shapes (units, variant, embedding size).
   Raises:
     WrongWeights: the state dict is not this network's; names key, expected and found.
     DamagedData, UnsafePickle, UnsafePath: see `read_safetensors` and `read_torch`.
     NoNames: there is no table of names for this network.
-    ValueError: unknown suffix, model, option or preprocess.
+    ValueError: unknown suffix, model, option or preprocess, or no model where the file does not name it.
   """
   path = Path(path)
   if path.suffix not in READERS:
@@ -56,8 +57,17 @@ def import_state_dict(
   state = READERS[path.suffix](path)
   if all(key.startswith("module.") for key in state):
     state = {key.removeprefix("module."): array for key, array in state.items()}
-  options = {**_guess(state, model), **(options or {})}
-  convention = find_convention(model, options, preprocess, _guess_size(state))
+  own = described(read_metadata(path), path) if path.suffix == ".safetensors" else None
+  if own and model in ("", own[0]):
+    model, said, convention = own
+    options = {**said, **(options or {})}
+    if preprocess:
+      convention = get_preprocess(preprocess, size=convention.size)
+  else:
+    if not model:
+      raise ValueError(f"{path} does not name the network that it is of: say which with --model")
+    options = {**_guess(state, model), **(options or {})}
+    convention = find_convention(model, options, preprocess, _guess_size(state))
   leaves = {}
   table = _table(model, options, convention)
   for place, (key, layer, shape) in table.items():

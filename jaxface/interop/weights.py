@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxface import __version__
+from jaxface.formats.errors import DamagedData
 from jaxface.models.preprocess import Preprocess, changed, get_preprocess
 from jaxface.models.registry import create
 from jaxface.models.saved import SavedModel
@@ -46,6 +48,23 @@ def metadata(saved: SavedModel) -> dict[str, str]:
   }
 
 
+def described(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str, Any], Preprocess] | None:
+  """The network, its options and its input convention, where a file that `metadata` describes says them.
+
+  Raises:
+    DamagedData: it says only some of them, or what cannot be.
+  """
+  if "jaxface.model" not in metadata:
+    return None
+  try:
+    options = json.loads(metadata["jaxface.options"])
+    if not isinstance(options, dict):
+      raise ValueError(f"options are {options!r:.100}")
+    return metadata["jaxface.model"], options, Preprocess.from_json(json.loads(metadata["jaxface.preprocess"]))
+  except (KeyError, ValueError, RecursionError) as error:
+    raise DamagedData(f"what it says of its network is damaged: {error!r}", file=path) from error
+
+
 def conv_kernel(weight: np.ndarray) -> np.ndarray:
   """A convolution's weight [O, I, h, w], as other libraries have it, to our kernel [h, w, I, O]."""
   return weight.transpose(2, 3, 1, 0)
@@ -57,4 +76,4 @@ def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray
   return weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(weight.shape[::-1])
 
 
-__all__ = ["WrongWeights", "conv_kernel", "dense_kernel", "find_convention", "metadata", "source"]
+__all__ = ["WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "metadata", "source"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxface.formats.errors import DamagedData
-from jaxface.interop.safetensors_file import read_safetensors, write_safetensors
+from jaxface.interop.safetensors_file import read_metadata, read_safetensors, write_safetensors
 
 ARRAYS = {
   "matrix": np.arange(6, dtype=np.float32).reshape(2, 3), "turned": np.arange(6, dtype=np.float64).reshape(2, 3).T,
@@ -47,7 +47,11 @@ def test_a_round_trip_keeps_names_order_types_and_numbers(tmp_path):
     np.testing.assert_array_equal(found[name], array)
   content = path.read_bytes()
   length = int.from_bytes(content[:8], "little")
-  assert length % 8 == 0 and json.loads(content[8 : 8 + length])["__metadata__"] == {"format": "pt"}
+  assert length % 8 == 0 and json.loads(content[8 : 8 + length])["__metadata__"] == read_metadata(path) == {"format": "pt"}
+  for wrong in (["pt"], {"format": 1}):
+    path.write_bytes(build({"__metadata__": wrong}))
+    with pytest.raises(DamagedData, match="text by key"):
+      read_metadata(path)
   with open(path, "wb") as file, pytest.raises(ValueError, match="'a' has type complex64"):
     write_safetensors(file, {"a": np.zeros(2, np.complex64)})
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from jaxface.interop.onnx_import import WrongWeights
 from jaxface.interop.safetensors_file import read_safetensors, write_safetensors
 from jaxface.interop.state_dict import export_state_dict, import_state_dict, to_state_dict
 from jaxface.interop.torch_names import NoNames
-from jaxface.models.saved import count_parameters, variable_shapes
+from jaxface.models.preprocess import get_preprocess
+from jaxface.models.saved import count_parameters, load_model, variable_shapes
 
 SIDE = 32
 NETS = {
@@ -140,3 +142,33 @@ def test_commands_go_by_the_suffix(named_nets, torch, tmp_path, capsys):
   (tmp_path / "net.bin").write_bytes(b"")
   assert main(["import", str(tmp_path / "net.bin"), "--model", "iresnet18", "--out", str(tmp_path / "other")]) == 2
   assert ".onnx" in capsys.readouterr().err
+
+
+def test_a_file_of_ours_names_its_network(random_model, tmp_path, capsys):
+  saved = random_model("iresnet18", size=48, preprocess="zero_one", width=0.125, embedding_size=16)
+  path = tmp_path / "net.safetensors"
+  export_state_dict(saved, path)
+  assert main(["import", str(path), "--out", str(tmp_path / "model")]) == 0
+  again = load_model(tmp_path / "model")
+  assert (again.name, again.options, again.preprocess) == (saved.name, saved.options, saved.preprocess)
+  chex.assert_trees_all_equal(again.variables, saved.variables)
+  assert import_state_dict(path, preprocess="unit").preprocess == get_preprocess("unit", size=48)
+  with pytest.raises(WrongWeights, match="layer stem/conv"):
+    import_state_dict(path, "iresnet34")
+
+
+def test_a_file_that_names_no_network_or_a_damaged_one_is_refused(state, tmp_path, capsys):
+  path = tmp_path / "net.safetensors"
+  for metadata, words in (
+    ({}, "does not name the network"),
+    ({"jaxface.model": "iresnet18"}, "damaged: KeyError('jaxface.options')"),
+    ({"jaxface.model": "iresnet18", "jaxface.options": "[]", "jaxface.preprocess": "{}"}, "options are []"),
+    ({"jaxface.model": "iresnet18", "jaxface.options": "{}", "jaxface.preprocess": "{}"}, "preprocess has entries []"),
+  ):
+    with open(path, "wb") as file:
+      write_safetensors(file, state, metadata)
+    assert main(["import", str(path), "--out", str(tmp_path / "model")]) == 2
+    assert words in capsys.readouterr().err
+  with pytest.raises(SystemExit):
+    main(["import", str(tmp_path / "net.onnx"), "--out", str(tmp_path / "model")])
+  assert "--model" in capsys.readouterr().err
