@@ -22,7 +22,15 @@ from jaxface.interop.layer_list import Layer, list_layers
 from jaxface.interop.safetensors_file import read_metadata, read_safetensors, write_safetensors
 from jaxface.interop.torch_file import read_torch
 from jaxface.interop.torch_names import torch_names
-from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, described, find_convention, metadata, source
+from jaxface.interop.weights import (
+  WrongWeights,
+  conv_kernel,
+  dense_kernel,
+  described,
+  find_convention,
+  metadata,
+  source,
+)
 from jaxface.models.preprocess import Preprocess, get_preprocess
 from jaxface.models.saved import SavedModel, variable_shapes
 
