@@ -13,8 +13,9 @@ The normalised features, from the network's own numbers of the training set and 
   jaxface evaluate --pairs $JAXFACE_DATA/protocols/pairs.txt --embeddings lfw.npz --normalise train.npz
 
 Small form: half the channels, 96×96 pixels, F7 of 512, weights that start by the inputs of one position, on the CelebA
-subset of celeba_lfw; AdamW, since SGD at 0.05 learned how frequent the identities are and nothing else; LFW view 2 at the end.
+subset of celeba_lfw; AdamW, since SGD at 0.05 learned how frequent the identities are and nothing else.
 Command: JAXFACE_DATA=FOLDER jaxface train deepface --small
+Expected of the small one: 73.87 % ± 0.58 on LFW view 2 (AUC 0.813, untrained 0.699), seven minutes on two cores.
 """
 
 from dataclasses import replace

@@ -9,7 +9,8 @@ LightCNN-9, -29v2: --model.name lightcnn9, --model.name lightcnn29v2
 Here: JAXFACE_DATA=FOLDER jaxface train lightcnn --small
 LightCNN-9 with half the channels at 64×64 pixels, on the CelebA subset of celeba_lfw; with so few steps AdamW
 instead of SGD, and less dropout.
-Expected: 99.40 % on LFW are published for LightCNN-29 and millions of images; that was not reproduced here.
+Expected of the small one: 78.08 % ± 0.68 on LFW view 2 (AUC 0.860, untrained 0.704), six minutes on two cores. The 99.40 %
+that are published for LightCNN-29 and millions of images were not reproduced here.
 """
 
 from dataclasses import replace
