@@ -42,7 +42,9 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if options.records:
     source = RecordSource(RecordSet.open(options.records))
   else:
-    source = FolderSource(options.images, size=saved.preprocess.size, template=saved.preprocess.template)
+    # What the network scales it sees whole, as it does in packed records; what it crops may have any size.
+    size = saved.preprocess.size if saved.preprocess.fit == "crop" else None
+    source = FolderSource(options.images, size=size, template=saved.preprocess.template)
   start = time.perf_counter()
   embeddings = embed_source(
     saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty()

@@ -17,14 +17,15 @@ class FolderSource:
 
   Args:
     path: searched to any depth.
-    size: (height, width) in pixels that every image must have at least; larger ones are cropped around their centre.
+    size: (height, width) in pixels that every image must have at least; larger ones are cropped around their centre. None
+      takes images whole, which then must have one size, that of the first.
     template: alignment template of the images.
     threads: how many decode at once; 0 is one for each core this process may use.
   Raises:
-    ValueError: no image below `path`, or two that differ in their suffix only.
+    ValueError: no image below `path`, none that can be read, or two that differ in their suffix only.
   """
 
-  def __init__(self, path: Path | str, *, size: tuple[int, int], template: str = "arcface112", threads: int = 0):
+  def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = "arcface112", threads: int = 0):
     root = Path(path)
     if not root.is_dir():
       raise ValueError(f"{root}: no such folder")
@@ -39,8 +40,18 @@ class FolderSource:
     label = {folder: index for index, folder in enumerate(folders)}
     self.label_n = np.asarray([label[file.parent] for file in self._files], np.int32)
     self.num_records, self.num_identities = len(self._files), len(folders)
-    self.image_shape, self.template = (*size, 3), template
+    self._whole = size is None
+    self.image_shape, self.template = (*(size or self._first_size(root)), 3), template
     self._pool = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="jaxface-decode")
+
+  def _first_size(self, root: Path) -> tuple[int, int]:
+    for file in self._files:
+      try:
+        height, width = decode_image(file.read_bytes(), where=str(file)).shape[:2]
+      except DamagedData:
+        continue  # it is named when it is read
+      return height, width
+    raise ValueError(f"{root}: none of the {len(self._files):,} images below this folder can be read")
 
   def names(self) -> list[str]:
     """Path of each image below the folder, without suffix."""
@@ -61,6 +72,9 @@ class FolderSource:
   def _read_one(self, file: Path, out_hwc: np.ndarray) -> None:
     image_hwc = decode_image(file.read_bytes(), where=str(file))
     height, width = out_hwc.shape[:2]
+    if self._whole and image_hwc.shape != out_hwc.shape:
+      size = "x".join(map(str, image_hwc.shape[:2]))
+      raise DamagedData(f"image is {size} pixels, the first of the folder {height}x{width}", file=str(file))
     top, left = (image_hwc.shape[0] - height) // 2, (image_hwc.shape[1] - width) // 2
     if top < 0 or left < 0:
       raise DamagedData(

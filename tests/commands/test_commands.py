@@ -1,5 +1,6 @@
 """The commands as a user gives them, in one process: from a folder of faces to a verified, exported model."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from jaxface.commands.main import COMMANDS, main
 from jaxface.commands.train import parse_overrides, shown_command
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.models.saved import load_model, save_model
 from jaxface.training.config import load_experiment
 
 EXPERIMENT = '''
@@ -91,6 +93,19 @@ def test_embeddings_of_records_and_of_the_folder_agree(folder, trained, capsys):
   assert set(a.names) == set(b.names)
   np.testing.assert_allclose(a.embedding_nd, b.embedding_nd[[row[name] for name in a.names]], atol=1e-5)
   np.testing.assert_allclose(np.linalg.norm(a.embedding_nd, axis=1), 1, atol=1e-5)
+
+
+def test_a_network_that_scales_sees_the_images_of_a_folder_whole(folder, trained):
+  saved = load_model(trained / "model")
+  half = dataclasses.replace(saved, preprocess=dataclasses.replace(saved.preprocess, size=(8, 8), fit="resize"))
+  # The network's own head takes a feature map of 1×1 either way.
+  save_model(folder / "half", half)
+  common = ["embed", "--model", str(folder / "half")]
+  assert main([*common, "--records", str(trained / "records" / "train"), "--out", str(folder / "d.npz")]) == 0
+  assert main([*common, "--images", str(folder / "faces"), "--out", str(folder / "e.npz")]) == 0
+  a, b = read_embeddings(folder / "d.npz"), read_embeddings(folder / "e.npz")
+  row = {name: index for index, name in enumerate(b.names)}
+  np.testing.assert_allclose(a.embedding_nd, b.embedding_nd[[row[name] for name in a.names]], atol=1e-5)
 
 
 def test_evaluate_reads_lfw_lists_and_prints_json(folder, trained, capsys):

@@ -35,6 +35,21 @@ def test_what_cannot_be_read_is_named_with_its_row(folder):
   assert "8x8 pixels, the model takes 10x10" in str(errors[0]) and "b_0.jpg" in str(errors[1])
 
 
+def test_images_taken_whole_have_the_size_of_the_first_that_can_be_read(folder):
+  (folder / "a" / "a_0.jpg").write_bytes(b"\xff\xd8 not an image")
+  source = FolderSource(folder, size=None)
+  assert source.image_shape == (8, 8, 3)
+  out = np.empty((4, 8, 8, 3), np.uint8)
+  errors = source.read(np.arange(4), out)
+  assert [error.row for error in errors] == [0, 2]
+  assert "a_2.png" in str(errors[1]) and "image is 10x10 pixels" in str(errors[1]) and "8x8" in str(errors[1])
+  np.testing.assert_array_equal(out[3], np.asarray(Image.open(folder / "b" / "b_1.png")))
+  for file in folder.rglob("*.png"):
+    file.unlink()
+  with pytest.raises(ValueError, match="none of the 1 images"):
+    FolderSource(folder, size=None)
+
+
 @pytest.mark.parametrize(("name", "message"), [("nowhere", "no such folder"), ("empty", "no images below")])
 def test_a_folder_without_images_is_refused(tmp_path, name, message):
   (tmp_path / "empty").mkdir()
