@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.geometry.patches import boxes, crop, deepid_patches
+from jaxface.geometry.patches import boxes, crop, deepid2_patches, deepid_patches
 from jaxface.geometry.templates import template
 from jaxface.models.deepid import DeepIDNet, patch_convention
 from jaxface.models.preprocess import LUMA
@@ -50,6 +50,25 @@ def test_the_sixty_networks_of_the_paper():
   size = jax.eval_shape(lambda v: ensemble.apply(v, faces(1), train=False), {"params": shapes}).shape
   # With the mirrored face 19,200.
   assert size == (1, 9600)
+
+
+def test_the_two_hundred_networks_of_deepid2_and_a_choice_of_them():
+  ensemble = create("deepid2_ensemble")
+  shapes = variable_shapes("deepid2_ensemble", {}, ensemble.convention)["params"]
+  assert sorted(shapes) == ["55x47x1_members_100_200", "55x47x3_members_0_100"]
+  # The first layer of a grey network has a third of the weights.
+  assert count_parameters(shapes) == 200 * 1_018_540 - 100 * 2 * 4 * 4 * 20
+  size = jax.eval_shape(lambda v: ensemble.apply(v, faces(1), train=False), {"params": shapes}).shape
+  # With the mirrored face its 400 crops.
+  assert size == (1, 200 * 160)
+  names = [patch.name for patch in deepid2_patches(FACE)]
+  # The order is that of all patches, whatever that of the choice.
+  chosen = create("deepid2_ensemble", patches=[names[150], names[7], names[3]])
+  assert [patch.name for patch in chosen.patches] == [names[3], names[7], names[150]]
+  with pytest.raises(ValueError, match="row2_column2_100_grey"):
+    create("deepid2_ensemble", patches=["row2_column2_100_gray"])
+  with pytest.raises(ValueError, match="needs different ones"):
+    create("deepid2_ensemble", patches=[names[0], names[0]])
 
 
 def test_every_member_is_a_network_alone_on_its_patch(small):
