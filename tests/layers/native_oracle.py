@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import AxisType
 
 # Half a unit in the last place: of a float32, and of a bfloat16.
@@ -54,4 +55,12 @@ def assert_close(actual, expected, tolerance=1e-5):
   """Equal within `tolerance` of the largest entry: for sums of sums."""
   for one, right in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
     assert one.shape == right.shape
-    np.testing.assert_allclose(one, right, rtol=0, atol=tolerance * max(1e-6, np.abs(right).max()))
+    np.testing.assert_allclose(np.asarray(one, np.float64), right, rtol=0, atol=tolerance * max(1e-6, np.abs(right).max()))
+
+
+def reference(x, kernel, strides=(1, 1), padding="SAME", dilation=(1, 1), groups=1):
+  """XLA's convolution."""
+  return lax.conv_general_dilated(
+    x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=groups,
+  )

@@ -1,6 +1,8 @@
 """Batch norm in native passes against a NumPy oracle, the definition in float64, and `batch_normalise`."""
 
 import itertools
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jax import lax
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxface.layers import native
@@ -18,74 +20,17 @@ from jaxface.layers.native_call import IMAGES, SHARED, native_call
 from jaxface.layers.norm import BatchNorm, batch_normalise
 from jaxface.layers.norm_native import CODES, affine, train_norm
 
+# The oracles stand beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+from native_oracle import assert_close, data_mesh
+from norm_oracle import EPSILON, definition, exact_gradients, gradients, operands, straight, wide
+
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
-
-EPSILON = 1e-5
-
 
 @pytest.fixture(autouse=True)
 def in_onednn():
   with formulation("onednn"):
     yield
-
-
-def operands(seed, shape, activation, with_shortcut, dtype=jnp.float32, mean=0.3):
-  """x, scale, bias, alpha, shortcut."""
-  rng = np.random.default_rng(seed)
-  channels = shape[-1]
-  x, shortcut = (jnp.asarray(rng.normal(offset, 1.5, shape), dtype) for offset in (mean, 0))
-  scale_c, bias_c = (jnp.asarray(rng.normal(offset, 0.5, channels), jnp.float32) for offset in (1, 2))
-  alpha_c = jnp.asarray(rng.uniform(-0.5, 0.5, channels), jnp.float32)
-  return x, scale_c, bias_c, alpha_c if activation == "prelu" else None, shortcut if with_shortcut else None
-
-
-def activated(xp, activation, z, alpha_c):
-  if activation == "prelu":
-    return xp.where(z >= 0, z, alpha_c * z)
-  return {None: z, "relu": xp.maximum(z, 0), "relu6": xp.clip(z, 0, 6)}[activation]
-
-
-def definition(xp, activation, x, scale_c, bias_c, alpha_c, shortcut):
-  """What `train_norm` is, in either library."""
-  mean_c, var_c = x.mean((0, 1, 2)), x.var((0, 1, 2))
-  y = activated(xp, activation, (x - mean_c) / xp.sqrt(var_c + EPSILON) * scale_c + bias_c, alpha_c)
-  return y if shortcut is None else y + shortcut, mean_c, var_c
-
-
-def straight(xp, activation, x, slope_c, offset_c, alpha_c, shortcut):
-  """What `affine` is."""
-  y = activated(xp, activation, slope_c * x + offset_c, alpha_c)
-  return y if shortcut is None else y + shortcut
-
-
-def wide(tree):
-  return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
-
-
-def gradients(function, given, dy):
-  """Of Σ y·dy for every array that there is."""
-  there = [i for i, array in enumerate(given) if array is not None]
-
-  def value(*some):
-    whole = list(given)
-    for i, array in zip(there, some):
-      whole[i] = array
-    return function(*whole)
-
-  return jax.vjp(value, *(given[i] for i in there))[1](dy)
-
-
-def exact_gradients(function, given, dy):
-  with jax.enable_x64(True):
-    return jax.tree.map(np.asarray, jax.jit(lambda g, dy: gradients(function, g, dy))(wide(given), wide(dy)))
-
-
-def assert_close(actual, expected, tolerance):
-  """Equal within `tolerance` of the largest entry."""
-  for one, right in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    assert one.shape == right.shape
-    scale = max(1e-6, np.abs(right).max())
-    np.testing.assert_allclose(np.asarray(one, np.float64), right, rtol=0, atol=tolerance * scale)
 
 
 # Sums move from float32 to float64 every 128 rows.
@@ -243,10 +188,6 @@ def test_vmap(axes, training):
     actual, right = jax.jit(mapped(lambda *a: affine("prelu", *a)))(*given), mapped(lambda *a: straight(jnp, "prelu", *a))
   with jax.enable_x64(True):
     assert_close(actual, jax.jit(right)(*wide(given)), 2e-5)
-
-
-def data_mesh(*shape):
-  return jax.make_mesh(shape, ("data", "model")[: len(shape)], axis_types=(AxisType.Auto,) * len(shape))
 
 
 def step(given, dy):
