@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
 from jaxface.evaluation.verification import verify_pairs
 from jaxface.formats.images import decode_image
 from jaxface.formats.pairs import read_lfw_pairs
-from jaxface.inference.embed import embed_source
+from jaxface.inference.embed import _unit, embed_source
 from jaxface.interop.onnx_import import import_onnx
 
 
@@ -37,6 +38,15 @@ def test_the_result_does_not_depend_on_the_batch(saved):
   assert whole.names == Faces().names() and whole.label_n.tolist() == Faces.label_n.tolist()
   np.testing.assert_allclose(np.linalg.norm(whole.embedding_nd, axis=1), 1, rtol=1e-5)
   np.testing.assert_allclose(embed_source(saved, Faces(), batch_size=8).embedding_nd, whole.embedding_nd, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e22, 1e37])
+def test_directions_do_not_depend_on_how_large_the_numbers_are(size):
+  embedding_bd = np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32)
+  embedding_bd[3] = 0
+  right = embedding_bd / np.maximum(np.linalg.norm(embedding_bd, axis=1, keepdims=True), 1e-12)
+  np.testing.assert_allclose(jax.jit(_unit)(embedding_bd * np.float32(size)), right, rtol=1e-5, atol=1e-7)
+  assert np.isnan(jax.jit(_unit)(np.full((1, 8), np.nan, np.float32))).all()
 
 
 def test_the_mirror_image_has_the_same_embedding_only_if_it_is_added(saved):
