@@ -90,7 +90,7 @@ class Call {
       : pool_(pool), l_(layer), product_(best_product()), o16_(to16(l_.o)), n16_(to16(l_.n)) {}
 
   void values(const T* x, const T* kernel, T* y) {
-    const float* seen = unfold_rows(x);
+    const float* seen = pad_images(x);
     each(l_.regions(), [&](int64_t region) {
       Places at(l_, region);
       int64_t size = l_.n * o16_;
@@ -109,7 +109,7 @@ class Call {
   }
 
   void kernel_gradient(const T* x, const T* dy, T* dkernel) {
-    const float* seen = unfold_rows(x);
+    const float* seen = pad_images(x);
     each(l_.regions(), [&](int64_t region) {
       Places at(l_, region);
       int64_t size = l_.n * o16_;
@@ -129,7 +129,7 @@ class Call {
     });
   }
 
-  // Row by row of the image: no two tasks add to the same pixel, and each row of a kernel belongs to one of them.
+  // Row by row of the image: no two tasks add to the same pixel, and a position's kernel is read row by row, each by one task.
   void input_gradient(const T* dy, const T* kernel, T* dx) {
     float* slopes = reinterpret_cast<float*>(call_scratch.get(l_.oh * l_.ow * l_.o * n16_ * sizeof(float)));
     each(l_.oh * l_.ow, [&](int64_t p) {
@@ -184,7 +184,7 @@ class Call {
   static float* scratch(int64_t floats) { return reinterpret_cast<float*>(task_scratch.get(floats * sizeof(float))); }
 
   // The padded images as floats, [rows seen, B, pitch].
-  const float* unfold_rows(const T* x) {
+  const float* pad_images(const T* x) {
     int64_t pitch = l_.pitch(), from = l_.left * l_.c, columns = std::min(l_.w * l_.c, l_.seen_w() * l_.c - from);
     float* seen = reinterpret_cast<float*>(call_scratch.get(l_.seen_h() * l_.n * pitch * sizeof(float)));
     each(l_.seen_h(), [&](int64_t r) {
