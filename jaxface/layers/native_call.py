@@ -49,6 +49,7 @@ def native_call(
   result: str,
   *,
   merge: Callable[[Array, Any], Array] = _sum,
+  aliases: dict[int, int] | None = None,
   **attributes: Any,
 ) -> Callable[..., Array]:
   """A function of arrays that runs native code.
@@ -59,6 +60,7 @@ def native_call(
     arguments: IMAGES or SHARED for each argument; the first is images.
     result: IMAGES or SHARED; a shared result is what `merge` makes of each device's.
     merge: takes a device's result and the mesh axes over which the batch is split.
+    aliases: argument to result whose memory may be one, by position.
     attributes: integers or tuples of integers for the handler.
   Returns:
     The function; it has no gradient of its own.
@@ -66,7 +68,8 @@ def native_call(
   attributes = {name: np.asarray(value, np.int64)[()] for name, value in attributes.items()}
 
   def call(*arrays: Array) -> Array:
-    return jax.ffi.ffi_call(_register(symbol), shape(*arrays))(*arrays, **attributes)
+    function = jax.ffi.ffi_call(_register(symbol), shape(*arrays), input_output_aliases=aliases)
+    return function(*arrays, **attributes)
 
   def partition(mesh: Mesh, given: Any, wanted: Any) -> tuple:
     many, batch = (*given[0].sharding.spec, None, None)[:2]

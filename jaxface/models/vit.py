@@ -11,6 +11,7 @@ from jax import Array
 from jaxface.layers.activation import relu6
 from jaxface.layers.conv import Conv
 from jaxface.layers.norm import BatchNorm
+from jaxface.layers.settled import settled
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import register, unknown, variant
@@ -69,9 +70,9 @@ class Block(nn.Module):
     skip = partial(nn.Dropout, self.skipped, broadcast_dims=(1, 2), deterministic=not train)
     dense = partial(nn.Dense, kernel_init=_INIT, dtype=self.dtype)
     y_btd = Attention(self.heads, self.dtype, name="attention")(_LayerNorm(dtype=self.dtype, name="norm1")(x_btd))
-    x_btd = x_btd + skip()(y_btd)
+    x_btd = settled(x_btd + skip()(y_btd))
     y_btd = relu6(dense(4 * channels, name="dense1")(_LayerNorm(dtype=self.dtype, name="norm2")(x_btd)))
-    return x_btd + skip()(dense(channels, name="dense2")(y_btd))
+    return settled(x_btd + skip()(dense(channels, name="dense2")(y_btd)))
 
 
 class VisionTransformer(nn.Module):
