@@ -83,7 +83,7 @@ def ready(name: str, function: Callable, kernel_of: Callable[[np.ndarray], np.nd
     y, pull = jax.vjp(function, x, kernel)
     return (y, *pull(slope))
 
-  arguments = [jax.device_put(array) for array in (x, kernel_of(kernel), slope)]
+  arguments = jax.block_until_ready([jax.device_put(array) for array in (x, kernel_of(kernel), slope)])
   compiled = jax.jit(both).lower(*arguments).compile()
 
   def run() -> list:
