@@ -11,6 +11,11 @@ from pathlib import Path
 VARIABLE = "JAXFACE_NATIVE_LIBRARY"
 LIBRARY = Path(__file__).parents[1] / "native" / "libjaxface_cpu.so"
 ONEDNN_PACKAGE, ONEDNN = "onednn-cpu-gomp", "libdnnl.so.3"
+# What this version of jaxface calls in the library.
+HANDLERS = (
+  "JaxfaceConv", "JaxfaceConvFused", "JaxfaceLocal", "JaxfaceNormMoments", "JaxfaceNormApply", "JaxfaceNormApplyAdd",
+  "JaxfaceNormSums", "JaxfaceNormInputGradient", "JaxfaceSettle",
+)
 
 
 class _Version(ctypes.Structure):
@@ -46,10 +51,16 @@ def _load(path: Path) -> tuple[ctypes.CDLL | None, str]:
   except OSError as error:
     hint = "install libgomp1 (or libgomp) of the system" if "libgomp" in str(error) else f"pip install {ONEDNN_PACKAGE}"
     return None, f"oneDNN does not load: {error}; {hint}"
+  again = "build it again (`pip install --force-reinstall --no-deps` jaxface, or `make native` in a checkout)"
   try:
-    return ctypes.CDLL(str(path)), ""
+    library = ctypes.CDLL(str(path))
   except OSError as error:
-    return None, f"{path.name} does not load: {error}; build it again (`pip install --force-reinstall --no-deps`, `make native`)"
+    return None, f"{path.name} does not load: {error}; {again}"
+  # A checkout that was updated keeps the library that was built before.
+  lacking = [name for name in HANDLERS if not hasattr(library, name)]
+  if lacking:
+    return None, f"{path.name} is of another version of jaxface, without {lacking[0]}; {again}"
+  return library, ""
 
 
 def _loaded() -> tuple[ctypes.CDLL | None, str]:

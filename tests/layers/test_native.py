@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,23 @@ def test_without_openmp_the_systems_package_is_named(monkeypatch, tmp_path):
   library.touch()
   monkeypatch.setattr(native, "_onednn_file", lambda: "libgomp-absent.so.1")
   assert "install libgomp1" in refusal(monkeypatch, library)
+
+
+@pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+def test_a_library_of_another_version_is_told_to_be_built_again(monkeypatch, tmp_path):
+  (tmp_path / "old.so").symlink_to(native.LIBRARY)
+  monkeypatch.setattr(native, "HANDLERS", (*native.HANDLERS, "JaxfaceTomorrow"))
+  why = refusal(monkeypatch, tmp_path / "old.so")
+  assert "old.so is of another version of jaxface, without JaxfaceTomorrow" in why and "make native" in why
+
+
+def test_every_handler_is_known_by_its_name():
+  defined = [
+    name
+    for file in (Path(native.__file__).parents[1] / "native").glob("*.cc")
+    for name in re.findall(r"XLA_FFI_DEFINE_HANDLER_SYMBOL\((\w+),", file.read_text())
+  ]
+  assert sorted(defined) == sorted(native.HANDLERS)
 
 
 @pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
