@@ -40,7 +40,7 @@ def measure(name: str, multiply_adds: int, *, dtype: str = "float32", seconds: f
     name: of the network.
     multiply_adds: of one image; says how large a batch is bearable.
     dtype: of the computation.
-    seconds: how long each of the two is repeated, after a first call that compiles; twice at least.
+    seconds: how long each of the two is repeated, after a first call that compiles; five times at least.
   """
   module = create(name, dtype=dtype)
   low, high = _BATCHES
@@ -78,11 +78,14 @@ def measure(name: str, multiply_adds: int, *, dtype: str = "float32", seconds: f
 
 
 def _repeat(call: Callable[[Any], tuple[Any, Any]], value: Any, seconds: float) -> tuple[float, Any]:
-  """Median seconds of a call whose first result is its next argument and whose second one is waited for."""
+  """Median seconds of a call whose first result is its next argument and whose second one is waited for.
+
+  Of five at least: one that finds its memory given back to the system can take six times as long.
+  """
   value, result = call(value)
   jax.block_until_ready(result)
   taken: list[float] = []
-  while len(taken) < 2 or sum(taken) < seconds:
+  while len(taken) < 5 or sum(taken) < seconds:
     start = time.perf_counter()
     value, result = call(value)
     jax.block_until_ready(result)
