@@ -18,7 +18,7 @@ VALUE, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
 
 
 class Geometry(Protocol):
-  """What a layer is told beside its arrays; hashable, and of another length or content than that of any other layer.
+  """What a layer is told beside its arrays; hashable, and never equal to that of another kind of layer: calls are cached by it.
 
   Attributes:
     symbol: the handler in the library.
