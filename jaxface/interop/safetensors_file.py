@@ -5,6 +5,7 @@ Nothing in such a file is executed; the table is checked against the file's own 
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -32,20 +33,20 @@ def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
       fit their shape; names file, offset and array.
   """
   path = Path(path)
-  table, start = _table(path)
+  with path.open("rb") as file:
+    table, start = _table(file, path)
+    numbers = file.read()
   table.pop("__metadata__", None)
-  content = path.read_bytes()
-  size = len(content)
   places = sorted((_place(name, entry, path), name) for name, entry in table.items())
   arrays, end = {}, 0
   for (first, last, dtype, shape), name in places:
-    if first != end or last > size - start:
-      what = f"array {name!r} lies at {first:,}..{last:,} of {size - start:,} bytes, expected to begin at {end:,}"
-      raise DamagedData(what, file=path, offset=start + min(first, size - start))
-    arrays[name] = np.frombuffer(content, DTYPES[dtype], math.prod(shape), start + first).reshape(shape)
+    if first != end or last > len(numbers):
+      what = f"array {name!r} lies at {first:,}..{last:,} of {len(numbers):,} bytes, expected to begin at {end:,}"
+      raise DamagedData(what, file=path, offset=start + min(first, len(numbers)))
+    arrays[name] = np.frombuffer(numbers, DTYPES[dtype], math.prod(shape), first).reshape(shape)
     end = last
-  if start + end != size:
-    raise DamagedData(f"{size - start - end:,} bytes after the last array", file=path, offset=start + end)
+  if end != len(numbers):
+    raise DamagedData(f"{len(numbers) - end:,} bytes after the last array", file=path, offset=start + end)
   return arrays
 
 
@@ -55,23 +56,23 @@ def read_metadata(path: Path | str) -> dict[str, str]:
   Raises:
     DamagedData: a table that is not one, or something else than text in its place.
   """
-  found = _table(Path(path))[0].get("__metadata__", {})
+  with open(path, "rb") as file:
+    found = _table(file, Path(path))[0].get("__metadata__", {})
   if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
     raise DamagedData(f"__metadata__ is not text by key: {found!r:.200}", file=path, offset=8)
   return found
 
 
-def _table(path: Path) -> tuple[dict[str, Any], int]:
-  """The table of a file, and where its numbers begin."""
-  size = path.stat().st_size
+def _table(file: IO[bytes], path: Path) -> tuple[dict[str, Any], int]:
+  """The table of a file, and where its numbers begin: there the file then stands."""
+  size = os.fstat(file.fileno()).st_size
   if not 8 <= size <= MAX_FILE_BYTES:
     raise DamagedData(f"{size:,} bytes: a safetensors file has 8 to {MAX_FILE_BYTES:,}", file=path)
-  with path.open("rb") as file:
-    length = int.from_bytes(file.read(8), "little")
-    if length > min(MAX_TABLE_BYTES, size - 8):
-      what = f"a table of {length:,} bytes, in a file of {size:,} of which a table may have {MAX_TABLE_BYTES:,}"
-      raise DamagedData(what, file=path, offset=0)
-    text = file.read(length)
+  length = int.from_bytes(file.read(8), "little")
+  if length > min(MAX_TABLE_BYTES, size - 8):
+    what = f"a table of {length:,} bytes, in a file of {size:,} of which a table may have {MAX_TABLE_BYTES:,}"
+    raise DamagedData(what, file=path, offset=0)
+  text = file.read(length)
   try:
     table = json.loads(text, object_pairs_hook=_unique)
   except (ValueError, RecursionError) as error:

@@ -167,9 +167,9 @@ def locally_connected(
     kernel: [H', W', kh, kw, C, O] float, for H' × W' positions.
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
-    low_memory: of the stack of products. None decides by size: as soon as the copies are more than `WHOLE` numbers (128 MB of float32). Then as many
-      rows are taken at a time as divide H' and make no more than `AT_A_TIME` numbers (8 MB), but at least one. Under
-      `vmap` the sizes are those of one member.
+    low_memory: of the stack of products. None decides by size: as soon as the copies are more than `WHOLE` numbers
+      (128 MB of float32). Then as many rows are taken at a time as divide H' and make no more than `AT_A_TIME` numbers
+      (8 MB), but at least one. Under `vmap` the sizes are those of one member.
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   Raises:
@@ -183,9 +183,8 @@ def locally_connected(
       f"kernels {kernel.shape} for an input of {x_bhwc.shape[1:]} with strides {strides} and padding {padding!r}: needs"
       f" [{out_h}, {out_w}, {kh}, {kw}, {channels}, O]"
     )
-  corner = (pads[0][0], pads[1][0])
-  if takes(x_bhwc, kernel, corner):
-    return native_local(x_bhwc, kernel, (out_h, out_w), strides, corner)
+  if takes(x_bhwc, kernel, pads):
+    return native_local(x_bhwc, kernel, (out_h, out_w), strides, pads)
   row = out_w * kh * kw * channels * batch
   if low_memory is None:
     low_memory = out_h * row > WHOLE

@@ -45,19 +45,19 @@ class Regions(NamedTuple):
     return {"window": (*self.strides, *self.corner), "block": self.block}
 
 
-def takes(x_bhwc: Array, kernel: Array, corner: tuple[int, int]) -> bool:
+Pair = tuple[int, int]
+
+
+def takes(x_bhwc: Array, kernel: Array, pads: tuple[Pair, Pair]) -> bool:
   """Whether a layer traced now goes to native code: where that is built and wanted, without cropping."""
   known = x_bhwc.dtype == kernel.dtype and x_bhwc.dtype in (jnp.float32, jnp.bfloat16)
-  return current_formulation() == "onednn" and known and min(corner) >= 0
+  return current_formulation() == "onednn" and known and min(low for low, _ in pads) >= 0
 
 
-def native_local(
-  x_bhwc: Array, kernel: Array, out: tuple[int, int], strides: tuple[int, int], corner: tuple[int, int], block: int = 1
-) -> Array:
-  """The layer's result [B, *out, O]; arguments as `Regions` has them."""
-  geometry = Regions(
-    x_bhwc.shape[1:], kernel.shape, (*out, kernel.shape[-1]), (strides[0], strides[1]), corner, block
-  )
+def native_local(x_bhwc: Array, kernel: Array, out: Pair, strides: Pair, pads: tuple[Pair, Pair], block: int = 1) -> Array:
+  """The layer's result [B, *out, O], with `pads` ((top, bottom), (left, right)); the rest as `Regions` has it."""
+  result, corner = (*out, kernel.shape[-1]), (pads[0][0], pads[1][0])
+  geometry = Regions(x_bhwc.shape[1:], kernel.shape, result, (strides[0], strides[1]), corner, block)
   return trilinear.value(geometry, x_bhwc, kernel)
 
 

@@ -45,9 +45,8 @@ def locally_shared_conv(
       f"kernels {kernel.shape} for {out_h}x{out_w} positions in regions of {block}x{block}: needs"
       f" [{rows}, {columns}, {kh}, {kw}, {channels}, O]"
     )
-  corner = (pads[0][0], pads[1][0])
-  if takes(x_bhwc, kernel, corner):
-    return native_local(x_bhwc, kernel, (out_h, out_w), strides, corner, block)
+  if takes(x_bhwc, kernel, pads):
+    return native_local(x_bhwc, kernel, (out_h, out_w), strides, pads, block)
   # Smaller regions are made whole with positions that see zeros, and that nobody looks at.
   span_h, span_w = (rows * block - 1) * strides[0] + 1, (columns * block - 1) * strides[1] + 1
   x_hwcb = framed(x_bhwc, pads, (span_h - 1 + kh, span_w - 1 + kw)).transpose(1, 2, 3, 0)
