@@ -261,7 +261,7 @@ NOTES = [
   " beside it, the better guide when other programs took the cores.",
   "jaxface is the native form where that was built. All at once and low memory are its forms in pure JAX: every position in one"
   " product, or a few rows of the output at a time and again in the backward pass; pure: the one of them that the size decides.",
-  "Extra: by how much the first call raised the process's resident memory at most, less its results. Peak: of the whole process.",
+  "Extra: by how much the first call raised the process's resident memory at most, less its results; of PyTorch's `unfold` it is that of `einsum`. Peak: of the whole process.",
   f"PyTorch is `unfold` and the faster of `einsum` and `bmm`, and windows that are views by `Tensor.unfold` with one `einsum`, the"
   f" fastest that we found (goal {GOAL_TORCH:g} ×); its kernels have the order in which it is fastest.",
   "XLA is `conv_general_dilated_local`; its kernels, and those of our own locally connected layer, can share weights only if those"
