@@ -73,6 +73,11 @@ xla::ffi::Error reported(const std::string& name, Describe describe, F f) {
 using Buffer = xla::ffi::AnyBuffer;
 using Result = xla::ffi::Result<Buffer>;
 
+template <typename T>
+T* data(const Buffer& buffer) {
+  return static_cast<T*>(buffer.untyped_data());
+}
+
 // How every handler's signature begins.
 inline auto bind() { return xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>(); }
 

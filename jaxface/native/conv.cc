@@ -163,11 +163,6 @@ class Run {
   std::vector<PrimitivePtr> primitives_;
 };
 
-// What handlers are given. `x`, `kernel` and `y` are what stands in their places, be it their gradient.
-struct Places {
-  const ffi::AnyBuffer &x, &kernel, &y;
-};
-
 // Throws WrongArray where the arrays do not fit together; oneDNN checks whether the window makes such a result.
 Problem problem(int64_t kind, const Places& at, ffi::Span<const int64_t> window, int64_t groups, int64_t bf16_math) {
   check_rank("images", at.x, 5), check_rank("kernel", at.kernel, 5), check_rank("result", at.y, 5);
@@ -192,8 +187,6 @@ Problem problem(int64_t kind, const Places& at, ffi::Span<const int64_t> window,
   return p;
 }
 
-char* data(const ffi::AnyBuffer& buffer) { return static_cast<char*>(buffer.untyped_data()); }
-
 // Runs f on what `describe` shall tell of, and turns what it throws into XLA's error.
 template <typename F>
 ffi::Error guarded(F f) {
@@ -205,16 +198,11 @@ ffi::Error guarded(F f) {
 ffi::Error Conv(ffi::ThreadPool pool, ffi::AnyBuffer a, ffi::AnyBuffer b, Result out, int64_t kind,
                 ffi::Span<const int64_t> window, int64_t groups, int64_t bf16_math) {
   return guarded([&](Problem& p) {
-    if (kind < kValue || kind > kKernelGradient) throw WrongArray("there is no kind " + std::to_string(kind));
-    const Places places[] = {{a, b, *out}, {*out, b, a}, {a, *out, b}};
-    p = problem(kind, places[kind], window, groups, bf16_math);
+    p = problem(kind, places(kind, a, b, *out), window, groups, bf16_math);
     int64_t many = a.dimensions()[0];
     if (kind == kKernelGradient) check_shape("kernel", *out, {many, p.kh, p.kw, p.c / groups, p.o});
-    if (a.element_count() && b.element_count() && out->element_count()) {
-      Run(pool, p, many, data(a), data(b), b.dimensions()[0], data(*out))();
-    } else if (out->element_count()) {
-      std::memset(data(*out), 0, out->size_bytes());
-    }
+    if (sums_nothing(a, b, *out)) return;
+    Run(pool, p, many, data<char>(a), data<char>(b), b.dimensions()[0], data<char>(*out))();
   });
 }
 
@@ -231,11 +219,11 @@ ffi::Error ConvFused(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kern
     if (p.shortcut) {
       auto more = rest.get<ffi::AnyBuffer>(0).value();
       check_shape("shortcut", more, {y[0], y[1], y[2], y[3], y[4]}), check_type("shortcut", more, out->element_type());
-      shortcut = data(more);
+      shortcut = data<char>(more);
     }
     if (out->element_count() == 0) return;
     if (p.c == 0) throw WrongArray("images " + text(x.dimensions()) + " have no channels");
-    Run(pool, p, y[0], data(x), data(kernel), kernel.dimensions()[0], data(*out), rows.typed_data<float>(),
+    Run(pool, p, y[0], data<char>(x), data<char>(kernel), kernel.dimensions()[0], data<char>(*out), rows.typed_data<float>(),
         rows.dimensions()[0], shortcut)();
   });
 }

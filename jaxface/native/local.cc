@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <string>
 
 #include "bf16.h"
@@ -92,7 +91,7 @@ class Call {
   void values(const T* x, const T* kernel, T* y) {
     const float* seen = pad_images(x);
     each(l_.regions(), [&](int64_t region) {
-      Places at(l_, region);
+      Positions at(l_, region);
       int64_t size = l_.n * o16_;
       float* sums = scratch(at.count() * size + l_.taps() * o16_);
       std::fill(sums, sums + at.count() * size, 0.f);
@@ -111,7 +110,7 @@ class Call {
   void kernel_gradient(const T* x, const T* dy, T* dkernel) {
     const float* seen = pad_images(x);
     each(l_.regions(), [&](int64_t region) {
-      Places at(l_, region);
+      Positions at(l_, region);
       int64_t size = l_.n * o16_;
       float *slopes = scratch(at.count() * size + l_.taps() * o16_), *sums = slopes + at.count() * size;
       std::fill(slopes, sums, 0.f);
@@ -162,8 +161,8 @@ class Call {
 
  private:
   // The positions of a region.
-  struct Places {
-    Places(const Layer& l, int64_t region)
+  struct Positions {
+    Positions(const Layer& l, int64_t region)
         : top(region / l.wide * l.block), left(region % l.wide * l.block),
           high(std::min(l.block, l.oh - top)), wide(std::min(l.block, l.ow - left)) {}
     int64_t count() const { return high * wide; }
@@ -224,8 +223,8 @@ class Call {
   int64_t o16_, n16_;
 };
 
-// `x`, `kernel` and `y` are what stands in their places, be it their gradient.
-Layer layer(const Buffer& x, const Buffer& kernel, const Buffer& y, ffi::Span<const int64_t> window, int64_t block) {
+Layer layer(const Places& at, ffi::Span<const int64_t> window, int64_t block) {
+  auto& [x, kernel, y] = at;
   check_rank("images", x, 5), check_rank("kernels", kernel, 7), check_rank("result", y, 5);
   auto d = x.dimensions(), k = kernel.dimensions(), r = y.dimensions();
   if (window.size() != 4) throw WrongArray("window is " + text(window) + ": takes strides and pads, 4 numbers");
@@ -243,8 +242,8 @@ Layer layer(const Buffer& x, const Buffer& kernel, const Buffer& y, ffi::Span<co
 
 template <typename T>
 void run(ffi::ThreadPool& pool, const Layer& l, int64_t kind, Buffer& a, Buffer& b, Buffer& out) {
-  const T *first = static_cast<T*>(a.untyped_data()), *second = static_cast<T*>(b.untyped_data());
-  T* result = static_cast<T*>(out.untyped_data());
+  const T *first = data<T>(a), *second = data<T>(b);
+  T* result = data<T>(out);
   int64_t many = a.dimensions()[0], one = l.regions() * l.kernel_size();
   int64_t kernel_step = kind != kKernelGradient && b.dimensions()[0] == 1 ? 0 : one;
   Call<T> call(pool, l);
@@ -260,14 +259,11 @@ ffi::Error Local(ffi::ThreadPool pool, Buffer a, Buffer b, Result out, int64_t k
                  int64_t block) {
   Layer l{};
   return reported("locally connected layer", [&] { return l.text(); }, [&] {
-    if (kind < kValue || kind > kKernelGradient) throw WrongArray("there is no kind " + std::to_string(kind));
-    const Buffer* places[][3] = {{&a, &b, &*out}, {&*out, &b, &a}, {&a, &*out, &b}};
-    l = layer(*places[kind][0], *places[kind][1], *places[kind][2], window, block);
+    l = layer(places(kind, a, b, *out), window, block);
     bool shared = out->dimensions()[0] != a.dimensions()[0];
     if (kind == kKernelGradient && shared) throw WrongArray("kernels are not as many as images");
-    if (!a.element_count() || !b.element_count() || !out->element_count()) {
-      if (out->size_bytes()) std::memset(out->untyped_data(), 0, out->size_bytes());
-    } else if (a.element_type() == ffi::BF16) {
+    if (sums_nothing(a, b, *out)) return;
+    if (a.element_type() == ffi::BF16) {
       run<Bf16>(pool, l, kind, a, b, *out);
     } else {
       run<float>(pool, l, kind, a, b, *out);

@@ -91,11 +91,6 @@ std::vector<double> reduce(ffi::ThreadPool& pool, const Rows& r, int64_t width, 
   return total;
 }
 
-template <typename T>
-T* data(ffi::AnyBuffer& buffer) {
-  return static_cast<T*>(buffer.untyped_data());
-}
-
 // Rows of parameters [many or 1, count, C], float32.
 class Parameters {
  public:

@@ -16,6 +16,24 @@ using Dims = memory::dims;
 
 enum Kind : int64_t { kValue = 0, kInputGradient = 1, kKernelGradient = 2 };
 
+// The arrays of a call. `x`, `kernel` and `y` are what stands in their places, be it their gradient.
+struct Places {
+  const Buffer &x, &kernel, &y;
+};
+
+inline Places places(int64_t kind, const Buffer& a, const Buffer& b, const Buffer& out) {
+  if (kind < kValue || kind > kKernelGradient) throw WrongArray("there is no kind " + std::to_string(kind));
+  const Places by_kind[] = {{a, b, out}, {out, b, a}, {a, out, b}};
+  return by_kind[kind];
+}
+
+// Whether a call sums nothing: its result then is zero, and written.
+inline bool sums_nothing(const Buffer& a, const Buffer& b, Buffer& out) {
+  if (a.element_count() && b.element_count() && out.element_count()) return false;
+  if (out.element_count()) std::memset(out.untyped_data(), 0, out.size_bytes());
+  return true;
+}
+
 // Everything that decides which primitive is needed, in one comparable row.
 struct Problem {
   int64_t kind, type, bf16_math;
