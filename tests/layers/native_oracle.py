@@ -3,8 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import lax
 from jax.sharding import AxisType
+
+from jaxface.layers import native
+
+BUILT = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+# For the `pytestmark` of a file whose tests all run in native code.
+NATIVE = [BUILT, pytest.mark.usefixtures("in_native_code")]
 
 # Half a unit in the last place: of a float32, and of a bfloat16.
 U32, U16 = 2.0**-24, 2.0**-8

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,24 +14,14 @@ from hypothesis import strategies as st
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
+from native_oracle import NATIVE, arrays, assert_close, assert_rounded, data_mesh, forms, in_float64
 
-from jaxface.layers import native
 from jaxface.layers.formulation import formulation
 from jaxface.layers.local import locally_connected, output_size
 from jaxface.layers.local_shared import locally_shared_conv
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from native_oracle import arrays, assert_close, assert_rounded, data_mesh, forms, in_float64
-
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
-
-
-@pytest.fixture(autouse=True)
-def in_native_code():
-  with formulation("onednn"):
-    yield
+pytestmark = NATIVE
 
 
 def layer_of(block, **keywords):

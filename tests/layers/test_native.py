@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from native_oracle import BUILT
 
 from jaxface.layers import native
 
@@ -52,7 +53,7 @@ def test_without_openmp_the_systems_package_is_named(monkeypatch, tmp_path):
   assert "install libgomp1" in refusal(monkeypatch, library)
 
 
-@pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+@BUILT
 def test_a_library_of_another_version_is_told_to_be_built_again(monkeypatch, tmp_path):
   (tmp_path / "old.so").symlink_to(native.LIBRARY)
   monkeypatch.setattr(native, "HANDLERS", (*native.HANDLERS, "JaxfaceTomorrow"))
@@ -69,7 +70,7 @@ def test_every_handler_is_known_by_its_name():
   assert sorted(defined) == sorted(native.HANDLERS)
 
 
-@pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+@BUILT
 def test_the_library_is_loaded_once_with_onednn_3():
   assert native.library() is native.library() and native.why_not() == ""
   assert re.fullmatch(r"3\.\d+\.\d+", native.onednn_version())

@@ -12,22 +12,16 @@ import psutil
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from native_oracle import NATIVE
 
 from jaxface.layers import native
 from jaxface.layers.conv import conv
-from jaxface.layers.formulation import formulation
 from jaxface.layers.local_shared import locally_shared_conv
 from jaxface.layers.norm_native import train_norm
 
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+pytestmark = NATIVE
 
 THREADS, CALLS = 12, 25
-
-
-@pytest.fixture(autouse=True)
-def in_onednn():
-  with formulation("onednn"):
-    yield
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Batch norm in native passes against a NumPy oracle, the definition in float64, and `batch_normalise`."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,25 +11,15 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from native_oracle import NATIVE, assert_close, data_mesh
+from norm_oracle import EPSILON, definition, exact_gradients, gradients, operands, straight, wide
 
-from jaxface.layers import native
 from jaxface.layers.formulation import formulation
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 from jaxface.layers.norm import BatchNorm, batch_normalise
 from jaxface.layers.norm_native import CODES, affine, train_norm
 
-# The oracles stand beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from native_oracle import assert_close, data_mesh
-from norm_oracle import EPSILON, definition, exact_gradients, gradients, operands, straight, wide
-
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
-
-@pytest.fixture(autouse=True)
-def in_onednn():
-  with formulation("onednn"):
-    yield
-
+pytestmark = NATIVE
 
 # Sums move from float32 to float64 every 128 rows.
 SUMS = 128 * 2.0**-24

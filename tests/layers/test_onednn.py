@@ -1,7 +1,5 @@
 """oneDNN's convolutions against `lax.conv_general_dilated` in float64: values, gradients, transformations, meshes."""
 
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +8,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jax import lax
+from native_oracle import NATIVE, arrays, assert_close, assert_rounded, forms, in_float64, reference
 
-from jaxface.layers import native
 from jaxface.layers.conv import conv
-from jaxface.layers.formulation import formulation
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from native_oracle import arrays, assert_close, assert_rounded, forms, in_float64, reference
-
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
-
-@pytest.fixture(autouse=True)
-def in_onednn():
-  with formulation("onednn"):
-    yield
-
+pytestmark = NATIVE
 
 @st.composite
 def problems(draw):

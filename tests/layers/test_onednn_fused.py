@@ -5,15 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from native_oracle import BUILT
 
-from jaxface.layers import native
 from jaxface.layers.activation import activate
 from jaxface.layers.blocks import ConvNorm
 from jaxface.layers.conv import conv, make_window
 from jaxface.layers.formulation import formulation
 from jaxface.layers.onednn import fused_conv
 
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+pytestmark = BUILT
 
 
 def normal(seed, *shape):

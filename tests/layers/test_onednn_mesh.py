@@ -1,29 +1,16 @@
 """oneDNN's convolutions on meshes: the batch is split, kernels' gradients are summed, nothing is gathered."""
 
-import sys
-from pathlib import Path
 
 import jax
 import pytest
 from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from native_oracle import NATIVE, arrays, assert_close, data_mesh, in_float64, reference
 
-from jaxface.layers import native
 from jaxface.layers.conv import conv
-from jaxface.layers.formulation import formulation
 
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from native_oracle import arrays, assert_close, data_mesh, in_float64, reference
-
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
-
-
-@pytest.fixture(autouse=True)
-def in_onednn():
-  with formulation("onednn"):
-    yield
+pytestmark = NATIVE
 
 
 MESHES = {"one axis": ((8,), P("data")), "two axes": ((4, 2), P(("data", "model"))), "one of two": ((4, 2), P("data"))}

@@ -1,7 +1,5 @@
 """An array that goes through a call is what it was, and is not computed again by what reads it."""
 
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +8,12 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
+from native_oracle import NATIVE, arrays, data_mesh
 
-from jaxface.layers import native
-from jaxface.layers.formulation import formulation
 from jaxface.layers.native_call import IMAGES, native_call
 from jaxface.layers.settled import settled
 
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from native_oracle import arrays, data_mesh
-
-pytestmark = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
-
-
-@pytest.fixture(autouse=True)
-def in_native_code():
-  with formulation("onednn"):
-    yield
+pytestmark = NATIVE
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int32])

@@ -1,8 +1,6 @@
 """Each miner takes exactly the triplets that loops over all triplets take, and a tie is one triplet."""
 
-import sys
 from functools import lru_cache
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from triplet_oracle import loops
 
 from jaxface.losses.groups import group, kth_positive
 from jaxface.losses.mining import MINERS, REACHES, collect, easy, every, hard, semi_hard
-
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from triplet_oracle import loops
 
 B = 9
 MARGIN = 1.0

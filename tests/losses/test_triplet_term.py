@@ -1,20 +1,15 @@
 """The term of triplets: its mean spread over rows, what it says of a batch, listed triplets, refusals."""
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from triplet_oracle import MARGIN, B, D, by_loops, draw, loops, squared
 
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.losses.triplets import triplet_loss
-
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from triplet_oracle import MARGIN, B, D, by_loops, draw, loops, squared
 
 
 def term_of(x, label, weight=None, **options):

@@ -1,8 +1,6 @@
 """Triplet loss: the mean over the triplets of three loops, its gradient, its corners, and one value on any mesh."""
 
-import sys
 from functools import lru_cache, partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +11,11 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
+from triplet_oracle import MARGIN, B, D, by_loops, draw, squared
 
 from jaxface.losses.mining import MINERS, REACHES
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.losses.triplets import triplet_loss, triplet_sums
-
-# The oracle stands beside the tests.
-sys.path.insert(0, str(Path(__file__).parent))
-from triplet_oracle import MARGIN, B, D, by_loops, draw, squared
 
 KINDS = [(mining, "inside") for mining in MINERS] + [("semi_hard", reach) for reach in REACHES[1:]]
 kinds = pytest.mark.parametrize(("mining", "reach"), KINDS)
