@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-# Requirements by name, of an extra or of the build. What builds goes into the environment too: an isolated build would unpack
-# jaxlib once more. An extra that is added later compiles nothing again.
-REQUIRED = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
-  print(*{"build": p["build-system"]["requires"], **p["project"]["optional-dependencies"]}[sys.argv[1]], sep="\n")'
+# Requirements by name: of the build, of jaxface itself ("run"), or of an extra. They are installed first, built in isolation where
+# they come as sources; then jaxface alone, built with what the environment has: isolated, it would unpack jaxlib once more.
+# An extra that is added later compiles nothing again.
+REQUIRED = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); t = p["project"]; \
+  groups = {"build": p["build-system"]["requires"], "run": t["dependencies"], **t["optional-dependencies"]}; \
+  print(*[line for name in sys.argv[1:] for line in groups[name]], sep="\n")'
 CMAKE := $(or $(shell command -v cmake),$(BIN)/cmake)
 export JAX_PLATFORMS ?= cpu
 
@@ -20,9 +22,9 @@ TORCH_INDEX ?=
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(REQUIRED) build > $@.txt
+	$(REQUIRED) build run export > $@.txt
 	$(PIP) -r $@.txt $(if $(shell command -v cmake),,cmake ninja)
-	$(PIP) --no-build-isolation -e ".[export]"
+	$(PIP) --no-build-isolation --no-deps -e .
 	@$(BIN)/python -c 'from jaxface.layers import native; native.available() or print(native.why_not())'
 	touch $@
 
