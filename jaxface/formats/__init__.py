@@ -1,0 +1,12 @@
+"""Files: packed records, embeddings, pair lists.
+
+  formats.pack("MY_FACES", "data/mine")               # sharded TFRecords, index, manifest
+  formats.write_embeddings("mine.npz", formats.Embeddings(embedding_nd, names))
+  pairs = formats.read_pairs("pairs.txt")
+
+What is damaged is named: file, offset, record (`DamagedData`). Files appear whole or not at all.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

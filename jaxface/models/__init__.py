@@ -1,0 +1,14 @@
+"""Networks by name, their input conventions, and model folders.
+
+  models.list_models("iresnet*")                      # every network of the field by name
+  network = models.create("iresnet50", embedding_size=512)
+  saved = models.load_model("runs/mine")              # what training or an import left
+  models.save_model("models/copy", saved)
+
+`register` adds a network of your own; `Preprocess` says what pixels a network takes. docs/models.md lists every network
+beside its paper's figures.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

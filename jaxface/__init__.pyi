@@ -1,0 +1,15 @@
+from . import data as data
+from . import evaluation as evaluation
+from . import formats as formats
+from . import geometry as geometry
+from . import heads as heads
+from . import inference as inference
+from . import interop as interop
+from . import layers as layers
+from . import losses as losses
+from . import models as models
+from . import training as training
+from .evaluation import verify as verify
+from .inference import load as load
+
+__version__: str

@@ -1,0 +1,16 @@
+from .embeddings import Embeddings as Embeddings
+from .embeddings import read_embeddings as read_embeddings
+from .embeddings import write_embeddings as write_embeddings
+from .errors import DamagedData as DamagedData
+from .errors import UnsafePath as UnsafePath
+from .images import decode_image as decode_image
+from .images import encode_jpeg as encode_jpeg
+from .manifest import Manifest as Manifest
+from .manifest import read_manifest as read_manifest
+from .packing import pack as pack
+from .pairs import Pairs as Pairs
+from .pairs import read_lfw_pairs as read_lfw_pairs
+from .pairs import read_pairs as read_pairs
+from .pairs import read_people as read_people
+from .pairs import write_pairs as write_pairs
+from .recordset import RecordSet as RecordSet

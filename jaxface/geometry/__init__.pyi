@@ -1,0 +1,9 @@
+from .patches import Patch as Patch
+from .patches import Region as Region
+from .patches import boxes as boxes
+from .patches import crop as crop
+from .patches import deepid2_patches as deepid2_patches
+from .patches import deepid_patches as deepid_patches
+from .templates import TEMPLATES as TEMPLATES
+from .templates import Template as Template
+from .templates import template as template

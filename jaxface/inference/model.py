@@ -1,0 +1,214 @@
+"""A model in one object: load a folder, call it on arrays, embed files."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from tqdm import tqdm
+
+from jaxface.data.folder import FolderSource
+from jaxface.data.records import RecordSource
+from jaxface.data.source import Source
+from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.images import decode_image
+from jaxface.formats.manifest import FILE as MANIFEST_FILE
+from jaxface.formats.recordset import RecordSet
+from jaxface.inference.embed import embed_source, make_embedder
+from jaxface.models.preprocess import Preprocess
+from jaxface.models.saved import SavedModel, count_parameters, load_model
+
+TAKEN = "a folder of images, packed records, a path or a list of paths, or an array [H, W, C] or [N, H, W, C]"
+
+
+class Model:
+  """A network with its numbers and its input convention, ready to use.
+
+  Args:
+    saved: what `load_model` or an importer gives.
+  """
+
+  def __init__(self, saved: SavedModel):
+    self.saved = saved
+    self._embedders: dict[tuple[str, bool], Any] = {}
+
+  @property
+  def name(self) -> str:
+    """Name of the network, as `jaxface.models.create` takes it."""
+    return self.saved.name
+
+  @property
+  def preprocess(self) -> Preprocess:
+    """The input convention: size, order of colours, range, template, crop or resize."""
+    return self.saved.preprocess
+
+  @property
+  def input_size(self) -> tuple[int, int]:
+    """Height and width in pixels that the network takes."""
+    return self.preprocess.size
+
+  @property
+  def template(self) -> str:
+    """Alignment template of the faces that the network was trained on."""
+    return self.preprocess.template
+
+  @property
+  def dtype(self) -> str:
+    """What the network computes in: "float32" or "bfloat16"."""
+    return str(self.saved.options.get("dtype", "float32"))
+
+  @property
+  def licence(self) -> str:
+    """Terms of the weights; "unknown" where nobody has said."""
+    return str(self.meta.get("licence") or "unknown")
+
+  @property
+  def meta(self) -> dict[str, Any]:
+    """Where the weights come from: source, training, versions; plain JSON values."""
+    return self.saved.meta
+
+  @cached_property
+  def embedding_size(self) -> int:
+    """Length of an embedding with mirror "sum" or "none"."""
+    return self.saved.embedding_size
+
+  @cached_property
+  def num_parameters(self) -> int:
+    """How many numbers the network has learned."""
+    return count_parameters(self.saved.variables["params"])
+
+  def __repr__(self) -> str:
+    return (
+      f"<jaxface model {self.name}: {self.embedding_size}-d, {self.num_parameters:,} parameters, {self.dtype}, takes"
+      f" {self.preprocess}, licence {self.licence}>"
+    )
+
+  def __call__(self, images: Any, *, mirror: str = "sum", raw: bool = False) -> Array:
+    """Embeddings of images in memory; compiled once for each shape, and may stand inside `jax.jit`.
+
+    Args:
+      images: [B, H, W, C] or one image [H, W, C], aligned, RGB; uint8, or float in 0..255. What the convention crops or
+        resizes may have another size than `input_size`.
+      mirror: "sum" adds the embedding of the mirror image, "concat" sets it behind, "none" leaves it out.
+      raw: leave the lengths as they are; by default each embedding has length one.
+    Returns:
+      [B, D] float32, or [D] for one image.
+    Raises:
+      ValueError: images of another rank, size, dtype or range than the convention takes.
+    """
+    image_bhwc = images if isinstance(images, Array) else np.asarray(images)
+    if image_bhwc.ndim not in (3, 4):
+      raise ValueError(f"images have shape {image_bhwc.shape}: expected [B, H, W, C], or [H, W, C] for one image")
+    one = image_bhwc.ndim == 3
+    embedding_bd = self._embedder(mirror, raw)(self._variables, jnp.asarray(image_bhwc[None] if one else image_bhwc))
+    return embedding_bd[0] if one else embedding_bd
+
+  def embed(
+    self, source: Any, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
+  ) -> np.ndarray:
+    """Embeddings of any number of images, in batches over all devices.
+
+    Args:
+      source: a folder of images (searched to any depth, in sorted order), packed records, one path or a list of paths of
+        images, an array [N, H, W, C] or one image [H, W, C], or a `jaxface.data.Source`.
+      mirror: as in `__call__`.
+      raw: as in `__call__`.
+      batch_size: images at a time; the result does not depend on it.
+      progress: draw a progress bar.
+    Returns:
+      [N, D] float32 in the order of the source (packed records have an order of their own: `embed_named` gives the names);
+      N is 1 for one image.
+    Raises:
+      ValueError: none of these, or images aligned to another template than the model takes.
+      DamagedData: an image that cannot be read; names the file.
+    """
+    settings: dict[str, Any] = {"mirror": mirror, "raw": raw, "batch_size": batch_size, "progress": progress}
+    if isinstance(source, (str, Path)) and not Path(source).is_dir():
+      source = [source]
+    if isinstance(source, (str, Path)) or hasattr(source, "read"):
+      return self.embed_named(source, **settings).embedding_nd
+    if isinstance(source, Sequence) and all(isinstance(path, (str, Path)) for path in source):
+      return self._embed(_decoded(source), len(source), **settings)
+    if isinstance(source, (np.ndarray, Array)) and source.ndim in (3, 4):
+      image_nhwc = source[None] if source.ndim == 3 else source
+      return self._embed(iter(image_nhwc), len(image_nhwc), **settings)
+    raise ValueError(f"cannot embed {type(source).__name__}: expected {TAKEN}")
+
+  def embed_named(
+    self, source: str | Path | Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
+  ) -> Embeddings:
+    """The same for a folder, packed records or a `Source`, with names and labels, as `jaxface.verify` and files take them."""
+    return embed_source(
+      self.saved, self.open(source) if isinstance(source, (str, Path)) else source,
+      mirror=mirror, raw=raw, batch_size=batch_size, progress=progress,
+    )
+
+  def open(self, path: str | Path) -> Source:
+    """A folder of images, or packed records, as the source that this model reads."""
+    if (Path(path) / MANIFEST_FILE).is_file():
+      return RecordSource(RecordSet.open(path))
+    # What the network scales it sees whole, as it does in packed records; what it crops may have any size.
+    return FolderSource(path, size=self.input_size if self.preprocess.fit == "crop" else None, template=self.template)
+
+  @cached_property
+  def _variables(self) -> Any:
+    return jax.tree.map(jnp.asarray, self.saved.variables)
+
+  def _embedder(self, mirror: str, raw: bool) -> Any:
+    key = mirror, raw
+    if key not in self._embedders:
+      self._embedders[key] = make_embedder(self.saved.module, self.preprocess, mirror=mirror, raw=raw)
+    return self._embedders[key]
+
+  def _embed(
+    self, images: Iterator[np.ndarray], count: int, *, mirror: str, raw: bool, batch_size: int, progress: bool
+  ) -> np.ndarray:
+    """Embeddings of images that may differ in size: those of one size wait for each other."""
+    if not count:
+      raise ValueError("no images to embed")
+    waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+    found: list[tuple[list[int], Array]] = []
+
+    def run(batch: list[tuple[int, np.ndarray]]) -> None:
+      rows, image_bhwc = [row for row, _ in batch], np.stack([image for _, image in batch])
+      # A rest is filled up to a power of two, so that few shapes are compiled.
+      filled = min(1 << (len(rows) - 1).bit_length(), max(batch_size, len(rows)))
+      image_bhwc = np.concatenate([image_bhwc, np.repeat(image_bhwc[-1:], filled - len(rows), axis=0)])
+      found.append((rows, self(image_bhwc, mirror=mirror, raw=raw)[: len(rows)]))
+
+    for row, image in enumerate(tqdm(images, total=count, unit="img", desc="embed", disable=not progress)):
+      batch = waiting.setdefault((*image.shape, image.dtype), [])
+      batch.append((row, np.asarray(image)))
+      if len(batch) == batch_size:
+        run(waiting.pop((*image.shape, image.dtype)))
+    for batch in waiting.values():
+      run(batch)
+    order = np.concatenate([np.asarray(rows) for rows, _ in found])
+    return np.concatenate([np.asarray(embedding_bd) for _, embedding_bd in found])[np.argsort(order)]
+
+
+def _decoded(paths: Sequence[str | Path]) -> Iterator[np.ndarray]:
+  for path in paths:
+    yield decode_image(Path(path).read_bytes(), where=str(path))
+
+
+def load(path: str | Path) -> Model:
+  """A model from a model folder, or from the workdir of a training.
+
+  Args:
+    path: what `jaxface train`, `jaxface import` or `save_model` wrote.
+  Returns:
+    `Model`: `model(images)`, `model.embed(folder)`.
+  Raises:
+    FileNotFoundError: no model there.
+    DamagedModel: a model folder that cannot be used; names the file and the entry.
+    WrongCheckpoint: the numbers are of another network than the folder says.
+  """
+  return Model(load_model(path))
+
+
+__all__ = ["Model", "load"]
