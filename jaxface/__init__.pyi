@@ -8,6 +8,7 @@ from . import interop as interop
 from . import layers as layers
 from . import losses as losses
 from . import models as models
+from . import testing as testing
 from . import training as training
 from .evaluation import verify as verify
 from .inference import load as load

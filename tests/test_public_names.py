@@ -12,7 +12,8 @@ import pytest
 import jaxface
 
 GOLDEN = Path(__file__).parent / "public_names.txt"
-PACKAGES = ["data", "evaluation", "formats", "geometry", "heads", "inference", "interop", "layers", "losses", "models", "training"]
+PACKAGES = ["data", "evaluation", "formats", "geometry", "heads", "inference", "interop", "layers", "losses", "models",
+            "testing", "training"]
 
 
 def public() -> list[str]:
