@@ -12,14 +12,16 @@ same command is given again; SIGTERM and Ctrl-C save the state first and exit wi
 
 import argparse
 import shlex
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from jaxface.commands.pipeline import run_experiment
 from jaxface.training.choices import CHOICES, kinds
 from jaxface.training.config import list_experiments, load_experiment
+from jaxface.training.field_help import groups
 from jaxface.training.interrupt import Interrupted
-from jaxface.training.overrides import field_values
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -71,11 +73,23 @@ def parse_overrides(words: list[str]) -> dict[str, str]:
 
 def _show_fields(name: str, *, small: bool) -> int:
   experiment, text = load_experiment(name, small=small)
-  print(f"usage: jaxface train {name} {'--small ' if small else ''}[--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}\n\nfields and their values:")
-  for field, value in field_values(experiment).items():
-    print(f"  --{field:40} {value!r}")
-  print("\nwhat stands in a place, by name (docs/losses.md has them all):")
-  for place, kind in kinds(experiment).items():
-    field = next(part for part in reversed(place.split(".")) if part in CHOICES)
-    print(f"  --{place:40} {kind}, one of {', '.join(CHOICES[field])}")
+  print(f"usage: jaxface train {name} {'--small ' if small else ''}[--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}")
+  chosen = kinds(experiment)
+  width = min(max(shutil.get_terminal_size().columns, 80), 120)
+  for group in groups(experiment):
+    print(f"\n{group.name or 'the run'}: {group.title}")
+    if group.name in chosen:
+      place = next(part for part in reversed(group.name.split(".")) if part in CHOICES)
+      line = f"{group.kind}, one of {', '.join(CHOICES[place])}"
+      print(textwrap.fill(line, width, initial_indent=f"  --{group.name} KIND  ", subsequent_indent=" " * 8))
+    for field in group.fields:
+      print(f"  --{field.name} {_shown(field.value)}")
+      print(textwrap.fill(field.text, width, initial_indent=" " * 8, subsequent_indent=" " * 8))
   return 0
+
+
+def _shown(value: object) -> str:
+  """A value as it would be given on the command line."""
+  if isinstance(value, (tuple, list)):
+    return ",".join(map(str, value)) or "''"
+  return str(value) if value not in ("", {}) else "''"

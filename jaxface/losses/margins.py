@@ -13,7 +13,11 @@ from jaxface.losses.ranges import check_range
 
 @dataclass(frozen=True)
 class Softmax(Plain):
-  """Softmax over x·w + b, nothing normalised."""
+  """Softmax over x·w + b, nothing normalised.
+
+  Attributes:
+    bias: whether each class has a bias b.
+  """
 
   bias: bool = True
 
@@ -50,6 +54,9 @@ class ModifiedSoftmax(Plain):
 class NormSoftmax(Plain):
   """Softmax over scale·cos θ.
 
+  Attributes:
+    scale: factor of the cosine; larger ones make the softmax sharper.
+
   Source: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", 2017.
   """
 
@@ -73,6 +80,11 @@ class NormSoftmax(Plain):
 class CombinedMargin(FixedMargin):
   """scale·(cos(m1·θ + m2) − m3): the three margins at once.
 
+  Attributes:
+    m1: factor of the angle, 1 to 8.
+    m2: added to the angle, in radians.
+    m3: taken from the cosine.
+
   Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, eq. 4.
   """
 
@@ -94,6 +106,9 @@ class CombinedMargin(FixedMargin):
 @dataclass(frozen=True)
 class ArcFace(FixedMargin):
   """scale·cos(θ + m).
+
+  Attributes:
+    m: added to the angle between embedding and centre, in radians.
 
   Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, eq. 3.
   """
@@ -123,6 +138,9 @@ class SubcenterArcFace(ArcFace):
 class CosFace(FixedMargin):
   """scale·(cos θ − m); both gradient modes are the same here, and the guard is idle.
 
+  Attributes:
+    m: taken from the cosine between embedding and centre.
+
   Source: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", 2018, eq. 4.
   """
 
@@ -140,6 +158,9 @@ class CosFace(FixedMargin):
 @dataclass(frozen=True)
 class SphereFaceR(FixedMargin):
   """scale·cos(min(m·θ, π)), the margin kept out of the gradient ("characteristic gradient detachment").
+
+  Attributes:
+    m: factor of the angle between embedding and centre, 1 to 8.
 
   Source: Liu et al., "SphereFace Revived: Unifying Hyperspherical Face Recognition", 2022, SphereFace-R v1.
   """

@@ -42,6 +42,7 @@ class Experiment:
   """One training run. Lengths are in optimizer steps, batches are global.
 
   Attributes:
+    name: of the run: its folder, its report and its exported file are called so.
     steps: optimizer steps of the whole run.
     batch_size: images per step over all devices and hosts.
     accumulate: the batch is taken in this many parts, whose gradients are summed. The same as the whole batch,
