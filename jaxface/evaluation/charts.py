@@ -33,39 +33,40 @@ def curve(metrics: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
   finite_k = value_k[np.isfinite(value_k)]
   if not finite_k.size:
     return ""
-  # A schedule goes up once and down once; what travels further than that trembles.
+  # A schedule goes up once and down once; a curve that travels further is noisy.
   noisy = np.abs(np.diff(finite_k)).sum() > 3 * np.ptp(finite_k)
   series = [Series("", "s-faint", step_k, value_k)] if noisy else []
   series.append(Series("", "s-mated", step_k, smooth_k if noisy else value_k))
-  y = Axis("", low=0.0 if finite_k.min() >= 0 else None, high=None if finite_k.max() > 0 else 1.0)
+  y = Axis(title[:1].lower() + title[1:], low=0.0 if finite_k.min() >= 0 else None, high=None if finite_k.max() > 0 else 1.0)
   return chart(title, series, Axis("step", low=0.0), y, size=(360, 250))
 
 
-def score_range(verifications: Sequence[Verification]) -> tuple[float, float, float]:
-  """Ends of the similarity axis that suit all of them, and the height of the tallest bin."""
+def score_range(verifications: Sequence[Verification]) -> tuple[float, float]:
+  """Ends of a similarity axis that suits all of them."""
   low = min(float(one.score_p.min()) for one in verifications)
   high = max(float(one.score_p.max()) for one in verifications)
   low, high = max(-1.0, math.floor(low * 10) / 10), min(1.0, math.ceil(high * 10) / 10)
   if high - low < 0.1:
     low, high = max(-1.0, high - 0.1), min(1.0, low + 0.1)
-  tallest = max(float(line.y.max()) for one in verifications for line in _humps(one, low, high))
-  return low, high, tallest
+  return low, high
 
 
-def similarity(one: Verification, low: float, high: float, top: float) -> str:
+def similarity(one: Verification, low: float, high: float) -> str:
   """Histograms of mated and non-mated pairs with the threshold.
 
   Args:
     one: what to draw.
     low: left end of the axis, in cosine.
     high: right end.
-    top: height the axis must hold, as a share of pairs.
   """
+  histograms = _histograms(one, low, high)
+  # A scale of its own: before training all scores lie in a few bins, which would flatten the histogram after it.
+  tallest = max(float(line.y.max()) for line in histograms)
   return chart(
     f"Similarity of mated and non-mated pairs, threshold {one.threshold_cosine:.3f}",
-    _humps(one, low, high),
+    histograms,
     Axis("cosine similarity", low, high),
-    Axis("share of pairs", 0.0, 1.12 * top, percent=True),
+    Axis("share of pairs", 0.0, 1.12 * tallest, percent=True),
     marks=[Mark(one.threshold_cosine, f"threshold {one.threshold_cosine:.3f}".replace("-", "−"))],
   )
 
@@ -86,11 +87,11 @@ def roc_chart(after: Verification, before: Verification | None, *, log: bool) ->
   return chart(title, series, x, Axis("true accept rate (TAR)", 0.0, 1.0))
 
 
-def _humps(one: Verification, low: float, high: float) -> list[Series]:
+def _histograms(one: Verification, low: float, high: float) -> list[Series]:
   same = one.pairs.same
   values = [
-    ("different people", "s-other", one.score_p[~same]),
-    ("same person", "s-mated", one.score_p[same]),
+    ("non-mated (two people)", "s-other", one.score_p[~same]),
+    ("mated (one person)", "s-mated", one.score_p[same]),
   ]
   return histogram(values, low, high, BINS)
 

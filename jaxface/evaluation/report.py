@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.evaluation import charts
-from jaxface.evaluation.measures import wilson
 from jaxface.evaluation.page import card, folded, percent, picture, section, signed, table
 from jaxface.evaluation.svg import escape
-from jaxface.evaluation.verification import Verification, l2_squared
+from jaxface.evaluation.tables import figures_table, thresholds_table
+from jaxface.evaluation.verification import Verification
 from jaxface.formats.atomic import write_text
 
 CURVES = {
@@ -64,11 +64,12 @@ def write_report(path: str | Path, report: Report) -> None:
   style = resources.files("jaxface.evaluation").joinpath("report.css").read_text(encoding="utf-8")
   sections = [
     _head(report),
+    thresholds_table(report.after),
     _training(report),
     _separation(report),
     _wrong_pairs(report),
     _faces(report),
-    _numbers(report),
+    figures_table(report.after, report.before),
     _reproduce(report),
   ]
   write_text(
@@ -98,15 +99,17 @@ def flatten(config: Any, prefix: str = "") -> list[tuple[str, str]]:
 def _head(report: Report) -> str:
   after = report.after
   verdict = (
-    f"Shown two photographs, the network says rightly whether they are of the same person in "
-    f"<strong>{percent(after.accuracy)}</strong> of {len(after.pairs):,} pairs"
-    + (f", against {percent(report.before.accuracy)} before training. " if report.before else ". ")
-    + f"It says “the same” at a cosine of {signed(after.threshold_cosine)} or more."
+    f"Of {len(after.pairs):,} pairs of photos, the network judges <strong>{percent(after.accuracy)}</strong> correctly as the same"
+    " or as different people"
+    + (f", against {percent(report.before.accuracy)} before training." if report.before else ".")
   )
   lead = f'<p class="soft">{escape(report.lead)}</p>' if report.lead else ""
+  legend = "Each bar shows its figure on a scale from 0 to 1" + (
+    "; the upright mark is the figure before training." if report.before else "."
+  )
   return (
     f'<header>\n<h1>{escape(report.title)}</h1>\n<p class="lead">{verdict}</p>\n{lead}</header>\n'
-    f'<div class="figures">\n{_figures(report)}\n</div>'
+    f'<div class="figures">\n{_figures(report)}\n</div>\n<p class="soft legend">{legend}</p>'
   )
 
 
@@ -117,7 +120,7 @@ def _figures(report: Report) -> str:
     _figure(
       "AUC",
       f"{after.auc:.4f}",
-      "a mated pair outscores a non-mated one",
+      "the chance that a mated pair outscores a non-mated one",
       after.auc,
       before.auc if before else None,
       "{:.4f}",
@@ -135,7 +138,7 @@ def _figures(report: Report) -> str:
     _figure(
       "Equal error rate",
       f"{100 * after.eer:.2f} <small>%</small>",
-      "lower is better",
+      "where as many mated pairs are refused as non-mated ones accepted; lower is better",
       after.eer,
       before.eer if before else None,
       "{:.2%}",
@@ -170,34 +173,34 @@ def _training(report: Report) -> str:
 
 def _separation(report: Report) -> str:
   after, before = report.after, report.before
-  low, high, top = charts.score_range([one for one in (before, after) if one])
+  low, high = charts.score_range([one for one in (before, after) if one])
   cards = []
   if before:
-    cards.append(card("Similarity before training", charts.similarity(before, low, high, top)))
+    cards.append(card("Similarity before training", charts.similarity(before, low, high)))
   cards += [
-    card("Similarity after training" if before else "Similarity", charts.similarity(after, low, high, top)),
+    card("Similarity after training" if before else "Similarity", charts.similarity(after, low, high)),
     card("ROC", charts.roc_chart(after, before, log=False)),
-    card("ROC, rare false accepts spread out", charts.roc_chart(after, before, log=True)),
+    card("ROC, logarithmic FAR", charts.roc_chart(after, before, log=True)),
   ]
   text = (
-    "Similarity is the cosine of two embeddings. The less the two humps overlap, the better; the dashed line "
-    "is the threshold. The ROC shows, for every threshold, the share of same-person pairs accepted (TAR) "
-    "against the share of different-person pairs accepted (FAR)."
+    "Similarity is the cosine of two embeddings. The less the two histograms overlap, the better; the dashed line is the"
+    " threshold. Each histogram has a vertical scale of its own. The ROC shows, for every threshold, the share of mated pairs"
+    " accepted (TAR) against the share of non-mated pairs accepted (FAR)."
   )
-  return section("Telling people apart", text, cards)
+  return section("Separation of mated and non-mated pairs", text, cards)
 
 
 def _wrong_pairs(report: Report) -> str:
   after = report.after
   wrong = int(((after.score_p >= after.threshold_p) != after.pairs.same).sum())
   if not wrong:
-    text = f"None: all {len(after.pairs):,} pairs are judged rightly."
+    text = f"None: all {len(after.pairs):,} pairs are judged correctly."
     return f"<section>\n<h2>Wrong pairs</h2>\n<p>{text}</p>\n</section>"
   parts = [
     "<section>\n<h2>The hardest wrong pairs</h2>\n"
     f'<p class="soft">{wrong:,} of {len(after.pairs):,} pairs are judged wrongly.</p>'
   ]
-  for same, heading in ((False, "Different people, taken for one"), (True, "One person, taken for two")):
+  for same, heading in ((False, "Different people, accepted as one"), (True, "One person, refused")):
     cards = [_pair_card(report, pair) for pair in after.hardest(SHOWN_WRONG, same=same)]
     if cards:
       parts.append(f'<h3>{heading}</h3>\n<div class="pairs">\n' + "\n".join(cards) + "\n</div>")
@@ -220,66 +223,20 @@ def _faces(report: Report) -> str:
   if not report.faces:
     return ""
   faces = "\n".join(picture(caption, data) for caption, data in report.faces)
-  return f'<section>\n<h2>What it was trained on</h2>\n<div class="faces">\n{faces}\n</div>\n</section>'
-
-
-def _numbers(report: Report) -> str:
-  columns = [one for one in (report.before, report.after) if one]
-  heads = ["Before training", "After training"] if report.before else ["Value"]
-  rows = [
-    ("Accuracy", [f"{percent(one.accuracy)} ± {100 * one.accuracy_se:.2f}" for one in columns]),
-    ("AUC", [f"{one.auc:.5f}" for one in columns]),
-    ("Equal error rate", [percent(one.eer) for one in columns]),
-  ]
-  for name in report.after.operating:
-    rows.append((f"TAR at FAR ≤ {name}", [_rate(one, name) for one in columns]))
-    rows.append(
-      (f"Threshold for FAR ≤ {name}", [_threshold(one.operating[name].threshold) for one in columns])
-    )
-  rows.append(("Threshold, mean of folds", [_threshold(one.threshold_cosine) for one in columns]))
-  note = (
-    f"{report.after.roc.mated:,} mated and {report.after.roc.nonmated:,} non-mated pairs; thresholds from "
-    f"{report.after.folds.threshold_from}; rates with 95 % intervals"
-  )
-  folds = report.after.folds
-  fold_rows = [
-    (str(fold), [f"{pairs:,}", percent(accuracy), _interval(accuracy, int(pairs)), _threshold(threshold)])
-    for fold, pairs, accuracy, threshold in zip(folds.fold, folds.pairs, folds.accuracy, folds.threshold)
-  ]
-  return (
-    '<section>\n<h2>All figures</h2>\n<div class="card scroll">\n'
-    f"{table(note, ['Measure', *heads], rows)}\n</div>\n"
-    f'<details class="card"><summary>Every fold</summary>\n<div class="scroll">'
-    f"{table('', ['Fold', 'Pairs', 'Accuracy', '95 % interval', 'Threshold'], fold_rows)}</div></details>\n"
-    "</section>"
-  )
-
-
-def _rate(one: Verification, name: str) -> str:
-  low, high = one.tar_at_far_interval[name]
-  return f"{percent(one.tar_at_far[name])} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _interval(share: float, trials: int) -> str:
-  low, high = wilson(round(share * trials), trials)
-  return f"{100 * low:.2f} to {100 * high:.2f}"
+  return f'<section>\n<h2>Training images</h2>\n<div class="faces">\n{faces}\n</div>\n</section>'
 
 
 def _reproduce(report: Report) -> str:
   parts = []
   if report.command:
-    parts.append(f"<p>The same again:</p>\n<pre><code>{escape(report.command)}</code></pre>")
+    parts.append(f"<p>Command:</p>\n<pre><code>{escape(report.command)}</code></pre>")
   if report.config is not None:
     rows = [(key, [f"<code>{escape(value)}</code>"]) for key, value in flatten(report.config)]
     parts.append(folded("Configuration", table("", ["Field", "Value"], rows, numbers=False)))
   if report.environment:
-    rows = [(str(key), [escape(value)]) for key, value in report.environment.items()]
+    rows = [(key, [escape(value)]) for key, value in flatten(report.environment)]
     parts.append(folded("Versions and machine", table("", ["What", "Value"], rows, numbers=False)))
-  return "<section>\n<h2>Making it again</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
-
-
-def _threshold(cosine: float) -> str:
-  return f"cosine {signed(cosine)} · L2² {signed(l2_squared(cosine))}"
+  return "<section>\n<h2>How to reproduce this</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
 
 __all__ = ["CURVES", "Report", "flatten", "write_report"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxface.evaluation import charts
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.pairs import holdout_pairs
 from jaxface.evaluation.report import Report, flatten, write_report
@@ -132,6 +133,32 @@ def test_it_says_the_figures_it_was_given(tmp_path):
   ):
     assert sentence.strip("'") in words
   assert page.tags.count("svg") == 3 + 2 + 2
+  for name, point in report.after.operating.items():
+    assert f"at most 1 in {round(1 / float(name)):,} accepted wrongly" in words
+    assert f"{point.threshold:.3f}" in words
+  assert words.index("Thresholds to ship") < words.index("Training images")
+  assert "the upright mark is the figure before training" in words
+
+
+def test_every_axis_says_what_it_shows(tmp_path):
+  text, page = written(tmp_path, demo())
+  assert text.count('<text class="name"') == 2 * page.tags.count("svg")
+
+
+@pytest.mark.parametrize("noise", [1.2, 4.0])
+def test_a_histogram_fills_its_own_scale(noise):
+  drawn = charts.similarity(verified(noise), -1.0, 1.0)
+  areas = re.findall(r'class="area [^"]*" d="([^"]+)"', drawn)
+  assert len(areas) == 2
+  highest = min(float(y) for path in areas for y in re.findall(r"V([\d.]+)", path))
+  # 300 high with margins of 34 and 46: the tallest bin takes 1 / 1.12 of the 220 between.
+  assert highest == pytest.approx(254 - 220 / 1.12, abs=0.2)
+
+
+def test_versions_are_a_table(tmp_path):
+  _, page = written(tmp_path, demo(environment={"packages": {"jax": "0.10.2", "numpy": "2.4"}, "cores": 2}))
+  words = " ".join("".join(page.words).split())
+  assert "packages.jax" in words and "{'jax'" not in words
 
 
 def test_every_picture_and_drawing_has_words_for_those_who_do_not_see_it(tmp_path):
@@ -165,12 +192,12 @@ def test_only_what_must_be_there(tmp_path):
   text, page = written(tmp_path, Report("Bare", verified(1.2, folds=1)))
   assert "before" not in "".join(page.words)
   assert page.tags.count("svg") == 3
-  assert "Making it again" not in text
+  assert "How to reproduce this" not in text
 
 
 def test_no_wrong_pairs(tmp_path):
   _, page = written(tmp_path, demo(after=verified(0.01)))
-  assert "None: all 200 pairs are judged rightly." in "".join(page.words)
+  assert "None: all 200 pairs are judged correctly." in "".join(page.words)
 
 
 def test_everything_from_outside_is_escaped(tmp_path):

@@ -1,0 +1,86 @@
+"""The report's tables: thresholds to ship, and every figure before and after."""
+
+from jaxface.evaluation.measures import wilson
+from jaxface.evaluation.page import percent, signed, table
+from jaxface.evaluation.verification import Verification, l2_squared
+
+
+def thresholds_table(after: Verification) -> str:
+  """What a user takes away: which threshold gives which rate of errors."""
+  rows = [
+    (
+      f"at most {_one_in(name)} accepted wrongly",
+      [signed(point.threshold), signed(l2_squared(point.threshold)), _rate(after, name), f"{after.roc.nonmated * point.far:,.0f}"],
+    )
+    for name, point in after.operating.items()
+  ]
+  rows.append(
+    (
+      "best accuracy on these pairs",
+      [signed(after.threshold_cosine), signed(after.threshold_l2_squared), percent(after.accuracy) + " judged correctly", ""],
+    )
+  )
+  heads = ["Non-mated pairs", "Accept at cosine ≥", "or L2² ≤", "Mated pairs accepted (95 %)", "Wrong accepts here"]
+  note = (
+    f"{after.roc.mated:,} mated pairs (one person) and {after.roc.nonmated:,} non-mated pairs (two people). A rate that rests on fewer"
+    " than ten wrong accepts is a rough estimate: test on more pairs, then ship its threshold."
+  )
+  return (
+    '<section>\n<h2>Thresholds to ship</h2>\n<div class="card scroll">\n'
+    f"{table(note, heads, rows)}\n</div>\n</section>"
+  )
+
+
+def _one_in(target: str) -> str:
+  """`1e-3` as `1 in 1,000`."""
+  return f"1 in {round(1 / float(target)):,}"
+
+
+def figures_table(after: Verification, before: Verification | None) -> str:
+  """Every figure, before and after, and each fold."""
+  columns = [one for one in (before, after) if one]
+  heads = ["Before training", "After training"] if before else ["Value"]
+  rows = [
+    ("Accuracy", [f"{percent(one.accuracy)} ± {100 * one.accuracy_se:.2f}" for one in columns]),
+    ("AUC", [f"{one.auc:.5f}" for one in columns]),
+    ("Equal error rate", [percent(one.eer) for one in columns]),
+  ]
+  for name in after.operating:
+    rows.append((f"TAR at FAR ≤ {name}", [_rate(one, name) for one in columns]))
+    rows.append(
+      (f"Threshold for FAR ≤ {name}", [_threshold(one.operating[name].threshold) for one in columns])
+    )
+  rows.append(("Threshold, mean of folds", [_threshold(one.threshold_cosine) for one in columns]))
+  note = (
+    f"{after.roc.mated:,} mated and {after.roc.nonmated:,} non-mated pairs; thresholds from "
+    f"{after.folds.threshold_from}; rates with 95 % intervals"
+  )
+  folds = after.folds
+  fold_rows = [
+    (str(fold), [f"{pairs:,}", percent(accuracy), _interval(accuracy, int(pairs)), _threshold(threshold)])
+    for fold, pairs, accuracy, threshold in zip(folds.fold, folds.pairs, folds.accuracy, folds.threshold)
+  ]
+  return (
+    '<section>\n<h2>All figures</h2>\n<div class="card scroll">\n'
+    f"{table(note, ['Measure', *heads], rows)}\n</div>\n"
+    f'<details class="card"><summary>Every fold</summary>\n<div class="scroll">'
+    f"{table('', ['Fold', 'Pairs', 'Accuracy', '95 % interval', 'Threshold'], fold_rows)}</div></details>\n"
+    "</section>"
+  )
+
+
+def _rate(one: Verification, name: str) -> str:
+  low, high = one.tar_at_far_interval[name]
+  return f"{percent(one.tar_at_far[name])} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _interval(share: float, trials: int) -> str:
+  low, high = wilson(round(share * trials), trials)
+  return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def _threshold(cosine: float) -> str:
+  return f"cosine {signed(cosine)} · L2² {signed(l2_squared(cosine))}"
+
+
+__all__ = ["figures_table", "thresholds_table"]
