@@ -68,6 +68,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+	$(BIN)/mypy --warn-unused-ignores tests/typing/user.py
 
 test: lint
 	$(BIN)/pytest -n 2
