@@ -13,6 +13,7 @@ from jaxface.data.augment import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
+from jaxface.losses.contract import check_margin, check_term
 from jaxface.losses.margins import ArcFace
 from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
@@ -92,6 +93,11 @@ class Experiment:
       raise ValueError(f"ema is {self.ema}: needs 0 <= ema < 1")
     if not self.terms:
       raise ValueError("terms is empty: an objective needs at least one term")
+    for index, term in enumerate(self.terms):
+      # What stands in a file of the user's own is tried before anything is trained.
+      for part, check, where in ((term, check_term, ""), (getattr(term, "margin", None), check_margin, ".margin")):
+        if part is not None and not type(part).__module__.startswith("jaxface."):
+          check(part, f"terms.{index}{where}")
     if self.use not in ("last", "best"):
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
     if self.use == "best" and not any(config.every for config in self.evaluation[:1]):
