@@ -10,8 +10,9 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.orientation import UPRIGHT, jpeg_orientation, upright
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
@@ -61,16 +62,19 @@ def is_plain_jpeg(data: bytes | memoryview, *, where: str = "image") -> bool:
   Raises:
     DamagedData: the header cannot be read.
   """
-  return bytes(data[:3]) == _JPEG_MAGIC and image_size(data, where=where)[2] == 3 and not _rotated(data)
+  return (
+    bytes(data[:3]) == _JPEG_MAGIC
+    and image_size(data, where=where)[2] == 3
+    and jpeg_orientation(data) == UPRIGHT
+  )
 
 
-def _rotated(data: bytes | memoryview) -> bool:
-  if b"Exif\0\0" not in bytes(data[:4096]):
-    return False
+def _orientation(image: Image.Image) -> int:
+  """Of an image that is no JPEG: EXIF data of PNG (eXIf and text), WebP, or the tag of a TIFF that Pillow left standing."""
   try:
-    return Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
+    return int(image.getexif().get(_EXIF_ORIENTATION, UPRIGHT))
   except Exception:  # damaged EXIF says nothing about the pixels
-    return False
+    return UPRIGHT
 
 
 def decode_image(data: bytes | memoryview, *, where: str, max_pixels: int = 64_000_000) -> np.ndarray:
@@ -90,20 +94,21 @@ def decode_image(data: bytes | memoryview, *, where: str, max_pixels: int = 64_0
   height, width, channels = image_size(data, where=where)
   if height * width > max_pixels:
     raise DamagedData(f"huge image: {width}×{height} pixels, at most {max_pixels:,} are read", file=where)
-  if bytes(data[:3]) == _JPEG_MAGIC and channels != 4 and not _rotated(data):
+  jpeg = bytes(data[:3]) == _JPEG_MAGIC
+  if jpeg and channels != 4:
     try:
-      return simplejpeg.decode_jpeg(data)
+      return upright(simplejpeg.decode_jpeg(data), jpeg_orientation(data))
     except ValueError as error:
       raise DamagedData(f"JPEG cannot be decoded: {error}", file=where) from error
   image = _open(data, where)
   try:
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
+    orientation = jpeg_orientation(data) if jpeg else _orientation(image)
     if image.mode.startswith("I"):
       image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
     elif image.mode == "F":
       raise ValueError("floating-point pixels have no known range: save them as 8 or 16 bits")
-    return np.array(image.convert("RGB"))
+    return upright(np.array(image.convert("RGB")), orientation)
   except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged data
     raise DamagedData(f"image cannot be decoded: {error}", file=where) from error
 

@@ -86,15 +86,6 @@ def test_transparency_and_palettes():
   np.testing.assert_array_equal(decode_image(saved(palette, "PNG"), where="x"), np.array(palette.convert("RGB")))
 
 
-def test_exif_rotation_is_applied():
-  exif = Image.Exif()
-  exif[0x0112] = 6
-  data = saved(Image.fromarray(picture()), "JPEG", quality=95, subsampling=0, exif=exif)
-  assert not is_plain_jpeg(data)
-  assert mean_error(decode_image(data, where="x"), np.rot90(picture(), -1)) < 3
-  assert is_plain_jpeg(saved(Image.fromarray(picture()), "JPEG", exif=Image.Exif()))
-
-
 @pytest.mark.parametrize("keep", [0, 2, 20, 200, -40])
 def test_truncated_jpeg_is_damaged_and_named(keep):
   data = encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
