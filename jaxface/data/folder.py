@@ -1,6 +1,5 @@
 """A folder of images as a source, without packing: for embedding a few thousand images once."""
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,36 +9,50 @@ from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import IMAGE_SUFFIXES, decode_image
 from jaxface.formats.parallel import num_cores
+from jaxface.formats.survey import read_bounded
+from jaxface.formats.walk import is_image, level_note, name_note, record_names, unread_advice, walk
 
 
 class FolderSource:
-  """Images below `path`, in sorted order; the folder an image lies in is its identity.
+  """Images below `path`, in sorted order, found and named as `pack` does; or one image.
+
+  The folder directly below `path` that an image lies in is its identity; images in `path` itself share one.
 
   Args:
-    path: searched to any depth.
+    path: a folder, searched to any depth, or an image file.
     size: (height, width) in pixels that every image must have at least; larger ones are cropped around their centre. None
       takes images whole, which then must have one size, that of the first.
-    template: alignment template of the images.
+    template: alignment template of the images, "unknown" where nobody says.
     threads: how many decode at once; 0 is one for each core this process may use.
+  Attributes:
+    notes: lines for the user on what was passed over, see `jaxface.formats.walk`.
   Raises:
-    ValueError: no image below `path`, none that can be read, or two that differ in their suffix only.
+    FileNotFoundError: there is nothing at `path`.
+    ValueError: no image below `path`, none that can be read, or a file of a format that is not read.
   """
 
-  def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = "arcface112", threads: int = 0):
-    root = Path(path)
-    if not root.is_dir():
-      raise ValueError(f"{root}: no such folder")
-    self._files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    if not self._files:
-      raise ValueError(f"{root}: no images below this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-    self._names = [file.relative_to(root).with_suffix("").as_posix() for file in self._files]
-    twice = [name for name, count in Counter(self._names).items() if count > 1]
-    if twice:
-      raise ValueError(f"{root}: several images are called {twice[0]!r} but for the suffix: pairs could not tell them apart")
-    folders = sorted({file.parent for file in self._files})
-    label = {folder: index for index, folder in enumerate(folders)}
-    self.label_n = np.asarray([label[file.parent] for file in self._files], np.int32)
-    self.num_records, self.num_identities = len(self._files), len(folders)
+  def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = "unknown", threads: int = 0):
+    path = Path(path)
+    self.notes: tuple[str, ...] = ()
+    if path.is_file():
+      root, paths = path.parent, (path.name,)
+      if not is_image(path.name):
+        advice = unread_advice(path.suffix) or f"read are {', '.join(IMAGE_SUFFIXES)}"
+        raise ValueError(f"{path}: is no image by its name: {advice}")
+    else:
+      found = walk(path)
+      root, paths = path, found.paths
+      self.notes = (*level_note(root, paths), *found.notes)
+      if not paths:
+        notes = "".join(f". {note}" for note in found.notes)
+        raise ValueError(f"{root}: no images below this folder (looked for {', '.join(IMAGE_SUFFIXES)}){notes}")
+    self._files = [root / one for one in paths]
+    self._names = record_names(paths)
+    self.notes += tuple(name_note(paths, self._names))
+    people = [one.split("/", 1)[0] if "/" in one else "" for one in paths]
+    label = {name: number for number, name in enumerate(sorted(set(people)))}
+    self.label_n = np.asarray([label[name] for name in people], np.int32)
+    self.num_records, self.num_identities = len(paths), len(label)
     self._whole = size is None
     self.image_shape, self.template = (*(size or self._first_size(root)), 3), template
     self._pool = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="jaxface-decode")
@@ -47,14 +60,15 @@ class FolderSource:
   def _first_size(self, root: Path) -> tuple[int, int]:
     for file in self._files:
       try:
-        height, width = decode_image(file.read_bytes(), where=str(file)).shape[:2]
-      except DamagedData:
-        continue  # it is named when it is read
+        height, width = decode_image(read_bounded(file), where=str(file)).shape[:2]
+      except DamagedData as error:
+        first = error  # it is named again when it is read
+        continue
       return height, width
-    raise ValueError(f"{root}: none of the {len(self._files):,} images below this folder can be read")
+    raise ValueError(f"{root}: none of the {len(self._files):,} images below this folder can be read; the last: {first}")
 
   def names(self) -> list[str]:
-    """Path of each image below the folder, without suffix."""
+    """Path of each image below the folder, without suffix, or with it where another image would have the same name."""
     return self._names
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
@@ -70,7 +84,7 @@ class FolderSource:
     return None
 
   def _read_one(self, file: Path, out_hwc: np.ndarray) -> None:
-    image_hwc = decode_image(file.read_bytes(), where=str(file))
+    image_hwc = decode_image(read_bounded(file), where=str(file))
     height, width = out_hwc.shape[:2]
     if self._whole and image_hwc.shape != out_hwc.shape:
       size = "x".join(map(str, image_hwc.shape[:2]))

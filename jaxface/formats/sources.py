@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,15 @@ from jaxface.formats.atomic import inside
 from jaxface.formats.errors import UnsafePath
 from jaxface.formats.identities import check_identity_name
 from jaxface.formats.images import IMAGE_SUFFIXES
+from jaxface.formats.walk import (
+  check_folder,
+  is_image,
+  level_note,
+  name_note,
+  record_names,
+  unread_advice,
+  walk,
+)
 
 LAYOUTS = ("folders", "list", "flat")
 
@@ -84,8 +92,7 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
   root = Path(root)
   if layout not in LAYOUTS:
     raise ValueError(f"layout {layout!r}: there are {', '.join(LAYOUTS)}")
-  if not root.is_dir():
-    raise FileNotFoundError(f"{root}: no such folder of images")
+  check_folder(root)
   if (layout == "folders") != (list_file is None):
     what = "takes no list" if layout == "folders" else "needs a list: --list FILE with a path and an identity per line"
     raise ValueError(f"layout {layout!r} {what}")
@@ -96,54 +103,29 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
   if not pairs:
     where = root if list_file is None else list_file
     raise ValueError(f"{where}: no images ({', '.join(IMAGE_SUFFIXES)}) found, layout {layout!r}. {' '.join(notes)}".strip())
-  stems = Counter(_stem(path) for path in pairs)
+  paths = sorted(pairs)
+  names = record_names(paths)
   images = []
-  for path in sorted(pairs):
-    name = _stem(path) if stems[_stem(path)] == 1 else path
+  for path, name in zip(paths, names):
     try:
-      name.encode()
       check_identity_name(pairs[path])
     except ValueError as error:
       raise ValueError(f"{str(root / path)!r}: {error}") from error
     images.append(SourceImage(path, pairs[path], name))
-  return Source(root, layout, tuple(images), tuple(notes))
-
-
-def _stem(path: str) -> str:
-  return str(PurePosixPath(path).with_suffix(""))
-
-
-def _is_image(name: str) -> bool:
-  return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+  return Source(root, layout, tuple(images), (*notes, *name_note(paths, names)))
 
 
 def _from_folders(root: Path) -> tuple[dict[str, str], list[str]]:
-  pairs: dict[str, str] = {}
-  others = loose = empty = 0
-  for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-    if entry.name.startswith("."):
-      continue
-    if not entry.is_dir():
-      loose += _is_image(entry.name)
-      continue
-    before = len(pairs)
-    for folder, folders, files in os.walk(entry.path):
-      folders[:] = sorted(one for one in folders if not one.startswith("."))
-      relative = Path(folder).relative_to(root).as_posix()
-      for name in files:
-        if _is_image(name):
-          pairs[f"{relative}/{name}"] = entry.name
-        else:
-          others += 1
-    empty += len(pairs) == before
+  found = walk(root)
+  pairs = {path: path.split("/", 1)[0] for path in found.paths if "/" in path}
   notes = []
+  loose = len(found.paths) - len(pairs)
   if loose:
     notes.append(f"{loose} images lie in {root} itself, in no identity's folder: passed over (is it --layout flat?).")
-  if others:
-    notes.append(f"{others} files are no images by their names: passed over.")
+  empty = sorted(set(found.folders) - set(pairs.values()))
   if empty:
-    notes.append(f"{empty} folders hold no image: passed over.")
-  return pairs, notes
+    notes.append(f"{len(empty)} folders hold no image: passed over (first: {empty[0]}).")
+  return pairs, [*level_note(root, found.paths), *notes, *found.notes]
 
 
 def _lines(list_file: Path) -> Iterator[tuple[int, str, str]]:
@@ -174,8 +156,11 @@ def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, st
     path = PurePosixPath(path.replace(os.sep, "/")).as_posix()
     if flat and "/" in path:
       raise ValueError(f"{where}: {path!r} is not a plain file name as layout 'flat' has them; use layout 'list'")
-    if not _is_image(PurePosixPath(path).name):
-      raise ValueError(f"{where}: {path!r} is no image by its name: {', '.join(IMAGE_SUFFIXES)}")
+    if not is_image(PurePosixPath(path).name):
+      advice = unread_advice(PurePosixPath(path).suffix)
+      raise ValueError(
+        f"{where}: {path!r} is no image by its name{f': {advice}' if advice else ''}; read are {', '.join(IMAGE_SUFFIXES)}"
+      )
     if pairs.get(path, identity) != identity:
       raise ValueError(f"{where}: {path!r} is {identity!r} here and {pairs[path]!r} on line {lines[path]}")
     repeated += path in pairs
@@ -184,7 +169,7 @@ def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, st
   if repeated:
     notes.append(f"{repeated} lines of {list_file} repeat earlier ones: passed over.")
   if flat:
-    unlisted = sum(_is_image(name) and name not in pairs for name in os.listdir(root))
+    unlisted = sum(is_image(name) and name not in pairs for name in os.listdir(root))
     if unlisted:
       notes.append(f"{unlisted} images in {root} are not in {list_file}: passed over.")
   return pairs, notes

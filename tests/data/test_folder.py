@@ -1,5 +1,8 @@
 """A folder of images as a source."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,11 +56,40 @@ def test_images_taken_whole_have_the_size_of_the_first_that_can_be_read(folder):
 @pytest.mark.parametrize(("name", "message"), [("nowhere", "no such folder"), ("empty", "no images below")])
 def test_a_folder_without_images_is_refused(tmp_path, name, message):
   (tmp_path / "empty").mkdir()
-  with pytest.raises(ValueError, match=message):
+  with pytest.raises((ValueError, FileNotFoundError), match=message):
     FolderSource(tmp_path / name, size=(8, 8))
 
 
-def test_two_images_of_one_name_are_refused(folder):
+def test_two_images_of_one_name_keep_their_suffixes(folder):
   (folder / "a" / "a_1.jpg").write_bytes((folder / "a" / "a_1.png").read_bytes())
-  with pytest.raises(ValueError, match="several images are called 'a/a_1'"):
-    FolderSource(folder, size=(8, 8))
+  source = FolderSource(folder, size=(8, 8))
+  assert source.names() == ["a/a_1.jpg", "a/a_1.png", "a/a_2", "b/b_1"]
+  assert any("differ from another in their suffix alone" in note for note in source.notes)
+
+
+def test_one_image(folder):
+  source = FolderSource(folder / "b" / "b_1.png", size=None)
+  assert (source.names(), source.num_records, source.image_shape, source.notes) == (["b_1"], 1, (8, 8, 3), ())
+  out = np.empty((1, 8, 8, 3), np.uint8)
+  assert source.read(np.array([0]), out) == []
+  np.testing.assert_array_equal(out[0], np.asarray(Image.open(folder / "b" / "b_1.png")))
+  (folder / "face.heic").write_bytes(b"")
+  with pytest.raises(ValueError, match=r"face\.heic: is no image by its name: convert to JPEG"):
+    FolderSource(folder / "face.heic", size=None)
+
+
+def test_a_file_that_may_not_be_read_is_named_with_its_row(folder, monkeypatch):
+  real = Path.read_bytes
+
+  def refuse(path):
+    if path.name == "a_1.png":
+      raise PermissionError(errno.EACCES, "Permission denied")
+    return real(path)
+
+  monkeypatch.setattr(Path, "read_bytes", refuse)
+  (folder / "b" / "gone.jpg").symlink_to(folder / "nothing")
+  source = FolderSource(folder, size=(8, 8))
+  errors = source.read(np.arange(4), np.empty((4, 8, 8, 3), np.uint8))
+  assert [(error.row, error.what) for error in errors] == [
+    (0, "cannot be read: Permission denied"), (3, "cannot be read: No such file or directory"),
+  ]

@@ -36,7 +36,12 @@ def test_folders(make_folder):
     ("person00/deep/x.PNG", "person00", "person00/deep/x"),
     ("person01/0000.jpg", "person01", "person01/0000"),
   ]
-  assert len(source.notes) == 3 and "flat" in source.notes[0]
+  assert source.notes == (
+    f"1 images lie in {root} itself, in no identity's folder: passed over (is it --layout flat?).",
+    "1 folders hold no image: passed over (first: nobody).",
+    "not read, since they are no images by their names: .txt: 1 file, first person00/notes.txt.",
+    "1 hidden file or folder (.hidden) is passed over.",
+  )
 
 
 def test_names_that_differ_in_their_suffix_alone_keep_it(make_folder):
@@ -92,7 +97,8 @@ def test_a_list_that_points_outside_is_refused_by_line(flat, tmp_path, path, lay
     ("000000.jpg\n", r"line 1: '000000\.jpg' should be a path and an identity"),
     ("a.jpg\tb\tc\n", "line 1.*parted by a tab"),
     ("000000.jpg 1\n000000.jpg 2\n", "line 2: '000000.jpg' is '2' here and '1' on line 1"),
-    ("notes.txt 1\n", "no image by its name"),
+    ("notes.txt 1\n", "no image by its name; read are"),
+    ("face.HEIC 1\n", "no image by its name: convert to JPEG, for example: magick .*; read are"),
     ("", "no images"),
   ],
 )
