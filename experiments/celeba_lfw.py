@@ -26,7 +26,7 @@ EXPERIMENT = Experiment(
   batch_size=128,
   log_every=50,
   checkpoint_every=1000,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
+  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("smallresnet", size=96, dtype="bfloat16"),
   terms=(Classification(CosFace(m=0.35, scale=30.0, warmup_steps=int(0.4 * STEPS))),),
@@ -34,7 +34,7 @@ EXPERIMENT = Experiment(
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
   export="onnx",

@@ -53,7 +53,7 @@ SMALL = replace(
   steps=2000,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
+  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig(
     "deepface", size=96, fit="crop", embedding_size=512, dropout=0.5, options={"width": 0.5, "init": "he"}
@@ -62,7 +62,7 @@ SMALL = replace(
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
 )

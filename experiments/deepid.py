@@ -49,7 +49,7 @@ SMALL = replace(
   steps=1500,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
+  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig(
     "deepid_ensemble", options={"regions": ("face", "middle", "nose", "left_eye"), "scales": (1.0,)},
@@ -59,7 +59,8 @@ SMALL = replace(
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt", mirror="concat",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      mirror="concat",
     ),
   ),
 )

@@ -31,7 +31,8 @@ EXPERIMENT = Experiment(
   log_every=50,
   checkpoint_every=500,
   data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="balanced", identities_per_batch=32, images_per_identity=4
+    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
+    order="balanced", identities_per_batch=32, images_per_identity=4
   ),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=160),
@@ -40,7 +41,7 @@ EXPERIMENT = Experiment(
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
 )

@@ -27,7 +27,8 @@ EXPERIMENT = Experiment(
   log_every=50,
   checkpoint_every=250,
   data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="triplets", embeddings="runs/round1.npz", mining="semi_hard"
+    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
+    order="triplets", embeddings="runs/round1.npz", mining="semi_hard"
   ),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=128, init_from="runs/facenet_triplet"),
@@ -36,7 +37,7 @@ EXPERIMENT = Experiment(
   schedule=ScheduleConfig(name="cosine", warmup_steps=50),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
 )

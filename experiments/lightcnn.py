@@ -49,14 +49,14 @@ SMALL = replace(
   steps=1000,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
+  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("lightcnn9", size=64, dtype="bfloat16", dropout=0.2, options={"width": 0.5}),
   optimizer=OptimizerConfig("adamw", learning_rate=2e-3, weight_decay=0.05),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
 )

@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
+  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("smallresnet", size=96, dtype="bfloat16"),
   terms=(Classification(ArcFace(m=0.5, scale=30.0, warmup_steps=400)),),
@@ -35,7 +35,7 @@ EXPERIMENT = Experiment(
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
 )

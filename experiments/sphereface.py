@@ -46,13 +46,14 @@ SMALL = replace(
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", min_images=2),
+  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig("sphereface20", size=80, fit="resize", dtype="bfloat16", options={"width": 0.25}),
   schedule=ScheduleConfig(name="cosine", warmup_steps=100),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt", mirror="concat",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      mirror="concat",
     ),
   ),
 )

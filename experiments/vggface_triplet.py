@@ -25,7 +25,8 @@ EXPERIMENT = Experiment(
   log_every=50,
   checkpoint_every=500,
   data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", min_images=2, order="balanced", identities_per_batch=32, images_per_identity=4
+    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
+    order="balanced", identities_per_batch=32, images_per_identity=4
   ),
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig(
@@ -37,7 +38,7 @@ EXPERIMENT = Experiment(
   schedule=ScheduleConfig(name="cosine", warmup_steps=0),
   evaluation=(
     VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
+      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
     ),
   ),
 )

@@ -7,10 +7,11 @@ import re
 import sys
 from pathlib import Path
 
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.packing_plan import DUPLICATES, ON_DAMAGE
 from jaxface.formats.sources import LAYOUTS
-from jaxface.geometry.templates import TEMPLATES
+from jaxface.geometry.templates import TEMPLATES, unknown_template
 
 SUMMARY = "pack face images into sharded TFRecords; a run that died is finished by running it again"
 
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--list", type=Path, metavar="FILE", help="for list and flat: a path and an identity per line")
   parser.add_argument("--size", type=image_size, metavar="N", help="crop and resize to N×N, or HEIGHTxWIDTH")
   parser.add_argument("--shard-mb", type=float, default=32, metavar="N", help="size of a shard in MB (default: 32)")
-  parser.add_argument("--template", choices=[*TEMPLATES, "none"], help="alignment of the faces (default: by their size)")
+  parser.add_argument("--template", choices=[*TEMPLATES, "none"], help="how the faces are aligned, where you know it (default: unknown)")
   parser.add_argument("--on-damage", choices=ON_DAMAGE, default="skip", help="damaged images (default: skip)")
   parser.add_argument("--duplicates", choices=DUPLICATES, default="keep", help="files with equal bytes (default: keep)")
   parser.add_argument("--processes", type=int, metavar="N", help="default: as many as are worth it")
@@ -79,4 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
     f"{manifest.kept:,} images as they were, {manifest.num_records - manifest.kept:,} encoded anew, "
     f"{len(manifest.damaged)} damaged"
   )
+  if manifest.template == UNKNOWN_TEMPLATE:
+    print(f"note: {unknown_template('--template')}")
   return 0

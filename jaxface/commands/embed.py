@@ -13,7 +13,9 @@ from jaxface.data.records import RecordSource
 from jaxface.data.source import Source
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import write_embeddings
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.recordset import RecordSet
+from jaxface.geometry.templates import TEMPLATES
 from jaxface.inference.embed import embed_source
 from jaxface.models.saved import load_model
 
@@ -23,7 +25,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training")
   given = parser.add_mutually_exclusive_group(required=True)
   given.add_argument("--records", metavar="DIR", help="packed records")
-  given.add_argument("--images", metavar="DIR", help="folder of aligned images, searched to any depth")
+  given.add_argument("--images", metavar="PATH", help="folder of aligned images, searched to any depth, or one image")
+  parser.add_argument(
+    "--template", choices=[*TEMPLATES, "none"], help="how the faces of --images are aligned, where you know it (default: unknown)"
+  )
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   parser.add_argument(
     "--mirror", choices=MIRRORS, default="sum",
@@ -36,6 +41,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   options = parser.parse_args(arguments)
   if not options.out.endswith((".npz", ".parquet")):
     parser.error(f"--out {options.out}: needs a name that ends in .npz or .parquet")
+  if options.template and not options.images:
+    parser.error("--template says how the faces of --images are aligned; packed records carry theirs (pack --template)")
   Path(options.out).parent.mkdir(parents=True, exist_ok=True)
   saved = load_model(options.model)
   source: Source
@@ -44,13 +51,20 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   else:
     # What the network scales it sees whole, as it does in packed records; what it crops may have any size.
     size = saved.preprocess.size if saved.preprocess.fit == "crop" else None
-    source = FolderSource(options.images, size=size, template=saved.preprocess.template)
+    source = FolderSource(options.images, size=size, template=options.template or UNKNOWN_TEMPLATE)
+    for note in source.notes:
+      say(note)
   start = time.perf_counter()
   embeddings = embed_source(
-    saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty()
+    saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty(), say=say
   )
   write_embeddings(options.out, embeddings)
   seconds = time.perf_counter() - start
   count, size = embeddings.embedding_nd.shape
   print(f"{options.out}: {count:,} embeddings of {size}, {count / seconds:,.0f} images/s")
   return 0
+
+
+def say(note: str) -> None:
+  """A line for the user, beside the figures."""
+  print(f"note: {note}", file=sys.stderr)

@@ -20,8 +20,10 @@ from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.pairs import read_pairs
+from jaxface.geometry.templates import unknown_template
 from jaxface.inference.embed import check_template
 from jaxface.inference.verify import VerificationHook
 from jaxface.interop.onnx_export import export_onnx
@@ -54,8 +56,11 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   prepared = pack_images(expand_paths(experiment), workdir)
   source, holdout = open_source(prepared.data)
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
+  if source.template == UNKNOWN_TEMPLATE:
+    say(unknown_template("--data.template, or pack --template for packed records"))
   for hook in hooks:
-    check_template(hook.source.template, source.template)
+    for line in check_template(hook.source.template, source.template):
+      say(f"evaluation {hook.config.name}: {line}")
   trained = train(prepared, workdir, source, hooks)
   if jax.process_index():
     wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
@@ -114,18 +119,25 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
   """Pack every folder of images that the experiment names into `records/` of the workdir, once."""
   data, evaluation = experiment.data, []
   if data.images and not data.records:
-    data = replace(data, records=pack_once(data.images, workdir.path / "records" / "train", data.size))
+    data = replace(data, records=pack_once(data.images, workdir.path / "records" / "train", data.size, data.template))
   for config in experiment.evaluation:
     if config.images and not config.records:
-      config = replace(config, records=pack_once(config.images, workdir.path / "records" / config.name, data.size))
+      records = pack_once(config.images, workdir.path / "records" / config.name, data.size, config.template)
+      config = replace(config, records=records)
     evaluation.append(config)
   return replace(experiment, data=data, evaluation=tuple(evaluation))
 
 
-def pack_once(images: str, out: Path, size: int) -> str:
+def say(note: str) -> None:
+  """A line for the user on what the run found, once whatever the number of hosts."""
+  if jax.process_index() == 0:
+    print(f"note: {note}", file=sys.stderr)
+
+
+def pack_once(images: str, out: Path, size: int, template: str) -> str:
   """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
   if jax.process_index() == 0:
-    pack(images, out, size=size or None, progress=sys.stderr.isatty(), say=lambda note: print(note, file=sys.stderr))
+    pack(images, out, size=size or None, template=template or None, progress=sys.stderr.isatty(), say=say)
   wait_for_hosts(f"packed {out}")
   return str(out)
 

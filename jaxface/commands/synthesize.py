@@ -37,5 +37,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         with atomic_file(path) as file:
           file.write(encode_jpeg(image))
       bar.update(len(record_n))
-  print(f"{out}: {source.num_records:,} images of {source.num_identities:,} identities")
+  print(
+    f"{out}: {source.num_records:,} images of {source.num_identities:,} identities, aligned to template {source.template} "
+    f"(say so when you pack them: --template {source.template})"
+  )
   return 0

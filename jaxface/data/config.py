@@ -15,6 +15,7 @@ from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.recordset import RecordSet
+from jaxface.geometry.templates import check_template_name
 
 ORDERS = ("uniform", "balanced", "triplets")
 
@@ -47,6 +48,7 @@ class DataConfig:
     records: folder of a packed set.
     images: folder of images to pack first; `records` wins if both are given.
     size: side in pixels to which images are brought when they are packed; 0 keeps theirs.
+    template: alignment template that `images` follow, "none" for none; "" where it is not known.
     synthetic: the faces to render if neither is given.
     order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
       batch size with records of other identities; or "triplets": mined offline, anchor, positive and negative in turn.
@@ -65,6 +67,7 @@ class DataConfig:
   records: str = ""
   images: str = ""
   size: int = 0
+  template: str = ""
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
   order: str = "uniform"
   identities_per_batch: int = 32
@@ -82,6 +85,7 @@ class DataConfig:
     for name, valid in (("order", ORDERS), ("on_damage", ON_DAMAGE), ("mining", MINERS)):
       if getattr(self, name) not in valid:
         raise ValueError(f"data.{name} is {getattr(self, name)!r}, should be one of {', '.join(valid)}")
+    check_template_name("data.template", self.template)
     for name, least in (("size", 0), ("threads", 0), ("min_images", 1), ("identities_per_batch", 1),
                         ("images_per_identity", 1)):
       if getattr(self, name) < least:

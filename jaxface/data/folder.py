@@ -8,6 +8,7 @@ import numpy as np
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import IMAGE_SUFFIXES, decode_image
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.parallel import num_cores
 from jaxface.formats.survey import read_bounded
 from jaxface.formats.walk import is_image, level_note, name_note, record_names, unread_advice, walk
@@ -31,7 +32,7 @@ class FolderSource:
     ValueError: no image below `path`, none that can be read, or a file of a format that is not read.
   """
 
-  def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = "unknown", threads: int = 0):
+  def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = UNKNOWN_TEMPLATE, threads: int = 0):
     path = Path(path)
     self.notes: tuple[str, ...] = ()
     if path.is_file():

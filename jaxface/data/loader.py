@@ -226,26 +226,34 @@ class Loader:
     return jax.make_array_from_callback((self._rows, *local.shape[1:]), self._sharding, shard)
 
 
-def batches(source: Source, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(
+  source: Source, batch_size: int, unreadable: dict[int, DamagedData] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """All records of a source in order, once, for inference: the next batch is read while one is used.
 
   Args:
     source: where records are read.
     batch_size: B, of every batch.
+    unreadable: takes the error of each record that cannot be read, by number, rising, by the time its batch is yielded.
   Yields:
-    (image [B, H, W, C] uint8, weight [B] float32); the last batch is filled up with black images of weight 0.
+    (image [B, H, W, C] uint8, weight [B] float32); records that cannot be read, and what fills up the last batch, are black
+    images of weight 0.
   Raises:
-    DamagedData: a record cannot be read (the embedding of another face in its place would be a lie).
+    DamagedData: a record cannot be read, and `unreadable` is None.
   """
 
   def make(start: int) -> tuple[np.ndarray, np.ndarray]:
     record_n = np.arange(start, min(start + batch_size, source.num_records))
     image_bhwc = empty_images((batch_size, *source.image_shape))
     errors = source.read(record_n, image_bhwc[: len(record_n)])
-    if errors:
+    if errors and unreadable is None:
       raise errors[0]
-    image_bhwc[len(record_n) :] = 0
-    return image_bhwc, (np.arange(batch_size) < len(record_n)).astype(np.float32)
+    weight_b = (np.arange(batch_size) < len(record_n)).astype(np.float32)
+    for error in errors:
+      unreadable[start + error.row] = error  # type: ignore[index]
+      weight_b[error.row] = 0
+    image_bhwc[weight_b == 0] = 0
+    return image_bhwc, weight_b
 
   with ThreadPoolExecutor(1, thread_name_prefix="jaxface-batches") as pool:
     ahead = deque([pool.submit(make, 0)] if source.num_records else [])

@@ -28,7 +28,7 @@ class Source(Protocol):
     num_identities: number of identities; labels are dense, from 0.
     label_n: [N] int32, identity of each record.
     image_shape: (height, width, channels) of every face.
-    template: name of the alignment template.
+    template: name of the alignment template, "unknown" where nobody said, or "none".
   """
 
   num_records: int

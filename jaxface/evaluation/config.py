@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_choice
 
 MIRRORS = ("sum", "concat", "none")
@@ -16,8 +17,8 @@ class VerificationConfig:
     name: what its figures are called in logs and reports.
     images: folder of images, one folder per identity; or
     records: folder of packed records of the same images.
-    pairs: pair list (LFW's, or one written by `write_pairs`); empty draws identity-disjoint pairs from the
-      images.
+    template: alignment template that `images` follow, "none" for none; "" where it is not known.
+    pairs: pair list, in any form of `jaxface.formats.pairs`; empty draws identity-disjoint pairs from the images.
     every: steps between two verifications; 0 verifies at the end only.
     mirror: what becomes of the embedding of the mirrored image: "sum" adds it, "concat" sets it beside that of the image,
       as DeepID does, "none" leaves it out.
@@ -26,12 +27,14 @@ class VerificationConfig:
   name: str = "lfw"
   images: str = ""
   records: str = ""
+  template: str = ""
   pairs: str = ""
   every: int = 0
   mirror: Literal["sum", "concat", "none"] = "sum"
 
   def __post_init__(self) -> None:
     check_choice(self, "mirror", MIRRORS)
+    check_template_name("template", self.template)
 
 
 __all__ = ["MIRRORS", "VerificationConfig"]

@@ -13,6 +13,8 @@ from jaxface.formats.errors import DamagedData
 
 FORMAT = "jaxface-records"
 VERSION = 1
+# Of images whose alignment nobody has stated.
+UNKNOWN_TEMPLATE = "unknown"
 FILE = "manifest.json"
 
 
@@ -45,7 +47,7 @@ class Manifest:
     num_records: faces in all shards.
     num_identities: identities, each with at least one face.
     image_size: (height, width, channels) of every image.
-    template: name of the alignment template, or "none".
+    template: name of the alignment template; "unknown" where nobody said, "none" for faces aligned to no template.
     source: name of the folder that was packed.
     shards: the shards in order.
     identities_sha256: of the identity table, in hex.

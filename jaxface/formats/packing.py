@@ -209,7 +209,8 @@ def pack(
     list_file: for "list" and "flat".
     size: (height, width) or one number in pixels; None keeps the size that all images share.
     shard_mb: size to aim at for a shard, in millions of bytes.
-    template: name of the alignment template, or "none"; None guesses it from the size.
+    template: name of the alignment template, or "none" for faces aligned to none; None says that it is unknown, since no
+      size of an image tells it.
     on_damage: "skip" leaves damaged images out and lists them in the manifest, "error" stops.
     duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first of an identity and
       none that lies under several identities, "error" stops.

@@ -11,15 +11,13 @@ from typing import Any
 
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.sources import LAYOUTS, Source, SourceImage
 from jaxface.formats.survey import Finding, common_size, read_bounded
 from jaxface.formats.tfrecord import FRAME_BYTES
 
 ON_DAMAGE = ("skip", "error")
 DUPLICATES = ("keep", "drop", "error")
-
-# The template that images of a size most likely follow; a test holds this table to the one of the templates.
-TEMPLATE_OF_SIZE = {(112, 112): "arcface112", (112, 96): "sphereface96x112", (128, 128): "lightcnn128"}
 
 _SAMPLE = 32
 _RECORD_BYTES = 100
@@ -185,7 +183,7 @@ def make_plan(source: Source, findings: list[Finding], options: PackOptions) -> 
     shards=tuple(tuple(entries[start:end]) for start, end in itertools.pairwise(cuts)),
     identity_names=identity_names,
     size=size,
-    template=options.template or TEMPLATE_OF_SIZE.get(size, "none"),
+    template=options.template or UNKNOWN_TEMPLATE,
     bytes=total,
     fingerprint=hashlib.sha256(json.dumps([contents, asdict(options)]).encode()).hexdigest(),
     damaged=tuple(damaged),

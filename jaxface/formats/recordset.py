@@ -80,7 +80,7 @@ class RecordSet:
     label_n: [N] int32, identity of each record.
     id_n: [N] int64, id of each record.
     identity_names: names of the identities by label.
-    template: name of the alignment template, or "none".
+    template: name of the alignment template, "unknown" or "none", see `Manifest`.
     image_shape: (height, width, channels) of every image.
   """
 

@@ -13,7 +13,7 @@ from jaxface.formats.atomic import atomic_file
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.identities import check_identity_name, write_identities
 from jaxface.formats.index import index_entry, make_index, write_index
-from jaxface.formats.manifest import Manifest, Shard, write_manifest
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE, Manifest, Shard, write_manifest
 from jaxface.formats.tfds_metadata import DATASET, SPLIT, write_tfds_metadata
 from jaxface.formats.tfrecord import frame
 
@@ -88,7 +88,7 @@ def write_recordset(
   identity_names: Sequence[str],
   *,
   image_size: tuple[int, int, int],
-  template: str = "none",
+  template: str = UNKNOWN_TEMPLATE,
   source: str = "memory",
   num_shards: int = 1,
 ) -> Manifest:
@@ -99,7 +99,7 @@ def write_recordset(
     faces: the records in order.
     identity_names: names by label.
     image_size: (height, width, 3) of every image.
-    template: name of the alignment template, or "none".
+    template: name of the alignment template, "unknown" or "none", see `Manifest`.
     source: name of where they came from.
     num_shards: number of shards of nearly equal numbers of records.
   Returns:

@@ -51,6 +51,31 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
+def check_template_name(field: str, name: str) -> None:
+  """Refuses what names no template.
+
+  Args:
+    field: what the name was given for.
+    name: one of `TEMPLATES`, "none" for faces aligned to none, or "" where it is not known.
+  Raises:
+    ValueError: another name; lists the valid ones.
+  """
+  if name and name != "none" and name not in TEMPLATES:
+    raise ValueError(f"{field} is {name!r}, should be one of {', '.join(TEMPLATES)}, none, or empty where it is not known")
+
+
+def unknown_template(option: str) -> str:
+  """A line for users whose images come without a word on their alignment.
+
+  Args:
+    option: how they can say it, such as "--template".
+  """
+  return (
+    f"how the faces are aligned is not known, and no size tells it: if they follow a template, say so with {option} "
+    f"({', '.join(TEMPLATES)})."
+  )
+
+
 def template(name: str) -> Template:
   """Looks a template up.
 

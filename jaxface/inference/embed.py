@@ -1,5 +1,6 @@
 """Images in, embeddings out: batched, sharded over all devices, the mirror image added or set beside."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,17 @@ from jaxface.data.loader import batches
 from jaxface.data.source import Source
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.losses.ranges import check_name
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
 
 Tree = Any
+
+# Images that are named one by one where they cannot be used; all are named in the metadata.
+NAMED = 5
+_log = logging.getLogger(__name__)
 
 
 def make_embedder(
@@ -74,8 +81,20 @@ def embed_images(
   *,
   batch_size: int = 128,
   progress: bool = False,
+  unreadable: dict[int, DamagedData] | None = None,
 ) -> np.ndarray:
-  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is spread over the local devices."""
+  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is spread over the local devices.
+
+  Args:
+    embedder: of `make_embedder`.
+    variables: of the network.
+    source: the images.
+    batch_size: images at a time over all devices.
+    progress: draw a progress bar.
+    unreadable: takes the error of each record that cannot be read, by number; such records have no row in the result.
+  Raises:
+    DamagedData: a record cannot be read, and `unreadable` is None.
+  """
   devices = jax.local_devices()
   batch_size = -(-batch_size // len(devices)) * len(devices)
   mesh = Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
@@ -83,17 +102,17 @@ def embed_images(
   # Of several hosts each embeds by itself, with its own copy of what all of them hold.
   variables = jax.device_put(jax.tree.map(_on_this_host, variables), NamedSharding(mesh, P()))
   parts: list[np.ndarray] = []
-  waiting: tuple[Array, int] | None = None
+  waiting: tuple[Array, np.ndarray] | None = None
   with tqdm(total=source.num_records, unit="img", desc="embed", disable=not progress) as bar:
-    for image, weight in batches(source, batch_size):
+    for image, weight in batches(source, batch_size, unreadable):
       # The host decodes the next batch while the device works on this one.
       result = embedder(variables, jax.device_put(image, sharding))
       if waiting is not None:
-        parts.append(np.asarray(waiting[0])[: waiting[1]])
-      waiting = (result, int(weight.sum()))
-      bar.update(waiting[1])
+        parts.append(np.asarray(waiting[0])[waiting[1]])
+      waiting = (result, weight > 0)
+      bar.update(int(weight.sum()))
     if waiting is not None:
-      parts.append(np.asarray(waiting[0])[: waiting[1]])
+      parts.append(np.asarray(waiting[0])[waiting[1]])
   return np.concatenate(parts)
 
 
@@ -102,23 +121,38 @@ def _on_this_host(leaf: Any) -> Any:
   return leaf if whole else leaf.addressable_data(0)
 
 
-def check_template(images: str, model: str) -> None:
-  """Refuse images of another alignment than the network's; "none" and "" say that it is not known.
+def check_template(images: str, model: str) -> list[str]:
+  """Refuses images of another alignment than the network's; "unknown", "none" and "" name no template.
 
+  Args:
+    images: template of the images.
+    model: template of the faces that the network was trained on.
+  Returns:
+    A line for the user where one of both is not known, else none.
   Raises:
     ValueError: both are known and differ.
   """
-  if images != model and not {images, model} & {"none", ""}:
-    raise ValueError(
-      f"the images are aligned to template {images!r}, the model takes {model!r}: align the images again, choose another"
-      f" model, or, if they are aligned to it, say so when they are packed: --template {model}"
-    )
+  unknown = {UNKNOWN_TEMPLATE, "none", ""}
+  if images == model:
+    return []
+  if images in unknown and model in unknown:
+    return []
+  if images in unknown:
+    how = "these images are aligned to none" if images == "none" else "how these images are aligned is not known"
+    return [f"the network takes faces aligned to template {model!r}; {how}. Embeddings of faces aligned otherwise tell little."]
+  if model in unknown:
+    return [f"the images are aligned to template {images!r}; what the network was trained on is not known."]
+  raise ValueError(
+    f"the images are aligned to template {images!r}, the model takes {model!r}: align the images again, choose another"
+    f" model, or, if they are aligned to it, say so when they are packed: --template {model}"
+  )
 
 
 def embed_source(
-  saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
+  saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
+  say: Callable[[str], object] = _log.info,
 ) -> Embeddings:
-  """Embed every image of a source with a saved model.
+  """Embed every image of a source with a saved model; images that cannot be read are left out, named and counted.
 
   Args:
     saved: a trained or imported model.
@@ -127,15 +161,33 @@ def embed_source(
     raw: leave the lengths as they are, for what is fitted on a network's own numbers.
     batch_size: images at a time over all devices; the result does not depend on it.
     progress: draw a progress bar.
+    say: called with each line for the user.
   Returns:
-    Embeddings, of unit length unless raw, with names and labels.
+    Embeddings, of unit length unless raw, with names and labels; `meta["unreadable"]` names the images that were left out.
   Raises:
     ValueError: the images were aligned to another template than the model was trained on.
+    DamagedData: most of the images cannot be read, or are of a size that the network does not take.
   """
-  check_template(source.template, saved.preprocess.template)
+  for line in check_template(source.template, saved.preprocess.template):
+    say(line)
   embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw)
-  embedding_nd = embed_images(embedder, saved.variables, source, batch_size=batch_size, progress=progress)
+  unreadable: dict[int, DamagedData] = {}
+  embedding_nd = embed_images(
+    embedder, saved.variables, source, batch_size=batch_size, progress=progress, unreadable=unreadable
+  )
+  names = source.names()
+  if unreadable:
+    lost = f"{len(unreadable):,} of {source.num_records:,} images cannot be used"
+    errors = list(unreadable.values())
+    if 2 * len(unreadable) > source.num_records:
+      raise DamagedData(f"{errors[0].what}. {lost}; this is the first", file=errors[0].file, offset=errors[0].offset,
+                        record=errors[0].record)
+    more = f"; and {len(errors) - NAMED:,} more" if len(errors) > NAMED else ""
+    say(f"{lost} and are left out: {'; '.join(map(str, errors[:NAMED]))}{more}")
+  read_n = np.array([record for record in range(source.num_records) if record not in unreadable], np.int64)
   meta = {
     "model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,
+    **({"unreadable": [names[record] for record in unreadable]} if unreadable else {}),
   }
-  return Embeddings(embedding_nd, list(source.names()), np.asarray(source.label_n, np.int64), meta)
+  label_n = np.asarray(source.label_n, np.int64)[read_n]
+  return Embeddings(embedding_nd, [names[record] for record in read_n], label_n, meta)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,42 @@ def test_embeddings_of_records_and_of_the_folder_agree(folder, trained, capsys):
   assert set(a.names) == set(b.names)
   np.testing.assert_allclose(a.embedding_nd, b.embedding_nd[[row[name] for name in a.names]], atol=1e-5)
   np.testing.assert_allclose(np.linalg.norm(a.embedding_nd, axis=1), 1, atol=1e-5)
+
+
+def test_one_photo_is_embedded_and_the_rest_of_a_folder_named(folder, trained, tmp_path, capsys):
+  photo = next((folder / "faces").glob("*/*.jpg"))
+  assert main(["embed", "--model", str(trained), "--images", str(photo), "--out", str(tmp_path / "one.npz")]) == 0
+  one = read_embeddings(tmp_path / "one.npz")
+  assert one.names == [photo.stem] and one.meta["template"] == "unknown"
+  some = tmp_path / "some" / photo.parent.name
+  some.mkdir(parents=True)
+  shutil.copy(photo, some)
+  shutil.copy(photo, some / "other.jpg")
+  (some / f"._{photo.name}").write_bytes(b"")
+  (some / "x.heic").write_bytes(b"")
+  (some / "broken.png").write_bytes(b"no image")
+  capsys.readouterr()
+  assert main(["embed", "--model", str(trained), "--images", str(tmp_path / "some"), "--out", str(tmp_path / "some.npz"),
+               "--template", "arcface112"]) == 0
+  errors = capsys.readouterr().err
+  assert "note: not read, since they are no images by their names: .heic: 1 file" in errors and "1 hidden file" in errors
+  assert "note: 1 of 3 images cannot be used and are left out: " in errors and "broken.png" in errors
+  found = read_embeddings(tmp_path / "some.npz")
+  assert found.meta["unreadable"] == [f"{photo.parent.name}/broken"] and found.meta["template"] == "arcface112"
+  np.testing.assert_allclose(found.embedding_nd[found.names.index(f"{photo.parent.name}/{photo.stem}")], one.embedding_nd[0],
+                             atol=1e-5)
+
+
+def test_a_model_carries_the_template_that_its_images_were_known_to_follow(folder, trained, tmp_path, capsys):
+  assert load_model(trained / "model").preprocess.template == "unknown"
+  arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(tmp_path / "run")]
+  assert main([*arguments, "--data.template", "arcface112", "--export", ""]) == 0
+  assert "how the faces are aligned is not known" not in capsys.readouterr().err
+  assert load_model(tmp_path / "run" / "model").preprocess.template == "arcface112"
+  assert main(["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(trained)]) == 0
+  assert capsys.readouterr().err.count("how the faces are aligned is not known") == 1
+  assert main([*arguments, "--data.template", "arcface"]) == 2
+  assert "data.template is 'arcface', should be one of arcface112" in capsys.readouterr().err
 
 
 def test_a_network_that_scales_sees_the_images_of_a_folder_whole(folder, trained):

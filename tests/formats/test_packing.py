@@ -107,6 +107,15 @@ def test_other_formats_and_sizes_are_encoded_anew(make_folder, tmp_path, make_jp
   assert np.abs(pixels["person00/wide"].astype(int) - pixels["person00/cmyk"]).mean() < 4
 
 
+@pytest.mark.parametrize("size", [(112, 112), (112, 96), (128, 128), (24, 24)])
+def test_no_size_makes_a_template(make_folder, tmp_path, size):
+  root = make_folder([2], height=size[0], width=size[1])
+  assert pack(root, tmp_path / "out").template == "unknown"
+  assert RecordSet.open(tmp_path / "out").template == "unknown"
+  assert pack(root, tmp_path / "said", template="arcface112").template == "arcface112"
+  assert pack(root, tmp_path / "none", template="none").template == "none"
+
+
 def test_mixed_sizes_ask_for_one(make_folder, tmp_path, make_jpeg):
   root = make_folder([3])
   (root / "person00" / "tall.jpg").write_bytes(make_jpeg(9, 32, 24))
@@ -258,7 +267,7 @@ def test_real_faces(face_data, tmp_path):
   manifest = pack(tmp_path / "some", tmp_path / "out", shard_mb=0.2)
   files = {path.relative_to(source).as_posix()[:-4]: path for folder in folders for path in folder.iterdir()}
   assert (manifest.num_identities, manifest.num_records, manifest.kept) == (40, len(files), len(files))
-  assert (manifest.template, manifest.image_size, manifest.damaged) == ("arcface112", (112, 112, 3), ())
+  assert (manifest.template, manifest.image_size, manifest.damaged) == ("unknown", (112, 112, 3), ())
   records = RecordSet.open(tmp_path / "out")
   assert sorted(records.names()) == sorted(files)
   for record, name in enumerate(records.names()):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from jaxface.formats.packing_plan import TEMPLATE_OF_SIZE
 from jaxface.geometry.templates import TEMPLATES, template
 
 
@@ -27,10 +26,6 @@ def test_points_lie_inside_and_in_order(name):
   assert ((x > 0) & (x < width) & (y > 0) & (y < height)).all()
   assert x[0] < x[2] < x[1] and x[3] < x[2] < x[4]
   assert max(y[:2]) < y[2] < min(y[3:])
-
-
-def test_sizes_by_which_packing_guesses_are_those_of_the_templates():
-  assert {found.size: name for name, found in TEMPLATES.items()} == TEMPLATE_OF_SIZE
 
 
 def test_unknown_name_lists_the_valid_ones():

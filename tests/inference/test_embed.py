@@ -6,10 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+from jaxface.data.folder import FolderSource
+from jaxface.data.source import UnreadableRow
 from jaxface.evaluation.verification import verify_pairs
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
 from jaxface.formats.pairs import read_lfw_pairs
-from jaxface.inference.embed import _unit, embed_source
+from jaxface.inference.embed import _unit, check_template, embed_source
 from jaxface.interop.onnx_import import import_onnx
 
 
@@ -82,6 +85,68 @@ def test_another_template_is_refused(saved):
   other = replace(saved, preprocess=replace(saved.preprocess, template="lightcnn128"))
   with pytest.raises(ValueError, match="aligned to template 'arcface112', the model takes 'lightcnn128'"):
     embed_source(other, Faces())
+
+
+@pytest.mark.parametrize(("images", "model", "line"), [
+  ("arcface112", "arcface112", None),
+  ("unknown", "unknown", None),
+  ("unknown", "none", None),
+  ("unknown", "arcface112", "takes faces aligned to template 'arcface112'; how these images are aligned is not known"),
+  ("none", "arcface112", "these images are aligned to none"),
+  ("arcface112", "unknown", "images are aligned to template 'arcface112'; what the network was trained on is not known"),
+])
+def test_what_is_not_known_is_said_in_one_line(images, model, line):
+  lines = check_template(images, model)
+  assert len(lines) == (line is not None) and all(line in said for said in lines)
+
+
+class Damaged(Faces):
+  """Some records cannot be read."""
+
+  def __init__(self, *bad):
+    super().__init__()
+    self.bad = bad
+
+  def read(self, record_n, out):
+    out[:] = self.image[record_n]
+    return [
+      UnreadableRow(DamagedData("cannot be read: Permission denied", file=f"face{record}.jpg"), row)
+      for row, record in enumerate(np.asarray(record_n).tolist()) if record in self.bad
+    ]
+
+
+def test_images_that_cannot_be_read_are_left_out_named_and_counted(saved):
+  said = []
+  whole = embed_source(saved, Faces(), batch_size=8)
+  found = embed_source(saved, Damaged(0, 9, 20), batch_size=8, say=said.append)
+  kept = [record for record in range(21) if record not in (0, 9, 20)]
+  assert found.names == [f"face{record}" for record in kept] and found.label_n.tolist() == Faces.label_n[kept].tolist()
+  np.testing.assert_allclose(found.embedding_nd, whole.embedding_nd[kept], atol=1e-5)
+  assert found.meta["unreadable"] == ["face0", "face9", "face20"] and "unreadable" not in whole.meta
+  (line,) = said
+  assert line.startswith("3 of 21 images cannot be used and are left out: face0.jpg: cannot be read: Permission denied; face9")
+  said.clear()
+  embed_source(saved, Damaged(*range(7)), say=said.append)
+  assert said[0].count("Permission denied") == 5 and said[0].endswith("; and 2 more")
+
+
+def test_a_folder_of_which_most_cannot_be_read_is_an_error(saved):
+  with pytest.raises(DamagedData, match=r"face0\.jpg: cannot be read.* 11 of 21 images cannot be used; this is the first"):
+    embed_source(saved, Damaged(*range(11)))
+  assert len(embed_source(saved, Damaged(*range(10))).names) == 11
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_very_few_images(saved, tmp_path, make_jpeg, count):
+  """Fewer than there are devices."""
+  (tmp_path / "a").mkdir()
+  for number in range(count):
+    (tmp_path / "a" / f"{number}.jpg").write_bytes(make_jpeg(number))
+  found = embed_source(saved, FolderSource(tmp_path, size=(16, 16)))
+  assert found.embedding_nd.shape == (count, 8) and found.meta["template"] == "unknown"
+  one = embed_source(saved, FolderSource(tmp_path / "a" / "0.jpg", size=(16, 16)))
+  assert one.names == ["0"]
+  np.testing.assert_allclose(one.embedding_nd[0], found.embedding_nd[0], atol=1e-5)
 
 
 @pytest.mark.real_data
