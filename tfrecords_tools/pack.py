@@ -15,6 +15,8 @@ from jaxface.geometry.templates import TEMPLATES, unknown_template
 
 SUMMARY = "pack face images into sharded TFRecords; a run that died is finished by running it again"
 
+RERUN = "shards that are whole stay; the same command goes on from there, and removing the folder undoes it"
+
 
 def image_size(text: str) -> tuple[int, int]:
   """Reads "112" as 112×112 and "112x96" as 112 high, 96 wide.

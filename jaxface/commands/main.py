@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import jaxface
 from jaxface.commands.malloc import keep_memory
+from jaxface.interrupted import BEGINS_ANEW, say_interrupted
 
 # Commands that compute on large arrays.
 HEAVY = ("train", "embed", "models")
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   """Run one subcommand; returns the exit code.
 
   0: done. 1: the job was done and its answer is bad. 2: something is wrong with what was asked or given.
-  75: interrupted with the state saved; the same command goes on.
+  75: interrupted; the same command goes on, or begins anew where nothing is saved in between: the message says which.
   """
   parser = argparse.ArgumentParser(prog="jaxface", description=jaxface.__doc__)
   parser.add_argument("--version", action="version", version=f"jaxface {jaxface.__version__}")
@@ -41,13 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
   known, _ = parser.parse_known_args(given)
   if arguments is None and known.command in HEAVY:
     keep_memory(given)
-  module = importlib.import_module(f"jaxface.commands.{COMMANDS[known.command][0]}")
   rest = given[given.index(known.command) + 1 :]
-  own = argparse.ArgumentParser(
-    prog=f"jaxface {known.command}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  rerun = BEGINS_ANEW
   try:
+    module = importlib.import_module(f"jaxface.commands.{COMMANDS[known.command][0]}")
+    rerun = getattr(module, "RERUN", BEGINS_ANEW)
+    own = argparse.ArgumentParser(
+      prog=f"jaxface {known.command}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     return module.run(own, rest) or 0
+  except KeyboardInterrupt:
+    if known.traceback:
+      raise
+    return say_interrupted(f"jaxface {known.command}", rerun)
   except Exception as error:
     # What the user can mend needs no traceback; what only we can mend does.
     ours = type(error).__module__.startswith(("jaxface", "tfrecords_tools"))

@@ -14,6 +14,7 @@ from jaxface.formats.atomic import atomic_file
 from jaxface.formats.images import encode_jpeg
 
 CHUNK = 256
+RERUN = "images that are written stay, each of them whole; the same command renders all of them again"
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

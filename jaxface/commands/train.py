@@ -23,6 +23,9 @@ from jaxface.training.config import list_experiments, load_experiment
 from jaxface.training.field_help import groups
 from jaxface.training.interrupt import Interrupted
 
+# Before the first step, and at a second Ctrl-C, nobody saves a state: the last one stands, and whole shards of what is packed.
+RERUN = "the last saved state and what is packed stand; the same command goes on from there"
+
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, train, print the figures on the last line."""

@@ -35,6 +35,7 @@ class FolderSource:
   def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = UNKNOWN_TEMPLATE, threads: int = 0):
     path = Path(path)
     self.notes: tuple[str, ...] = ()
+    paths: tuple[str, ...]
     if path.is_file():
       root, paths = path.parent, (path.name,)
       if not is_image(path.name):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -39,6 +41,19 @@ def _end_with_parent() -> None:
       os._exit(1)
 
   threading.Thread(target=wait, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+  """Processes started inside never see Ctrl-C, which terminals send to all of them: the first one stops them, in silence."""
+  if not hasattr(signal, "pthread_sigmask"):
+    yield
+    return
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Workers:
@@ -79,6 +94,7 @@ class Workers:
     if self._pool is None:
       context = multiprocessing.get_context("spawn")
       self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_end_with_parent)
-    futures = {self._pool.submit(function, task): number for number, task in enumerate(tasks)}
+    with _no_interrupts():
+      futures = {self._pool.submit(function, task): number for number, task in enumerate(tasks)}
     for future in as_completed(futures):
       yield futures[future], future.result()

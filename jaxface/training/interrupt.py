@@ -4,8 +4,7 @@ import signal
 import threading
 from types import FrameType
 
-# EX_TEMPFAIL of sysexits.h: "try again": the same command goes on from the saved state.
-INTERRUPTED = 75
+from jaxface.interrupted import INTERRUPTED
 
 
 class Interrupted(SystemExit):

@@ -1,6 +1,7 @@
 """The commands as a user gives them, in one process: from a folder of faces to a verified, exported model."""
 
 import dataclasses
+import importlib
 import json
 import shutil
 import subprocess
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxface.commands import embed
 from jaxface.commands.main import COMMANDS, main
 from jaxface.commands.train import parse_overrides, shown_command
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.interrupted import INTERRUPTED
 from jaxface.models.saved import load_model, save_model
 from jaxface.training.config import load_experiment
 
@@ -196,6 +199,33 @@ def test_an_unset_variable_of_the_environment_says_what_to_set(folder, monkeypat
   monkeypatch.delenv("JAXFACE_DATA", raising=False)
   assert main(["train", str(folder / "small.py"), "--data.images", "$JAXFACE_DATA/x", "--workdir", str(tmp_path)]) == 2
   assert "$JAXFACE_DATA is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, capsys):
+  module = importlib.import_module(f"jaxface.commands.{COMMANDS[command][0]}")
+
+  def stop(*_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(module, "run", stop)
+  assert main([command]) == INTERRUPTED == 75
+  said = capsys.readouterr().err
+  assert said.startswith(f"jaxface {command}: interrupted; ") and said.count("\n") == 1
+  assert ("goes on" if command == "train" else "again" if command == "synthesize" else "begins anew") in said
+  with pytest.raises(KeyboardInterrupt):
+    main(["--traceback", command])
+
+
+@pytest.mark.parametrize("moment", ["embed_source", "write_embeddings"])
+def test_ctrl_c_leaves_no_half_of_an_embedding_file(folder, trained, tmp_path, monkeypatch, capsys, moment):
+  def stop(*_, **__):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(embed, moment, stop)
+  out = tmp_path / "out" / "x.npz"
+  assert main(["embed", "--model", str(trained), "--images", str(folder / "faces"), "--out", str(out)]) == 75
+  assert "begins anew" in capsys.readouterr().err and not list(out.parent.iterdir())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

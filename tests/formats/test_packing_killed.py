@@ -10,6 +10,8 @@ import pytest
 
 from jaxface.formats.packing import pack
 from jaxface.formats.recordset import RecordSet
+from jaxface.interrupted import INTERRUPTED
+from tfrecords_tools.pack import RERUN
 
 SCRIPT = """
 import sys
@@ -28,6 +30,34 @@ def others_in_group(group: int) -> list[int]:
     except ProcessLookupError:
       continue
   return found
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(make_folder, tmp_path, processes):
+  """The signal goes to the whole group, as a terminal sends it: the other processes must not print their own tracebacks."""
+  root = make_folder([20] * 25)
+  whole = pack(root, tmp_path / "whole", shard_mb=0.02, processes=1)
+  out = tmp_path / "out"
+  environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+  command = [sys.executable, "-m", "tfrecords_tools", "pack", str(root), str(out), "--shard-mb", "0.02"]
+  process = subprocess.Popen(
+    [*command, "--processes", processes], env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
+  )
+  try:
+    until = time.monotonic() + 120
+    while not list((out / ".packing").glob("0*.json")) and time.monotonic() < until:
+      assert process.poll() is None, "ended before it could be interrupted"
+      time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)
+    errors = process.communicate(timeout=120)[1]
+  finally:
+    if process.poll() is None:
+      os.killpg(process.pid, signal.SIGKILL)
+  assert process.returncode == INTERRUPTED
+  assert errors.splitlines() == [f"tfrecords_tools pack: interrupted; {RERUN}"]
+  assert not (out / "manifest.json").exists() and list((out / ".packing").glob("0*.json"))
+  subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+  assert RecordSet.open(out).manifest == whole
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="counts processes in /proc")

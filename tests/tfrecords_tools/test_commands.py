@@ -13,7 +13,8 @@ from jaxface.formats.errors import UnsafePath
 from jaxface.formats.face import Face
 from jaxface.formats.recordset import RecordSet
 from jaxface.formats.writer import write_recordset
-from tfrecords_tools.__main__ import main
+from jaxface.interrupted import INTERRUPTED
+from tfrecords_tools.__main__ import COMMANDS, main
 from tfrecords_tools.export import image_path
 from tfrecords_tools.histogram import as_text, doubling_bins
 
@@ -65,6 +66,19 @@ def test_errors_are_one_line_and_exit_code_1(make_folder, tmp_path, capsys, text
   error = capsys.readouterr().err
   assert error.count("\n") == 1
   assert re.search(message, error)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_at_ctrl_c_with_one_sentence(command, tmp_path, monkeypatch, capsys):
+  def stop(_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(COMMANDS[command], "run", stop)
+  more = {"pack": [str(tmp_path)], "export": [str(tmp_path)], "reshard": [str(tmp_path), "--shards", "1"]}
+  assert main([command, str(tmp_path), *more.get(command, [])]) == INTERRUPTED
+  said = capsys.readouterr().err
+  assert said.startswith(f"tfrecords_tools {command}: interrupted; ") and said.count("\n") == 1
+  assert ("goes on" if command == "pack" else "begins anew") in said
 
 
 def test_wrong_usage_exits_with_2(capsys):
