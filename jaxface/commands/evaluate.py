@@ -1,6 +1,10 @@
 """Verification figures of embeddings, made here or elsewhere, on a pair list.
 
   jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --json lfw.json
+  jaxface evaluate --pairs mine.csv --threshold-from tuning.csv --embeddings mine.npz
+
+A pair list has lines `left right same` or `left right same fold` (same 1 or 0, with a header or without, parted by tabs or
+commas), or is LFW's or YTF's own; docs/evaluation.md has all forms.
 
 As DeepFace's representation, fitted on embeddings of the training set (both made with `jaxface embed --raw`):
 
@@ -11,16 +15,20 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.folds import best_threshold
 from jaxface.evaluation.normalisation import LargestFeatures
-from jaxface.evaluation.verification import verify_pairs
+from jaxface.evaluation.pair_names import list_notes, scores_of_one_kind
+from jaxface.evaluation.verification import score_pairs, verify_pairs
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
-from jaxface.formats.pairs import read_pairs
+from jaxface.formats.pairs import Pairs, read_pairs
 
 PROTOCOLS = {"lfw": read_pairs}
+SHOWN = 10
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -34,6 +42,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     " fit (.json)",
   )
   parser.add_argument("--save-fit", metavar="FILE", help="write what --normalise found as .json")
+  parser.add_argument(
+    "--threshold-from", metavar="FILE", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
+    " other folds; of a list without folds its own pairs, which flatters)",
+  )
   parser.add_argument("--json", metavar="FILE", help="write every figure here")
   options = parser.parse_args(arguments)
   pairs = PROTOCOLS[options.protocol](options.pairs)
@@ -47,16 +59,40 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if options.save_fit:
       Path(options.save_fit).parent.mkdir(parents=True, exist_ok=True)
       fit.save(options.save_fit)
-  result = verify_pairs(embedding_nd, embeddings.names, pairs)
-  figures = {"protocol": options.protocol, **result.to_json()}
+  train = PROTOCOLS[options.protocol](options.threshold_from) if options.threshold_from else None
+  shown, figures = judged(embedding_nd, embeddings.names, pairs, train)
+  for note in figures["notes"]:
+    print(f"note: {note}", file=sys.stderr)
+  figures = {"protocol": options.protocol, **figures}
   if options.json:
     Path(options.json).parent.mkdir(parents=True, exist_ok=True)
     write_json(options.json, figures)
   if sys.stdout.isatty() or options.json:
-    print(result.summary())
+    print(shown)
   else:
     print(json.dumps(figures, indent=2))
   return 0
+
+
+def judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pairs | None) -> tuple[str, dict[str, Any]]:
+  """The figures of a list for a terminal and as JSON; of one without mated or without non-mated pairs the scores alone."""
+  if pairs.same.any() and not pairs.same.all():
+    result = verify_pairs(embedding_nd, names, pairs, train=train)
+    return f"{result.summary()}\n{result.threshold_table()}", result.to_json()
+  pairs, score_p = score_pairs(embedding_nd, names, pairs)
+  figures = scores_of_one_kind(pairs, score_p)
+  missing = "non-mated" if pairs.same.any() else "mated"
+  note = f"the list has no {missing} pair: accuracy, rates and thresholds need pairs of both kinds, scores stand alone."
+  lines = [f"{score:.4f}  {left}  {right}" for score, left, right in zip(score_p[:SHOWN], pairs.left, pairs.right)]
+  if train is not None:
+    train, train_score_p = score_pairs(embedding_nd, names, train)
+    threshold = best_threshold(train_score_p, train.same)
+    accepted = int((score_p >= threshold).sum())
+    figures |= {"threshold_cosine": threshold, "threshold_from": "train pairs", "accepted": accepted}
+    lines.append(f"{accepted:,} of {len(pairs):,} accepted at the threshold {threshold:.4f} of the other list")
+  if len(pairs) > SHOWN:
+    lines.append(f"… and {len(pairs) - SHOWN:,} more, in the JSON; cosine {score_p.min():.4f} to {score_p.max():.4f}")
+  return "\n".join(["cosine  pair", *lines]), {**figures, "notes": [*list_notes(pairs), note]}
 
 
 def fitted(path: str) -> LargestFeatures:

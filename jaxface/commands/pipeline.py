@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxface.data.config import open_records, open_source
 from jaxface.evaluation.config import VerificationConfig
+from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
 from jaxface.evaluation.pairs import holdout_pairs
 from jaxface.evaluation.report import Report, write_report
 from jaxface.evaluation.verification import Verification, verify_pairs
@@ -155,7 +156,9 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
       " --data.holdout 0.1 to verify on identities kept out of training"
     )
   if config.pairs:
-    pairs = read_pairs(config.pairs)
+    pairs = matched(read_pairs(config.pairs), source.names())
+    for line in list_notes(pairs):
+      say(f"evaluation {config.name}: {line}")
   else:
     try:
       pairs = holdout_pairs(source.names(), source.label_n, seed=experiment.seed)
@@ -177,6 +180,8 @@ def verify(
     hook(trained.step, trained.variables)
   after = hook.latest
   assert after is not None
+  for line in threshold_notes(after.pairs, after.folds.threshold_from):
+    say(f"evaluation {name}: {line}")
   before = _untrained(hook)
   write_json(workdir.path / f"{name}.json", after.to_json())
   first = name == experiment.evaluation[0].name

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxface.evaluation import measures
 from jaxface.evaluation.folds import Folds, fold_accuracy
+from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
 from jaxface.formats.pairs import Pairs
 
 TARGETS: Mapping[str, float] = MappingProxyType({"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3})
@@ -24,11 +25,13 @@ class Verification:
     pairs: the list.
     score_p: [P] float64, cosine of each pair.
     folds: accuracy and threshold per fold.
+    notes: lines on what a reader of the figures should know of the list, see `pair_names`.
   """
 
   pairs: Pairs
   score_p: np.ndarray
   folds: Folds
+  notes: tuple[str, ...] = ()
 
   @cached_property
   def roc(self) -> measures.Roc:
@@ -117,6 +120,7 @@ class Verification:
       "threshold_cosine": self.threshold_cosine,
       "threshold_l2_squared": self.threshold_l2_squared,
       "threshold_from": self.folds.threshold_from,
+      "notes": list(self.notes),
       "folds": [
         {
           "fold": int(fold),
@@ -130,6 +134,29 @@ class Verification:
         )
       ],
     }
+
+  def at(self, threshold: float) -> measures.Operating:
+    """TAR and FAR at a threshold, over all pairs."""
+    accepted_p = self.score_p >= threshold
+    tar, far = (float(accepted_p[kind].mean()) for kind in (self.pairs.same, ~self.pairs.same))
+    return measures.Operating(tar, far, threshold)
+
+  def threshold_table(self) -> str:
+    """Thresholds to choose from, for a terminal: that of the best accuracy and those at each target FAR, with their rates."""
+    rows = [("", "cosine", "L2²", "FAR", "TAR", "95 % of TAR")]
+    points = {"best accuracy": (self.at(self.threshold_cosine), "")}
+    for name, point in self.operating.items():
+      low, high = self.tar_at_far_interval[name]
+      points[f"FAR ≤ {name}"] = (point, f"{100 * low:.2f} to {100 * high:.2f}")
+    for name, (point, interval) in points.items():
+      rates = (f"{100 * point.far:.2f} %", f"{100 * point.tar:.2f} %")
+      rows.append((name, f"{point.threshold:.4f}", f"{l2_squared(point.threshold):.4f}", *rates, interval))
+    width = [max(len(row[column]) for row in rows) for column in range(6)]
+    lines = [
+      "  ".join([row[0].ljust(width[0]), *(cell.rjust(size) for cell, size in zip(row[1:], width[1:]))]).rstrip()
+      for row in rows
+    ]
+    return "\n".join(["thresholds: the same person where cosine ≥, or L2² of unit embeddings ≤", *lines])
 
   def summary(self) -> str:
     """One line for a terminal."""
@@ -169,12 +196,33 @@ def verify_pairs(
   Raises:
     ValueError: a pair names no embedding, or one whose name occurs twice, is zero or is not finite.
   """
-  row_of = _rows(embedding_nd, names)
-  score_p = _score(embedding_nd, names, row_of, pairs)
-  other = None if train is None else (_score(embedding_nd, names, row_of, train), train.same)
-  result = Verification(pairs, score_p, fold_accuracy(score_p, pairs.same, pairs.fold, train=other))
+  pairs, score_p = score_pairs(embedding_nd, names, pairs)
+  other = None
+  if train is not None:
+    train, train_score_p = score_pairs(embedding_nd, names, train)
+    other = (train_score_p, train.same)
+  folds = fold_accuracy(score_p, pairs.same, pairs.fold, train=other)
+  notes = (*list_notes(pairs), *threshold_notes(pairs, folds.threshold_from, train))
+  result = Verification(pairs, score_p, folds, notes)
   result.roc  # noqa: B018 - a list of mated pairs alone fails here, not in the middle of a report
   return result
+
+
+def score_pairs(embedding_nd: np.ndarray, names: Sequence[str], pairs: Pairs) -> tuple[Pairs, np.ndarray]:
+  """The pairs under the names of the embeddings, and the cosine of each.
+
+  Args:
+    embedding_nd: [N, D] float, not necessarily normalised.
+    names: N names.
+    pairs: what to compare; a name may have a suffix that the embeddings' names lack, see `matched`.
+  Returns:
+    (pairs, [P] float64).
+  Raises:
+    ValueError: as `verify_pairs`.
+  """
+  row_of = _rows(embedding_nd, names)
+  pairs = matched(pairs, names)
+  return pairs, _score(embedding_nd, names, row_of, pairs)
 
 
 def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> np.ndarray:
@@ -243,4 +291,4 @@ def _sound(embedding_d: np.ndarray) -> bool:
   return bool(np.isfinite(embedding_d).all() and embedding_d.any())
 
 
-__all__ = ["TARGETS", "Verification", "cosine_of_pairs", "l2_squared", "verify_pairs"]
+__all__ = ["TARGETS", "Verification", "cosine_of_pairs", "l2_squared", "score_pairs", "verify_pairs"]

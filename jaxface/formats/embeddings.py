@@ -20,6 +20,7 @@ COLUMNS = {
   "label": ("label", "labels"),
 }
 META_KEY = b"jaxface"
+FORM = "The form: np.savez('FILE.npz', embedding=EMBEDDINGS.astype('float32'), name=np.array(NAMES, dtype=str))"
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
 def read_embeddings(path: str | Path) -> Embeddings:
   """Reads `.npz` or `.parquet`, ours or made elsewhere.
 
-  Needed are `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text); `label` (whole numbers)
-  and metadata may be absent. Plurals and `feature` are understood. Nothing is unpickled.
+  Needed are `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text, or bytes that spell UTF-8);
+  `label` (whole numbers, or names of identities, which are numbered in alphabetical order) and metadata may be absent.
+  Plurals and `feature` are understood. Nothing is unpickled.
 
   Args:
     path: file to read.
@@ -86,29 +88,53 @@ def read_embeddings(path: str | Path) -> Embeddings:
   embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
   if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
     raise DamagedData(
-      f"embeddings are {embedding_nd.dtype} {embedding_nd.shape}, not numbers [N, D]", file=str(path)
+      f"embeddings are {embedding_nd.dtype} {embedding_nd.shape}, not numbers [N, D]. {FORM}", file=str(path)
     )
-  if name_n.dtype.kind != "U":
-    raise DamagedData(f"names are {name_n.dtype}, not text", file=str(path))
-  if label_n is not None and label_n.dtype.kind not in "iu":
-    raise DamagedData(f"labels are {label_n.dtype}, not whole numbers", file=str(path))
+  name_n = _text(path, "names", name_n)
+  if name_n.dtype.kind != "U" or name_n.ndim != 1:
+    raise DamagedData(f"names are {name_n.dtype} {name_n.shape}, not text [N]. {FORM}", file=str(path))
   try:
     return Embeddings(
       np.ascontiguousarray(embedding_nd, np.float32),
       name_n.tolist(),
-      None if label_n is None else label_n.astype(np.int64),
+      None if label_n is None else _numbers(path, label_n),
       _meta(meta, {"shape": list(embedding_nd.shape), "label": label_n is not None}),
     )
   except ValueError as error:
     raise DamagedData(str(error), file=str(path)) from error
 
 
+def _text(path: Path, what: str, array: np.ndarray) -> np.ndarray:
+  """Bytes as the text they spell; anything else as it is."""
+  if array.dtype.kind != "S":
+    return array
+  try:
+    return np.char.decode(array, "utf-8")
+  except UnicodeDecodeError as error:
+    raise DamagedData(f"{what} are bytes that are not UTF-8: {error}", file=str(path)) from error
+
+
+def _numbers(path: Path, label_n: np.ndarray) -> np.ndarray:
+  """Labels as whole numbers: those that are, and names of identities by their place in alphabetical order."""
+  label_n = _text(path, "labels", label_n)
+  if label_n.dtype.kind == "U":
+    return np.unique(label_n, return_inverse=True)[1].astype(np.int64).reshape(label_n.shape)
+  if label_n.dtype.kind == "f" and np.isfinite(label_n).all() and (label_n == np.trunc(label_n)).all():
+    return label_n.astype(np.int64)
+  if label_n.dtype.kind not in "iu":
+    raise DamagedData(f"labels are {label_n.dtype}, not whole numbers or names. {FORM}", file=str(path))
+  return label_n.astype(np.int64)
+
+
 def _suffix(path: str | Path) -> str:
   suffix = Path(path).suffix.lower()
   if suffix not in (".npz", ".parquet"):
-    raise ValueError(
-      f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}"
-    )
+    what = f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}."
+    if suffix == ".npy":  # one array: its names are elsewhere
+      what += f" Write it beside its names: np.savez('{Path(path).with_suffix('.npz').name}', "
+      what += f"embedding=np.load('{Path(path).name}'), name=np.array(NAMES, dtype=str))"
+      raise ValueError(what)
+    raise ValueError(f"{what} {FORM}")
   return suffix
 
 
@@ -130,7 +156,7 @@ def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
     if match:
       found[ours] = match[0]
     elif ours != "label":
-      raise DamagedData(f"no {ours!r} among its columns {sorted(present)}", file=str(path))
+      raise DamagedData(f"no {ours!r} among its columns {sorted(present)}. {FORM}", file=str(path))
   return found
 
 
@@ -170,7 +196,14 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     )
     shape, fortran, dtype = read_header(file)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if dtype.hasobject or size != archive.getinfo(f"{name}.npy").file_size - file.tell():
+    if dtype.hasobject:
+      raise DamagedData(
+        f"{name}.npy holds Python objects, which would have to be unpickled; nothing is. If the file is your own, write it "
+        "anew: old = np.load(FILE, allow_pickle=True); np.savez(FILE, "
+        "embedding=np.stack(list(old['EMBEDDING'])).astype('float32'), name=old['NAME'].astype(str))",
+        file=str(archive.filename or ""),
+      )
+    if size != archive.getinfo(f"{name}.npy").file_size - file.tell():
       raise ValueError(f"{name}.npy announces {dtype} {shape}, which is not what it holds")
     data = file.read()
   return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
@@ -209,10 +242,25 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:
     values = table[theirs]
     if values.null_count:
       raise DamagedData(f"column {theirs!r} has {values.null_count} empty cells", file=str(path))
-    column[ours] = _matrix(path, theirs, values) if ours == "embedding" else values.to_numpy()
-  if table.schema.field(picked["name"]).type in (pa.string(), pa.large_string(), pa.string_view()):
-    column["name"] = np.array(table[picked["name"]].to_pylist(), np.str_)
+    column[ours] = _matrix(path, theirs, values) if ours == "embedding" else _column(path, theirs, values)
   return column, meta
+
+
+def _column(path: Path, name: str, values: Any) -> np.ndarray:
+  """Names or labels: text, bytes and categories of them as text, numbers as they are."""
+  import pyarrow as pa
+
+  if pa.types.is_dictionary(values.type):
+    values = values.cast(values.type.value_type)
+  kind = values.type
+  if kind in (pa.string(), pa.large_string(), pa.string_view()):
+    return np.array(values.to_pylist(), np.str_)
+  if kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(kind):
+    try:
+      return np.array([value.decode() for value in values.to_pylist()], np.str_)
+    except UnicodeDecodeError as error:
+      raise DamagedData(f"column {name!r} has bytes that are not UTF-8: {error}", file=str(path)) from error
+  return values.to_numpy()
 
 
 def _matrix(path: Path, name: str, values: Any) -> np.ndarray:

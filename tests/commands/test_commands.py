@@ -165,6 +165,55 @@ def test_evaluate_reads_lfw_lists_and_prints_json(folder, trained, capsys):
   assert 0 <= json.loads(capsys.readouterr().out)["accuracy"] <= 1
 
 
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+  """Embeddings of four images of two people, made elsewhere."""
+  path = tmp_path_factory.mktemp("four") / "four.npz"
+  embedding_nd = np.array([[1, 0, 0], [1, 0.5, 0], [0, 1, 0], [0, 1, 0.4]], np.float32)
+  np.savez(path, embedding=embedding_nd, name=np.array(["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]))
+  return path
+
+
+def evaluated(four, tmp_path, text, *options):
+  (tmp_path / "pairs.csv").write_text(text)
+  return main(["evaluate", "--pairs", str(tmp_path / "pairs.csv"), "--embeddings", str(four), *options])
+
+
+def test_one_single_pair_is_scored(four, tmp_path, capsys):
+  assert evaluated(four, tmp_path, "a/1,a/2,1\n", "--json", str(tmp_path / "x.json")) == 0
+  said = capsys.readouterr()
+  cosine = 1 / np.sqrt(1.25)
+  assert said.out.splitlines() == ["cosine  pair", f"{cosine:.4f}  a/1.jpg  a/2.jpg"]
+  assert "note: the list has no non-mated pair: accuracy, rates and thresholds need pairs of both kinds" in said.err
+  plain = json.loads((tmp_path / "x.json").read_text())
+  assert plain["scores"] == [{"left": "a/1.jpg", "right": "a/2.jpg", "same": True, "cosine": pytest.approx(cosine)}]
+  (tmp_path / "tune.csv").write_text("b/1,b/2,1\na/1,b/1,0\n")
+  assert evaluated(four, tmp_path, "a/1,b/2,0\n", "--threshold-from", str(tmp_path / "tune.csv")) == 0
+  plain = json.loads(capsys.readouterr().out)
+  assert plain["accepted"] == 0 and 0 < plain["threshold_cosine"] < 0.93
+
+
+def test_notes_and_the_table_of_thresholds_are_on_the_screen(four, tmp_path, capsys):
+  text = "# ours\nimage1,image2,label\na/1,a/2,1\nb/1,b/2,1\na/1,b/1,0\na/1,a/1,1\na/2,a/1,1\n"
+  assert evaluated(four, tmp_path, text, "--json", str(tmp_path / "x.json")) == 0
+  said = capsys.readouterr()
+  assert "note: 1 pair compares an image with itself" in said.err and "line 6" in said.err
+  assert "note: 1 pair is one that the list has already" in said.err and "very pairs that it judges" in said.err
+  plain = json.loads((tmp_path / "x.json").read_text())
+  assert len(plain["notes"]) == 3
+  for name, threshold in plain["tar_at_far_threshold_cosine"].items():
+    assert any(line.startswith(f"FAR ≤ {name}") and f"{threshold:.4f}" in line for line in said.out.splitlines())
+  (tmp_path / "tune.csv").write_text("b/1,b/2,1\na/2,b/1,0\n")
+  assert evaluated(four, tmp_path, "a/1,a/2,1\na/1,b/1,0\n", "--threshold-from", str(tmp_path / "tune.csv")) == 0
+  said = capsys.readouterr()
+  assert said.err == "" and json.loads(said.out)["threshold_from"] == "train pairs"
+
+
+def test_a_pair_without_an_embedding_is_named(four, tmp_path, capsys):
+  assert evaluated(four, tmp_path, "a/1,a/2,1\na/1,c/1.jpg,0\n") == 2
+  assert "pairs.csv, line 2: no embedding is named 'c/1.jpg' (1 of 2 pairs lack one)" in capsys.readouterr().err
+
+
 @pytest.mark.real_data
 def test_import_and_export_of_published_weights(pretrained_onnx, tmp_path, capsys):
   model, again = tmp_path / "model", tmp_path / "again.onnx"

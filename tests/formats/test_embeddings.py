@@ -122,7 +122,74 @@ def test_parquet_from_elsewhere(tmp_path):
 def test_nothing_is_unpickled(tmp_path):
   path = tmp_path / "evil.npz"
   np.savez(path, embedding=np.zeros((1, 2), np.float32), name=np.array([{"a": 1}], object))
-  with pytest.raises(DamagedData, match=r"evil.npz: an array that cannot be read: name.npy announces object"):
+  with pytest.raises(DamagedData, match=r"evil.npz: name.npy holds Python objects, .*np.savez\(FILE, embedding=np.stack"):
+    read_embeddings(path)
+
+
+class Bomb:
+  """Would make a file when it is unpickled."""
+
+  def __init__(self, path):
+    self.path = str(path)
+
+  def __reduce__(self):
+    return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("column", ["name", "embedding", "label"])
+def test_an_object_array_is_refused_with_the_line_that_rewrites_it(tmp_path, column):
+  good = {"embedding": np.ones((2, 3), np.float32), "name": np.array(["a", "b"]), "label": np.array([0, 1])}
+  array = np.empty(2, object)
+  array[:] = [Bomb(tmp_path / "made"), 1]
+  path = tmp_path / "theirs.npz"
+  np.savez(path, **{**good, column: array})
+  with pytest.raises(DamagedData, match=f"{column}.npy holds Python objects, which would have to be unpickled; nothing is"):
+    read_embeddings(path)
+  assert not (tmp_path / "made").exists()
+  # The line that the message gives, on one's own file of object arrays.
+  rows = np.empty(2, object)
+  rows[:] = [np.array([1.0, 2.0]), np.array([3.0, 4.0])]
+  np.savez(path, embedding=rows, name=np.array(["a", "bb"], object))
+  old = np.load(path, allow_pickle=True)
+  np.savez(path, embedding=np.stack(list(old["embedding"])).astype("float32"), name=old["name"].astype(str))
+  back = read_embeddings(path)
+  np.testing.assert_array_equal(back.embedding_nd, [[1, 2], [3, 4]])
+  assert back.names == ["a", "bb"]
+
+
+NAMES, IDS = ["Zoë/1", "Al/1", "Zoë/2"], ["Zoë", "Al", "Zoë"]
+
+
+@pytest.mark.parametrize(
+  ("suffix", "kind"),
+  [(".npz", "text"), (".npz", "bytes"), *((".parquet", kind) for kind in ("text", "bytes", "object", "category"))],
+)
+def test_names_and_labels_as_text_bytes_objects_or_categories(tmp_path, suffix, kind):
+  """Objects and categories are what pandas makes of text; in .npz objects need unpickling, in Parquet they are text."""
+  path = tmp_path / f"theirs{suffix}"
+  if suffix == ".npz":
+    made = {"text": np.array, "bytes": lambda words: np.array([word.encode() for word in words])}[kind]
+    np.savez(path, embedding=np.eye(3), name=made(NAMES), label=made(IDS))
+  else:
+    made = {
+      "text": pa.array, "bytes": lambda words: pa.array([word.encode() for word in words], pa.binary()),
+      "object": lambda words: pa.array(np.array(words, object)), "category": lambda words: pa.array(words).dictionary_encode(),
+    }[kind]
+    parquet.write_table(pa.table({"name": made(NAMES), "embedding": np.eye(3).tolist(), "label": made(IDS)}), path)
+  back = read_embeddings(path)
+  assert back.names == NAMES and back.label_n.tolist() == [1, 0, 1] and back.label_n.dtype == np.int64
+
+
+def test_labels_as_whole_floats_are_numbers_and_others_are_refused(tmp_path):
+  path = tmp_path / "theirs.npz"
+  np.savez(path, embedding=np.eye(2), name=np.array(["a", "b"]), label=np.array([3.0, 5.0]))
+  assert read_embeddings(path).label_n.tolist() == [3, 5]
+  for label in (np.array([3.5, 1]), np.array([np.nan, 1]), np.array([True, False])):
+    np.savez(path, embedding=np.eye(2), name=np.array(["a", "b"]), label=label)
+    with pytest.raises(DamagedData, match=r"theirs.npz: labels are .*, not whole numbers or names. The form: np.savez"):
+      read_embeddings(path)
+  np.savez(path, embedding=np.eye(2), name=np.array([b"\xff", b"b"]))
+  with pytest.raises(DamagedData, match="names are bytes that are not UTF-8"):
     read_embeddings(path)
 
 
@@ -151,8 +218,9 @@ def test_a_header_that_announces_more_than_there_is_takes_no_memory(tmp_path):
     ({"name": ["a"], "embedding": [1.0]}, "column 'embedding' is double, not lists of numbers"),
     ({"name": ["a", None], "embedding": [[1.0], [2.0]]}, "column 'name' has 1 empty cells"),
     ({"name": ["a"], "embedding": [[None]]}, "column 'embedding' has 1 empty numbers"),
-    ({"name": [3], "embedding": [[1.0]]}, "names are int64, not text"),
-    ({"name": ["a"], "embedding": [[1.0]], "label": ["x"]}, "labels are object, not whole numbers"),
+    ({"name": [3], "embedding": [[1.0]]}, r"names are int64 \(1,\), not text"),
+    ({"name": ["a"], "embedding": [[1.0]], "label": [0.5]}, "labels are float64, not whole numbers or names"),
+    ({"name": [b"\xff"], "embedding": [[1.0]]}, "column 'name' has bytes that are not UTF-8"),
     ({"name": ["a"], "embedding": [["x"]]}, "embeddings are object .*, not numbers"),
   ],
 )
@@ -173,8 +241,9 @@ def test_metadata_that_is_no_object(tmp_path):
 @pytest.mark.parametrize("name", ["e.npy", "e", "e.pkl"])
 def test_other_suffixes_are_refused(tmp_path, name):
   for call in (lambda path: write_embeddings(path, made()), read_embeddings):
-    with pytest.raises(ValueError, match=r"embeddings are kept in \.npz or \.parquet"):
+    with pytest.raises(ValueError, match=r"embeddings are kept in \.npz or \.parquet, not .*np\.savez\(") as caught:
       call(tmp_path / name)
+    assert ("embedding=np.load('e.npy')" in str(caught.value)) == (name == "e.npy")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
