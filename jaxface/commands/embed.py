@@ -56,7 +56,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
       say(note)
   start = time.perf_counter()
   embeddings = embed_source(
-    saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty(), say=say
+    saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty(),
+    skip_unreadable=True, say=say,
   )
   write_embeddings(options.out, embeddings)
   seconds = time.perf_counter() - start

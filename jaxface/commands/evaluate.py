@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxface.evaluation.folds import best_threshold
 from jaxface.evaluation.normalisation import LargestFeatures
-from jaxface.evaluation.pair_names import list_notes, scores_of_one_kind
+from jaxface.evaluation.pair_names import list_notes, matched, scores_of_one_kind, without_missing
 from jaxface.evaluation.verification import score_pairs, verify_pairs
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
@@ -46,6 +46,9 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     "--threshold-from", metavar="FILE", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
     " other folds; of a list without folds its own pairs, which flatters)",
   )
+  parser.add_argument(
+    "--skip-missing", action="store_true", help="leave out pairs of images without an embedding, with a note (default: refuse)"
+  )
   parser.add_argument("--json", metavar="FILE", help="write every figure here")
   options = parser.parse_args(arguments)
   pairs = PROTOCOLS[options.protocol](options.pairs)
@@ -60,7 +63,13 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
       Path(options.save_fit).parent.mkdir(parents=True, exist_ok=True)
       fit.save(options.save_fit)
   train = PROTOCOLS[options.protocol](options.threshold_from) if options.threshold_from else None
+  notes: list[str] = []
+  if options.skip_missing:
+    pairs, notes = without_missing(matched(pairs, embeddings.names), embeddings.names)
+    if not len(pairs):
+      raise ValueError(f"{options.pairs}: no pair is left. {notes[0]}")
   shown, figures = judged(embedding_nd, embeddings.names, pairs, train)
+  figures["notes"] = [*notes, *unreadable_notes(embeddings), *figures["notes"]]
   for note in figures["notes"]:
     print(f"note: {note}", file=sys.stderr)
   figures = {"protocol": options.protocol, **figures}
@@ -93,6 +102,12 @@ def judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pair
   if len(pairs) > SHOWN:
     lines.append(f"… and {len(pairs) - SHOWN:,} more, in the JSON; cosine {score_p.min():.4f} to {score_p.max():.4f}")
   return "\n".join(["cosine  pair", *lines]), {**figures, "notes": [*list_notes(pairs), note]}
+
+
+def unreadable_notes(embeddings: Embeddings) -> list[str]:
+  """A line on images that could not be read when the embeddings were made, or none."""
+  lost = embeddings.meta.get("unreadable", [])
+  return [f"{len(lost):,} images could not be read when the embeddings were made (first: {lost[0]})."] if lost else []
 
 
 def fitted(path: str) -> LargestFeatures:

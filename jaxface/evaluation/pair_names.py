@@ -47,6 +47,30 @@ def _path(name: str) -> str:
   return str(path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path)
 
 
+def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str]]:
+  """The pairs both of whose images have an embedding.
+
+  Args:
+    pairs: under the names of the embeddings, see `matched`.
+    names: of the embeddings.
+  Returns:
+    (the pairs, a line on those that are left out, or none).
+  """
+  known = set(names)
+  there = np.array([left in known and right in known for left, right in zip(pairs.left, pairs.right)], bool)
+  if there.all():
+    return pairs, []
+  kept, gone = np.flatnonzero(there), np.flatnonzero(~there)
+  first = pairs.left[gone[0]] if pairs.left[gone[0]] not in known else pairs.right[gone[0]]
+  note = (
+    f"{len(gone):,} of {len(pairs):,} pairs are left out: an image has no embedding (first: {pairs.where(int(gone[0]))}, "
+    f"{first!r}). The figures are of the others."
+  )
+  left, right = ([side[pair] for pair in kept] for side in (pairs.left, pairs.right))
+  line = None if pairs.line is None else pairs.line[kept]
+  return Pairs(left, right, pairs.same[kept], pairs.fold[kept], pairs.file, line), [note]
+
+
 def list_notes(pairs: Pairs) -> list[str]:
   """What is odd about a list: pairs of an image with itself, pairs that occur more than once, pairs said to be both.
 
@@ -131,4 +155,4 @@ def _pairs(count: int, one: str, many: str) -> str:
   return f"1 pair {one}" if count == 1 else f"{count:,} pairs {many}"
 
 
-__all__ = ["list_notes", "matched", "scores_of_one_kind", "threshold_notes"]
+__all__ = ["list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]

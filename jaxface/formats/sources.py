@@ -14,11 +14,13 @@ from jaxface.formats.identities import check_identity_name
 from jaxface.formats.images import IMAGE_SUFFIXES
 from jaxface.formats.walk import (
   check_folder,
+  is_hidden,
   is_image,
   level_note,
   name_note,
   record_names,
   unread_advice,
+  unread_note,
   walk,
 )
 
@@ -169,7 +171,14 @@ def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, st
   if repeated:
     notes.append(f"{repeated} lines of {list_file} repeat earlier ones: passed over.")
   if flat:
-    unlisted = sum(is_image(name) and name not in pairs for name in os.listdir(root))
+    others = [name for name in sorted(os.listdir(root)) if name not in pairs and not is_hidden(name)]
+    unlisted = sum(map(is_image, others))
     if unlisted:
       notes.append(f"{unlisted} images in {root} are not in {list_file}: passed over.")
+    unread: dict[str, list[str]] = {}
+    for name in others:
+      if not is_image(name) and os.path.isfile(root / name) and not os.path.samefile(root / name, list_file):
+        unread.setdefault(PurePosixPath(name).suffix.lower(), []).append(name)
+    if unread:
+      notes.append(unread_note(unread))
   return pairs, notes

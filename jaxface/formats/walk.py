@@ -169,7 +169,7 @@ def _file(path: str, name: str, found: _Found) -> None:
 
 def _notes(root: Path, real: str, found: _Found) -> Iterable[str]:
   if found.unread:
-    yield _unread_note(found.unread)
+    yield unread_note(found.unread)
   if found.hidden:
     yield f"{_count(found.hidden, 'hidden file or folder', 'hidden files and folders')} passed over."
   if found.closed:
@@ -190,8 +190,12 @@ def _count(names: Sequence[str], one: str, many: str) -> str:
   return f"1 {one} ({names[0]}) is" if len(names) == 1 else f"{len(names):,} {many} (first: {min(names)}) are"
 
 
-def _unread_note(unread: dict[str, list[str]]) -> str:
-  """Photos in formats that are not read come first, with what to do about them."""
+def unread_note(unread: dict[str, list[str]]) -> str:
+  """A line on files that are not read, counted by suffix: photos and videos first, with what to do about them.
+
+  Args:
+    unread: paths by suffix in small letters.
+  """
   parts = []
   for suffix, paths in sorted(unread.items(), key=lambda item: (item[0] not in _ADVICE, -len(item[1]), item[0])):
     advice = unread_advice(suffix)
@@ -248,4 +252,4 @@ def level_note(root: Path, paths: Sequence[str]) -> list[str]:
   ]
 
 
-__all__ = ["Walk", "check_folder", "is_hidden", "is_image", "level_note", "name_note", "record_names", "unread_advice", "walk"]
+__all__ = ["Walk", "check_folder", "is_hidden", "is_image", "level_note", "name_note", "record_names", "unread_advice", "unread_note", "walk"]

@@ -150,9 +150,9 @@ def check_template(images: str, model: str) -> list[str]:
 
 def embed_source(
   saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
-  say: Callable[[str], object] = _log.info,
+  skip_unreadable: bool = False, say: Callable[[str], object] = _log.info,
 ) -> Embeddings:
-  """Embed every image of a source with a saved model; images that cannot be read are left out, named and counted.
+  """Embed every image of a source with a saved model.
 
   Args:
     saved: a trained or imported model.
@@ -161,19 +161,21 @@ def embed_source(
     raw: leave the lengths as they are, for what is fitted on a network's own numbers.
     batch_size: images at a time over all devices; the result does not depend on it.
     progress: draw a progress bar.
+    skip_unreadable: leave out images that cannot be read, named and counted, with their names in `meta["unreadable"]`.
     say: called with each line for the user.
   Returns:
-    Embeddings, of unit length unless raw, with names and labels; `meta["unreadable"]` names the images that were left out.
+    Embeddings, of unit length unless raw, with names and labels.
   Raises:
     ValueError: the images were aligned to another template than the model was trained on.
-    DamagedData: most of the images cannot be read, or are of a size that the network does not take.
+    DamagedData: an image cannot be read, or is of a size that the network does not take; with `skip_unreadable` most are.
   """
   for line in check_template(source.template, saved.preprocess.template):
     say(line)
   embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw)
   unreadable: dict[int, DamagedData] = {}
   embedding_nd = embed_images(
-    embedder, saved.variables, source, batch_size=batch_size, progress=progress, unreadable=unreadable
+    embedder, saved.variables, source, batch_size=batch_size, progress=progress,
+    unreadable=unreadable if skip_unreadable else None,
   )
   names = source.names()
   if unreadable:

@@ -152,7 +152,7 @@ class Model:
     if (Path(path) / MANIFEST_FILE).is_file():
       return RecordSource(RecordSet.open(path))
     # What the network scales it sees whole, as it does in packed records; what it crops may have any size.
-    return FolderSource(path, size=self.input_size if self.preprocess.fit == "crop" else None, template=self.template)
+    return FolderSource(path, size=self.input_size if self.preprocess.fit == "crop" else None)
 
   @cached_property
   def _variables(self) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxface.commands import embed
 from jaxface.commands.main import COMMANDS, main
@@ -212,6 +213,54 @@ def test_notes_and_the_table_of_thresholds_are_on_the_screen(four, tmp_path, cap
 def test_a_pair_without_an_embedding_is_named(four, tmp_path, capsys):
   assert evaluated(four, tmp_path, "a/1,a/2,1\na/1,c/1.jpg,0\n") == 2
   assert "pairs.csv, line 2: no embedding is named 'c/1.jpg' (1 of 2 pairs lack one)" in capsys.readouterr().err
+  text = "a/1,a/2,1\na/1,c/1.jpg,0\nb/1,a/1,0\n"
+  assert evaluated(four, tmp_path, text, "--skip-missing") == 0
+  said = capsys.readouterr()
+  assert "note: 1 of 3 pairs are left out: an image has no embedding (first: " in said.err and "line 2, 'c/1.jpg')" in said.err
+  plain = json.loads(said.out)
+  assert plain["pairs"] == 2 and "1 of 3 pairs" in plain["notes"][0]
+  assert evaluated(four, tmp_path, "x,y,1\n", "--skip-missing") == 2
+  assert "no pair is left. 1 of 1 pairs" in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+def test_photos_as_people_keep_them(face_data, pretrained_onnx, tmp_path, capsys):
+  """Faces of LFW as files of all sorts: one with its orientation behind 20 kB of header, PNG beside JPEG, junk between."""
+  model, photos = tmp_path / "model", tmp_path / "photos"
+  assert main(["import", str(pretrained_onnx), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model)]) == 0
+  people = ["Abdullah_Gul", "Adrien_Brody"]
+  for person in people:
+    (photos / person).mkdir(parents=True)
+    for number in (1, 2):
+      shutil.copy(face_data / "lfw_aligned112" / person / f"{person}_{number:04d}.jpg", photos / person)
+  original = photos / people[0] / f"{people[0]}_0001.jpg"
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  turned = photos / people[0] / "turned.jpg"
+  face = Image.open(original)
+  face.rotate(90, expand=True).save(turned, quality=98, subsampling=0, exif=exif)
+  data = turned.read_bytes()
+  turned.write_bytes(data[:2] + b"\xff\xe2\x4e\x20" + bytes(20_000 - 2) + data[2:])
+  face.save(original.with_suffix(".png"))
+  (photos / people[1] / f"._{people[1]}_0001.jpg").write_bytes(b"\0\5\26\7")
+  (photos / people[1] / "0003.HEIC").write_bytes(b"ftypheic")
+  (photos / people[1] / "torn.jpg").write_bytes(original.read_bytes()[:900])
+  out = tmp_path / "photos.npz"
+  assert main(["embed", "--model", str(model), "--images", str(photos), "--out", str(out)]) == 0
+  said = capsys.readouterr().err
+  for what in (".heic: 1 file", "1 hidden file", "1 of 7 images cannot be used", "torn.jpg", "differ from another in their suffix",
+               "how these images are aligned is not known"):
+    assert what in said, what
+  names = read_embeddings(out).names
+  assert len(names) == 6 and f"{people[0]}/turned" in names
+  (tmp_path / "pairs.csv").write_text(
+    "path1,path2,label\n"
+    f"{people[0]}/turned.jpg,{people[0]}/{people[0]}_0001.jpg,1\n"
+    f"{people[0]}/{people[0]}_0001.png,{people[0]}/{people[0]}_0001.jpg,1\n"
+  )
+  assert main(["evaluate", "--pairs", str(tmp_path / "pairs.csv"), "--embeddings", str(out)]) == 0
+  scores = json.loads(capsys.readouterr().out)["scores"]
+  assert all(score["cosine"] > 0.98 for score in scores)
 
 
 @pytest.mark.real_data

@@ -80,7 +80,13 @@ def test_list_with_tabs_spaces_comments(flat, tmp_path):
 def test_flat(flat, tmp_path):
   source = read_source(flat, "flat", listed(tmp_path, "000000.jpg 2880\n000002.jpg 17\n"))
   assert [image.identity for image in source.images] == ["2880", "17"]
-  assert "2 images" in source.notes[0]
+  assert "2 images" in source.notes[0] and len(source.notes) == 1
+  for name in ("a.heic", "._000000.jpg", "list.txt"):
+    (flat / name).write_text("000000.jpg 2880\n")
+  (flat / "folder.x").mkdir()
+  notes = read_source(flat, "flat", flat / "list.txt").notes
+  assert "3 images" in notes[0]
+  assert notes[1].endswith(".heic: 1 file, first a.heic (convert to JPEG, for example: magick mogrify -format jpg '*.heic').")
 
 
 @pytest.mark.parametrize("path", ["../secret.jpg", "/etc/secret.jpg", "out/secret.jpg"])

@@ -118,7 +118,7 @@ class Damaged(Faces):
 def test_images_that_cannot_be_read_are_left_out_named_and_counted(saved):
   said = []
   whole = embed_source(saved, Faces(), batch_size=8)
-  found = embed_source(saved, Damaged(0, 9, 20), batch_size=8, say=said.append)
+  found = embed_source(saved, Damaged(0, 9, 20), batch_size=8, skip_unreadable=True, say=said.append)
   kept = [record for record in range(21) if record not in (0, 9, 20)]
   assert found.names == [f"face{record}" for record in kept] and found.label_n.tolist() == Faces.label_n[kept].tolist()
   np.testing.assert_allclose(found.embedding_nd, whole.embedding_nd[kept], atol=1e-5)
@@ -126,14 +126,19 @@ def test_images_that_cannot_be_read_are_left_out_named_and_counted(saved):
   (line,) = said
   assert line.startswith("3 of 21 images cannot be used and are left out: face0.jpg: cannot be read: Permission denied; face9")
   said.clear()
-  embed_source(saved, Damaged(*range(7)), say=said.append)
+  embed_source(saved, Damaged(*range(7)), skip_unreadable=True, say=said.append)
   assert said[0].count("Permission denied") == 5 and said[0].endswith("; and 2 more")
 
 
 def test_a_folder_of_which_most_cannot_be_read_is_an_error(saved):
   with pytest.raises(DamagedData, match=r"face0\.jpg: cannot be read.* 11 of 21 images cannot be used; this is the first"):
-    embed_source(saved, Damaged(*range(11)))
-  assert len(embed_source(saved, Damaged(*range(10))).names) == 11
+    embed_source(saved, Damaged(*range(11)), skip_unreadable=True)
+  assert len(embed_source(saved, Damaged(*range(10)), skip_unreadable=True).names) == 11
+
+
+def test_without_leave_no_image_is_left_out(saved):
+  with pytest.raises(DamagedData, match=r"face9\.jpg: cannot be read"):
+    embed_source(saved, Damaged(9), batch_size=8)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -40,6 +40,7 @@ def test_every_kind_of_source_gives_the_same_embeddings(model, make_folder, tmp_
   np.testing.assert_allclose(jax.jit(model)(image_nhwc), right_nd, atol=1e-5)
   named = model.embed_named(folder)
   assert named.names == [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+  assert named.meta["template"] == "unknown"  # the model's own is no fact about the folder
   packed = model.embed_named(tmp_path / "packed")
   row_of = {name: row for row, name in enumerate(named.names)}
   np.testing.assert_allclose(packed.embedding_nd, right_nd[[row_of[name] for name in packed.names]], atol=1e-5)
