@@ -1,6 +1,6 @@
 """Make a model directory from somebody else's weights; every shape is checked, nothing of the file is executed.
 
-  jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --out models/mobilefacenet
+  jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --template arcface112 --out models/mobilefacenet
   jaxface import backbone.pth --model iresnet50 --out models/iresnet50
   jaxface import ours.safetensors --out models/ours
 
@@ -9,11 +9,13 @@ safetensors` wrote names its network itself.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+from jaxface.geometry.templates import TEMPLATES
 from jaxface.interop.onnx_import import import_onnx
 from jaxface.interop.state_dict import READERS, import_state_dict
-from jaxface.models.preprocess import PREPROCESS
+from jaxface.models.preprocess import PREPROCESS, changed
 from jaxface.models.saved import count_parameters, save_model
 
 IMPORTERS = {".onnx": import_onnx, **dict.fromkeys(READERS, import_state_dict)}
@@ -25,6 +27,11 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--model", default="", metavar="NAME", help="network that the weights are of (see `jaxface models`)")
   parser.add_argument("--preprocess", default="", choices=sorted(PREPROCESS),
                       help="input convention of the weights, which no file says; without it the network's own")
+  parser.add_argument(
+    "--template", choices=[*TEMPLATES, "none"],
+    help="how the faces were aligned that the weights were trained on, where you know it (default: what a file of ours says,"
+    " else unknown)",
+  )
   parser.add_argument("--out", required=True, metavar="DIR", help="model directory to write")
   options = parser.parse_args(arguments)
   path = Path(options.file)
@@ -33,6 +40,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if not options.model and path.suffix != ".safetensors":
     parser.error(f"{path} does not name the network that it is of: say which with --model")
   saved = IMPORTERS[path.suffix](path, model=options.model, preprocess=options.preprocess)
+  if options.template:
+    saved = replace(saved, preprocess=changed(saved.preprocess, template=options.template))
   save_model(options.out, saved)
   size = count_parameters(saved.variables["params"])
   print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess}")

@@ -31,7 +31,7 @@ from jaxface.interop.weights import (
   metadata,
   source,
 )
-from jaxface.models.preprocess import Preprocess
+from jaxface.models.preprocess import Preprocess, changed
 from jaxface.models.saved import SavedModel, variable_shapes
 
 READERS = {".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch}
@@ -70,7 +70,7 @@ def import_state_dict(
     model, said, convention = own
     options = {**said, **(options or {})}
     if preprocess:
-      convention = find_convention(model, options, preprocess, convention.size)
+      convention = changed(find_convention(model, options, preprocess, convention.size), template=convention.template)
   else:
     if not model:
       raise ValueError(f"{path} does not name the network that it is of: say which with --model")

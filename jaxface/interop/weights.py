@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxface import __version__
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.models.preprocess import Preprocess, changed, get_preprocess
 from jaxface.models.registry import create
 from jaxface.models.saved import SavedModel
@@ -27,10 +28,12 @@ def find_convention(model: str, options: dict[str, Any], preprocess: str, size: 
     options: of it.
     preprocess: name of the convention; "" takes the network's own.
     size: of the images that the weights were made for; 0 where the file does not say, which takes the convention's.
+  Returns:
+    The convention, of an unknown alignment template: no file of others says how the faces were aligned.
   """
   if preprocess:
-    return get_preprocess(preprocess, size=size)
-  return changed(create(model, **options).convention, size=size)
+    return get_preprocess(preprocess, size=size, template=UNKNOWN_TEMPLATE)
+  return changed(create(model, **options).convention, size=size, template=UNKNOWN_TEMPLATE)
 
 
 def source(path: Path) -> dict[str, Any]:

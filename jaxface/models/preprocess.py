@@ -38,7 +38,7 @@ class Preprocess:
     size: height and width in pixels that the network takes.
     mean: subtracted, per channel of `colour` in its order, in units of 0..255; one number serves all channels.
     std: divided by, likewise.
-    template: alignment template that the network was trained on.
+    template: alignment template that the network was trained on; "unknown" where nobody has said.
     colour: order of the channels that the network takes: "rgb", "bgr", or "grey", one channel by the weights of Rec. 601.
     fit: how an image of another size is brought to `size`: "crop" takes its middle, and refuses a smaller one; "resize"
       takes as much of the middle as has the right aspect, and scales it.

@@ -227,7 +227,8 @@ def test_a_pair_without_an_embedding_is_named(four, tmp_path, capsys):
 def test_photos_as_people_keep_them(face_data, pretrained_onnx, tmp_path, capsys):
   """Faces of LFW as files of all sorts: one with its orientation behind 20 kB of header, PNG beside JPEG, junk between."""
   model, photos = tmp_path / "model", tmp_path / "photos"
-  assert main(["import", str(pretrained_onnx), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model)]) == 0
+  assert main(["import", str(pretrained_onnx), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model),
+               "--template", "arcface112"]) == 0
   people = ["Abdullah_Gul", "Adrien_Brody"]
   for person in people:
     (photos / person).mkdir(parents=True)
@@ -269,6 +270,10 @@ def test_import_and_export_of_published_weights(pretrained_onnx, tmp_path, capsy
   assert main(["import", str(pretrained_onnx), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model)]) == 0
   assert main(["export", "--model", str(model), "--format", "onnx", "--out", str(again)]) == 0
   assert "999,936 parameters, 128-d" in capsys.readouterr().out and again.stat().st_size > 3_900_000
+  assert load_model(model).preprocess.template == "unknown"  # the file says nothing of it
+  arguments = ["import", str(pretrained_onnx), "--model", "mobilefacenet", "--preprocess", "imagenet"]
+  assert main([*arguments, "--template", "arcface112", "--out", str(tmp_path / "known")]) == 0
+  assert load_model(tmp_path / "known").preprocess.template == "arcface112"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def test_iresnet_equals_onnx_runtime(folded, tmp_path):
   saved = import_onnx(tmp_path / "net.onnx", "iresnet", "unit", OPTIONS)
   assert saved.options["embedding_size"] == 7
   assert saved.preprocess.size == (32, 48)
+  assert saved.preprocess.template == "unknown"  # no graph says how faces were aligned
   assert saved.meta["source"]["file"] == "net.onnx"
   x_bchw = np.random.default_rng(1).normal(size=(1, 3, 32, 48)).astype(np.float32)
   session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

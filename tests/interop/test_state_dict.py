@@ -40,6 +40,7 @@ def test_embeddings_agree_with_pytorch_and_the_way_back_is_strict(pair, torch, t
   torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "net.pth")
   saved = import_state_dict(tmp_path / "net.pth", model, options=options)
   assert saved.preprocess.size == (SIDE, SIDE) and saved.preprocess.name == "unit"
+  assert saved.preprocess.template == "unknown"  # nothing in the file says how the faces were aligned
   assert saved.embedding_size == 8
   assert count_parameters(saved.variables["params"]) == sum(p.numel() for p in net.parameters())
   x_bhwc, x_bchw = images(torch)
