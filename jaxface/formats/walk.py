@@ -53,7 +53,7 @@ class _Found:
   closed: list[str] = field(default_factory=list)
   followed: list[str] = field(default_factory=list)
   again: list[str] = field(default_factory=list)
-  outside: list[str] = field(default_factory=list)
+  linked: list[str] = field(default_factory=list)
   links: list[str] = field(default_factory=list)
   seen: set[tuple[int, int]] = field(default_factory=set)
 
@@ -107,11 +107,9 @@ def walk(root: str | Path) -> Walk:
       found.followed.append(f"{link} -> {target}")
       _enter(root, link, found)
   found.images.sort()
-  for path in found.images:
-    if os.path.islink(root / path) and not _below(os.path.realpath(root / path), real):
-      found.outside.append(path)
+  outside = [path for path in found.linked if not _below(os.path.realpath(root / path), real)]
   folders = sorted(name for name in os.listdir(root) if not is_hidden(name) and os.path.isdir(root / name))
-  return Walk(root, tuple(found.images), tuple(folders), tuple(_notes(root, real, found)))
+  return Walk(root, tuple(found.images), tuple(folders), tuple(_notes(root, real, found, outside)))
 
 
 def _number(path: Path) -> tuple[int, int]:
@@ -145,7 +143,7 @@ def _enter(root: Path, start: str, found: _Found) -> None:
       elif _is_folder(entry):
         (found.links if entry.is_symlink() else waiting).append(path)
       else:
-        _file(path, entry.name, found)
+        _file(path, entry, found)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -155,19 +153,21 @@ def _is_folder(entry: os.DirEntry) -> bool:
     return False
 
 
-def _file(path: str, name: str, found: _Found) -> None:
+def _file(path: str, entry: os.DirEntry, found: _Found) -> None:
   try:
     path.encode()
   except UnicodeEncodeError:
     found.misnamed.append(repr(path))
     return
-  if is_image(name):
-    found.images.append(path)
-  else:
-    found.unread.setdefault(PurePosixPath(name).suffix.lower(), []).append(path)
+  if not is_image(entry.name):
+    found.unread.setdefault(PurePosixPath(entry.name).suffix.lower(), []).append(path)
+    return
+  found.images.append(path)
+  if entry.is_symlink():
+    found.linked.append(path)
 
 
-def _notes(root: Path, real: str, found: _Found) -> Iterable[str]:
+def _notes(root: Path, real: str, found: _Found, outside: list[str]) -> Iterable[str]:
   if found.unread:
     yield unread_note(found.unread)
   if found.hidden:
@@ -182,8 +182,8 @@ def _notes(root: Path, real: str, found: _Found) -> Iterable[str]:
     yield f"{_count(found.followed, 'linked folder', 'linked folders')} followed{where}."
   if found.again:
     yield f"{_count(found.again, 'linked folder', 'linked folders')} passed over: read already where they lie."
-  if found.outside:
-    yield f"{_count(found.outside, 'image', 'images')} read through a link out of {root}."
+  if outside:
+    yield f"{_count(outside, 'image', 'images')} read through a link out of {root}."
 
 
 def _count(names: Sequence[str], one: str, many: str) -> str:
