@@ -1,12 +1,16 @@
 """A model directory: a network's variables beside everything that is needed to use them.
 
 ```
-model.json      what it is: network, options, input convention, sizes, source, versions
-variables/      parameters and batch statistics
+model.json           what it is: network, options, input convention, sizes, source, versions, name of the next
+variables-DIGEST/    parameters and batch statistics, named by their content
 ```
+A newer model is written beside the older one, and `model.json`, replaced in one step, says which of them counts: at every
+moment the folder holds one whole model. (Folders of format 2 name no digest: their variables lie in `variables/`.)
 """
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,16 +22,22 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxface import __version__
 from jaxface.checkpoint import check_same_leaves, load_tree, save_tree
-from jaxface.formats.atomic import atomic_directory, write_json
+from jaxface.formats.atomic import atomic_directory, sync_folder, write_json
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create
 from jaxface.models.watch import abstract_variables
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# What this release reads.
+FORMATS = (2, 3)
+# Of a model that is replaced again and again while it is read.
+_TRIES = 20
+_FILE = "model.json"
 _ENTRIES = {
   "format_version": int,
   "model": str,
@@ -100,7 +110,10 @@ def count_parameters(params: Any) -> int:
 
 
 def save_model(path: Path | str, saved: SavedModel) -> None:
-  """Write a model directory; it appears whole or not at all, and replaces an older one.
+  """Write a model directory; it appears whole or not at all, and replaces an older one in one step.
+
+  A process that dies here leaves the older model as it was, or the newer one whole, and at most a folder of variables and a
+  temporary file that the next call removes. One process at a time may write; any number may read.
 
   Raises:
     FileExistsError: `path` is there and is not a model directory.
@@ -110,31 +123,41 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
   check_same_leaves(
     variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
   )
-  path = Path(path)
-  # A folder cannot be renamed over a full one: an older model steps aside once the new one is whole.
-  older = path.with_name(f".{path.name}.older") if (path / "model.json").is_file() else None
-  target = path if older is None else path.with_name(f".{path.name}.newer")
-  shutil.rmtree(path.with_name(f".{path.name}.newer"), ignore_errors=True)
-  with atomic_directory(target) as folder:
-    save_tree(folder / "variables", variables)
-    write_json(
-      folder / "model.json",
-      {
-        "format_version": FORMAT_VERSION,
-        "model": saved.name,
-        "options": saved.options,
-        "preprocess": saved.preprocess.to_json(),
-        "embedding_size": saved.embedding_size,
-        "parameters": count_parameters(variables["params"]),
-        "versions": {"jaxface": __version__, "jax": jax.__version__, "flax": flax.__version__},
-        "meta": saved.meta,
-      },
-    )
-  if older is not None:
-    shutil.rmtree(older, ignore_errors=True)
-    path.rename(older)
-    target.rename(path)
-    shutil.rmtree(older, ignore_errors=True)
+  path, name = Path(path), f"variables-{_digest(variables)}"
+  description = {
+    "format_version": FORMAT_VERSION,
+    "model": saved.name,
+    "options": saved.options,
+    "preprocess": saved.preprocess.to_json(),
+    "embedding_size": saved.embedding_size,
+    "parameters": count_parameters(variables["params"]),
+    "variables": name,
+    "versions": {"jaxface": __version__, "jax": jax.__version__, "flax": flax.__version__},
+    "meta": saved.meta,
+  }
+  if not (path / _FILE).is_file():
+    with atomic_directory(path) as folder:
+      save_tree(folder / name, variables)
+      write_json(folder / _FILE, description)
+    return
+  if not (path / name / "_CHECKPOINT_METADATA").is_file():  # the same variables stay where they are, and whole
+    save_tree(path / name, variables)
+    sync_folder(path)
+  write_json(path / _FILE, description)
+  for left in (*path.glob("variables*"), *path.glob(f".{_FILE}.*.tmp")):
+    if left.is_file():
+      left.unlink(missing_ok=True)
+    elif left.name != name:
+      shutil.rmtree(left, ignore_errors=True)
+
+
+def _digest(variables: dict[str, Any]) -> str:
+  """Of names, types, shapes and values."""
+  total = hashlib.sha256()
+  for where, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    array = np.asarray(leaf)
+    total.update(f"{jax.tree_util.keystr(where)}{array.dtype}{array.shape}".encode() + array.tobytes())
+  return total.hexdigest()[:16]
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -147,37 +170,54 @@ def load_model(path: Path | str) -> SavedModel:
       differs, with both shapes.
   """
   path = Path(path)
-  if not (path / "model.json").is_file() and (path / "model").is_dir():
+  if not (path / _FILE).is_file() and (path / "model").is_dir():
     path = path / "model"
-  file = path / "model.json"
+  file = path / _FILE
   if not file.is_file():
     raise FileNotFoundError(
       f"{file}: no such file: {path} is neither a model directory nor a workdir with one"
     )
-  plain = _read(file)
+  for _ in range(_TRIES):
+    text = file.read_bytes()
+    try:
+      saved = _load(file, text)
+    except Exception:
+      # Another process replaces the model: what `model.json` named before is being removed.
+      if file.read_bytes() == text:
+        raise
+    else:
+      if file.read_bytes() == text:
+        return saved
+  raise DamagedModel(f"{file}: was replaced {_TRIES} times while it was read: another process keeps writing it")
+
+
+def _load(file: Path, text: bytes) -> SavedModel:
+  plain = _parse(file, text)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
     expected = variable_shapes(plain["model"], plain["options"], preprocess)
   except (TypeError, ValueError) as error:
     raise DamagedModel(f"{file}: {error}") from error
-  variables = load_tree(path / "variables")
-  check_same_leaves(
-    variables, expected, where=f"{path / 'variables'} for {plain['model']} {plain['options']}"
-  )
+  folder = file.parent / plain.get("variables", "variables")
+  variables = load_tree(folder)
+  check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _parse(file: Path, text: bytes) -> dict[str, Any]:
   try:
-    plain = json.loads(file.read_text(encoding="utf-8"))
+    plain = json.loads(text.decode("utf-8"))
   except ValueError as error:
     raise DamagedModel(f"{file}: not JSON: {error}") from error
   if not isinstance(plain, dict):
     raise DamagedModel(f"{file}: holds a {type(plain).__name__}, expected an object")
-  if plain.get("format_version") != FORMAT_VERSION:
+  if plain.get("format_version") not in FORMATS:
     raise DamagedModel(
-      f"{file}: format_version {plain.get('format_version')!r}, this release reads {FORMAT_VERSION}"
+      f"{file}: format_version {plain.get('format_version')!r}, this release reads {' and '.join(map(str, FORMATS))}"
     )
+  name = plain.get("variables", "variables")
+  if not isinstance(name, str) or not re.fullmatch(r"variables(-[0-9a-f]+)?", name):
+    raise DamagedModel(f"{file}: entry 'variables' is {name!r}, expected the name of a folder beside it, variables-DIGEST")
   for key, kind in _ENTRIES.items():
     if not isinstance(plain.get(key), kind):
       raise DamagedModel(f"{file}: entry {key!r} is {plain.get(key)!r}, expected {kind.__name__}")

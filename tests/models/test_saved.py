@@ -85,7 +85,7 @@ def test_wrong_variables_are_not_saved(saved, tmp_path):
   [
     (lambda plain: "{", ["not JSON"]),
     (lambda plain: "[]", ["list"]),
-    (lambda plain: json.dumps({**plain, "format_version": 9}), ["format_version 9"]),
+    (lambda plain: json.dumps({**plain, "format_version": 9}), ["format_version 9", "2 and 3"]),
     (lambda plain: json.dumps({**plain, "model": 3}), ["'model' is 3", "str"]),
     (lambda plain: json.dumps({**plain, "model": "iresnet_18"}), ["'iresnet_18'", "'iresnet18'"]),
     (lambda plain: json.dumps({**plain, "options": {"wdth": 1}}), ["'wdth'", "'width'"]),
