@@ -17,10 +17,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from jaxface.formats import lock
 from jaxface.formats.atomic import write_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
+from jaxface.formats.lock import FolderInUse, FolderLock, refuse_if_owned
 from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest
 from jaxface.formats.packing_plan import Entry, PackOptions, Plan, make_plan
 from jaxface.formats.parallel import Workers, num_processes
@@ -89,7 +91,9 @@ def _begin(out: Path, plan: Plan) -> None:
   """Makes `out` ready: it is new, or holds what an earlier run of the same plan left."""
   note = {"fingerprint": plan.fingerprint, "num_shards": len(plan.shards)}
   work = out / _WORK
-  if out.exists() and not work.is_dir() and any(out.iterdir()):
+  if (out / FILE).is_file():
+    raise FolderInUse(f"{out} was packed by another process in the meantime: run it again to see what is there")
+  if not work.is_dir() and any(path.name != lock.FILE for path in out.iterdir()):
     raise FileExistsError(f"{out} is not empty and holds no packed set: choose another folder")
   try:
     found = json.loads((work / "plan.json").read_text())
@@ -223,6 +227,7 @@ def pack(
     FileNotFoundError, UnsafePath, ValueError: the source is not as its layout says; no usable image; mixed sizes.
     DamagedData: a damaged image, with on_damage="error".
     FileExistsError: `out` holds something else.
+    FolderInUse: another process is packing into `out`.
     OSError: the disk is full; names the bytes that are needed, and leaves only whole shards.
   """
   options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template, on_damage, duplicates)
@@ -230,6 +235,7 @@ def pack(
   source = read_source(src, layout, list_file)
   if out.resolve().is_relative_to(source.root.resolve()):
     raise ValueError(f"{out} lies inside the source {source.root}: choose a folder outside it")
+  refuse_if_owned(out)
   manifest = _complete(out)
   stamp = {"stamp": source.stamp(), "options": json.loads(json.dumps(dataclasses.asdict(options)))}
   if manifest and _read_stamp(out) == stamp:
@@ -256,11 +262,12 @@ def pack(
         )
       write_json(out / _STAMP, stamp)
       return manifest
-    _begin(out, plan)
-    with _full_disk_explained(out, plan):
-      with bar("writing", len(plan)) as writing:
-        shards = _write_shards(source, out, plan, workers, writing.update)
-      manifest = _finish(source, out, plan, shards)
-      write_json(out / _STAMP, stamp)
-  shutil.rmtree(out / _WORK)
+    with FolderLock(out, say=say):
+      _begin(out, plan)
+      with _full_disk_explained(out, plan):
+        with bar("writing", len(plan)) as writing:
+          shards = _write_shards(source, out, plan, workers, writing.update)
+        manifest = _finish(source, out, plan, shards)
+        write_json(out / _STAMP, stamp)
+      shutil.rmtree(out / _WORK)
   return manifest
