@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxface.data import augment_colour as colour
 from jaxface.data import augment_geometry as geometry
 from jaxface.data import augment_optics as optics
+from jaxface.seeds import Purpose, device_key
 
 # Each operation draws from its own stream, so that turning one on does not change what another does: append only.
 STREAMS = (
@@ -135,7 +136,7 @@ def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array,
 def _keys(seed: int | jax.Array, position_b: jax.Array) -> jax.Array:
   high_low = position_b if position_b.ndim == 2 else jnp.stack([jnp.zeros_like(position_b), position_b], 1)
   root = jax.random.key(seed)
-  return jax.vmap(lambda word: jax.random.fold_in(jax.random.fold_in(root, word[0]), word[1]))(high_low)
+  return jax.vmap(lambda word: device_key(root, Purpose.AUGMENT, word[0], word[1]))(high_low)
 
 
 def _resample(image_bhwc: jax.Array, stream: Callable[[str], jax.Array], c: AugmentConfig) -> jax.Array:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxface.data.permutation import keyed
 from jaxface.data.source import Source, UnreadableRow
 from jaxface.formats.errors import DamagedData
+from jaxface.seeds import Purpose
 
 Batch = dict[str, jax.Array]
 
@@ -49,8 +50,8 @@ class Loader:
   agree; it is counted in `damaged`, and a warning names its file, offset and number. (In a balanced batch the substitute is
   of any identity, with its own label.)
 
-  Batches are dicts of image [B, H, W, C] uint8, label [B] int32, weight [B] float32 (1) and position [B] uint32, the low
-  32 bits of the global position. Iterate, in a `with` block or until `close`.
+  Batches are dicts of image [B, H, W, C] uint8, label [B] int32, weight [B] float32 (1), position [B] uint32, the low 32 bits
+  of the global position, and damaged [B] int32, how many records could not be read for the row. Iterate, in a `with` block or until `close`.
 
   Args:
     source: where records are read.
@@ -168,11 +169,13 @@ class Loader:
     record_n = self._records(step)
     image_bhwc = empty_images((len(record_n), *self.source.image_shape))
     errors = self._read(record_n, position_n, image_bhwc)
+    damaged_n = np.bincount([error.row for error in errors], minlength=len(record_n)) if errors else np.zeros(len(record_n))
     local = {
       "image": image_bhwc,
       "label": self.source.label_n[record_n].astype(np.int32),
       "weight": np.ones(len(record_n), np.float32),
       "position": position_n.astype(np.uint32),
+      "damaged": damaged_n.astype(np.int32),
     }
     # These arrays are never written again, so that a CPU backend may use them in place.
     return ({name: self._put(array) for name, array in local.items()}, errors)
@@ -198,13 +201,15 @@ class Loader:
     for attempt in range(SUBSTITUTES):
       if not len(bad_n):
         return found
-      key_n = keyed(position_n[bad_n], damaged_n, attempt)
+      key_n = keyed(0, Purpose.SUBSTITUTE, position_n[bad_n], damaged_n, attempt)
       record_n[bad_n] = (key_n % np.uint64(self.source.num_records)).astype(np.int64)
       substitute_bhwc = np.empty((len(bad_n), *image_bhwc.shape[1:]), np.uint8)
       errors = self.source.read(record_n[bad_n], substitute_bhwc)
       image_bhwc[bad_n] = substitute_bhwc
-      found += errors
       left_n = np.array([error.row for error in errors], np.int64)
+      for error in errors:
+        error.row = int(bad_n[error.row])  # of the batch, not among those tried again
+      found += errors
       bad_n, damaged_n = bad_n[left_n], damaged_n[left_n]
     if len(bad_n):
       last = found[-1]

@@ -9,11 +9,9 @@ import math
 import numpy as np
 
 from jaxface.data.permutation import keyed, permute
+from jaxface.seeds import Purpose
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-# The first word of every key, so that no two shuffles of one seed are related.
-_EPOCH, _LAP, _IMAGES, _OTHERS = range(4)
 
 
 class UniformOrder:
@@ -42,7 +40,7 @@ class UniformOrder:
       source [N] int32 (all 0), record [N] int64, occurrence [N] int64 (how often the record was shown before).
     """
     epoch_n, index_n = divmod(np.arange(start, stop), self.num_records)
-    record_n = permute(index_n, self.num_records, keyed(self.seed, _EPOCH, epoch_n))
+    record_n = permute(index_n, self.num_records, keyed(self.seed, Purpose.EPOCH, epoch_n))
     return np.zeros(len(record_n), np.int32), record_n, epoch_n
 
 
@@ -124,7 +122,7 @@ class BalancedOrder:
     count_n = self._count_i[identity_n]
     cursor_n = slot_n // self.num_identities * self.images + image_n
     round_n = cursor_n // np.lcm(count_n, self.images)
-    index_n = permute(cursor_n % count_n, count_n, keyed(self.seed, _IMAGES, identity_n, round_n))
+    index_n = permute(cursor_n % count_n, count_n, keyed(self.seed, Purpose.IMAGES, identity_n, round_n))
     return self._record_n[self._first_i[identity_n] + index_n], cursor_n // count_n
 
   def _identity(self, slot_n: np.ndarray) -> np.ndarray:
@@ -133,8 +131,8 @@ class BalancedOrder:
     lap_n, index_n = divmod(slot_n, size)
     if size < 2 * per_batch:
       # Laps shorter than two batches keep one order until laps and batches end together: P in a row are distinct.
-      return permute(index_n, size, keyed(self.seed, _LAP, slot_n // math.lcm(size, per_batch)))
-    identity_n = permute(index_n, size, keyed(self.seed, _LAP, lap_n))
+      return permute(index_n, size, keyed(self.seed, Purpose.LAP, slot_n // math.lcm(size, per_batch)))
+    identity_n = permute(index_n, size, keyed(self.seed, Purpose.LAP, lap_n))
     early_n = index_n < per_batch
     for lap in np.unique(lap_n[early_n]):
       here_n = early_n & (lap_n == lap)
@@ -144,11 +142,11 @@ class BalancedOrder:
   def _opening(self, lap: int) -> np.ndarray:
     """The first P identities of a lap: those of a batch that the lap before began are put behind the others."""
     size, per_batch = self.num_identities, self.identities
-    opening_p = permute(np.arange(per_batch), size, keyed(self.seed, _LAP, lap))
+    opening_p = permute(np.arange(per_batch), size, keyed(self.seed, Purpose.LAP, lap))
     begun = lap * size % per_batch
     if begun:
       # With at least two batches to a lap, the end of the lap before is no part of its own opening: no chain of laps.
-      last_n = permute(np.arange(size - begun, size), size, keyed(self.seed, _LAP, lap - 1))
+      last_n = permute(np.arange(size - begun, size), size, keyed(self.seed, Purpose.LAP, lap - 1))
       head_n = np.flatnonzero(~np.isin(opening_p, last_n))[: per_batch - begun]
       opening_p = np.concatenate([opening_p[head_n], np.delete(opening_p, head_n)])
     return opening_p
@@ -160,7 +158,7 @@ class BalancedOrder:
     space_m1 = (np.arange(batches) * self.num_identities)[:, None]
     slot_mp = batch_m[:, None] * self.identities + np.arange(self.identities)
     taken_mp = self._identity(slot_mp.ravel()).reshape(slot_mp.shape) + space_m1
-    key_m = keyed(self.seed, _OTHERS, batch_m)
+    key_m = keyed(self.seed, Purpose.OTHERS, batch_m)
     tried = 2 * self.extra + 16
     while True:
       tried = min(tried, records)

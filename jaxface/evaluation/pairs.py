@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxface.formats.pairs import Pairs
+from jaxface.seeds import Purpose
 
 # Below this many possible pairs they are listed and drawn from; above it, drawing blindly rarely repeats one.
 LISTED = 1 << 20
@@ -52,7 +53,7 @@ def holdout_pairs(
       f"identity need {max(2, folds)} of them and {max(2, 2 * folds)} identities in all; this set has "
       f"{len(groups)} identities, {several} of them with two images or more ({len(names)} images)"
     )
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng([int(Purpose.PAIRS), seed])
   order = [groups[index] for index in rng.permutation(len(groups))]
   order.sort(key=len, reverse=True)
   dealt = [order[fold::folds] for fold in range(folds)]
