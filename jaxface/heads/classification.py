@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxface.heads.centers import init_centers
 from jaxface.heads.checks import check_rows
@@ -13,6 +13,7 @@ from jaxface.heads.dense import dense_head
 from jaxface.losses.joint import Margin
 from jaxface.losses.margins import CosFace
 from jaxface.losses.margins_filter import Filtered
+from jaxface.losses.metrics import Metric, Sum, mean_of
 from jaxface.losses.ranges import check_labels, check_range
 from jaxface.losses.regularisers import center_repulsion
 
@@ -67,7 +68,7 @@ class Classification:
 
   def __call__(
     self, params: dict[str, Array], inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
-  ) -> tuple[Array, Any, dict[str, Array]]:
+  ) -> tuple[Array, Any, dict[str, Metric]]:
     """Weighted loss of each row, the new state, and metrics of the batch.
 
     A row of weight 0 is cut off before anything is computed from it: whatever it holds, even NaN, it adds nothing
@@ -82,9 +83,9 @@ class Classification:
       key: random key of this step.
     Returns:
       loss_b [B], already multiplied by the weight of its row: the mean is sum(loss_b) / sum(weight_b). The state.
-      Metrics, scalars, weighted means over the batch: accuracy (own score, before the margin, above all others),
+      Metrics, weighted means over the rows: accuracy (own score, before the margin, above all others),
       target_score and other_score (own, and largest other; cosines for normalised margins), embedding_norm; and
-      the count bad_labels. With `center_repulsion` also center_energy.
+      the sum bad_labels. With `center_repulsion` also center_energy.
     Raises:
       TypeError: labels that are no whole numbers.
     """
@@ -101,22 +102,17 @@ class Classification:
       margin=self._margin(), state=state, step=step, key=key, label_smoothing=self.label_smoothing,
     )
     loss_b = jnp.where(live_b, result.loss_b, 0.0) * weight_b
-    total = jnp.maximum(weight_b.sum(), jnp.finfo(weight_b.dtype).tiny)
-
-    def mean(value_b: Array) -> Array:
-      return lax.stop_gradient(jnp.where(live_b, value_b, 0.0) * weight_b).sum() / total
-
-    metrics = {
-      "accuracy": mean(result.target_b > result.best_other_b),
-      "target_score": mean(result.target_b),
-      "other_score": mean(result.best_other_b),
-      "embedding_norm": mean(result.norm_b),
-      "bad_labels": jnp.sum(~known_b & (inputs["weight_b"] > 0), dtype=weight_b.dtype),
+    metrics: dict[str, Metric] = {
+      "accuracy": mean_of(result.target_b > result.best_other_b, weight_b),
+      "target_score": mean_of(result.target_b, weight_b),
+      "other_score": mean_of(result.best_other_b, weight_b),
+      "embedding_norm": mean_of(result.norm_b, weight_b),
+      "bad_labels": Sum(jnp.sum(~known_b & (inputs["weight_b"] > 0), dtype=weight_b.dtype)),
     }
     if self.center_repulsion:
       energy_b = center_repulsion(params["center_cd"], jnp.where(live_b, label_b, 0))
       loss_b = loss_b + self.center_repulsion * energy_b * weight_b
-      metrics["center_energy"] = mean(energy_b)
+      metrics["center_energy"] = mean_of(energy_b, weight_b)
     return loss_b, result.state, metrics
 
   def _margin(self) -> Margin:

@@ -10,6 +10,7 @@ from jax import Array
 from jaxface.heads.classification import Classification
 from jaxface.layers.members import members_name
 from jaxface.losses.margins import Softmax
+from jaxface.losses.metrics import Mean, Members, Metric, as_metric
 from jaxface.losses.ranges import check_range
 from jaxface.losses.term import Term, scope
 
@@ -57,7 +58,7 @@ class PerMember:
 
   def __call__(
     self, params: dict[str, Any], inputs: dict[str, Array], *, state: dict[str, Any], step: Array | int, key: Array | None,
-  ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
+  ) -> tuple[Array, dict[str, Any], dict[str, Metric]]:
     """Summed loss of each row, the new state, and metrics.
 
     Args:
@@ -67,24 +68,23 @@ class PerMember:
       step: number of the optimizer step, from 0.
       key: random key of this step; member m gets `fold_in(key, m)`.
     Returns:
-      loss_b [B]; the state; of every metric of the term, and of its loss as `member_loss`, the mean over the members, and
-      as `NAME_min` and `NAME_max` those of the two at the ends.
+      loss_b [B]; the state; every metric of the term, and its loss as `member_loss`, of each member (`Members`): the log
+      shows the mean over the members, and as `NAME_min` and `NAME_max` the two at the ends.
     """
     embedding_bd = inputs["embedding_bd"]
     embedding_mbd = embedding_bd.reshape(len(embedding_bd), self.members, self._size(embedding_bd.shape[1])).swapaxes(0, 1)
 
+    weight = inputs["weight_b"].sum()
+
     def one(member_params: Any, embedding: Array, member_state: Any, member_key: Array | None) -> tuple:
       own = {**inputs, "embedding_bd": embedding}
-      return self.term(member_params, own, state=member_state, step=step, key=member_key)
+      loss_b, new, metrics = self.term(member_params, own, state=member_state, step=step, key=member_key)
+      each = {name: as_metric(value, weight) for name, value in metrics.items()}
+      return loss_b, new, {**each, "member_loss": as_metric(Mean(loss_b.sum(), weight))}
 
     keys = None if key is None else self._keys(key)
     loss_mb, new, metrics = jax.vmap(one)(params[self._name], embedding_mbd, state[self._name], keys)
-    loss_m = loss_mb.sum(axis=1) / jnp.maximum(inputs["weight_b"].sum(), 1e-12)
-    spread: dict[str, Array] = {}
-    for name, value_m in {**metrics, "member_loss": loss_m}.items():
-      value_m = jnp.asarray(value_m, jnp.float32)
-      spread |= {name: value_m.mean(), f"{name}_min": value_m.min(), f"{name}_max": value_m.max()}
-    return loss_mb.sum(axis=0), {self._name: new}, spread
+    return loss_mb.sum(axis=0), {self._name: new}, {name: Members(metric) for name, metric in metrics.items()}
 
   @property
   def _name(self) -> str:

@@ -7,6 +7,7 @@ import chex
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxface.losses.metrics import Mean, mean_of
 from jaxface.losses.ranges import check_labels, check_range
 from jaxface.losses.unit import at_least_float32
 
@@ -102,7 +103,7 @@ class CenterLoss:
 
   def __call__(
     self, params: Any, inputs: dict[str, Array], *, state: dict[str, Array], step: Array | int, key: Array | None,
-  ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+  ) -> tuple[Array, dict[str, Array], dict[str, Mean]]:
     """Weighted loss of each row, the moved centres, and metrics; see `Term`.
 
     A row of weight 0, or whose label is no class, adds nothing and moves nothing, whatever it holds.
@@ -117,9 +118,8 @@ class CenterLoss:
     embedding_bd = at_least_float32(jnp.where(live_b[:, None], inputs["embedding_bd"], 0.0))
     loss_b = center_loss(embedding_bd, label_b, center_cd)
     moved_cd = move_centers(center_cd, embedding_bd, label_b, weight_b, alpha=self.alpha)
-    total = jnp.maximum(weight_b.sum(), jnp.finfo(weight_b.dtype).tiny)
     squared_b = {"distance": 2.0 * loss_b, "embedding_norm": jnp.sum(embedding_bd * embedding_bd, axis=-1)}
-    metrics = {name: (jnp.sqrt(lax.stop_gradient(s_b)) * weight_b).sum() / total for name, s_b in squared_b.items()}
+    metrics = {name: mean_of(jnp.sqrt(lax.stop_gradient(s_b)), weight_b) for name, s_b in squared_b.items()}
     return loss_b * weight_b, {"center_cd": moved_cd}, metrics
 
 

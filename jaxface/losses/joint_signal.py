@@ -12,6 +12,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxface.losses.metrics import Mean
 from jaxface.losses.pair_forms import Contrastive
 from jaxface.losses.pair_loss import KINDS, live_rows, pair_metrics, taken
 from jaxface.losses.pairs import AVERAGES, contrastive, pair_mean
@@ -107,7 +108,7 @@ class VerificationSignal:
 
   def __call__(
     self, params: dict, inputs: dict[str, Array], *, state: dict[str, Array], step: Array | int, key: Array | None,
-  ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+  ) -> tuple[Array, dict[str, Array], dict[str, Mean | Array]]:
     """What each row adds to the mean over pairs, the state that has seen this batch, and metrics.
 
     Args:

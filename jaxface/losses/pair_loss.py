@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.losses.collapse import collapse
+from jaxface.losses.metrics import Mean
 from jaxface.losses.pair_forms import Contrastive, CosineHinge, Hinge, Histogram, PairForm, Params
 from jaxface.losses.pairs import AVERAGES, pair_mean, pair_weights
 from jaxface.losses.ranges import check_choice, check_range
@@ -26,7 +27,7 @@ def live_rows(inputs: dict[str, Array]) -> tuple[Array, Array, Array]:
 
 def pair_metrics(
   embedding_bd: Array, weight_b: Array, distance_bb: Array, cost_bb: Array, pairs: Kinds, taken_pairs: Kinds
-) -> dict[str, Array]:
+) -> dict[str, Mean | Array]:
   """What a batch of pairs looks like, without gradients.
 
   Args:
@@ -37,15 +38,13 @@ def pair_metrics(
     pairs: weights of all same pairs and of all different pairs of the batch.
     taken_pairs: the same, of the pairs in the loss.
   Returns:
-    Scalars: same_distance and different_distance (means over all pairs of the kind), active_share (of the pairs in the
-    loss, those that cost something), same_pairs (how many there are), collapse (`jaxface.losses.collapse`). 0 where
-    there is no pair.
+    same_distance and different_distance (means over all pairs of the kind), active_share (of the pairs in the loss, those
+    that cost something), same_pairs (how many there are, a mean over steps), collapse (`jaxface.losses.collapse`).
   """
   distance_bb, cost_bb = lax.stop_gradient((distance_bb, cost_bb))
 
-  def mean(value_bb: Array, share_bb: Array) -> Array:
-    total = share_bb.sum()
-    return (value_bb * share_bb).sum() / jnp.where(total > 0.0, total, 1.0)
+  def mean(value_bb: Array, share_bb: Array) -> Mean:
+    return Mean((value_bb * share_bb).sum(), share_bb.sum())
 
   return {
     "same_distance": mean(distance_bb, pairs[0]),
@@ -97,7 +96,7 @@ class PairLoss:
 
   def __call__(
     self, params: Params, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
-  ) -> tuple[Array, Any, dict[str, Array]]:
+  ) -> tuple[Array, Any, dict[str, Mean | Array]]:
     """What each row adds to the mean over pairs, and metrics of the batch.
 
     Args:

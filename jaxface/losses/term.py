@@ -1,8 +1,11 @@
 """The joint between an objective's terms and the training step that sums them."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jax import Array
+
+from jaxface.losses.metrics import Metric
 
 # How far a term looks for the loss of one row: at that row alone, at statistics of the whole batch, or at the other
 # rows, image by image. A class says it in a class variable `scope`; one that says nothing looks at the whole batch.
@@ -24,7 +27,7 @@ class Term(Protocol):
 
   def __call__(
     self, params: Any, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
-  ) -> tuple[Array, Any, dict[str, Array]]:
+  ) -> tuple[Array, Any, Mapping[str, Metric | Array]]:
     """Loss of each row, the new state, and metrics of the batch.
 
     Runs under `jit` on the global batch, which may be spread over devices: sums over it are written as plain sums.
@@ -36,7 +39,9 @@ class Term(Protocol):
       step: number of the optimizer step, from 0.
       key: random key of this step.
     Returns:
-      loss_b [B] such that sum(loss_b) / sum(weight_b) is the value of the term, the state, and scalars by name.
+      loss_b [B] such that sum(loss_b) / sum(weight_b) is the value of the term, the state, and metrics by name:
+      each carries how it adds up over parts of a batch and over steps (`jaxface.losses.metrics`); a bare scalar is the
+      mean over the batch.
     """
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.losses.collapse import collapse
+from jaxface.losses.metrics import Mean
 from jaxface.losses.mining import MINERS, REACHES, check_batch, same_and_other
 from jaxface.losses.ranges import check_choice, check_range
 from jaxface.losses.triplets import (
@@ -21,9 +22,8 @@ from jaxface.losses.triplets import (
 from jaxface.losses.unit import at_least_float32
 
 
-def _mean(value_bb: Array, mask_bb: Array) -> Array:
-  number = mask_bb.astype(value_bb.dtype).sum()
-  return jnp.where(mask_bb, value_bb, 0.0).sum() / jnp.maximum(number, 1.0)
+def _mean(value_bb: Array, mask_bb: Array) -> Mean:
+  return Mean(jnp.where(mask_bb, value_bb, 0.0).sum(), mask_bb.astype(value_bb.dtype).sum())
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TripletLoss:
 
   def __call__(
     self, params: Any, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
-  ) -> tuple[Array, Any, dict[str, Array]]:
+  ) -> tuple[Array, Any, dict[str, Mean | Array]]:
     """What each anchor adds to the mean over triplets, and metrics of the batch.
 
     Args:
@@ -77,8 +77,8 @@ class TripletLoss:
       key: not used.
     Returns:
       loss_b [B], of which sum(loss_b) / sum(weight_b) is the mean over triplets, and NaN where a row that counts is not
-      finite. The state. Metrics, scalars:
-      triplets: how many were mined.
+      finite. The state. Metrics:
+      triplets: how many were mined, a mean over steps.
       active_share: of them, those with v > 0.
       positive_distance, negative_distance: mean squared distance over all pairs of one identity, and of two.
       collapse: squared length of the mean direction, 1 when all embeddings point one way.
@@ -101,7 +101,7 @@ class TripletLoss:
     loss_b = spread(sums, total, form=self.form, average=self.average)
     return loss_b, state, self._metrics(sums, distance_bb, inputs)
 
-  def _metrics(self, sums: TripletSums, distance_bb: Array, inputs: dict[str, Array]) -> dict[str, Array]:
+  def _metrics(self, sums: TripletSums, distance_bb: Array, inputs: dict[str, Array]) -> dict[str, Mean | Array]:
     label_b, weight_b = inputs["label_b"], inputs["weight_b"]
     live_b = check_batch(distance_bb, label_b, weight_b)
     same_bb, other_bb = same_and_other(label_b, live_b)
@@ -112,7 +112,7 @@ class TripletLoss:
     mean_direction = collapse(embedding_bd, live_b.astype(distance_bb.dtype))
     return {
       "triplets": triplets,
-      "active_share": sums.active_b.sum() / jnp.maximum(triplets, 1.0),
+      "active_share": Mean(sums.active_b.sum(), triplets),
       "positive_distance": _mean(distance_bb, same_bb),
       "negative_distance": _mean(distance_bb, other_bb),
       "collapse": mean_direction,

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from jaxface.training.choices import CHOICES
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.overrides import UnknownField, override
 from jaxface.training.schedule import ScheduleConfig
+
+# Steps over which `max_bad_share` is a share.
+BAD_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ class Experiment:
     batch_size: images per step over all devices and hosts.
     accumulate: the batch is taken in this many parts, whose gradients are summed. The same as the whole batch,
       but that batch norm then sees one part at a time. Terms that look at more than one row at a time refuse it.
-    seed: of initial values, order, augmentation and dropout.
+    seed: of initial values, order, augmentation and dropout. Whom and what a run is verified on has seeds of its own
+      (`data.seed`, `evaluation.N.seed`).
     log_every: steps between two lines of the log.
     checkpoint_every: steps between two saved states.
     keep_checkpoints: how many of the last states stay; the best one stays beside them.
-    max_bad_steps: so many steps in a row with a non-finite loss or gradient end the run.
+    max_bad_steps: so many steps in a row with a non-finite loss or gradient, which are skipped, end the run.
+    max_bad_share: more than this share of the last 100 steps skipped for that reason end the run; 1 never does.
     ema: decay of the running average of the parameters that is evaluated and saved as the model; 0 turns it off.
     use: which state becomes the model: "last", or "best" on the first verification set (which must then be scored along
       the way, and is no longer a fair test).
@@ -70,6 +76,7 @@ class Experiment:
   checkpoint_every: int = 500
   keep_checkpoints: int = 2
   max_bad_steps: int = 10
+  max_bad_share: float = 0.2
   ema: float = 0.0
   use: str = "last"
   data: DataConfig = field(default_factory=DataConfig)
@@ -89,6 +96,10 @@ class Experiment:
         raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
     if self.batch_size % self.accumulate:
       raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+    if not 0 <= self.seed < 2**32:
+      raise ValueError(f"seed is {self.seed}: needs 0 <= seed < 2³²")
+    if not 0 < self.max_bad_share <= 1:
+      raise ValueError(f"max_bad_share is {self.max_bad_share}: needs a share of the steps, more than 0, at most 1")
     if not 0 <= self.ema < 1:
       raise ValueError(f"ema is {self.ema}: needs 0 <= ema < 1")
     if not self.terms:
@@ -105,13 +116,18 @@ class Experiment:
     names = [config.name for config in self.evaluation]
     for name in names:
       # They name files of the workdir.
-      if names.count(name) > 1 or name in ("train", "config", "environment") or not re.fullmatch(r"[\w-]+", name):
+      if names.count(name) > 1 or name in ("train", "config", "data", "environment") or not re.fullmatch(r"[\w-]+", name):
         raise ValueError(
-          f"evaluation name {name!r}: needs letters, digits, _ or -, another one for each set, and not train, config"
-          " or environment"
+          f"evaluation name {name!r}: needs letters, digits, _ or -, another one for each set, and not train, config,"
+          " data or environment"
         )
     if self.export not in ("", "onnx"):
       raise ValueError(f"export is {self.export!r}: needs 'onnx', or '' for none")
+
+  @property
+  def most_bad_lately(self) -> int:
+    """How many of the last `BAD_WINDOW` steps may be skipped."""
+    return math.floor(self.max_bad_share * BAD_WINDOW + 1e-9)
 
   def with_overrides(self, overrides: Mapping[str, str]) -> "Experiment":
     """A copy with fields set from text by dotted name; see `overrides.override` for the errors."""

@@ -49,15 +49,17 @@ class ProgressLine:
 
   def update(
     self, step: int, *, loss: float, images_per_second: float, wait_share: float, learning_rate: float,
+    skipped: int = 0,
   ) -> None:
     """Shows the state after one more interval.
 
     Args:
       step: steps done.
-      loss: of the interval.
+      loss: of the interval; NaN where every step was skipped.
       images_per_second: of the interval.
       wait_share: share of the interval, 0 to 1, in which the loop waited for data.
       learning_rate: of the last step.
+      skipped: steps of the interval whose loss or gradient was not finite; shown if there are any.
     """
     now = self._now()
     if step > self._step:
@@ -68,8 +70,10 @@ class ProgressLine:
     left = math.nan if self._pace is None else self._pace * (self._total - step)
     share = step / max(self._total, 1)
     head = f"{bar(share)} " if self._moving else ""
+    shown = f"{loss:.4f}" if math.isfinite(loss) else "–"
+    bad = f"  skipped {skipped}" if skipped else ""
     self._show(
-      f"{head}{step}/{self._total} {share:4.0%}  loss {loss:.4f}  {images_per_second:,.0f} img/s"
+      f"{head}{step}/{self._total} {share:4.0%}  loss {shown}{bad}  {images_per_second:,.0f} img/s"
       f"  wait {wait_share:.0%}  lr {learning_rate:.3g}  ETA {clock(left)}"
     )
 

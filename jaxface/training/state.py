@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxface.losses.metrics import Metric
+
 Tree = Any
 
 
@@ -21,7 +23,9 @@ class TrainState(NamedTuple):
     ema: running average of {"params", "batch_stats"} of the network, or None.
     bad_steps: steps skipped because a loss or gradient was not finite.
     bad_in_row: the last so many steps were skipped; stays at the limit that ends the run.
-    window: sums of the metrics since the last line of the log, so that a resumed run logs the same means.
+    bad_lately: [`BAD_WINDOW`] bool, which of the last so many steps were skipped; stays once they are too many.
+    damaged: records that could not be read so far, on all hosts and in all lives of the run.
+    window: metrics since the last line of the log, so that a resumed run logs the same figures.
   """
 
   step: Array
@@ -32,7 +36,9 @@ class TrainState(NamedTuple):
   ema: Tree
   bad_steps: Array
   bad_in_row: Array
-  window: dict[str, Array]
+  bad_lately: Array
+  damaged: Array
+  window: dict[str, Metric]
 
 
 def select(keep: Array, new: Tree, old: Tree) -> Tree:

@@ -14,10 +14,12 @@ import optax
 from jax import Array
 
 from jaxface.data.augment import augment
+from jaxface.losses.metrics import Max, Mean, Metric, Sum, as_metric, empty, merge, only_if, values
 from jaxface.models.preprocess import Preprocess
+from jaxface.seeds import Purpose, device_key
 from jaxface.training.checks import check_members, check_parts
 from jaxface.training.choices import term_names
-from jaxface.training.config import Experiment
+from jaxface.training.config import BAD_WINDOW, Experiment
 from jaxface.training.optimizer import make_optimizer, update_ema
 from jaxface.training.schedule import make_schedule
 from jaxface.training.state import TrainState, select
@@ -48,14 +50,17 @@ class TrainStep:
     self.traces = 0
 
   def init(self, key: Array) -> TrainState:
-    """The state before the first step; pure, for `jit` with output shardings: no device ever holds it whole."""
-    model_key, *term_keys = jax.random.split(key, 1 + len(self.experiment.terms))
+    """The state before the first step; pure, for `jit` with output shardings: no device ever holds it whole.
+
+    Args:
+      key: `jax.random.key(seed)`, from which each purpose takes its own fold.
+    """
     size = (1, *self.preprocess.size, self.preprocess.channels)
-    variables = self.model.init(model_key, jnp.zeros(size), train=False)
+    variables = self.model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
     embedding = jax.eval_shape(lambda v: self.model.apply(v, jnp.zeros(size), train=False), variables)
     initial = [
-      term.init(term_key, embedding.shape[-1], self.num_classes)
-      for term, term_key in zip(self.experiment.terms, term_keys)
+      term.init(device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.num_classes)
+      for index, term in enumerate(self.experiment.terms)
     ]
     params = {"model": variables["params"], "terms": tuple(term_params for term_params, _ in initial)}
     batch_stats = variables.get("batch_stats", {})
@@ -70,12 +75,14 @@ class TrainStep:
       ema=jax.tree.map(jnp.copy, average) if self.experiment.ema else None,
       bad_steps=jnp.zeros((), jnp.int32),
       bad_in_row=jnp.zeros((), jnp.int32),
+      bad_lately=jnp.zeros(BAD_WINDOW, jnp.bool_),
+      damaged=jnp.zeros((), jnp.int32),
       window={},
     )
     check_parts(self.experiment, state.terms)
     return state._replace(window=self._empty_window(state))
 
-  def _empty_window(self, state: TrainState) -> dict[str, Array]:
+  def _empty_window(self, state: TrainState) -> dict[str, Metric]:
     batch = {
       "image": jax.ShapeDtypeStruct((self.experiment.batch_size, *self.preprocess.size, 3), jnp.uint8),
       "label": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.int32),
@@ -83,17 +90,23 @@ class TrainStep:
       "position": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.uint32),
     }
     metrics = jax.eval_shape(lambda s, b: self._gradients(s, b)[2], state, batch)
-    names = [*metrics, "loss", "gradient_norm", "learning_rate", "finite"]
-    return {name: jnp.zeros((), jnp.float32) for name in names}
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    own = {
+      "loss": Mean(scalar, scalar), "gradient_norm": Mean(scalar, scalar), "gradient_norm_max": Max(scalar),
+      "skipped": Sum(scalar),
+    }
+    return empty({**metrics, **own})
 
   def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
     """Advance by one batch.
 
     Args:
       state: the present state (donated by the caller's `jit`).
-      batch: image [B, H, W, C] uint8, label [B] int32, weight [B] float32, position [B] uint32.
+      batch: image [B, H, W, C] uint8, label [B] int32, weight [B] float32, position [B] uint32, and, where records may be
+        damaged, damaged [B] int32: how many could not be read for each row.
     Returns:
-      The next state, and means of every metric over the steps since the last line of the log.
+      The next state, and every metric over the steps since the last line of the log; those that were skipped are left out,
+      and counted in `skipped`. NaN where nothing is left.
     """
     self.traces += 1
     loss, grads, metrics, batch_stats, terms = self._gradients(state, batch)
@@ -106,35 +119,40 @@ class TrainStep:
       ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.experiment.ema)
     moved = state._replace(params=params, batch_stats=batch_stats, terms=terms, optimizer=optimizer, ema=ema)
     kept = select(finite, moved, state)
-    window, means = self._log(state, finite, {**metrics, "loss": loss, "gradient_norm": norm})
+    own = {"loss": Mean(loss, 1.0), "gradient_norm": Mean(norm, 1.0), "gradient_norm_max": Max(norm)}
+    window = self._window(state, finite, {**metrics, **{name: as_metric(metric) for name, metric in own.items()}})
     bad = (~finite).astype(jnp.int32)
-    # Once at its limit the count stays: the log, which ends the run, looks at it only now and then.
+    # Once at their limits the counts stay: the log, which ends the run, looks at them only now and then.
     over = state.bad_in_row >= self.experiment.max_bad_steps
     in_row = jnp.where(over, state.bad_in_row, (state.bad_in_row + 1) * bad)
-    new = kept._replace(step=state.step + 1, bad_steps=state.bad_steps + bad, bad_in_row=in_row, window=window)
-    return new, {**means, "bad_steps": new.bad_steps, "bad_in_row": new.bad_in_row}
-
-  def _log(self, state: TrainState, finite: Array, metrics: dict[str, Array]) -> tuple[dict, dict]:
-    first = state.step % self.experiment.log_every == 0
-    # A skipped step says nothing about the loss: it is left out of the means.
-    seen = {name: jnp.where(finite, value, 0.0).astype(jnp.float32) for name, value in metrics.items()}
-    # The optimizer's own count, which a skipped step does not move.
+    over = state.bad_lately.sum() > self.experiment.most_bad_lately
+    lately = jnp.where(over, state.bad_lately, state.bad_lately.at[state.step % BAD_WINDOW].set(~finite))
+    damaged = state.damaged + (batch["damaged"].sum() if "damaged" in batch else 0)
+    new = kept._replace(
+      step=state.step + 1, bad_steps=state.bad_steps + bad, bad_in_row=in_row, bad_lately=lately, damaged=damaged,
+      window=window,
+    )
+    # The schedule goes by the optimizer's own count, which a skipped step does not move.
     rate = self.schedule(state.step - state.bad_steps)
-    seen |= {"learning_rate": rate.astype(jnp.float32), "finite": finite.astype(jnp.float32)}
-    window = {name: jnp.where(first, 0.0, state.window[name]) + value for name, value in seen.items()}
-    count = jnp.maximum(window["finite"], 1.0)
-    means = {name: window[name] / count for name in metrics}
-    return window, {**means, "learning_rate": seen["learning_rate"]}
+    return new, {
+      **values(window), "learning_rate": rate.astype(jnp.float32), "bad_steps": new.bad_steps, "bad_in_row": in_row,
+      "bad_lately": lately.sum(), "damaged_records": damaged,
+    }
+
+  def _window(self, state: TrainState, finite: Array, metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """The metrics of the interval with those of this step; a skipped one says nothing but that it was skipped."""
+    first = state.step % self.experiment.log_every == 0
+    seen = {**only_if(finite, metrics), "skipped": as_metric(Sum(~finite))}
+    return merge(only_if(~first, state.window), seen)
 
   def _gradients(self, state: TrainState, batch: Batch) -> tuple:
     """Loss, gradients and metrics of the whole batch, taken in `accumulate` parts."""
     parts = self.experiment.accumulate
     total = jnp.maximum(batch["weight"].sum(), 1e-12)
-    key = jax.random.fold_in(jax.random.key(self.experiment.seed), state.step)
     grad = jax.value_and_grad(self._loss, has_aux=True)
 
     if parts == 1:
-      (loss, (metrics, batch_stats, terms)), grads = grad(state.params, state.batch_stats, state, batch, total, key)
+      (loss, (metrics, batch_stats, terms)), grads = grad(state.params, state.batch_stats, state, batch, total, 0)
       return loss, grads, metrics, batch_stats, terms
 
     # Every part takes every parts-th image, so that each device keeps the images it has.
@@ -144,35 +162,36 @@ class TrainStep:
       loss, grads, metrics, batch_stats = carry
       part, index = item
       (part_loss, (part_metrics, batch_stats, _)), part_grads = grad(
-        state.params, batch_stats, state, part, total, jax.random.fold_in(key, index)
+        state.params, batch_stats, state, part, total, index
       )
-      share = part["weight"].sum() / total
-      metrics = jax.tree.map(lambda a, b: a + share * b, metrics, part_metrics)
+      metrics = merge(metrics, part_metrics)
       return (loss + part_loss, jax.tree.map(jnp.add, grads, part_grads), metrics, batch_stats), None
 
     shapes = jax.eval_shape(
-      lambda b: self._loss(state.params, state.batch_stats, state, b, total, key)[1][0], jax.tree.map(lambda a: a[0], split)
+      lambda b: self._loss(state.params, state.batch_stats, state, b, total, 0)[1][0], jax.tree.map(lambda a: a[0], split)
     )
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (state.params, shapes))
-    carry = (jnp.zeros(()), zeros[0], zeros[1], state.batch_stats)
+    carry = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params), empty(shapes), state.batch_stats)
     (loss, grads, metrics, batch_stats), _ = jax.lax.scan(body, carry, (split, jnp.arange(parts)))
     return loss, grads, metrics, batch_stats, state.terms
 
   def _loss(
-    self, params: Tree, batch_stats: Tree, state: TrainState, batch: Batch, total: Array, key: Array
+    self, params: Tree, batch_stats: Tree, state: TrainState, batch: Batch, total: Array, part: Array | int
   ) -> tuple[Array, tuple]:
+    root = jax.random.key(self.experiment.seed)
     image = augment(batch["image"], self.experiment.seed, batch["position"], self.experiment.augment)
     variables = {"params": params["model"], "batch_stats": batch_stats}
     embedding_bd, moved = self.model.apply(
-      variables, self.preprocess.apply(image), train=True, mutable=["batch_stats"], rngs={"dropout": key}
+      variables, self.preprocess.apply(image), train=True, mutable=["batch_stats"],
+      rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
     )
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
     loss = jnp.zeros(())
-    metrics: dict[str, Array] = {}
+    weight = batch["weight"].sum()
+    metrics: dict[str, Metric] = {}
     terms = []
     names = term_names(self.experiment.terms)
     for index, term in enumerate(self.experiment.terms):
-      term_key = jax.random.fold_in(key, index)
+      term_key = device_key(root, Purpose.TERM, state.step, part, index)
       loss_b, term_state, term_metrics = term(
         params["terms"][index], inputs, state=state.terms[index], step=state.step, key=term_key
       )
@@ -181,9 +200,9 @@ class TrainStep:
       prefix = ""
       if len(names) > 1:
         prefix = f"{names[index]}/"
-        term_metrics = {"loss": jnp.sum(loss_b) / jnp.maximum(inputs["weight_b"].sum(), 1e-12), **term_metrics}
-      metrics |= {f"{prefix}{name}": jnp.asarray(value, jnp.float32) for name, value in term_metrics.items()}
-    return loss, (jax.lax.stop_gradient(metrics), moved.get("batch_stats", {}), tuple(terms))
+        term_metrics = {"loss": Mean(jnp.sum(loss_b), weight), **term_metrics}
+      metrics |= {f"{prefix}{name}": as_metric(value, weight) for name, value in term_metrics.items()}
+    return loss, (metrics, moved.get("batch_stats", {}), tuple(terms))
 
 
 def compile_step(step: TrainStep, shardings: Tree, batch_shardings: Any) -> Callable:

@@ -12,6 +12,7 @@ from jaxface.layers.members import members_of
 from jaxface.losses.center import CenterLoss
 from jaxface.losses.margins import Softmax
 from jaxface.losses.margins_adaptive import AdaFace
+from jaxface.losses.metrics import values
 from jaxface.losses.pair_forms import Hinge
 from jaxface.losses.pair_loss import PairLoss
 from jaxface.losses.term import scope
@@ -58,6 +59,7 @@ def test_every_member_is_the_term_alone(term):
       chex.assert_trees_all_close(own_part, alone, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(embedding_grad[:, own], alone_embedding_grad, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(loss_b, summed, rtol=1e-5, atol=1e-6)
+  metrics = values(metrics)
   assert all(np.ndim(value) == 0 for value in metrics.values())
   for end, expected in (("", np.mean(losses)), ("_min", min(losses)), ("_max", max(losses))):
     np.testing.assert_allclose(metrics[f"member_loss{end}"], expected, rtol=1e-5)
@@ -71,6 +73,7 @@ def test_metrics_name_the_worst_member():
   params["members_0_2"]["center_cd"] = jnp.broadcast_to(jnp.eye(CLASSES), (2, CLASSES, CLASSES))
   inputs["embedding_bd"] = jnp.concatenate([right_bd, -right_bd], axis=1)
   metrics = ensemble(params, inputs, state=state, step=0, key=None)[2]
+  metrics = values(metrics)
   assert [float(metrics[f"accuracy{end}"]) for end in ("", "_min", "_max")] == [0.5, 0.0, 1.0]
   assert metrics["member_loss_max"] > 40 > 1 > metrics["member_loss_min"]
 

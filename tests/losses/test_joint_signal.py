@@ -15,6 +15,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import norm
 
 from jaxface.losses.joint_signal import BINS, VerificationSignal, best_threshold, distance_histogram
+from jaxface.losses.metrics import values
 from jaxface.losses.pair_forms import Contrastive
 from jaxface.losses.pair_loss import PairLoss
 
@@ -81,7 +82,7 @@ def compiled(term, rows_at=None):
   def run(state, rows):
     def mean(embedding_bd):
       loss_b, new_state, metrics = term({}, {**rows, "embedding_bd": embedding_bd}, state=state, step=0, key=None)
-      return loss_b.sum() / jnp.maximum(rows["weight_b"].sum(), 1e-12), (new_state, metrics)
+      return loss_b.sum() / jnp.maximum(rows["weight_b"].sum(), 1e-12), (new_state, values(metrics))
 
     (value, (new_state, metrics)), x_bar = jax.value_and_grad(mean, has_aux=True)(rows["embedding_bd"])
     return value, x_bar, new_state, metrics
@@ -150,8 +151,9 @@ def test_the_margin_takes_the_scale_of_the_features(distance):
 def test_one_kind_of_pairs_alone_moves_no_margin():
   term = VerificationSignal(margin=2.5, pairs=1)
   state = term.init(None, D, 4)[1]
-  for label_b in (np.zeros(B, np.int32), np.arange(B, dtype=np.int32)):
+  for label_b, absent in ((np.zeros(B, np.int32), "different"), (np.arange(B, dtype=np.int32), "same")):
     value, x_bar, new_state, metrics = compiled(term)(state, {**draw(), "label_b": label_b})
+    assert np.isnan(metrics.pop(f"{absent}_distance"))
     chex.assert_tree_all_finite((value, x_bar, new_state, metrics))
     assert new_state["margin"] == 2.5
   nothing = compiled(term)(state, {**draw(), "weight_b": np.zeros(B, np.float32)})

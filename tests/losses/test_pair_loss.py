@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from jaxface.losses.collapse import collapse
+from jaxface.losses.metrics import values
 from jaxface.losses.pair_forms import (
   BinomialDeviance,
   Contrastive,
@@ -53,7 +54,7 @@ def compiled(term, rows_at=None):
     loss_b, state, metrics = term(params, inputs, state={}, step=0, key=None)
     assert state == {}
     chex.assert_shape(loss_b, weight_b.shape)
-    return loss_b.sum() / jnp.maximum(weight_b.sum(), 1e-12), (loss_b, metrics)
+    return loss_b.sum() / jnp.maximum(weight_b.sum(), 1e-12), (loss_b, values(metrics))
 
   run = jax.value_and_grad(mean, (0, 1), has_aux=True)
   return jax.jit(run) if rows_at is None else jax.jit(run, in_shardings=(None, rows_at, rows_at, rows_at))
@@ -125,8 +126,14 @@ CORNERS = {
 @all_terms
 def test_corners_are_finite(name, corner):
   x_bd = CORNERS[corner].astype(np.float32)
-  for label_b in (np.arange(B) // 4, np.zeros(B, int), np.arange(B)):
-    chex.assert_tree_all_finite(run(name, x_bd, label_b.astype(np.int32)))
+  # Where a batch has no pair of a kind, the mean over them is no number.
+  for label_b, absent in ((np.arange(B) // 4, None), (np.zeros(B, int), "different"), (np.arange(B), "same")):
+    found = run(name, x_bd, label_b.astype(np.int32))
+    if absent:
+      assert np.isnan(found["metrics"].pop(f"{absent}_distance"))
+      if TERMS[name].kinds == absent:
+        assert np.isnan(found["metrics"].pop("active_share"))
+    chex.assert_tree_all_finite(found)
 
 
 @all_terms
@@ -134,9 +141,11 @@ def test_no_pair_is_no_loss(name):
   x_bd, label_b = draw(7)
   for weight_b in (np.zeros(B), np.eye(B)[3]):
     found = run(name, x_bd, label_b, weight_b)
+    metrics = found.pop("metrics")
     chex.assert_tree_all_finite(found)
-    assert found["value"] == 0 and not found["x_bar"].any()
-    assert found["metrics"]["active_share"] == 0 and found["metrics"]["same_pairs"] == 0
+    assert found["value"] == 0 and not found["x_bar"].any() and metrics["same_pairs"] == 0
+    # A mean over no pair is no number; 0 would pull down the mean over the steps.
+    assert all(np.isnan(metrics[name]) for name in ("active_share", "same_distance", "different_distance"))
 
 
 def test_one_kind_of_pairs_alone():

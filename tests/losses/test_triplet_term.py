@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from triplet_oracle import MARGIN, B, D, by_loops, draw, loops, squared
 
+from jaxface.losses.metrics import values
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.losses.triplets import triplet_loss
 
@@ -18,7 +19,8 @@ def term_of(x, label, weight=None, **options):
   term = TripletLoss(**options)
   params, state = term.init(jax.random.key(0), D, 3)
   assert params == {} and state == {}
-  return jax.jit(lambda inputs: term(params, inputs, state=state, step=0, key=None))(inputs)
+  loss_b, state, metrics = jax.jit(lambda inputs: term(params, inputs, state=state, step=0, key=None))(inputs)
+  return loss_b, state, values(metrics)
 
 
 def test_term_spreads_its_mean_and_describes_the_batch():

@@ -1,9 +1,11 @@
 """The contracts of a run: it resumes bit for bit, does not depend on the devices, and undoes a non-finite step."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from jaxface.checkpoint import WrongCheckpoint
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.training.interrupt import INTERRUPTED, Interrupted
+from jaxface.training.logs import read_metrics
 from jaxface.training.loop import TrainingDiverged, train
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.workdir import Workdir
@@ -63,6 +66,43 @@ def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, 
     run(wild, source, tmp_path)
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert rows[-1]["bad_in_row"] >= 3
+
+
+@dataclass(frozen=True)
+class EveryOther:
+  """A term that is NaN in every other step."""
+
+  scope: ClassVar[str] = "row"
+  from_step: int = 0
+  every: int = 2
+  weight: float = 1.0
+
+  def init(self, key, embedding_size, num_classes):
+    return {}, {}
+
+  def __call__(self, params, inputs, *, state, step, key):
+    bad = (step >= self.from_step) & (step % self.every == 0)
+    return jnp.where(bad, jnp.nan, 1.0) * (inputs["embedding_bd"] ** 2).sum(1), state, {}
+
+
+def test_alternating_bad_steps_are_said_and_end_the_run_by_their_share(experiment, source, tmp_path, run, capsys):
+  half = replace(experiment, steps=100, terms=(EveryOther(),), ema=0.0, checkpoint_every=100, log_every=5)
+  with pytest.raises(TrainingDiverged, match=r"^\d+ of 100 steps, up to step \d+ .* \(max_bad_share is 0.2\)"):
+    run(half, source, tmp_path / "stopped")
+  rows = read_metrics(tmp_path / "stopped")
+  assert rows[-1]["bad_lately"] > 20 and rows[-1]["step"] < 60
+  assert {row["skipped"] for row in rows} == {2, 3} and all(row["loss"] is not None for row in rows)
+  said = capsys.readouterr().err
+  assert "skipped 3" in said and said.count("had a non-finite loss or gradient and were skipped; the run ends at") == 1
+  trained, _ = run(replace(half, max_bad_share=1.0), source, tmp_path / "whole")
+  assert trained.skipped == 50
+
+
+def test_an_interval_of_skipped_steps_logs_no_loss(experiment, source, tmp_path, run):
+  void = replace(experiment, steps=6, terms=(EveryOther(from_step=3, every=1),), log_every=3, ema=0.0)
+  rows = run(void, source, tmp_path)[1]
+  assert [(row["step"], row["skipped"]) for row in rows] == [(3, 0), (6, 3)]
+  assert rows[0]["loss"] > 0 and rows[1]["loss"] is None and rows[1]["gradient_norm"] is None
 
 
 def test_a_network_that_has_collapsed_is_told_of(experiment, source, tmp_path, run, capsys):

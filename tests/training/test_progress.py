@@ -33,6 +33,12 @@ def test_plain_line_says_it_all():
   assert stream.getvalue() == "100/1000  10%  loss 3.2146  1,034 img/s  wait 2%  lr 0.0832  ETA 7:30\n"
 
 
+def test_skipped_steps_are_shown_and_no_loss_is_no_number():
+  stream, now = io.StringIO(), Clock()
+  ProgressLine(1000, stream=stream, now=now).update(100, **{**FIGURES, "loss": float("nan")}, skipped=7)
+  assert "loss –  skipped 7  1,034 img/s" in stream.getvalue()
+
+
 def test_time_left_goes_by_the_pace_of_this_life():
   stream, now = io.StringIO(), Clock()
   progress = ProgressLine(1000, start_step=900, stream=stream, now=now)

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from jaxface.data.augment import AugmentConfig
+from jaxface.heads.classification import Classification
+from jaxface.heads.per_member import PerMember
+from jaxface.losses.margins import CosFace
 from jaxface.models.preprocess import get_preprocess
 from jaxface.training.step import TrainStep
 
@@ -19,6 +22,16 @@ class Normed(nn.Module):
   def __call__(self, x, train):
     x = nn.BatchNorm(use_running_average=not train)(x.reshape(x.shape[0], -1))
     return nn.Dense(8)(x)
+
+
+class Pair(nn.Module):
+  """Stands for an ensemble of two."""
+
+  members = 2
+
+  @nn.compact
+  def __call__(self, x, train):
+    return nn.Dense(8)(x.reshape(x.shape[0], -1))
 
 
 def make(experiment, model, **changes):
@@ -35,6 +48,36 @@ def test_parts_of_a_batch_add_up_to_the_batch(experiment, parts, batch_of, plain
   found, split_metrics = jax.jit(split)(state, batch)
   chex.assert_trees_all_close(found.params, expected.params, rtol=1e-5, atol=1e-6)
   chex.assert_trees_all_close(split_metrics, metrics, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("term", [Classification(CosFace()), PerMember(Classification(CosFace()), members=2)])
+def test_metrics_of_parts_are_those_of_the_batch(experiment, batch_of, plain, term):
+  net = Pair() if isinstance(term, PerMember) else plain
+  whole, split = make(experiment, net, terms=(term,)), make(experiment, net, terms=(term,), accumulate=4)
+  # Labels beyond the classes are counted; the weights make the parts unequal.
+  batch = {**batch_of(16), "label": jnp.arange(16, dtype=jnp.int32) % 7, "weight": jnp.arange(16, dtype=jnp.float32)}
+  state = whole.init(jax.random.key(0))
+  expected, found = (jax.jit(step)(state, batch)[1] for step in (whole, split))
+  assert float(expected["bad_labels"]) == np.sum(np.arange(1, 16) % 7 >= 5)
+  chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_count_adds_up_over_an_interval(experiment, batch_of, plain):
+  step = make(experiment, plain, log_every=3)
+  advance, state = jax.jit(step), step.init(jax.random.key(0))
+  counts = []
+  for wrong in (1, 2, 0, 4):
+    batch = batch_of(16)
+    state, metrics = advance(state, {**batch, "label": batch["label"].at[:wrong].set(-1)})
+    counts.append(float(metrics["bad_labels"]))
+  assert counts == [1, 3, 3, 4]
+
+
+def test_damaged_records_add_up_in_the_state(experiment, batch_of, plain):
+  advance, state = jax.jit(make(experiment, plain)), make(experiment, plain).init(jax.random.key(0))
+  for count in (0, 2, 1):
+    state, metrics = advance(state, {**batch_of(16), "damaged": jnp.zeros(16, jnp.int32).at[5].set(count)})
+  assert int(state.damaged) == int(metrics["damaged_records"]) == 3
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
