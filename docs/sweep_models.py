@@ -101,7 +101,7 @@ def sweep_one(name: str, runs: Path, pairs_file: Path) -> dict[str, Any]:
   config = VerificationConfig("view1", mirror="none")
   images = open_records(runs / "records" / "view1")
   first = FirstParameters()
-  hook = VerificationHook(config, images, read_pairs(pairs_file), plan.model, workdir.path / "untrained.npz")
+  hook = VerificationHook(config, images, read_pairs(pairs_file), plan.model, workdir.path / "before.npz")
   start = time.perf_counter()
   trained = train(plan, workdir, source, (hook, first))
   seconds = time.perf_counter() - start

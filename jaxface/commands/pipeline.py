@@ -48,12 +48,19 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
     command: for the report.
   Returns:
     One line with the figures and where the report is.
+  Raises:
+    FolderInUse: another process is at work in the folder.
   """
   if experiment.export:  # what is missing is better known before training than after
     need("onnx")
     need("onnxruntime")
   join_hosts(experiment.mesh)
   workdir = Workdir(folder)
+  with workdir.own():
+    return _run(experiment, workdir, command)
+
+
+def _run(experiment: Experiment, workdir: Workdir, command: str) -> str:
   prepared = pack_images(expand_paths(experiment), workdir)
   source, holdout = open_source(prepared.data)
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
@@ -73,6 +80,8 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
   )
   save_model(workdir.model, saved)
   lines = [f"model {workdir.model}"]
+  if trained.skipped:
+    lines.append(f"{trained.skipped:,} of {prepared.steps:,} steps skipped: loss or gradient not finite")
   if trained.damaged:
     lines.append(f"{trained.damaged:,} damaged records replaced")
   if prepared.export:
@@ -138,7 +147,13 @@ def say(note: str) -> None:
 def pack_once(images: str, out: Path, size: int, template: str) -> str:
   """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
   if jax.process_index() == 0:
-    pack(images, out, size=size or None, template=template or None, progress=sys.stderr.isatty(), say=say)
+    try:
+      pack(images, out, size=size or None, template=template or None, progress=sys.stderr.isatty(), say=say)
+    except FileExistsError as error:
+      raise FileExistsError(
+        f"{error}. A run goes on with the images it began with: give another --workdir for {images}, with --model.init_from to"
+        " go on from this run's network"
+      ) from error
   wait_for_hosts(f"packed {out}")
   return str(out)
 
@@ -161,13 +176,13 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
       say(f"evaluation {config.name}: {line}")
   else:
     try:
-      pairs = holdout_pairs(source.names(), source.label_n, seed=experiment.seed)
+      pairs = holdout_pairs(source.names(), source.label_n, seed=config.seed)
     except ValueError as error:
       raise ValueError(
         f"evaluation {config.name!r}: {error}. Keep more people out of training (--data.holdout), or give a pair list"
       ) from error
   return VerificationHook(
-    config, source, pairs, experiment.model, untrained_file=workdir.path / f"untrained_{config.name}.npz"
+    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz"
   )
 
 
@@ -182,9 +197,18 @@ def verify(
   assert after is not None
   for line in threshold_notes(after.pairs, after.folds.threshold_from):
     say(f"evaluation {name}: {line}")
-  before = _untrained(hook)
-  write_json(workdir.path / f"{name}.json", after.to_json())
+  before = _before(hook)
   first = name == experiment.evaluation[0].name
+  chose = first and experiment.use == "best"
+  pretrained = experiment.model.init_from
+  began = "pretrained" if pretrained else "untrained"
+  write_json(workdir.path / f"{name}.json", {
+    **after.to_json(),
+    "chose_the_state": chose,
+    "before": before and {
+      "network": began, "init_from": pretrained, "accuracy": before.accuracy, "auc": before.auc, "eer": before.eer,
+    },
+  })
   report = workdir.path / ("report.html" if first else f"report_{name}.html")
   write_report(
     report,
@@ -193,7 +217,9 @@ def verify(
       after=after,
       before=before,
       lead=f"{experiment.model.name}, {trained.step:,} steps of {experiment.batch_size} images,"
-           f" {source.num_records:,} images of {source.num_identities:,} identities.",
+           f" {source.num_records:,} images of {source.num_identities:,} identities."
+           + (f" Before training it was the pretrained network of {pretrained}." if pretrained else "")
+           + (" This set chose the state among those of the run, so its figures are no fair test." if chose else ""),
       command=command,
       metrics=read_metrics(workdir.path),
       config=describe(experiment),
@@ -202,14 +228,15 @@ def verify(
       image_of=_image_of(hook.source),
     ),
   )
-  was = f"AUC untrained {before.auc:.4f} → trained {after.auc:.4f}" if before else f"AUC {after.auc:.4f}"
-  return f"{name}: {was}, accuracy {100 * after.accuracy:.2f} % ± {100 * after.accuracy_se:.2f} · report {report}"
+  was = f"AUC {began} {before.auc:.4f} → trained {after.auc:.4f}" if before else f"AUC {after.auc:.4f}"
+  fair = " (this set chose the state: no fair test)" if chose else ""
+  return f"{name}: {was}, accuracy {100 * after.accuracy:.2f} % ± {100 * after.accuracy_se:.2f}{fair} · report {report}"
 
 
-def _untrained(hook: VerificationHook) -> Verification | None:
-  if hook.untrained_file is None or not hook.untrained_file.is_file():
+def _before(hook: VerificationHook) -> Verification | None:
+  if hook.before_file is None or not hook.before_file.is_file():
     return None
-  embeddings = read_embeddings(hook.untrained_file)
+  embeddings = read_embeddings(hook.before_file)
   if not {*hook.pairs.left, *hook.pairs.right} <= set(embeddings.names):
     return None  # the run began with another verification set
   return verify_pairs(embeddings.embedding_nd, embeddings.names, hook.pairs)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxface.data.fingerprint import digest
 from jaxface.data.loader import ON_DAMAGE
 from jaxface.data.order import BalancedOrder, UniformOrder
 from jaxface.data.records import RecordSource
@@ -59,7 +60,8 @@ class DataConfig:
     mining_margin: of semi-hard mining, in squared distances of unit embeddings.
     min_images: identities with fewer images are left out.
     holdout: share of the identities that are kept out of training, to verify on.
-    seed: chooses the identities held out.
+    seed: chooses the identities held out; it does not follow the seed of the training, so that runs are judged on the same
+      people.
     threads: how many decode; 0 is one for each core.
     on_damage: "substitute" replaces records that cannot be read by others, with a warning; "raise" ends the run.
   """
@@ -161,7 +163,8 @@ def make_order(
   if config.order == "triplets":
     if batch_size % 3:
       raise ValueError(f"a batch of {batch_size} would cut a triplet: with data.order triplets it must be a multiple of 3")
-    return TripletOrder(_mined(config, source), seed)
+    triplet_t3, mined_from = _mined(config, source)
+    return TripletOrder(triplet_t3, seed, mined_from)
   identities, images = config.identities_per_batch, config.images_per_identity
   extra = batch_size - identities * images
   if extra < 0:
@@ -171,8 +174,8 @@ def make_order(
   return BalancedOrder(source.label_n, identities, images, extra, seed)
 
 
-def _mined(config: DataConfig, source: Source) -> np.ndarray:
-  """[T, 3] records of the source; the same embeddings give the same list, so that a run resumes with the one it had."""
+def _mined(config: DataConfig, source: Source) -> tuple[np.ndarray, str]:
+  """[T, 3] records of the source, and the digest of the embeddings that they were mined from."""
   embeddings = read_embeddings(config.embeddings)
   row_of = {name: row for row, name in enumerate(embeddings.names)}
   names = source.names()
@@ -186,4 +189,4 @@ def _mined(config: DataConfig, source: Source) -> np.ndarray:
   triplet_t3 = mine(embedding_nd, source.label_n, mining=config.mining, margin=config.mining_margin)
   if not len(triplet_t3):
     raise ValueError(f"{config.mining} mining finds no triplet in {config.embeddings} (data.mining_margin {config.mining_margin})")
-  return triplet_t3
+  return triplet_t3, digest([*names, embedding_nd])

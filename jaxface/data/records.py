@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import simplejpeg
 
+from jaxface.data.fingerprint import digest
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
@@ -34,6 +36,15 @@ class RecordSource:
   def names(self) -> list[str]:
     """Name of each record: its path in the original folder, without suffix."""
     return self.records.names()
+
+  def fingerprint(self) -> dict[str, Any]:
+    """What the set holds by its manifest: counts, and digests of shards and identities. Its path is none of it."""
+    manifest = self.records.manifest
+    return {
+      "records": manifest.num_records, "identities": manifest.num_identities, "image_shape": list(manifest.image_size),
+      "template": manifest.template, "shards": len(manifest.shards),
+      "shards_sha256": digest(shard.sha256 for shard in manifest.shards), "identities_sha256": manifest.identities_sha256,
+    }
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Decodes records into `out`.

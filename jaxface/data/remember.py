@@ -1,7 +1,10 @@
 """A source whose images are made once and then kept in memory."""
 
+from typing import Any
+
 import numpy as np
 
+from jaxface.data.fingerprint import fingerprint
 from jaxface.data.source import Source, UnreadableRow
 
 
@@ -23,6 +26,10 @@ class RememberingSource:
   def names(self) -> list[str]:
     """Name of each record."""
     return self.source.names()
+
+  def fingerprint(self) -> dict[str, Any]:
+    """Of the source."""
+    return fingerprint(self.source)
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Copies records into `out`, after reading those that are new; two threads may both read one, to the same end.

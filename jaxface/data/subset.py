@@ -1,9 +1,13 @@
 """Some identities of a source, with labels made dense again: filters by number of images, and the hold-out."""
 
+from typing import Any
+
 import numpy as np
 
+from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.data.permutation import keyed, permute
 from jaxface.data.source import Source, UnreadableRow
+from jaxface.seeds import Purpose
 
 
 def split_identities(
@@ -31,7 +35,7 @@ def split_identities(
       f"no identity is left to train on: {len(kept_i)} of {len(np.flatnonzero(count_i))} have {min_images} images or "
       f"more (the largest has {count_i.max(initial=0)}), {held} of them held out"
     )
-  shuffled_i = kept_i[permute(np.arange(len(kept_i)), len(kept_i), keyed(seed))]
+  shuffled_i = kept_i[permute(np.arange(len(kept_i)), len(kept_i), keyed(seed, Purpose.HOLDOUT))]
   return np.sort(shuffled_i[held:]), np.sort(shuffled_i[:held])
 
 
@@ -63,6 +67,12 @@ class SubsetSource:
     """Name of each record."""
     names = self.source.names()
     return [names[record] for record in self.record_n]
+
+  def fingerprint(self) -> dict[str, Any]:
+    """What the source holds, and which of its identities are here."""
+    return {
+      **fingerprint(self.source), "identities_chosen": self.num_identities, "chosen_sha256": digest([self.identity_i]),
+    }
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Reads records of the source; errors name its record numbers, those of the files.

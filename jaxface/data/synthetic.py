@@ -5,6 +5,7 @@ rendering works in chunks of one fixed size, so that it compiles once and no ima
 """
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -99,6 +100,13 @@ class SyntheticSource:
       for identity in range(self.first_identity, self.first_identity + self.num_identities)
       for occurrence in range(self.images_per_identity)
     ]
+
+  def fingerprint(self) -> dict[str, Any]:
+    """What an image is a function of."""
+    return {
+      "synthetic_seed": self.seed, "identities": self.num_identities, "images_per_identity": self.images_per_identity,
+      "first_identity": self.first_identity, "image_shape": list(self.image_shape), "nuisance": repr(self.nuisance),
+    }
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Renders records into `out`.

@@ -9,21 +9,23 @@ The list is a function of the embeddings alone and the order one of list and see
 the position that it had reached.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxface.data.fingerprint import digest
 from jaxface.data.order import Rows
 from jaxface.data.permutation import keyed, permute
 from jaxface.losses.distances import squared_l2
 from jaxface.losses.mining import column_of
 from jaxface.losses.ranges import check_name
 from jaxface.losses.unit import unit_rows
+from jaxface.seeds import Purpose
 
 MINERS = ("semi_hard", "hard", "easy")
-# The first word of every key, beside those of the other orders.
-_TRIPLETS = 4
 
 
 @jax.jit
@@ -149,15 +151,20 @@ class TripletOrder:
   Args:
     triplet_t3: [T, 3] int records: anchor, positive, negative.
     seed: any integer; another seed gives another order.
+    mined_from: digest of the embeddings, if the list was mined.
   Raises:
     ValueError: no triplets, 2³¹ and more, or another shape.
   """
 
-  def __init__(self, triplet_t3: np.ndarray, seed: int = 0):
+  def __init__(self, triplet_t3: np.ndarray, seed: int = 0, mined_from: str = ""):
     self.triplet_t3 = np.asarray(triplet_t3, np.int64)
     if self.triplet_t3.ndim != 2 or self.triplet_t3.shape[1] != 3 or not 1 <= len(self.triplet_t3) < 2**31:
       raise ValueError(f"an order of triplets needs [T, 3] records, T at least 1 and less than 2³¹, not {self.triplet_t3.shape}")
-    self.seed = seed
+    self.seed, self.mined_from = seed, mined_from
+
+  def fingerprint(self) -> dict[str, Any]:
+    """What was mined, and from what."""
+    return {"embeddings_sha256": self.mined_from, "triplets": len(self.triplet_t3), "triplets_sha256": digest([self.triplet_t3])}
 
   def rows(self, start: int, stop: int) -> Rows:
     """What stands at the positions [start, stop).
@@ -170,7 +177,7 @@ class TripletOrder:
     """
     number_n, role_n = np.divmod(np.arange(start, stop), 3)
     epoch_n, index_n = np.divmod(number_n, len(self.triplet_t3))
-    triplet_n = permute(index_n, len(self.triplet_t3), keyed(self.seed, _TRIPLETS, epoch_n))
+    triplet_n = permute(index_n, len(self.triplet_t3), keyed(self.seed, Purpose.TRIPLETS, epoch_n))
     return np.zeros(len(role_n), np.int32), self.triplet_t3[triplet_n, role_n], epoch_n
 
 

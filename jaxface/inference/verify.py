@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.verification import Verification, verify_pairs
 from jaxface.formats.embeddings import Embeddings, write_embeddings
@@ -26,7 +28,7 @@ class VerificationHook:
     source: its images.
     pairs: what to compare.
     model: the network that is trained.
-    untrained_file: where to keep the embeddings of step 0, for a figure of what training has added; None for none.
+    before_file: where to keep the embeddings of step 0, for a figure of what training has added; None for none.
     latest: the newest result.
     latest_step: of the network that it is of.
   """
@@ -35,7 +37,7 @@ class VerificationHook:
   source: Any
   pairs: Pairs
   model: ModelConfig
-  untrained_file: Path | None = None
+  before_file: Path | None = None
   latest: Verification | None = None
   latest_step: int = -1
 
@@ -43,10 +45,16 @@ class VerificationHook:
     module, _, preprocess = make_model(self.model, self.source.template)
     self._embed = make_embedder(module, preprocess, mirror=self.config.mirror)
 
+  def fingerprint(self) -> dict[str, Any]:
+    """What the figures of this set rest on, besides the network."""
+    pairs = self.pairs
+    parts = [*pairs.left, *pairs.right, np.asarray(pairs.same), np.asarray(pairs.fold)]
+    return {**fingerprint(self.source), "pairs": len(pairs), "pairs_sha256": digest(parts), "mirror": self.config.mirror}
+
   def due(self, step: int, last: int) -> bool:
     """After the last step, every `config.every` steps, and at step 0 if asked."""
     if step == 0:
-      return self.untrained_file is not None
+      return self.before_file is not None
     return step == last or (self.config.every > 0 and step % self.config.every == 0)
 
   def __call__(self, step: int, variables: Tree) -> dict[str, float]:
@@ -54,8 +62,8 @@ class VerificationHook:
     embedding_nd = embed_images(self._embed, variables, self.source)
     seconds = time.perf_counter() - start
     names = self.source.names()
-    if step == 0 and self.untrained_file is not None and jax.process_index() == 0:
-      write_embeddings(self.untrained_file, Embeddings(embedding_nd, names, self.source.label_n, {"step": 0}))
+    if step == 0 and self.before_file is not None and jax.process_index() == 0:
+      write_embeddings(self.before_file, Embeddings(embedding_nd, names, self.source.label_n, {"step": 0}))
     self.latest = verify_pairs(embedding_nd, names, self.pairs)
     prefix = self.config.name
     self.latest_step = step

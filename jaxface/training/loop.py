@@ -14,12 +14,13 @@ from jaxface.data.loader import Loader
 from jaxface.models.config import make_model
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.checks import check_mates
-from jaxface.training.config import Experiment
+from jaxface.training.config import BAD_WINDOW, Experiment
 from jaxface.training.initial import begin_from
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.logs import MetricWriter, host_scalars
-from jaxface.training.mesh import batch_sharding, make_mesh, on_any_host, state_sharding
+from jaxface.training.mesh import batch_sharding, join_hosts, make_mesh, on_any_host, state_sharding
 from jaxface.training.progress import ProgressLine
+from jaxface.training.resume import describe_data
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
 from jaxface.training.workdir import Workdir
@@ -28,7 +29,7 @@ Tree = Any
 
 
 class TrainingDiverged(RuntimeError):
-  """Too many steps in a row had a non-finite loss or gradient."""
+  """Too many steps, in a row or lately, had a non-finite loss or gradient."""
 
 
 class Hook(Protocol):
@@ -51,7 +52,8 @@ class Trained:
     options: of the network, for `create`.
     preprocess: its input convention.
     traces: how often the step was traced (0 when nothing was left to do).
-    damaged: records that could not be read and were replaced.
+    damaged: records that could not be read and were replaced, on all hosts and in all lives of the run.
+    skipped: steps of the whole run that a non-finite loss or gradient made void.
   """
 
   step: int
@@ -60,6 +62,7 @@ class Trained:
   preprocess: Preprocess
   traces: int
   damaged: int
+  skipped: int
 
 
 def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook] = ()) -> Trained:
@@ -72,9 +75,17 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     hooks: called when due, at step 0 and after the last step too if they say so.
   Raises:
     Interrupted: SIGTERM or SIGINT came; the state is saved, the same call goes on.
-    TrainingDiverged: `max_bad_steps` non-finite steps in a row.
+    TrainingDiverged: `max_bad_steps` non-finite steps in a row, or more than `max_bad_share` of the last ones.
+    FolderInUse: another process is at work in the workdir, or took it over.
+    ValueError: the workdir holds a run with other values, or on other data.
     WrongCheckpoint: the workdir's states, or what `model.init_from` names, are of another model.
   """
+  join_hosts(experiment.mesh)
+  with workdir.own():
+    return _train(experiment, workdir, source, hooks)
+
+
+def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook]) -> Trained:
   mesh = make_mesh(experiment.mesh)
   if experiment.batch_size // experiment.accumulate % mesh.size:
     raise ValueError(
@@ -82,7 +93,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     )
   order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
   check_mates(experiment, source.label_n)
-  workdir.save_config(experiment)
+  workdir.save_config(experiment, describe_data(source, order, hooks))
   model, options, preprocess = make_model(experiment.model, source.template)
   step = TrainStep(experiment, model, preprocess, source.num_identities)
 
@@ -98,7 +109,6 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
 
   run = _Run(experiment, workdir, checkpoints, hooks, start)
   compiled = compile_step(step, shardings, batch_sharding(mesh))
-  damaged = 0
   try:
     if start == 0:
       run.call_hooks(0, state)
@@ -112,8 +122,8 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
         if number < experiment.steps and run.may_stop(number) and on_any_host(stop.asked):
           run.save(number, state)
           raise Interrupted(number)
-      damaged = loader.damaged
     run.flush()
+    damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     if experiment.use == "best":
       state = checkpoints.restore(state, best=True)
   finally:
@@ -121,7 +131,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   if step.traces > 1:
     raise AssertionError(f"the training step was traced {step.traces} times: a shape or dtype changed between batches")
   variables = jax.tree.map(np.asarray, model_variables(state))
-  return Trained(int(state.step), variables, options, preprocess, step.traces, damaged)
+  return Trained(int(state.step), variables, options, preprocess, step.traces, damaged, skipped)
 
 
 def _collapsed(row: dict[str, float]) -> float:
@@ -135,13 +145,14 @@ class _Run:
   def __init__(
     self, experiment: Experiment, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int
   ):
-    self.experiment, self.checkpoints, self.hooks = experiment, checkpoints, hooks
+    self.experiment, self.workdir, self.checkpoints, self.hooks = experiment, workdir, checkpoints, hooks
     # A row says what holds after its step: the row of the step that was resumed from stays.
     # Of several hosts, which all know the same, the first one writes.
     self.writer = MetricWriter(workdir.path, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
     self.line = ProgressLine(experiment.steps, start_step=start)
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
     self._mark = (start, time.perf_counter(), 0.0)
+    self._told = False  # that steps were skipped
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.experiment.steps
@@ -165,7 +176,6 @@ class _Run:
     return {
       "images_per_second": (number - before) * self.experiment.batch_size / seconds,
       "wait_share": min((loader.wait_seconds - waited) / seconds, 1.0),
-      "damaged_records": loader.damaged,
     }
 
   def flush(self) -> None:
@@ -178,8 +188,15 @@ class _Run:
       self.writer.write(number, row)
       self.line.update(
         number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
-        learning_rate=row["learning_rate"],
+        learning_rate=row["learning_rate"], skipped=int(row["skipped"]),
       )
+      if row["skipped"] and not self._told:
+        self._told = True
+        self.line.note(
+          f"step {number}: {int(row['skipped'])} of the last steps had a non-finite loss or gradient and were skipped; the run"
+          f" ends at {self.experiment.max_bad_steps} in a row (max_bad_steps) or more than {self.experiment.max_bad_share:.0%}"
+          f" of {BAD_WINDOW} (max_bad_share)"
+        )
       share = _collapsed(row)
       if share > 0.5:
         self.line.note(
@@ -187,11 +204,16 @@ class _Run:
           " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
         )
     if row["bad_in_row"] >= self.experiment.max_bad_steps:
-      raise TrainingDiverged(
-        f"{int(row['bad_in_row'])} steps in a row, up to step {number} or shortly before, had a non-finite loss or"
-        f" gradient and were skipped (max_bad_steps is {self.experiment.max_bad_steps}): lower optimizer.learning_rate, set"
-        " optimizer.clip_norm, or lengthen the margin's warmup_steps"
-      )
+      raise self._diverged(number, f"{int(row['bad_in_row'])} steps in a row", "max_bad_steps")
+    if row["bad_lately"] > self.experiment.most_bad_lately:
+      raise self._diverged(number, f"{int(row['bad_lately'])} of {BAD_WINDOW} steps", "max_bad_share")
+
+  def _diverged(self, number: int, how_many: str, limit: str) -> TrainingDiverged:
+    return TrainingDiverged(
+      f"{how_many}, up to step {number} or shortly before, had a non-finite loss or gradient and were skipped ({limit} is"
+      f" {getattr(self.experiment, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or lengthen the margin's"
+      " warmup_steps"
+    )
 
   def call_hooks(self, number: int, state: TrainState) -> None:
     """Call the hooks that are due, log what they return, and keep the state if it is the best so far."""
@@ -221,6 +243,7 @@ class _Run:
   def save(self, number: int, state: TrainState) -> None:
     """Save the state; the log is complete up to it, so that a continuation finds no gap."""
     self.flush()
+    self.workdir.check_owner()
     self.checkpoints.save(number, state)
 
   def close(self) -> None:

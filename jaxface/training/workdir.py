@@ -1,10 +1,12 @@
-"""The folder of a run: what was asked for, what it ran on, and whether a rerun asks for the same."""
+"""The folder of a run: what was asked for, on which data, whether a rerun asks for the same, and who owns it."""
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,18 @@ from typing import Any
 import jax
 
 from jaxface.formats.atomic import write_json
+from jaxface.formats.lock import FolderInUse, FolderLock
 from jaxface.training.choices import kinds
 from jaxface.training.config import Experiment
+from jaxface.training.mesh import on_any_host
 from jaxface.training.overrides import field_values
+from jaxface.training.resume import data_differences, field_differences
 
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
 
-# What may differ between a run and its continuation: nothing here changes what is computed.
-FREE = ("name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "use", "export", "mesh.", "evaluation",
-        "data.images", "data.records", "data.threads")
-
 
 class Workdir:
-  """Paths of a run, and its saved config.
+  """Paths of a run, its saved config, and its lock.
 
   Attributes:
     path: the folder; made when missing.
@@ -33,6 +34,45 @@ class Workdir:
   def __init__(self, path: Path | str):
     self.path = Path(path).absolute()
     self.path.mkdir(parents=True, exist_ok=True)
+    self._lock: FolderLock | None = None
+    self._owned = False
+
+  @contextlib.contextmanager
+  def own(self) -> Iterator[None]:
+    """Keep other processes out of the folder; inside of another `own` it does nothing.
+
+    Of several hosts, which share the folder, the first one takes the lock, and all of them fail if it cannot.
+
+    Raises:
+      FolderInUse: another run is at work in the folder.
+    """
+    if self._owned:
+      yield
+      return
+    lock = FolderLock(
+      self.path, advice="wait for it, end it, or give another --workdir", say=lambda line: print(line, file=sys.stderr)
+    )
+    refusal: FolderInUse | None = None
+    if jax.process_index() == 0:
+      try:
+        self._lock = lock.acquire()
+      except FolderInUse as error:
+        refusal = error
+    if on_any_host(refusal is not None):
+      raise refusal or FolderInUse(f"{self.path} is in use: the first host says by whom")
+    self._owned = True
+    try:
+      yield
+    finally:
+      self._owned = False
+      if self._lock is not None:
+        self._lock.release()
+        self._lock = None
+
+  def check_owner(self) -> None:
+    """Raise `FolderInUse` if another process took the folder over because this one was silent for too long."""
+    if self._lock is not None:
+      self._lock.check()
 
   @property
   def checkpoints(self) -> Path:
@@ -42,30 +82,40 @@ class Workdir:
   def model(self) -> Path:
     return self.path / "model"
 
-  def save_config(self, experiment: Experiment) -> None:
-    """Write `config.json` and `environment.json`; a continuation must ask for the same run.
+  def save_config(self, experiment: Experiment, data: Mapping[str, Any]) -> None:
+    """Write `config.json`, `data.json` and `environment.json`; a continuation must ask for the same run on the same data.
 
+    Args:
+      experiment: the run.
+      data: what `jaxface.training.resume.describe_data` says of its data.
     Raises:
-      ValueError: the folder holds the states of a run with other values; every differing field is named.
+      ValueError: the folder holds the states of a run with other values, or on other data; all that differs is named.
     """
     config = describe(experiment)
-    path = self.path / "config.json"
+    config_file, data_file = self.path / "config.json", self.path / "data.json"
     # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
-    if path.is_file() and any(state.name.isdigit() for state in self.checkpoints.glob("*/*")):
-      before = json.loads(path.read_text())
-      differing = [
-        f"  {name}: {before.get(name, 'absent')!r} then, {config.get(name, 'absent')!r} now"
-        for name in {**before, **config}
-        if before.get(name) != config.get(name) and not name.startswith(FREE)
-      ]
+    if any(state.name.isdigit() for state in self.checkpoints.glob("*/*")):
+      differing = field_differences(_read(config_file), config)
       if differing:
         raise ValueError(
           f"{self.path} holds a run with other values:\n" + "\n".join(differing)
           + "\nGive these values to continue it, or another --workdir to start anew"
         )
+      differing = data_differences(_read(data_file), data, best=experiment.use == "best")
+      if differing:
+        raise ValueError(
+          f"{self.path} holds a run on other data:\n" + "\n".join(differing)
+          + "\nGive the data it began with to continue it. To start anew, give another --workdir; to go on from this network on"
+          f" other data, give another --workdir and --model.init_from {self.path}"
+        )
     if jax.process_index() == 0:
-      write_json(path, config)
+      write_json(config_file, config)
+      write_json(data_file, data)
       write_json(self.path / "environment.json", environment())
+
+
+def _read(path: Path) -> dict[str, Any]:
+  return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""What may differ between a run and its continuation, field by field, and what of its data may not.
+
+Every field of an experiment is in one of three lists. A field in none of them counts as bound; a test says so.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxface.data.fingerprint import fingerprint
+
+# Nothing here changes what is computed from step to step.
+FREE = frozenset({
+  "name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
+  "data.threads", "data.on_damage", "data.synthetic.remember",
+  "mesh.class_devices", "mesh.devices", "mesh.distributed",
+  # A set is known by its name; what it holds is compared as data.
+  "evaluation", "evaluation.N.name", "evaluation.N.every",
+})
+# Where data lies, or how it is chosen: its content is compared instead (`describe_data`), so that it may move.
+BY_CONTENT = frozenset({
+  "data.records", "data.images", "data.template", "data.embeddings",
+  "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.pairs", "evaluation.N.seed", "evaluation.N.mirror",
+})
+# Compared by value. A name that ends in a dot stands for every field below it.
+BOUND = frozenset({
+  "steps", "batch_size", "accumulate", "seed", "ema",
+  "data.size", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
+  "data.min_images", "data.holdout", "data.seed",
+  "data.synthetic.identities", "data.synthetic.images_per_identity", "data.synthetic.size", "data.synthetic.seed",
+  "augment.", "model.", "terms.", "optimizer.", "schedule.",
+})
+
+
+def generic(name: str) -> str:
+  """The name of a field with its places in tuples as N: evaluation.0.every is evaluation.N.every."""
+  return re.sub(r"\.\d+(?=\.|$)", ".N", name)
+
+
+def is_bound(name: str) -> bool:
+  """Whether a continuation must give a field the value that the run began with."""
+  return generic(name) not in FREE | BY_CONTENT
+
+
+def field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """A line for each bound field whose value is another one.
+
+  Args:
+    before: every field by dotted name, as the run began; {} is not compared.
+    now: the same of its continuation.
+  """
+  if not before:
+    return []
+  return [
+    f"  {name}: {before.get(name, 'absent')!r} then, {now.get(name, 'absent')!r} now"
+    for name in {**before, **now}
+    if before.get(name) != now.get(name) and is_bound(name)
+  ]
+
+
+def describe_data(source: Any, order: Any, hooks: Sequence[Any]) -> dict[str, Any]:
+  """What a run sees, wherever it lies: JSON values that are equal for equal data.
+
+  Args:
+    source: the training set.
+    order: of its records; one that was mined says from what in `fingerprint`.
+    hooks: of the run; a verification set says in `fingerprint` what it is.
+  Returns:
+    {"train": {...}, "order": {...}, "evaluation": {name: {...}}}.
+  """
+  sets = {hook.config.name: hook.fingerprint() for hook in hooks if hasattr(hook, "fingerprint")}
+  return {
+    "train": fingerprint(source), "order": order.fingerprint() if hasattr(order, "fingerprint") else {}, "evaluation": sets,
+    "first_evaluation": next(iter(sets), ""),
+  }
+
+
+def data_differences(before: Mapping[str, Any], now: Mapping[str, Any], *, best: bool) -> list[str]:
+  """A line for each fact about the data that is another one.
+
+  Verification sets of another name may come and go, but a name stands for one set; and where the first set chooses the state,
+  it stays the first.
+
+  Args:
+    before: from `describe_data`, as the run began; {} (of a folder that keeps none) is not compared.
+    now: the same of its continuation.
+    best: whether the state that becomes the model is chosen on the first verification set.
+  """
+  if not before:
+    return []
+  pairs = [("train", before["train"], now["train"]), ("order", before["order"], now["order"])]
+  pairs += [
+    (f"evaluation {name}", known, now["evaluation"][name])
+    for name, known in before["evaluation"].items() if name in now["evaluation"]
+  ]
+  lines = [
+    f"  {what}, {fact}: {_short(then.get(fact, 'absent'))} then, {_short(found.get(fact, 'absent'))} now"
+    for what, then, found in pairs for fact in {**then, **found} if then.get(fact) != found.get(fact)
+  ]
+  if best and before["first_evaluation"] != now["first_evaluation"]:
+    lines.append(
+      f"  first verification set, which chooses the state: {before['first_evaluation']!r} then, {now['first_evaluation']!r} now"
+    )
+  return lines
+
+
+def _short(value: Any) -> str:
+  text = str(value)
+  return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{64}", text) else text
+
+
+__all__ = ["BOUND", "BY_CONTENT", "FREE", "data_differences", "describe_data", "field_differences", "generic", "is_bound"]
