@@ -5,6 +5,7 @@ from .errors import DamagedData as DamagedData
 from .errors import UnsafePath as UnsafePath
 from .images import decode_image as decode_image
 from .images import encode_jpeg as encode_jpeg
+from .lock import FolderInUse as FolderInUse
 from .manifest import Manifest as Manifest
 from .manifest import read_manifest as read_manifest
 from .packing import pack as pack

@@ -25,6 +25,7 @@ from jaxface.losses.margins import (
 from jaxface.losses.margins_adaptive import AdaFace, CurricularFace, ElasticFace, MagFace
 from jaxface.losses.margins_asoftmax import ASoftmax
 from jaxface.losses.margins_filter import Filtered
+from jaxface.losses.metrics import Max, Mean, Min, Sum
 from jaxface.losses.mining import easy, hard, semi_hard
 from jaxface.losses.pair_forms import (
   BinomialDeviance,
@@ -56,8 +57,8 @@ from jaxface.losses.triplets import triplet_loss
 __all__ = [
   "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "CenterLoss", "CombinedMargin", "Contrastive",
   "ContrastiveCosine", "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "Filtered", "Geometry",
-  "Hinge", "Histogram", "MagFace", "Margin", "MarginalLoss", "ModifiedSoftmax", "NormSoftmax", "PairLoss",
-  "Prep", "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace",
+  "Hinge", "Histogram", "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss",
+  "Prep", "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum",
   "Term", "TripletLoss", "VerificationSignal", "binomial_deviance", "center_loss", "center_repulsion",
   "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",
   "histogram_loss", "l1", "l2", "marginal_loss", "move_centers", "pair_mean", "pair_weights", "range_loss",

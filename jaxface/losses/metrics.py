@@ -13,22 +13,22 @@ from jax import Array
 
 
 class Mean(NamedTuple):
-  """A mean: `total / count`; NaN where nothing was counted."""
+  """A mean: `total / weight`; NaN where nothing was weighed."""
 
   total: Array
-  count: Array
+  weight: Array
 
   def merge(self, other: Self) -> Self:
     """Of both."""
-    return self._replace(total=self.total + other.total, count=self.count + other.count)
+    return self._replace(total=self.total + other.total, weight=self.weight + other.weight)
 
   def empty(self) -> Self:
     """What changes nothing when merged, in these shapes."""
-    return self._replace(total=jnp.zeros_like(self.total), count=jnp.zeros_like(self.count))
+    return self._replace(total=jnp.zeros_like(self.total), weight=jnp.zeros_like(self.weight))
 
   def value(self) -> Array:
     """The finished number."""
-    return jnp.where(self.count > 0, self.total / jnp.where(self.count > 0, self.count, 1.0), jnp.nan)
+    return jnp.where(self.weight > 0, self.total / jnp.where(self.weight > 0, self.weight, 1.0), jnp.nan)
 
 
 class Sum(NamedTuple):

@@ -20,7 +20,8 @@ FREE = frozenset({
 # Where data lies, or how it is chosen: its content is compared instead (`describe_data`), so that it may move.
 BY_CONTENT = frozenset({
   "data.records", "data.images", "data.template", "data.embeddings",
-  "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.pairs", "evaluation.N.seed", "evaluation.N.mirror",
+  "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.pairs",
+  "evaluation.N.seed", "evaluation.N.mirror",
 })
 # Compared by value. A name that ends in a dot stands for every field below it.
 BOUND = frozenset({

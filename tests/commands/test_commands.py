@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from jaxface.commands import embed
 from jaxface.commands.main import COMMANDS, main
 from jaxface.commands.train import parse_overrides, shown_command
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.lock import FolderLock
 from jaxface.interrupted import INTERRUPTED
 from jaxface.models.saved import load_model, save_model
 from jaxface.training.config import load_experiment
@@ -77,6 +79,38 @@ def test_the_last_line_says_both_figures_and_where_the_report_is(folder, trained
   assert main(arguments) == 0
   last = capsys.readouterr().out.strip().splitlines()[-1]
   assert "AUC untrained" in last and "trained" in last and str(trained / "report.html") in last
+
+
+def test_figures_say_what_was_there_before_and_whether_the_set_chose_the_state(folder, trained, capsys):
+  figures = json.loads((trained / "unseen.json").read_text())
+  assert figures["chose_the_state"] is False and figures["before"]["network"] == "untrained"
+  assert "chose the state" not in (trained / "report.html").read_text()
+  arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(folder / "on"),
+               "--model.init_from", str(trained), "--use", "best", "--evaluation.0.every", "2"]
+  assert main(arguments) == 0
+  last = capsys.readouterr().out.strip().splitlines()[-1]
+  assert "AUC pretrained" in last and "(this set chose the state: no fair test)" in last
+  again = json.loads((folder / "on" / "unseen.json").read_text())
+  assert again["chose_the_state"] is True and again["before"]["network"] == "pretrained"
+  assert again["before"]["init_from"] == str(trained) and again["before"]["auc"] == pytest.approx(figures["auc"], abs=1e-6)
+  report = (folder / "on" / "report.html").read_text()
+  assert "This set chose the state" in report and "the pretrained network of" in report
+
+
+def test_a_second_process_in_a_workdir_gets_one_sentence(folder, tmp_path, capsys):
+  with FolderLock(tmp_path):
+    assert main(["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and f"{tmp_path} is in use by process {os.getpid()} on " in errors
+    assert "give another --workdir" in errors
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_other_images_in_a_workdir_are_refused_with_the_way_on(folder, trained, capsys, make_folder):
+  other = make_folder([4] * 8)
+  assert main(["train", str(folder / "small.py"), "--data.images", str(other), "--workdir", str(trained)]) == 2
+  errors = capsys.readouterr().err
+  assert "packed from another source" in errors and "another --workdir" in errors and "--model.init_from" in errors
 
 
 def test_the_small_form_of_an_experiment_is_taken_when_asked_for(folder):

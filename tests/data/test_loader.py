@@ -117,6 +117,7 @@ def test_damaged_records_are_replaced_counted_and_named():
   assert any(str(each.message).startswith("f, offset 7, record 17: is bad; another record") for each in warned)
   # One epoch shows each bad record once; a substitute may be bad as well.
   assert loader.damaged == len(warned) >= 2
+  assert sum(int(batch["damaged"].sum()) for batch in taken) == loader.damaged
   replaced = 0
   for batch, same in zip(taken, clean):
     record_b = batch["image"][:, 0, 0, 0]

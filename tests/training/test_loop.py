@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
+from jaxface.data.source import UnreadableRow
 from jaxface.evaluation.config import VerificationConfig
+from jaxface.formats.errors import DamagedData
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.training.interrupt import INTERRUPTED, Interrupted
 from jaxface.training.logs import read_metrics
@@ -66,6 +68,30 @@ def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, 
     run(wild, source, tmp_path)
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert rows[-1]["bad_in_row"] >= 3
+
+
+class Damaged:
+  """The source, but that one record cannot be read."""
+
+  def __init__(self, source):
+    self.__dict__.update(vars(source))
+    self.names, self._read = source.names, source.read
+
+  def read(self, record_n, out):
+    self._read(record_n, out)
+    return [UnreadableRow(DamagedData("torn", record=5), row) for row in np.flatnonzero(record_n == 5)]
+
+
+@pytest.mark.filterwarnings("ignore:.*torn")
+def test_damaged_records_are_counted_over_all_lives_of_a_run(experiment, source, tmp_path, run, stop_at):
+  torn = replace(experiment, steps=24, ema=0.0)
+  straight, rows = run(torn, Damaged(source), tmp_path / "a")
+  # 24 batches of 16 are three epochs of 128 records.
+  assert straight.damaged == rows[-1]["damaged_records"] == 3
+  with pytest.raises(Interrupted):
+    run(torn, Damaged(source), tmp_path / "b", [stop_at(13)])
+  resumed, again = run(torn, Damaged(source), tmp_path / "b")
+  assert resumed.damaged == 3 and [row for row in again if "loss" in row] == rows
 
 
 @dataclass(frozen=True)
