@@ -48,7 +48,7 @@ class VerificationHook:
   def fingerprint(self) -> dict[str, Any]:
     """What the figures of this set rest on, besides the network."""
     pairs = self.pairs
-    parts = [*pairs.left, *pairs.right, np.asarray(pairs.same), np.asarray(pairs.fold)]
+    parts: list[Any] = [*pairs.left, *pairs.right, np.asarray(pairs.same), np.asarray(pairs.fold)]
     return {**fingerprint(self.source), "pairs": len(pairs), "pairs_sha256": digest(parts), "mirror": self.config.mirror}
 
   def due(self, step: int, last: int) -> bool:

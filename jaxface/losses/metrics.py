@@ -15,8 +15,8 @@ from jax import Array
 class Mean(NamedTuple):
   """A mean: `total / weight`; NaN where nothing was weighed."""
 
-  total: Array
-  weight: Array
+  total: Any
+  weight: Any
 
   def merge(self, other: Self) -> Self:
     """Of both."""
@@ -34,7 +34,7 @@ class Mean(NamedTuple):
 class Sum(NamedTuple):
   """A count or another sum; 0 where there was nothing."""
 
-  total: Array
+  total: Any
 
   def merge(self, other: Self) -> Self:
     """Of both."""
@@ -52,7 +52,7 @@ class Sum(NamedTuple):
 class Min(NamedTuple):
   """The least; NaN where there was nothing."""
 
-  least: Array
+  least: Any
 
   def merge(self, other: Self) -> Self:
     """Of both."""
@@ -70,7 +70,7 @@ class Min(NamedTuple):
 class Max(NamedTuple):
   """The largest; NaN where there was nothing."""
 
-  largest: Array
+  largest: Any
 
   def merge(self, other: Self) -> Self:
     """Of both."""

@@ -119,7 +119,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     FileExistsError: `path` is there and is not a model directory.
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
-  variables = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
+  variables: dict[str, Any] = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
   check_same_leaves(
     variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
   )

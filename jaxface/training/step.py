@@ -91,7 +91,7 @@ class TrainStep:
     }
     metrics = jax.eval_shape(lambda s, b: self._gradients(s, b)[2], state, batch)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    own = {
+    own: dict[str, Metric] = {
       "loss": Mean(scalar, scalar), "gradient_norm": Mean(scalar, scalar), "gradient_norm_max": Max(scalar),
       "skipped": Sum(scalar),
     }
@@ -119,7 +119,7 @@ class TrainStep:
       ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.experiment.ema)
     moved = state._replace(params=params, batch_stats=batch_stats, terms=terms, optimizer=optimizer, ema=ema)
     kept = select(finite, moved, state)
-    own = {"loss": Mean(loss, 1.0), "gradient_norm": Mean(norm, 1.0), "gradient_norm_max": Max(norm)}
+    own: dict[str, Metric] = {"loss": Mean(loss, 1.0), "gradient_norm": Mean(norm, 1.0), "gradient_norm_max": Max(norm)}
     window = self._window(state, finite, {**metrics, **{name: as_metric(metric) for name, metric in own.items()}})
     bad = (~finite).astype(jnp.int32)
     # Once at their limits the counts stay: the log, which ends the run, looks at them only now and then.

