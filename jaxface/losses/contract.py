@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxface.losses.joint import Geometry, Margin, Prep
+from jaxface.losses.metrics import Members
 from jaxface.losses.term import SCOPES, Term
 
 ROWS, SIZE, CLASSES = 6, 4, 3
@@ -96,10 +97,10 @@ def check_term(term: Any, where: str = "term") -> None:
   _shape(term, where, "the loss", loss_b, (ROWS,))
   _same_tree(term, where, "a call", before, state)
   if not isinstance(metrics, Mapping):
-    raise WrongPart(f"{_called(term, where)}: metrics are {type(metrics).__name__}; they must be a dict of scalars by name")
+    raise WrongPart(f"{_called(term, where)}: metrics are {type(metrics).__name__}; they must be a dict of scalars, or of jaxface.losses.metrics, by name")
   for name, metric in metrics.items():
     for leaf in jax.tree.leaves(metric):
-      _shape(term, where, f"metric {name!r}", leaf, ())
+      _shape(term, where, f"metric {name!r}", leaf, leaf.shape[:1] if isinstance(metric, Members) else ())
 
 
 def _called(part: Any, where: str) -> str:
