@@ -107,7 +107,8 @@ class Experiment:
     for index, term in enumerate(self.terms):
       # What stands in a file of the user's own is tried before anything is trained.
       for part, check, where in ((term, check_term, ""), (getattr(term, "margin", None), check_margin, ".margin")):
-        if part is not None and not type(part).__module__.startswith("jaxface."):
+        # The margin of a term on pairs or triplets is a distance.
+        if part is not None and not isinstance(part, int | float) and not type(part).__module__.startswith("jaxface."):
           check(part, f"terms.{index}{where}")
     if self.use not in ("last", "best"):
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
