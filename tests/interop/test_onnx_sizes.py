@@ -1,0 +1,87 @@
+"""An exported graph crops and scales by itself: images of any size give what the model's own `embed` gives."""
+
+import json
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from jaxface.inference.embed import make_embedder
+from jaxface.interop.onnx_export import export_onnx
+from jaxface.models.preprocess import changed
+
+TINY = {"widths": (8, 16), "units": (1, 1), "embedding_size": 8}
+GREY = {"width": 0.125, "embedding_size": 8}
+# Height and width of the images: as they are, larger, taller, wider, and where the network scales also smaller ones.
+LARGER = [(32, 32), (48, 48), (33, 61), (70, 34), (112, 112)]
+SMALLER = [(16, 16), (31, 32), (20, 50), (7, 5), (300, 200)]
+
+
+@pytest.fixture(scope="module", params=["crop", "resize", "grey"])
+def model(request, random_model, tmp_path_factory):
+  """A network of 32×32 pixels, and its file in ONNX Runtime."""
+  if request.param == "grey":
+    saved = random_model("lightcnn9", preprocess="lightcnn", size=32, **GREY)
+  else:
+    saved = random_model("smallresnet", size=32, **TINY)
+    object.__setattr__(saved, "preprocess", changed(saved.preprocess, fit=request.param))
+  path = tmp_path_factory.mktemp("sizes") / "net.onnx"
+  export_onnx(saved, path)
+  return saved, run(path)
+
+
+def run(path):
+  session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+  return lambda image_bhwc: session.run(["embedding"], {"image": image_bhwc})[0]
+
+
+def images(count, height, width, seed=0):
+  """Smooth images, as photographs are, with some noise."""
+  draw = np.random.default_rng(seed)
+  y, x = np.mgrid[:height, :width] / max(height, width)
+  waves = [np.sin(2 * np.pi * (draw.uniform(0.5, 3) * x + draw.uniform(0.5, 3) * y)) for _ in range(count * 3)]
+  smooth = np.stack(waves).reshape(count, 3, height, width).transpose(0, 2, 3, 1) * 100 + 128
+  return np.clip(smooth + draw.normal(0, 10, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def unit(embedding_bd):
+  return embedding_bd / np.linalg.norm(embedding_bd, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", LARGER + SMALLER, ids=str)
+@pytest.mark.parametrize("count", [1, 4])
+def test_images_of_any_size_give_what_the_model_gives(model, size, count):
+  saved, graph = model
+  image_bhwc = images(count, *size)
+  if saved.preprocess.fit == "crop" and size in SMALLER and min(size) < 32:
+    with pytest.raises(ValueError, match=r"H >= 32, W >= 32.*got"):
+      saved.embed(saved.variables, image_bhwc)
+    with pytest.raises(Exception, match="image_has_at_least_32x32_pixels"):
+      graph(image_bhwc)
+    return
+  expected_bd = np.asarray(jax.jit(saved.embed)(saved.variables, image_bhwc))
+  np.testing.assert_allclose(unit(graph(image_bhwc)), unit(expected_bd), atol=1e-5, rtol=0)
+
+
+def test_sizes_of_the_input_are_free(random_model, tmp_path):
+  path = export_onnx(random_model("smallresnet", size=32, **TINY), tmp_path / "net.onnx").path
+  (value,) = onnx.load(path).graph.input
+  assert [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] == ["batch", "height", "width", 3]
+
+
+@pytest.mark.parametrize("mirror", ["none", "sum", "concat"])
+def test_unit_length_and_mirror_as_embed_has_them(random_model, tmp_path, mirror):
+  saved = random_model("smallresnet", size=32, **TINY)
+  path = export_onnx(saved, tmp_path / "net.onnx", normalize=True, mirror=mirror).path
+  image_bhwc = images(3, 40, 36)
+  expected_bd = np.asarray(make_embedder(saved.module, saved.preprocess, mirror=mirror)(saved.variables, image_bhwc))
+  np.testing.assert_allclose(run(path)(image_bhwc), expected_bd, atol=1e-5, rtol=0)
+  said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+  assert said["jaxface.mirror"] == mirror and json.loads(said["jaxface.normalized"]) is True
+
+
+def test_a_mirror_that_is_none_lists_the_names(random_model, tmp_path):
+  with pytest.raises(ValueError, match="sum, concat, none"):
+    export_onnx(random_model("smallresnet", size=32, **TINY), tmp_path / "net.onnx", mirror="both")
