@@ -14,6 +14,7 @@ from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import check_template_name
 
@@ -49,6 +50,8 @@ class DataConfig:
     images: folder of images to pack first; `records` wins if both are given.
     size: side in pixels to which images are brought when they are packed; 0 keeps theirs.
     template: alignment template that `images` follow, "none" for none; "" where it is not known.
+    licence: of the images, for the model's card and exports; "" takes what the record set says.
+    origin: who made the images, or where they can be had; likewise.
     synthetic: the faces to render if neither is given.
     order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
       batch size with records of other identities; or "triplets": mined offline, anchor, positive and negative in turn.
@@ -68,6 +71,8 @@ class DataConfig:
   images: str = ""
   size: int = 0
   template: str = ""
+  licence: str = ""
+  origin: str = ""
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
   order: str = "uniform"
   identities_per_batch: int = 32
@@ -94,6 +99,8 @@ class DataConfig:
       raise ValueError(
         "data.order is triplets, which are mined from data.embeddings: give a file that jaxface embed made of these records"
       )
+    for name in ("licence", "origin"):
+      provenance_text(f"data.{name}", getattr(self, name))
     if not 0 <= self.holdout < 1:
       raise ValueError(f"data.holdout is {self.holdout}, should be a share of the identities: at least 0, less than 1")
 

@@ -31,7 +31,7 @@ from jaxface.layers.conv import Conv
 from jaxface.layers.local import LocallyConnected, locally_connected
 from jaxface.losses.ranges import check_name
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import model_options
+from jaxface.models.registry import with_taken
 from jaxface.models.saved import SavedModel
 
 TOLERANCE = 1e-4
@@ -90,7 +90,7 @@ def export_onnx(
   if input_dtype not in ("uint8", "float32"):
     raise ValueError(f"input_dtype {input_dtype!r}: takes 'uint8' or 'float32'")
   check_name("mirror", mirror, MIRRORS)
-  single = replace(saved, options=simplest(saved.name, saved.options))
+  single = replace(saved, options={**saved.options, **with_taken(saved.name, dtype="float32", remat=False)})
   dtype, preprocess = np.dtype(input_dtype), single.preprocess
   model = to_onnx(
     _network(single, normalize, mirror),
@@ -192,12 +192,6 @@ def _differences(saved: SavedModel, path: Path, dtype: np.dtype, mirror: str) ->
     embedding_bd = _unit(session.run(None, {"image": image_bhwc[:count]})[0])
     found[count, height, width] = float(np.abs(embedding_bd - expected_bd).max())
   return found
-
-
-def simplest(name: str, options: dict[str, Any]) -> dict[str, Any]:
-  """Options that compute the same function in float32 without recomputation, for a network that has such options."""
-  plain = {"dtype": "float32", "remat": False}
-  return {**options, **{key: value for key, value in plain.items() if key in model_options(name)}}
 
 
 def _unit(embedding_bd: np.ndarray) -> np.ndarray:

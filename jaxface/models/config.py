@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxface.models.preprocess import Preprocess, changed, get_preprocess
-from jaxface.models.registry import create
+from jaxface.models.registry import create, model_options
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
   Raises:
     ValueError: unknown network, option or convention.
   """
-  options: dict[str, Any] = {**config.options, "dtype": config.dtype}
+  options: dict[str, Any] = dict(config.options)
+  if config.dtype != "float32" or "dtype" in model_options(config.name):
+    options["dtype"] = config.dtype
   if config.embedding_size:
     options["embedding_size"] = config.embedding_size
   if config.remat:

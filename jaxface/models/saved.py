@@ -2,7 +2,9 @@
 
 ```
 model.json      what it is: network, options, input convention, sizes, source, versions
+card.md         the same as text, with licence and origin
 variables/      parameters and batch statistics
+network_NAME.py the source of a network of your own; never executed by loading the folder (docs/own_network.md)
 ```
 """
 
@@ -22,7 +24,9 @@ from jax import Array
 
 from jaxface import __version__
 from jaxface.checkpoint import check_same_leaves, load_tree, save_tree
-from jaxface.formats.atomic import atomic_directory, write_json
+from jaxface.formats.atomic import atomic_directory, write_json, write_text
+from jaxface.models.card import model_card
+from jaxface.models.kept_source import check_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create
 from jaxface.models.watch import abstract_variables
@@ -117,6 +121,10 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
   shutil.rmtree(path.with_name(f".{path.name}.newer"), ignore_errors=True)
   with atomic_directory(target) as folder:
     save_tree(folder / "variables", variables)
+    parameters = count_parameters(variables["params"])
+    write_text(folder / "card.md", model_card(
+      saved.name, saved.options, saved.preprocess, embedding_size=saved.embedding_size, parameters=parameters, meta=saved.meta
+    ))
     write_json(
       folder / "model.json",
       {
@@ -125,9 +133,10 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
         "options": saved.options,
         "preprocess": saved.preprocess.to_json(),
         "embedding_size": saved.embedding_size,
-        "parameters": count_parameters(variables["params"]),
+        "parameters": parameters,
         "versions": {"jaxface": __version__, "jax": jax.__version__, "flax": flax.__version__},
         "meta": saved.meta,
+        **keep_sources(folder, saved.name, saved.options),
       },
     )
   if older is not None:
@@ -137,24 +146,37 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     shutil.rmtree(older, ignore_errors=True)
 
 
+def card_of(path: Path | str) -> str:
+  """Text of a model directory's card, or of the one in a workdir; reads no variables, and needs no network.
+
+  Raises:
+    FileNotFoundError, DamagedModel: see `load_model`.
+  """
+  path = _folder(path)
+  plain = _read(path / "model.json")
+  try:
+    return model_card(
+      plain["model"], plain["options"], Preprocess.from_json(plain["preprocess"]),
+      embedding_size=plain["embedding_size"], parameters=plain["parameters"], meta=plain["meta"],
+    )
+  except ValueError as error:
+    raise DamagedModel(f"{path / 'model.json'}: {error}") from error
+
+
 def load_model(path: Path | str) -> SavedModel:
   """Read a model directory, or the subfolder `model` of a training's workdir.
 
   Raises:
     FileNotFoundError: no model.json there.
     DamagedModel: model.json is not what `save_model` writes; names the entry.
+    MissingNetwork: its network is none that is registered; says which file to give.
     WrongCheckpoint: the variables are of another network than model.json says; names the first leaf that
       differs, with both shapes.
   """
-  path = Path(path)
-  if not (path / "model.json").is_file() and (path / "model").is_dir():
-    path = path / "model"
+  path = _folder(path)
   file = path / "model.json"
-  if not file.is_file():
-    raise FileNotFoundError(
-      f"{file}: no such file: {path} is neither a model directory nor a workdir with one"
-    )
   plain = _read(file)
+  check_sources(path, plain)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
     expected = variable_shapes(plain["model"], plain["options"], preprocess)
@@ -165,6 +187,17 @@ def load_model(path: Path | str) -> SavedModel:
     variables, expected, where=f"{path / 'variables'} for {plain['model']} {plain['options']}"
   )
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
+
+
+def _folder(path: Path | str) -> Path:
+  path = Path(path)
+  if not (path / "model.json").is_file() and (path / "model").is_dir():
+    path = path / "model"
+  if not (path / "model.json").is_file():
+    raise FileNotFoundError(
+      f"{path / 'model.json'}: no such file: {path} is neither a model directory nor a workdir with one"
+    )
+  return path
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -184,4 +217,4 @@ def _read(file: Path) -> dict[str, Any]:
   return plain
 
 
-__all__ = ["DamagedModel", "SavedModel", "count_parameters", "load_model", "save_model", "variable_shapes"]
+__all__ = ["DamagedModel", "SavedModel", "card_of", "count_parameters", "load_model", "save_model", "variable_shapes"]

@@ -1,7 +1,6 @@
 """The experiment: every choice of a run in one frozen value, composed of the rooms' own configs."""
 
 import difflib
-import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from jaxface.losses.contract import check_margin, check_term
 from jaxface.losses.margins import ArcFace
 from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
+from jaxface.models.own import load_python
 from jaxface.training.choices import CHOICES
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.overrides import UnknownField, override
@@ -160,10 +160,7 @@ def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]
       f"no experiment {name!r} ({path} is not a file).{hint} Experiments: {', '.join(list_experiments())};"
       " or give the path of a .py file that defines EXPERIMENT"
     )
-  spec = importlib.util.spec_from_file_location(f"jaxface_experiment_{path.stem}", path)
-  assert spec is not None and spec.loader is not None
-  module: Any = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module: Any = load_python(path)
   wanted = "SMALL" if small else "EXPERIMENT"
   experiment = getattr(module, wanted, None)
   if not isinstance(experiment, Experiment):

@@ -20,7 +20,7 @@ PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ch
 
 # What may differ between a run and its continuation: nothing here changes what is computed.
 FREE = ("name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "use", "export", "mesh.", "evaluation",
-        "data.images", "data.records", "data.threads")
+        "data.images", "data.records", "data.threads", "data.licence", "data.origin")
 
 
 class Workdir:
