@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -17,8 +18,10 @@ from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import check_template_name
+from jaxface.losses.ranges import check_range
 
 ORDERS = ("uniform", "balanced", "triplets")
+SEEDS = 2**31 - 1  # the largest: some generators take 32 bits, with a sign
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class SyntheticConfig:
   size: int = 112
   seed: int = 0
   remember: bool = True
+
+  def __post_init__(self) -> None:
+    check_range(self, "identities", 1)
+    check_range(self, "images_per_identity", 1)
+    check_range(self, "size", 8, 2**12, what="side in pixels")
+    check_range(self, "seed", 0, SEEDS)
 
 
 @dataclass(frozen=True)
@@ -74,17 +83,17 @@ class DataConfig:
   licence: str = ""
   origin: str = ""
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-  order: str = "uniform"
+  order: Literal["uniform", "balanced", "triplets"] = "uniform"
   identities_per_batch: int = 32
   images_per_identity: int = 4
   embeddings: str = ""
-  mining: str = "semi_hard"
+  mining: Literal["semi_hard", "hard", "easy"] = "semi_hard"
   mining_margin: float = 0.2
   min_images: int = 1
   holdout: float = 0.0
   seed: int = 0
   threads: int = 0
-  on_damage: str = "substitute"
+  on_damage: Literal["substitute", "raise"] = "substitute"
 
   def __post_init__(self):
     for name, valid in (("order", ORDERS), ("on_damage", ON_DAMAGE), ("mining", MINERS)):
@@ -95,6 +104,9 @@ class DataConfig:
                         ("images_per_identity", 1)):
       if getattr(self, name) < least:
         raise ValueError(f"data.{name} is {getattr(self, name)}, should be at least {least}")
+    check_range(self, "seed", 0, SEEDS)
+    if not 0 <= self.mining_margin < 4:
+      raise ValueError(f"data.mining_margin is {self.mining_margin}, should be a squared distance of unit vectors: at least 0, less than 4")
     if self.order == "triplets" and not self.embeddings:
       raise ValueError(
         "data.order is triplets, which are mined from data.embeddings: give a file that jaxface embed made of these records"

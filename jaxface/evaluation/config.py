@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxface.geometry.templates import check_template_name
-from jaxface.losses.ranges import check_choice
+from jaxface.losses.ranges import check_choice, check_range
 
 MIRRORS = ("sum", "concat", "none")
 
@@ -35,6 +35,7 @@ class VerificationConfig:
   def __post_init__(self) -> None:
     check_choice(self, "mirror", MIRRORS)
     check_template_name("template", self.template)
+    check_range(self, "every", 0, what="steps between two verifications, 0 for the end only")
 
 
 __all__ = ["MIRRORS", "VerificationConfig"]

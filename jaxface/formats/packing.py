@@ -248,6 +248,8 @@ def pack(
   options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template, on_damage, duplicates)
   for what, text in (("licence", licence), ("origin", origin)):
     provenance_text(what, text)
+  if processes is not None and processes < 1:
+    raise ValueError(f"processes is {processes}: at least 1 is needed")
   out = Path(out)
   source = read_source(src, layout, list_file)
   if out.resolve().is_relative_to(source.root.resolve()):

@@ -42,7 +42,8 @@ def model_card(
   """
   lineage = lineage_of(meta)
   height, width = preprocess.size
-  shown = ", ".join(f"{key} {value}" for key, value in options.items()) or "its defaults"
+  plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+  shown = ", ".join(f"{key} {value}" for key, value in plain.items()) or "its defaults"
   lines = [
     f"# {name}",
     "",

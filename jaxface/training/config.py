@@ -1,19 +1,23 @@
 """The experiment: every choice of a run in one frozen value, composed of the rooms' own configs."""
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 import jaxface
 from jaxface.data.augment import AugmentConfig
-from jaxface.data.config import DataConfig
+from jaxface.data.config import SEEDS, DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.contract import check_margin, check_term
 from jaxface.losses.margins import ArcFace
+from jaxface.losses.ranges import check_range
 from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
 from jaxface.models.own import load_python
@@ -37,6 +41,10 @@ class MeshConfig:
   devices: int = 0
   distributed: bool = False
 
+  def __post_init__(self) -> None:
+    check_range(self, "class_devices", 1, what="devices that share the class centres")
+    check_range(self, "devices", 0, what="devices to use, 0 for all")
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -58,7 +66,7 @@ class Experiment:
       the way, and is no longer a fair test).
     terms: the objective: weighted terms on the embedding.
     evaluation: verification sets; `every` of each says when.
-    export: format written at the end ("onnx", or "" for none).
+    export: format written at the end: "onnx", or "" (on the command line also "none") for none.
   """
 
   name: str = "default"
@@ -71,7 +79,7 @@ class Experiment:
   keep_checkpoints: int = 2
   max_bad_steps: int = 10
   ema: float = 0.0
-  use: str = "last"
+  use: Literal["last", "best"] = "last"
   data: DataConfig = field(default_factory=DataConfig)
   augment: AugmentConfig = field(default_factory=AugmentConfig)
   model: ModelConfig = field(default_factory=ModelConfig)
@@ -80,13 +88,21 @@ class Experiment:
   schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
   mesh: MeshConfig = field(default_factory=MeshConfig)
   evaluation: tuple[VerificationConfig, ...] = ()
-  export: str = ""
+  export: Literal["", "onnx"] = ""
 
   def __post_init__(self):
+    if not re.fullmatch(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*", self.name):
+      raise ValueError(f"name is {self.name!r}: it names files, so it needs a text without / and \\ that begins with no dot")
     for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints",
                  "max_bad_steps"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+      if not isinstance(getattr(self, name), (int, np.integer)):
+        raise ValueError(f"{name} is {getattr(self, name)!r}: needs a whole number")
+      check_range(self, name, 1)
+    check_range(self, "seed", 0, SEEDS)
+    for name, kind in (("terms", object), ("evaluation", VerificationConfig)):
+      entries = getattr(self, name)
+      if not isinstance(entries, tuple) or not all(dataclasses.is_dataclass(e) and isinstance(e, kind) for e in entries):
+        raise ValueError(f"{name} is {entries!r}: needs a tuple of configs, such as {name}.0")
     if self.batch_size % self.accumulate:
       raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
     if not 0 <= self.ema < 1:

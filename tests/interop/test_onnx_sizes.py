@@ -1,12 +1,15 @@
 """An exported graph crops and scales by itself: images of any size give what the model's own `embed` gives."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
 
 from jaxface.inference.embed import make_embedder
 from jaxface.interop.onnx_export import export_onnx
@@ -26,7 +29,7 @@ def model(request, random_model, tmp_path_factory):
     saved = random_model("lightcnn9", preprocess="lightcnn", size=32, **GREY)
   else:
     saved = random_model("smallresnet", size=32, **TINY)
-    object.__setattr__(saved, "preprocess", changed(saved.preprocess, fit=request.param))
+    saved = replace(saved, preprocess=changed(saved.preprocess, fit=request.param))
   path = tmp_path_factory.mktemp("sizes") / "net.onnx"
   export_onnx(saved, path)
   return saved, run(path)
@@ -85,3 +88,29 @@ def test_unit_length_and_mirror_as_embed_has_them(random_model, tmp_path, mirror
 def test_a_mirror_that_is_none_lists_the_names(random_model, tmp_path):
   with pytest.raises(ValueError, match="sum, concat, none"):
     export_onnx(random_model("smallresnet", size=32, **TINY), tmp_path / "net.onnx", mirror="both")
+
+
+def test_the_documented_example_works_as_it_is_pasted(random_model, tmp_path, monkeypatch, capsys):
+  saved = random_model("smallresnet", size=32, **TINY)
+  export_onnx(saved, tmp_path / "mine.onnx", normalize=True)
+  pixels = images(2, 40, 40)
+  for name, image in zip(("one", "other"), pixels):
+    Image.fromarray(image).save(tmp_path / f"{name}.jpg", quality=100)
+  page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+  code = page.split("```python\n")[1].split("```")[0]
+  monkeypatch.chdir(tmp_path)
+  exec(compile(code, "docs/export.md", "exec"), {})
+  shown = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+  assert shown["template"] == "arcface112" and shown["size"] == "[32, 32]" and shown["fit"] == "crop"
+  assert shown["licence"] == shown["origin"] == "unknown" and shown["mirror"] == "none" and shown["normalized"] == "true"
+  stored = np.stack([np.asarray(Image.open(tmp_path / f"{name}.jpg")) for name in ("one", "other")])
+  one_d, other_d = unit(np.asarray(saved.embed(saved.variables, stored)))
+  assert abs(float(shown["cosine"]) - one_d @ other_d) < 1e-5
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_scaling_takes_every_opset(random_model, tmp_path, opset):
+  saved = random_model("smallresnet", size=32, **TINY)
+  scaled = replace(saved, preprocess=changed(saved.preprocess, fit="resize"))
+  done = export_onnx(scaled, tmp_path / "net.onnx", opset=opset)
+  assert max(done.difference.values()) < 1e-5 and len(done.difference) == 4
