@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -182,7 +183,7 @@ def _say_provenance(out: Path, manifest: Manifest, licence: str, origin: str, sa
   given = {
     what: provenance_text(what, text) for what, text in (("licence", licence), ("origin", origin)) if text.strip()
   }
-  changed = {what: text for what, text in given.items() if getattr(manifest, what) != text}
+  changed: dict[str, Any] = {what: text for what, text in given.items() if getattr(manifest, what) != text}
   if changed:
     say("; ".join(f"{what} of {out} was {getattr(manifest, what)}, is now {text}" for what, text in changed.items()) + ".")
     manifest = dataclasses.replace(manifest, **changed)

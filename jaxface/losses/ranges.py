@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-
 LARGEST = float(np.finfo(np.float32).max)
 
 

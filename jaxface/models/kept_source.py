@@ -73,10 +73,6 @@ def check_sources(path: Path, plain: dict[str, Any]) -> None:
         "note: network %r of %s was made with another text of %s than the one now registered; the one it was made with is %s",
         name, path, entry["original"], kept if has_copy else "not kept",
       )
-  if plain["model"] not in known:
-    raise MissingNetwork(
-      f"{path}: no network {plain['model']!r} is registered: if it is your own, give its file with --network FILE"
-    )
 
 
 def _is_entry(entry: Any) -> bool:

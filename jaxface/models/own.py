@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 

@@ -15,7 +15,14 @@ import pytest
 from jaxface.commands.main import main
 from jaxface.models import registry
 from jaxface.models.config import ModelConfig, make_model
-from jaxface.models.own import BadPythonFile, BrokenContract, load_networks, load_python, own_networks, source_of
+from jaxface.models.own import (
+  BadPythonFile,
+  BrokenContract,
+  load_networks,
+  load_python,
+  own_networks,
+  source_of,
+)
 from jaxface.models.saved import load_model
 from jaxface.training.config import load_experiment
 
@@ -205,7 +212,7 @@ def test_another_text_under_the_same_name_is_said(folder, tmp_path, clean, caplo
 def test_an_option_that_it_does_not_take_is_refused_by_name(folder, clean):
   load_networks(folder / "tiny.py")
   assert make_model(ModelConfig("tiny"))[1] == {}
-  with pytest.raises(ValueError, match="no option of tiny 'dtype'.*channels, embedding_size"):
+  with pytest.raises(ValueError, match=r"no option of tiny 'dtype'.*channels, embedding_size"):
     make_model(ModelConfig("tiny", dtype="bfloat16"))
 
 
@@ -278,7 +285,7 @@ variables = module.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=Fals
 save_model({str(tmp_path / "model")!r}, SavedModel("tiny", {{}}, Tiny.convention, dict(variables)))
 '''
   subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=200)
-  with pytest.raises(ValueError, match="'tiny', which was defined in no file.*--network FILE"):
+  with pytest.raises(ValueError, match=r"'tiny', which was defined in no file.*--network FILE"):
     load_model(tmp_path / "model")
 
 

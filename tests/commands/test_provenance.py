@@ -17,8 +17,7 @@ from jaxface.interop.safetensors_file import read_metadata
 from jaxface.models.saved import load_model, save_model
 from tfrecords_tools.__main__ import main as tools
 
-TRAIN = ("--steps 2 --batch_size 8 --log_every 1 --data.holdout 0 --evaluation= --model.size 16 --model.embedding_size 8"
-         " --model.options.patch 2 --model.options.widths 4,8 --model.options.units 1,0 --augment.shift 0 --mesh.devices 1").split()
+TRAIN = ["--steps", "2", "--batch_size", "8", "--log_every", "1", "--data.holdout", "0", "--evaluation=", "--model.size", "16", "--model.embedding_size", "8", "--model.options.patch", "2", "--model.options.widths", "4,8", "--model.options.units", "1,0", "--augment.shift", "0", "--mesh.devices", "1"]
 
 
 @pytest.fixture(scope="module")

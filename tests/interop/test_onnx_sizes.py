@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxface.inference.embed import make_embedder
 from jaxface.interop.onnx_export import export_onnx
+from jaxface.interop.onnx_import import import_onnx
 from jaxface.models.preprocess import changed
 
 TINY = {"widths": (8, 16), "units": (1, 1), "embedding_size": 8}
@@ -114,3 +115,17 @@ def test_scaling_takes_every_opset(random_model, tmp_path, opset):
   scaled = replace(saved, preprocess=changed(saved.preprocess, fit="resize"))
   done = export_onnx(scaled, tmp_path / "net.onnx", opset=opset)
   assert max(done.difference.values()) < 1e-5 and len(done.difference) == 4
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_photographs_of_any_size_through_published_weights(pretrained_onnx, face_data, tmp_path, fit):
+  saved = import_onnx(pretrained_onnx, model="mobilefacenet", preprocess="imagenet")
+  saved = replace(saved, preprocess=changed(saved.preprocess, fit=fit))
+  path = export_onnx(saved, tmp_path / "net.onnx").path
+  photos = [Image.open(file).convert("RGB") for file in sorted((face_data / "celeba_aligned112").rglob("*.jpg"))[:4]]
+  assert len(photos) == 4
+  for height, width in [(112, 112), (250, 200), *([(60, 80)] if fit == "resize" else [])]:
+    image_bhwc = np.stack([np.asarray(photo.resize((width, height))) for photo in photos])
+    expected_bd = np.asarray(jax.jit(saved.embed)(saved.variables, image_bhwc))
+    np.testing.assert_allclose(unit(run(path)(image_bhwc)), unit(expected_bd), atol=1e-5, rtol=0)
