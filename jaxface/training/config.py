@@ -1,6 +1,5 @@
 """The experiment: every choice of a run in one frozen value, composed of the rooms' own configs."""
 
-import dataclasses
 import difflib
 import re
 from collections.abc import Mapping
@@ -99,9 +98,12 @@ class Experiment:
         raise ValueError(f"{name} is {getattr(self, name)!r}: needs a whole number")
       check_range(self, name, 1)
     check_range(self, "seed", 0, SEEDS)
-    for name, kind in (("terms", object), ("evaluation", VerificationConfig)):
+    for name, fits in (
+      ("terms", lambda entry: not isinstance(entry, (str, int, float))),
+      ("evaluation", lambda entry: isinstance(entry, VerificationConfig)),
+    ):
       entries = getattr(self, name)
-      if not isinstance(entries, tuple) or not all(dataclasses.is_dataclass(e) and isinstance(e, kind) for e in entries):
+      if not isinstance(entries, tuple) or not all(map(fits, entries)):
         raise ValueError(f"{name} is {entries!r}: needs a tuple of configs, such as {name}.0")
     if self.batch_size % self.accumulate:
       raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
@@ -112,7 +114,8 @@ class Experiment:
     for index, term in enumerate(self.terms):
       # What stands in a file of the user's own is tried before anything is trained.
       for part, check, where in ((term, check_term, ""), (getattr(term, "margin", None), check_margin, ".margin")):
-        if part is not None and not type(part).__module__.startswith("jaxface."):
+        # A distance, as `TripletLoss.margin` is one, is no margin of a classification.
+        if not isinstance(part, (int, float, type(None))) and not type(part).__module__.startswith("jaxface."):
           check(part, f"terms.{index}{where}")
     if self.use not in ("last", "best"):
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
