@@ -73,6 +73,8 @@ def test_values_that_a_field_cannot_take_are_refused_in_a_sentence(label, name, 
     assert all(str(valid) in message for valid in typing.get_args(hint))
   elif name == "model.preprocess":
     assert "imagenet" in refusal(experiment, name, "imagenot")
+  elif field == "template":
+    assert "arcface112" in refusal(experiment, name, "arcface11")
   elif name == "schedule.milestones":
     for text in ("abc", "0.5,nan", "-1", "0.9,0.5", "2"):
       refusal(experiment, name, text)
