@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--template", choices=[*TEMPLATES, "none"], help="how the faces are aligned, where you know it (default: unknown)")
   parser.add_argument("--on-damage", choices=ON_DAMAGE, default="skip", help="damaged images (default: skip)")
   parser.add_argument("--duplicates", choices=DUPLICATES, default="keep", help="files with equal bytes (default: keep)")
+  parser.add_argument("--licence", "--license", default="", metavar="TEXT", help="of the images; every model trained on them names it")
+  parser.add_argument("--origin", default="", metavar="TEXT", help="who made the images, or where they can be had")
   parser.add_argument("--processes", type=int, metavar="N", help="default: as many as are worth it")
 
 
@@ -71,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     on_damage=arguments.on_damage,
     duplicates=arguments.duplicates,
     processes=arguments.processes,
+    licence=arguments.licence,
+    origin=arguments.origin,
     progress=sys.stderr.isatty(),
     say=lambda note: print(f"note: {note}"),
   )
@@ -78,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
   height, width, _ = manifest.image_size
   print(
     f"{arguments.out}: {manifest.num_records:,} records of {manifest.num_identities:,} identities in "
-    f"{len(manifest.shards)} shards, {megabytes:.1f} MB; {height}×{width}, template {manifest.template}; "
+    f"{len(manifest.shards)} shards, {megabytes:.1f} MB; {height}×{width}, template {manifest.template}, "
+    f"licence {manifest.licence}; "
     f"{manifest.kept:,} images as they were, {manifest.num_records - manifest.kept:,} encoded anew, "
     f"{len(manifest.damaged)} damaged"
   )

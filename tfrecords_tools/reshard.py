@@ -64,6 +64,8 @@ def reshard(out: Path, new: Path, num_shards: int, *, progress: bool = False) ->
       kept=old.kept,
       damaged=old.damaged,
       duplicates=old.duplicates,
+      licence=old.licence,
+      origin=old.origin,
     )
 
 

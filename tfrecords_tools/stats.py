@@ -41,6 +41,8 @@ def count(records: RecordSet) -> dict[str, str]:
     "damaged, left out": f"{len(manifest.damaged):,}",
     "duplicates": f"{len(manifest.duplicates):,} groups, {across:,} of them across identities",
     "source": f"{manifest.source} ({manifest.layout})",
+    "licence": manifest.licence,
+    "origin": manifest.origin,
   }
 
 

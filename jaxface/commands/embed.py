@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from jaxface.commands.network_option import add_network_option, load_network_option
 from jaxface.data.folder import FolderSource
 from jaxface.data.records import RecordSource
 from jaxface.data.source import Source
@@ -38,7 +39,9 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     "--raw", action="store_true", help="keep the network's own numbers (default: each embedding is scaled to length one)"
   )
   parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time (default: 128)")
+  add_network_option(parser)
   options = parser.parse_args(arguments)
+  load_network_option(options)
   if not options.out.endswith((".npz", ".parquet")):
     parser.error(f"--out {options.out}: needs a name that ends in .npz or .parquet")
   if options.template and not options.images:

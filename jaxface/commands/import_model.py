@@ -12,9 +12,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from jaxface.commands.network_option import add_network_option, load_network_option
+from jaxface.formats import provenance
 from jaxface.geometry.templates import TEMPLATES
 from jaxface.interop.onnx_import import import_onnx
 from jaxface.interop.state_dict import READERS, import_state_dict
+from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import PREPROCESS, changed
 from jaxface.models.saved import count_parameters, save_model
 
@@ -32,8 +35,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     help="how the faces were aligned that the weights were trained on, where you know it (default: what a file of ours says,"
     " else unknown)",
   )
+  parser.add_argument("--licence", "--license", default="", metavar="TEXT", help="of the weights; it travels with the model (else: unknown)")
+  parser.add_argument("--origin", default="", metavar="TEXT", help="who made the weights, or where they can be had (else: unknown)")
+  add_network_option(parser)
   parser.add_argument("--out", required=True, metavar="DIR", help="model directory to write")
   options = parser.parse_args(arguments)
+  load_network_option(options)
   path = Path(options.file)
   if path.suffix not in IMPORTERS:
     raise ValueError(f"{path}: weights are read from files with suffix {', '.join(IMPORTERS)}")
@@ -42,7 +49,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   saved = IMPORTERS[path.suffix](path, model=options.model, preprocess=options.preprocess)
   if options.template:
     saved = replace(saved, preprocess=changed(saved.preprocess, template=options.template))
+  lineage = provenance.fill(lineage_of(saved.meta), options.licence, options.origin)
+  saved = replace(saved, meta={**saved.meta, "lineage": provenance.to_json(lineage)})
   save_model(options.out, saved)
   size = count_parameters(saved.variables["params"])
-  print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess}")
+  print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess},"
+        f" licence {provenance.summary(lineage, 'licence')}")
   return 0

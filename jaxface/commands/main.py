@@ -18,7 +18,7 @@ COMMANDS = {
   "embed": ("embed", "embeddings of records or of a folder of images"),
   "evaluate": ("evaluate", "verification figures of embeddings on a pair list"),
   "import": ("import_model", "make a model directory from somebody else's weights"),
-  "export": ("export", "write a model with its preprocessing as one ONNX file"),
+  "export": ("export", "write a model as one file: ONNX with its preprocessing, or safetensors"),
   "synthesize": ("synthesize", "render a folder of synthetic faces"),
   "experiments": ("experiments", "list the experiments that `train` knows"),
   "models": ("models", "list the networks"),

@@ -3,25 +3,34 @@
   jaxface models                 all of them
   jaxface models 'iresnet*'      those whose names match
   jaxface models facenet_nn2     its layers
+  jaxface models runs/mine       card of a model folder: licence, origin, input, preprocessing
 
 Multiply-adds are of one image, those of biases not counted; "with biases" counts one more for each bias and number of the
 result, as FaceNet's tables do.
 """
 
 import argparse
+from pathlib import Path
 
+from jaxface.commands.network_option import add_network_option, load_network_option
 from jaxface.commands.speed import measure
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import list_models, unknown
+from jaxface.models.saved import card_of
 from jaxface.models.summary import Summary, summarise
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Print the table."""
-  parser.add_argument("pattern", nargs="?", default="*", help="name, or shell pattern of names (default: all)")
+  parser.add_argument("pattern", nargs="?", default="*", help="name, shell pattern of names, or model folder (default: all)")
+  add_network_option(parser)
   parser.add_argument("--measure", action="store_true", help="also measure images per second on this machine")
   parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="to measure in (float32)")
   options = parser.parse_args(arguments)
+  load_network_option(options)
+  if Path(options.pattern).is_dir() and options.pattern not in list_models():
+    print(card_of(options.pattern), end="")
+    return 0
   names = list_models(options.pattern)
   if not names:
     raise ValueError(unknown("network", options.pattern, list_models()))

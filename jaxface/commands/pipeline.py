@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxface.commands.lineage import run_lineage
 from jaxface.data.config import open_records, open_source
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
@@ -24,6 +25,7 @@ from jaxface.formats.images import encode_jpeg
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.pairs import read_pairs
+from jaxface.formats.provenance import Lineage, to_json
 from jaxface.geometry.templates import unknown_template
 from jaxface.inference.embed import check_template
 from jaxface.inference.verify import VerificationHook
@@ -63,6 +65,9 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
 def _run(experiment: Experiment, workdir: Workdir, command: str) -> str:
   prepared = pack_images(expand_paths(experiment), workdir)
   source, holdout = open_source(prepared.data)
+  lineage: Lineage = ()
+  if jax.process_index() == 0:
+    lineage = run_lineage(prepared.data, prepared.model.init_from, workdir.path / "lineage.json")
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
   if source.template == UNKNOWN_TEMPLATE:
     say(unknown_template("--data.template, or pack --template for packed records"))
@@ -76,7 +81,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> str:
   saved = SavedModel(
     prepared.model.name, trained.options, trained.preprocess, trained.variables,
     {"experiment": prepared.name, "step": trained.step, "identities": int(source.num_identities),
-     "images": int(source.num_records)},
+     "images": int(source.num_records), "lineage": to_json(lineage)},
   )
   save_model(workdir.model, saved)
   lines = [f"model {workdir.model}"]
@@ -129,7 +134,9 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
   """Pack every folder of images that the experiment names into `records/` of the workdir, once."""
   data, evaluation = experiment.data, []
   if data.images and not data.records:
-    data = replace(data, records=pack_once(data.images, workdir.path / "records" / "train", data.size, data.template))
+    data = replace(data, records=pack_once(
+      data.images, workdir.path / "records" / "train", data.size, data.template, licence=data.licence, origin=data.origin
+    ))
   for config in experiment.evaluation:
     if config.images and not config.records:
       records = pack_once(config.images, workdir.path / "records" / config.name, data.size, config.template)
@@ -144,11 +151,14 @@ def say(note: str) -> None:
     print(f"note: {note}", file=sys.stderr)
 
 
-def pack_once(images: str, out: Path, size: int, template: str) -> str:
+def pack_once(images: str, out: Path, size: int, template: str, *, licence: str = "", origin: str = "") -> str:
   """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
   if jax.process_index() == 0:
     try:
-      pack(images, out, size=size or None, template=template or None, progress=sys.stderr.isatty(), say=say)
+      pack(
+        images, out, size=size or None, template=template or None, licence=licence, origin=origin,
+        progress=sys.stderr.isatty(), say=say,
+      )
     except FileExistsError as error:
       raise FileExistsError(
         f"{error}. A run goes on with the images it began with: give another --workdir for {images}, with --model.init_from to"

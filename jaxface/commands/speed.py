@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxface.models.registry import create
+from jaxface.models.registry import create, model_options
 
 # Larger nets get smaller batches, so that a step stays in seconds.
 _WORK = 60e9
@@ -42,7 +42,10 @@ def measure(name: str, multiply_adds: int, *, dtype: str = "float32", seconds: f
     dtype: of the computation.
     seconds: how long each of the two is repeated, after a first call that compiles; five times at least.
   """
-  module = create(name, dtype=dtype)
+  if dtype != "float32" or "dtype" in model_options(name):
+    module = create(name, dtype=dtype)
+  else:
+    module = create(name)
   low, high = _BATCHES
   batch = low
   while batch < high and 2 * batch * multiply_adds <= _WORK:

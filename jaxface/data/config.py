@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,10 +16,13 @@ from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import check_template_name
+from jaxface.losses.ranges import check_range
 
 ORDERS = ("uniform", "balanced", "triplets")
+SEEDS = 2**31 - 1  # the largest: some generators take 32 bits, with a sign
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class SyntheticConfig:
   seed: int = 0
   remember: bool = True
 
+  def __post_init__(self) -> None:
+    check_range(self, "identities", 1)
+    check_range(self, "images_per_identity", 1)
+    check_range(self, "size", 8, 2**12, what="side in pixels")
+    check_range(self, "seed", 0, SEEDS)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -50,6 +60,8 @@ class DataConfig:
     images: folder of images to pack first; `records` wins if both are given.
     size: side in pixels to which images are brought when they are packed; 0 keeps theirs.
     template: alignment template that `images` follow, "none" for none; "" where it is not known.
+    licence: of the images, for the model's card and exports; "" takes what the record set says.
+    origin: who made the images, or where they can be had; likewise.
     synthetic: the faces to render if neither is given.
     order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
       batch size with records of other identities; or "triplets": mined offline, anchor, positive and negative in turn.
@@ -70,18 +82,20 @@ class DataConfig:
   images: str = ""
   size: int = 0
   template: str = ""
+  licence: str = ""
+  origin: str = ""
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-  order: str = "uniform"
+  order: Literal["uniform", "balanced", "triplets"] = "uniform"
   identities_per_batch: int = 32
   images_per_identity: int = 4
   embeddings: str = ""
-  mining: str = "semi_hard"
+  mining: Literal["semi_hard", "hard", "easy"] = "semi_hard"
   mining_margin: float = 0.2
   min_images: int = 1
   holdout: float = 0.0
   seed: int = 0
   threads: int = 0
-  on_damage: str = "substitute"
+  on_damage: Literal["substitute", "raise"] = "substitute"
 
   def __post_init__(self):
     for name, valid in (("order", ORDERS), ("on_damage", ON_DAMAGE), ("mining", MINERS)):
@@ -92,10 +106,15 @@ class DataConfig:
                         ("images_per_identity", 1)):
       if getattr(self, name) < least:
         raise ValueError(f"data.{name} is {getattr(self, name)}, should be at least {least}")
+    check_range(self, "seed", 0, SEEDS)
+    if not 0 <= self.mining_margin < 4:
+      raise ValueError(f"data.mining_margin is {self.mining_margin}, should be a squared distance of unit vectors: at least 0, less than 4")
     if self.order == "triplets" and not self.embeddings:
       raise ValueError(
         "data.order is triplets, which are mined from data.embeddings: give a file that jaxface embed made of these records"
       )
+    for name in ("licence", "origin"):
+      provenance_text(f"data.{name}", getattr(self, name))
     if not 0 <= self.holdout < 1:
       raise ValueError(f"data.holdout is {self.holdout}, should be a share of the identities: at least 0, less than 1")
 

@@ -38,6 +38,7 @@ class VerificationConfig:
     check_range(self, "seed", 0, what="of the pairs")
     check_choice(self, "mirror", MIRRORS)
     check_template_name("template", self.template)
+    check_range(self, "every", 0, what="steps between two verifications, 0 for the end only")
 
 
 __all__ = ["MIRRORS", "VerificationConfig"]

@@ -77,7 +77,7 @@ class LargestFeatures:
         raise ValueError("its numbers are not one list of finite ones and a positive epsilon")
       return cls(largest_d, float(plain["epsilon"]))
     except (ValueError, KeyError, TypeError) as error:
-      raise DamagedData(f"not a fit of the largest features: {error!r}", file=str(path)) from error
+      raise DamagedData(f"not a fit of the largest features: {type(error).__name__}: {error!s:.200}", file=str(path)) from error
 
 
 def _check(embedding_nd: np.ndarray, what: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxface.formats.atomic import write_json
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.provenance import UNKNOWN
 
 FORMAT = "jaxface-records"
 VERSION = 1
@@ -58,6 +59,8 @@ class Manifest:
     duplicates: {"names", "across_identities"} of each group of files with equal bytes.
     colour_order: of the decoded images.
     encoding: of the stored images.
+    licence: of the images, or "unknown".
+    origin: who made the images, or where they can be had, or "unknown".
   """
 
   num_records: int
@@ -74,6 +77,8 @@ class Manifest:
   duplicates: tuple[dict[str, Any], ...] = field(default=())
   colour_order: str = "RGB"
   encoding: str = "jpeg"
+  licence: str = UNKNOWN
+  origin: str = UNKNOWN
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> None:

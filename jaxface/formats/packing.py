@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,9 +24,10 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
 from jaxface.formats.lock import FolderInUse, FolderLock, refuse_if_owned
-from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest
+from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest, write_manifest
 from jaxface.formats.packing_plan import Entry, PackOptions, Plan, make_plan
 from jaxface.formats.parallel import Workers, num_processes
+from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import map_file
 from jaxface.formats.sources import Source, read_source
 from jaxface.formats.survey import content_digest, read_bounded, survey
@@ -160,7 +162,7 @@ def _complete(out: Path) -> Manifest | None:
   return manifest
 
 
-def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard]) -> Manifest:
+def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard], licence: str, origin: str) -> Manifest:
   images = Counter(entry.label for entries in plan.shards for entry in entries)
   return finish(
     out,
@@ -175,7 +177,22 @@ def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard]) -> Manif
     kept=sum(entry.keep for entries in plan.shards for entry in entries),
     damaged=plan.damaged,
     duplicates=plan.duplicates,
+    licence=provenance_text("licence", licence),
+    origin=provenance_text("origin", origin),
   )
+
+
+def _say_provenance(out: Path, manifest: Manifest, licence: str, origin: str, say: Callable[[str], object]) -> Manifest:
+  """A whole set's manifest, with the licence and origin that are given now; "" leaves what it says."""
+  given = {
+    what: provenance_text(what, text) for what, text in (("licence", licence), ("origin", origin)) if text.strip()
+  }
+  changed: dict[str, Any] = {what: text for what, text in given.items() if getattr(manifest, what) != text}
+  if changed:
+    say("; ".join(f"{what} of {out} was {getattr(manifest, what)}, is now {text}" for what, text in changed.items()) + ".")
+    manifest = dataclasses.replace(manifest, **changed)
+    write_manifest(out, manifest)
+  return manifest
 
 
 def _read_stamp(out: Path) -> dict:
@@ -197,6 +214,8 @@ def pack(
   on_damage: str = "skip",
   duplicates: str = "keep",
   processes: int | None = None,
+  licence: str = "",
+  origin: str = "",
   progress: bool = False,
   say: Callable[[str], object] = _log.info,
 ) -> Manifest:
@@ -219,6 +238,8 @@ def pack(
     duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first of an identity and
       none that lies under several identities, "error" stops.
     processes: None for as many as are worth it.
+    licence: of the images; every model that is trained on them names it. "" is unknown, or what a whole set says.
+    origin: who made the images, or where they can be had; likewise.
     progress: whether to draw a progress bar on the error stream.
     say: called with each note for the user.
   Returns:
@@ -231,6 +252,10 @@ def pack(
     OSError: the disk is full; names the bytes that are needed, and leaves only whole shards.
   """
   options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template, on_damage, duplicates)
+  for what, text in (("licence", licence), ("origin", origin)):
+    provenance_text(what, text)
+  if processes is not None and processes < 1:
+    raise ValueError(f"processes is {processes}: at least 1 is needed")
   out = Path(out)
   source = read_source(src, layout, list_file)
   if out.resolve().is_relative_to(source.root.resolve()):
@@ -240,7 +265,7 @@ def pack(
   stamp = {"stamp": source.stamp(), "options": json.loads(json.dumps(dataclasses.asdict(options)))}
   if manifest and _read_stamp(out) == stamp:
     say(f"{out} is complete already: {manifest.num_records} records of {manifest.num_identities} identities.")
-    return manifest
+    return _say_provenance(out, manifest, licence, origin, say)
   for note in source.notes:
     say(note)
   processes = num_processes(len(source.images)) if processes is None else processes
@@ -261,13 +286,13 @@ def pack(
           f"{manifest.source!r}): choose another folder or remove it"
         )
       write_json(out / _STAMP, stamp)
-      return manifest
+      return _say_provenance(out, manifest, licence, origin, say)
     with FolderLock(out, say=say):
       _begin(out, plan)
       with _full_disk_explained(out, plan):
         with bar("writing", len(plan)) as writing:
           shards = _write_shards(source, out, plan, workers, writing.update)
-        manifest = _finish(source, out, plan, shards)
+        manifest = _finish(source, out, plan, shards, licence, origin)
         write_json(out / _STAMP, stamp)
       shutil.rmtree(out / _WORK)
   return manifest

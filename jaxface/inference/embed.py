@@ -48,19 +48,33 @@ def make_embedder(
 
   @jax.jit
   def embed(variables: Tree, image_bhwc: Array) -> Array:
-    x = preprocess.apply(image_bhwc)
-    embedding_bd = jnp.asarray(model.apply(variables, x, train=False), jnp.float32)
-    if mirror != "none":
-      mirrored_bd = jnp.asarray(model.apply(variables, x[:, :, ::-1], train=False), jnp.float32)
-      if mirror == "concat":
-        embedding_bd = jnp.concatenate([embedding_bd, mirrored_bd], axis=1)
-      else:
-        embedding_bd += mirrored_bd
+    x_bhwc = preprocess.apply(image_bhwc)
+    embedding_bd = with_mirror(lambda x: model.apply(variables, x, train=False), x_bhwc, mirror)
     if raw:
       return embedding_bd
     return _unit(embedding_bd)
 
   return embed
+
+
+def with_mirror(network: Callable[[Array], Any], x_bhwc: Array, mirror: str) -> Array:
+  """Embeddings of images together with those of their mirror images.
+
+  Args:
+    network: from images to embeddings [B, D].
+    x_bhwc: [B, H, W, C] as the network takes them.
+    mirror: see `make_embedder`.
+  Returns:
+    [B, D] float32, [B, 2·D] for "concat"; not normalised.
+  """
+  check_name("mirror", mirror, MIRRORS)
+  embedding_bd = jnp.asarray(network(x_bhwc), jnp.float32)
+  if mirror == "none":
+    return embedding_bd
+  mirrored_bd = jnp.asarray(network(x_bhwc[:, :, ::-1]), jnp.float32)
+  if mirror == "concat":
+    return jnp.concatenate([embedding_bd, mirrored_bd], axis=1)
+  return embedding_bd + mirrored_bd
 
 
 def _unit(embedding_bd: Array) -> Array:

@@ -17,8 +17,10 @@ from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.images import decode_image
 from jaxface.formats.manifest import FILE as MANIFEST_FILE
+from jaxface.formats.provenance import summary
 from jaxface.formats.recordset import RecordSet
 from jaxface.inference.embed import embed_source, make_embedder
+from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel, count_parameters, load_model
 
@@ -63,8 +65,13 @@ class Model:
 
   @property
   def licence(self) -> str:
-    """Terms of the weights; "unknown" where nobody has said."""
-    return str(self.meta.get("licence") or "unknown")
+    """Terms of what the model was made from; "unknown" where nobody has said."""
+    return summary(lineage_of(self.meta), "licence")
+
+  @property
+  def origin(self) -> str:
+    """Where the images and weights that it was made from come from; "unknown" where nobody has said."""
+    return summary(lineage_of(self.meta), "origin")
 
   @property
   def meta(self) -> dict[str, Any]:

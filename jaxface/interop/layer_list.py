@@ -9,7 +9,7 @@ from jaxface.layers.activation import Activation
 from jaxface.layers.conv import Conv
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import create
+from jaxface.models.registry import create, with_taken
 from jaxface.models.watch import Watched, watch
 
 
@@ -61,7 +61,7 @@ def list_layers(name: str, options: dict[str, Any], preprocess: Preprocess) -> l
 
 
 def _watch(name: str, options: dict[str, Any], preprocess: Preprocess, batch: int) -> Watched:
-  return watch(create(name, **{**options, "remat": False}), (batch, *preprocess.size, preprocess.channels))
+  return watch(create(name, **{**options, **with_taken(name, remat=False)}), (batch, *preprocess.size, preprocess.channels))
 
 
 __all__ = ["Layer", "count_residuals", "list_layers"]

@@ -3,9 +3,9 @@
 What depends on parameters alone is computed before it is written, so that batch norms end in the weights of
 the convolutions before them.
 
-The file takes `image` [batch, height, width, 3], RGB in 0..255 (uint8 by default), already aligned and of the
-network's size, and gives `embedding` [batch, size] float32. Model, options, preprocessing, template and
-versions are in its metadata under `jaxface.*`.
+The file takes `image` [batch, height, width, 3], RGB in 0..255 (uint8 by default), already aligned, of any batch
+size, height and width: it crops or scales as the network's input convention says. It gives `embedding` [batch, size]
+float32. What it is stands in its metadata under `jaxface.*`; docs/export.md lists the keys.
 """
 
 import json
@@ -20,15 +20,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.atomic import atomic_file
+from jaxface.inference.embed import with_mirror
 from jaxface.interop.onnx_file import need
-from jaxface.interop.onnx_trace import to_onnx
+from jaxface.interop.onnx_fit import fit_images
+from jaxface.interop.onnx_trace import Prelude, to_onnx
 from jaxface.interop.weights import metadata
 from jaxface.layers.conv import Conv
 from jaxface.layers.local import LocallyConnected, locally_connected
+from jaxface.losses.ranges import check_name
+from jaxface.models.preprocess import Preprocess
+from jaxface.models.registry import with_taken
 from jaxface.models.saved import SavedModel
 
 TOLERANCE = 1e-4
+CHANNELS = 3  # of the images that the file takes
 
 
 class ParityError(ValueError):
@@ -42,13 +49,13 @@ class Exported:
   Attributes:
     path: of the file.
     nodes: how many operations it has.
-    difference: largest absolute difference of a normalised embedding between ONNX Runtime and JAX, by batch
-      size; empty if not checked.
+    difference: largest absolute difference of a normalised embedding between ONNX Runtime and JAX, by shape of the
+      images (batch, height, width); empty if not checked.
   """
 
   path: Path
   nodes: int
-  difference: dict[int, float]
+  difference: dict[tuple[int, int, int], float]
 
 
 def export_onnx(
@@ -58,6 +65,7 @@ def export_onnx(
   opset: int = 17,
   input_dtype: str = "uint8",
   normalize: bool = False,
+  mirror: str = "none",
   check: bool = True,
 ) -> Exported:
   """Write a network as ONNX; the file appears whole and checked, or not at all.
@@ -68,30 +76,39 @@ def export_onnx(
     opset: 13 to 17.
     input_dtype: "uint8" or "float32" (in 0..255) for `image`.
     normalize: divide each embedding by its length; recorded in the metadata.
-    check: compare with JAX at batch 1 and 3.
+    mirror: what becomes of the mirror image's embedding: "none", "sum" or "concat", as `jaxface embed --mirror` has it;
+      recorded in the metadata.
+    check: compare with JAX at several batch and image sizes.
   Raises:
     Unsupported: the network uses something that has no translation; names the primitive.
     ParityError: a normalised embedding differs by more than 1e-4.
-    ValueError: another opset or input type.
+    ValueError: another opset, input type or mirror.
     ImportError: onnx or onnxruntime is not installed; says how.
   """
   if check:
     need("onnxruntime")
   if input_dtype not in ("uint8", "float32"):
     raise ValueError(f"input_dtype {input_dtype!r}: takes 'uint8' or 'float32'")
-  single = replace(saved, options={**saved.options, "dtype": "float32", "remat": False})
+  check_name("mirror", mirror, MIRRORS)
+  single = replace(saved, options={**saved.options, **with_taken(saved.name, dtype="float32", remat=False)})
+  dtype, preprocess = np.dtype(input_dtype), single.preprocess
   model = to_onnx(
-    _network(single, normalize),
-    (*single.preprocess.size, 3),
-    np.dtype(input_dtype),
+    _network(single, normalize, mirror),
+    (*preprocess.size, CHANNELS),
+    dtype,
     opset=opset,
-    metadata=_metadata(single, input_dtype, normalize),
+    metadata=_metadata(single, input_dtype, normalize, mirror),
+    prelude=Prelude(
+      lambda graph, image: fit_images(graph, image, preprocess, CHANNELS),
+      ("height", "width", CHANNELS),
+      dtype if preprocess.fit == "crop" else np.dtype(np.float32),
+    ),
   )
   path = Path(path)
   with atomic_file(path) as file:
     file.write(model.SerializeToString())
     file.flush()
-    difference = _differences(single, Path(file.name), np.dtype(input_dtype)) if check else {}
+    difference = _differences(single, Path(file.name), dtype, mirror) if check else {}
     worst = max(difference.values(), default=0.0)
     if not worst <= TOLERANCE:
       raise ParityError(
@@ -125,11 +142,14 @@ def _plain(
   return y_bhwc + params["bias"] if "bias" in params else y_bhwc
 
 
-def _network(saved: SavedModel, normalize: bool) -> Callable[[Array], Array]:
+def _network(saved: SavedModel, normalize: bool, mirror: str) -> Callable[[Array], Array]:
   def network(image_bhwc: Array) -> Array:
     with nn.intercept_methods(_plain):
-      embedding_bd = saved.embed(saved.variables, image_bhwc)
+      x_bhwc = saved.preprocess.apply(image_bhwc)
+      embedding_bd = with_mirror(lambda x: saved.module.apply(saved.variables, x, train=False), x_bhwc, mirror)
     if normalize:
+      # Numbers of any size: an untrained network may end with some whose squares float32 does not hold.
+      embedding_bd = embedding_bd / jnp.maximum(jnp.abs(embedding_bd).max(-1, keepdims=True), 1e-30)
       length_b1 = jnp.sqrt((embedding_bd * embedding_bd).sum(-1, keepdims=True))
       embedding_bd = embedding_bd / jnp.maximum(length_b1, 1e-12)
     return embedding_bd
@@ -137,28 +157,41 @@ def _network(saved: SavedModel, normalize: bool) -> Callable[[Array], Array]:
   return network
 
 
-def _metadata(saved: SavedModel, input_dtype: str, normalize: bool) -> dict[str, str]:
+def _metadata(saved: SavedModel, input_dtype: str, normalize: bool, mirror: str) -> dict[str, str]:
   """What the file says about itself."""
+  height, width = saved.preprocess.size
+  fit = {
+    "crop": f"the middle {height}x{width} pixels are taken, a smaller image is refused",
+    "resize": f"the middle of the right aspect is scaled to {height}x{width} pixels",
+  }[saved.preprocess.fit]
   return {
     **metadata(saved),
-    "jaxface.template": saved.preprocess.template,
-    "jaxface.input": f"image: {input_dtype} [batch, height, width, channels], RGB in 0..255, aligned",
+    "jaxface.input": f"image: {input_dtype} [batch, height, width, {CHANNELS}], RGB in 0..255, aligned; {fit}",
     "jaxface.normalized": json.dumps(normalize),
+    "jaxface.mirror": mirror,
   }
 
 
-def _differences(saved: SavedModel, path: Path, dtype: np.dtype) -> dict[int, float]:
-  """Largest difference of normalised embeddings at batch 1 and 3."""
+def _sizes(preprocess: Preprocess) -> list[tuple[int, int, int]]:
+  """Shapes (batch, height, width) to compare at: the convention's own size, larger, and smaller where that is allowed."""
+  height, width = preprocess.size
+  shapes = [(1, height, width), (3, height, width), (2, height + 16, width + 5)]
+  return shapes if preprocess.fit == "crop" else [*shapes, (2, height - height // 3, width + 7)]
+
+
+def _differences(saved: SavedModel, path: Path, dtype: np.dtype, mirror: str) -> dict[tuple[int, int, int], float]:
+  """Largest difference of normalised embeddings, by shape of the images."""
   session = need("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-  shape = (3, *saved.preprocess.size, 3)
-  image_bhwc = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
-  expected_bd = _unit(np.asarray(jax.jit(saved.embed)(saved.variables, image_bhwc)))
-  return {
-    batch: float(
-      np.abs(_unit(session.run(None, {"image": image_bhwc[:batch]})[0]) - expected_bd[:batch]).max()
-    )
-    for batch in (1, 3)
-  }
+  # Preprocessing apart, so that the network is compiled for one size.
+  prepare = jax.jit(saved.preprocess.apply)
+  network = jax.jit(lambda v, x: with_mirror(lambda y: saved.module.apply(v, y, train=False), x, mirror))
+  draw, batch, found = np.random.default_rng(0), 3, {}
+  for count, height, width in _sizes(saved.preprocess):
+    image_bhwc = draw.integers(0, 256, (batch, height, width, CHANNELS)).astype(dtype)
+    expected_bd = _unit(np.asarray(network(saved.variables, prepare(image_bhwc))))[:count]
+    embedding_bd = _unit(session.run(None, {"image": image_bhwc[:count]})[0])
+    found[count, height, width] = float(np.abs(embedding_bd - expected_bd).max())
+  return found
 
 
 def _unit(embedding_bd: np.ndarray) -> np.ndarray:

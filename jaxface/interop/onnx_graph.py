@@ -36,11 +36,11 @@ class Graph:
       self.constants[self._names[key]] = array
     return self._names[key]
 
-  def emit(self, op: str, inputs: list[str], **attributes: Any) -> str:
-    """Append a node, unless the same one is there; returns the name of its result."""
+  def emit(self, op: str, inputs: list[str], *, name: str = "", **attributes: Any) -> str:
+    """Append a node, unless the same one is there; returns the name of its result, which is `name` where that is given."""
     key = (op, *inputs, repr(sorted(attributes.items())))
     if key not in self._names:
-      self._names[key] = f"{op.lower()}_{len(self.nodes)}"
+      self._names[key] = name or f"{op.lower()}_{len(self.nodes)}"
       self.nodes.append(Node(op, list(inputs), self._names[key], attributes))
     return self._names[key]
 

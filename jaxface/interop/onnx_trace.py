@@ -1,6 +1,7 @@
 """A JAX function of one array into an ONNX model: its jaxpr, equation by equation, with a free batch size."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -22,6 +23,21 @@ OPSETS = range(13, 18)
 _INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
+@dataclass(frozen=True)
+class Prelude:
+  """Nodes between the graph's argument and the function's.
+
+  Attributes:
+    emit: from the graph and the name of its argument to the name of the function's.
+    sizes: of an example of the graph's argument; text names a free size.
+    result: type of the function's argument.
+  """
+
+  emit: Callable[[Graph, str], str]
+  sizes: tuple[int | str, ...]
+  result: np.dtype
+
+
 def to_onnx(
   function: Callable[[Array], Array],
   shape: tuple[int, ...],
@@ -30,6 +46,7 @@ def to_onnx(
   names: tuple[str, str] = ("image", "embedding"),
   opset: int = 17,
   metadata: dict[str, str] | None = None,
+  prelude: Prelude | None = None,
 ) -> Any:
   """Translate a function into an `onnx.ModelProto`.
 
@@ -43,17 +60,20 @@ def to_onnx(
     names: of argument and result.
     opset: 13 to 17.
     metadata: text by key, for the file's own use.
+    prelude: nodes in front of the function, for what depends on sizes that only a running graph knows.
   Raises:
     Unsupported: a primitive that has no translation.
   """
   if opset not in OPSETS:
     raise ValueError(f"opset {opset}: takes {OPSETS.start} to {OPSETS.stop - 1}")
   need("onnx")
-  argument = plain(names[0], (BATCH, *shape))
+  graph = Graph()
+  begin = names[0] if prelude is None else prelude.emit(graph, names[0])
+  argument = plain(begin, (BATCH, *shape))
   # A new function: what `jit` remembers of this one may have been traced in the formulation that is fast here.
   with formulation("xla"):
-    closed = jax.jit(lambda x: function(x)).trace(jax.ShapeDtypeStruct(argument.shape, dtype)).jaxpr
-  graph = Graph()
+    inner = dtype if prelude is None else prelude.result
+    closed = jax.jit(lambda x: function(x)).trace(jax.ShapeDtypeStruct(argument.shape, inner)).jaxpr
   (out,) = _run(graph, closed.jaxpr, closed.consts, [argument])
   if not isinstance(out, Tensor):
     raise Unsupported(f"{names[1]} does not depend on {names[0]}")
@@ -64,7 +84,10 @@ def to_onnx(
   result_dtype = np.dtype(closed.out_avals[0].dtype)
   return _proto(
     graph,
-    [(names[0], argument.shape, np.dtype(dtype)), (names[1], out.shape, result_dtype)],
+    [
+      (names[0], _sizes(argument.shape) if prelude is None else ["batch", *prelude.sizes], np.dtype(dtype)),
+      (names[1], _sizes(out.shape), result_dtype),
+    ],
     opset,
     metadata or {},
   )
@@ -143,14 +166,19 @@ def _const(array: Any) -> Const:
   return Const(array, array.shape)
 
 
-def _proto(graph: Graph, ends: list[tuple[str, Any, np.dtype]], opset: int, metadata: dict[str, str]) -> Any:
+def _sizes(shape: Shape) -> list[int | str]:
+  """A shape as a graph says it."""
+  return [n if fixed(n) else "batch" for n in shape]
+
+
+def _proto(
+  graph: Graph, ends: list[tuple[str, list[int | str], np.dtype]], opset: int, metadata: dict[str, str]
+) -> Any:
   """The graph as a model; `ends` are name, shape and type of argument and result."""
   onnx = need("onnx")
   helper = onnx.helper
   first, last = (
-    helper.make_tensor_value_info(
-      name, helper.np_dtype_to_tensor_dtype(dtype), [n if fixed(n) else "batch" for n in shape]
-    )
+    helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
     for name, shape, dtype in ends
   )
   model = helper.make_model(
@@ -171,4 +199,4 @@ def _proto(graph: Graph, ends: list[tuple[str, Any, np.dtype]], opset: int, meta
   return model
 
 
-__all__ = ["OPSETS", "to_onnx"]
+__all__ = ["OPSETS", "Prelude", "to_onnx"]

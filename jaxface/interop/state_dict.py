@@ -19,15 +19,17 @@ import numpy as np
 
 from jaxface.formats.atomic import atomic_file
 from jaxface.interop.layer_list import Layer, list_layers
+from jaxface.interop.own_names import LAYOUT, from_own_names, to_own_names
 from jaxface.interop.safetensors_file import read_metadata, read_safetensors, write_safetensors
 from jaxface.interop.torch_file import read_torch
-from jaxface.interop.torch_names import torch_names
+from jaxface.interop.torch_names import NoNames, torch_names
 from jaxface.interop.weights import (
   WrongWeights,
   conv_kernel,
   dense_kernel,
   described,
   find_convention,
+  lineage_in,
   metadata,
   source,
 )
@@ -65,7 +67,8 @@ def import_state_dict(
   state = READERS[path.suffix](path)
   if all(key.startswith("module.") for key in state):
     state = {key.removeprefix("module."): array for key, array in state.items()}
-  own = described(read_metadata(path), path) if path.suffix == ".safetensors" else None
+  said_of_itself = read_metadata(path) if path.suffix == ".safetensors" else {}
+  own = described(said_of_itself, path)
   if own and model in ("", own[0]):
     model, said, convention = own
     options = {**said, **(options or {})}
@@ -76,6 +79,9 @@ def import_state_dict(
       raise ValueError(f"{path} does not name the network that it is of: say which with --model")
     options = {**_guess(state, model), **(options or {})}
     convention = find_convention(model, options, preprocess, _guess_size(state))
+  meta = {**source(path), **lineage_in(said_of_itself, path)}
+  if said_of_itself.get(LAYOUT) == "jaxface":
+    return SavedModel(model, options, convention, from_own_names(state, model, options, convention, path), meta)
   leaves = {}
   table = _table(model, options, convention)
   for place, (key, layer, shape) in table.items():
@@ -84,7 +90,7 @@ def import_state_dict(
   more = [key for key in state if key not in known and not key.endswith(_COUNTER)]
   if more:
     raise WrongWeights(f"{path}: key {more[0]!r} (of {len(more)} more) is nothing in {model} {options}")
-  return SavedModel(model, options, convention, flax.traverse_util.unflatten_dict(leaves), source(path))
+  return SavedModel(model, options, convention, flax.traverse_util.unflatten_dict(leaves), meta)
 
 
 def to_state_dict(saved: SavedModel) -> dict[str, np.ndarray]:
@@ -99,16 +105,17 @@ def to_state_dict(saved: SavedModel) -> dict[str, np.ndarray]:
 
 
 def export_state_dict(saved: SavedModel, path: Path | str) -> None:
-  """Write a network as safetensors under its PyTorch names; read back and compared before the file appears.
+  """Write a network as safetensors; read back and compared before the file appears.
 
-  What the file is stands in its metadata under `jaxface.*`.
-
-  Raises:
-    NoNames: there is no table of names for this network.
+  Names are those of PyTorch where there is a table of them, else our own: see `jaxface.interop.own_names`. What the file is
+  stands in its metadata under `jaxface.*`.
   """
-  state = to_state_dict(saved)
+  try:
+    state, layout = to_state_dict(saved), {"format": "pt", LAYOUT: "pytorch"}
+  except NoNames:
+    state, layout = to_own_names(saved), {LAYOUT: "jaxface"}
   with atomic_file(path) as file:
-    write_safetensors(file, state, {"format": "pt", **metadata(saved)})
+    write_safetensors(file, state, {**layout, **metadata(saved)})
     file.flush()
     again = read_safetensors(file.name)
     if again.keys() != state.keys() or any((again[key] != array).any() for key, array in state.items()):

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from jaxface import __version__
+from jaxface.formats import provenance
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
+from jaxface.formats.provenance import Ancestor
+from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import Preprocess, changed, get_preprocess
 from jaxface.models.registry import create
 from jaxface.models.saved import SavedModel
@@ -38,17 +41,39 @@ def find_convention(model: str, options: dict[str, Any], preprocess: str, size: 
 
 def source(path: Path) -> dict[str, Any]:
   """Which file it was, for a model's `meta`."""
-  return {"source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}
+  found = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+  return {"source": found, "lineage": provenance.to_json([Ancestor("weights", path.name)])}
 
 
 def metadata(saved: SavedModel) -> dict[str, str]:
   """What an exported file says about the network in it."""
+  lineage = lineage_of(saved.meta)
   return {
     "jaxface.version": __version__,
     "jaxface.model": saved.name,
     "jaxface.options": json.dumps(saved.options),
     "jaxface.preprocess": json.dumps(saved.preprocess.to_json()),
+    "jaxface.template": saved.preprocess.template,
+    "jaxface.size": json.dumps(saved.preprocess.size),
+    "jaxface.licence": provenance.summary(lineage, "licence"),
+    "jaxface.origin": provenance.summary(lineage, "origin"),
+    "jaxface.lineage": json.dumps(provenance.to_json(lineage)),
+    "jaxface.source": json.dumps(saved.meta.get("source", {})),
   }
+
+
+def lineage_in(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+  """The lineage that a file of ours says, for a model's `meta`; empty where it says none.
+
+  Raises:
+    DamagedData: it is damaged.
+  """
+  if "jaxface.lineage" not in metadata:
+    return {}
+  try:
+    return {"lineage": provenance.to_json(provenance.from_json(json.loads(metadata["jaxface.lineage"])))}
+  except (ValueError, RecursionError) as error:
+    raise DamagedData(f"what it says of its origin is damaged: {error}", file=path) from error
 
 
 def described(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str, Any], Preprocess] | None:
@@ -79,4 +104,4 @@ def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray
   return weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(weight.shape[::-1])
 
 
-__all__ = ["WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "metadata", "source"]
+__all__ = ["WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "lineage_in", "metadata", "source"]

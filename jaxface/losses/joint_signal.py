@@ -7,7 +7,7 @@ over the global batch, so that one step costs the memory of its own pairs only.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -86,10 +86,10 @@ class VerificationSignal:
 
   margin: float = 1.0
   pairs: int = 200_000
-  distance: str = "l2"
+  distance: Literal["l2", "l1"] = "l2"
   unit: bool = False
-  kinds: str = "both"
-  average: str = "all"
+  kinds: Literal["both", "same", "different"] = "both"
+  average: Literal["all", "active"] = "all"
   by_kind: bool = True
   weight: float = 0.05
 

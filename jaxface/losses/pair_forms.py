@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import jax.numpy as jnp
 from jax import Array
@@ -56,7 +56,7 @@ class Contrastive(_Fixed):
   """
 
   margin: float = 1.0
-  distance: str = "l2"
+  distance: Literal["l2", "l1"] = "l2"
   unit: bool = False
 
   def __post_init__(self) -> None:
@@ -127,6 +127,10 @@ class ContrastiveCosine:
 
   scale: float = 10.0
   bias: float = -5.0
+
+  def __post_init__(self) -> None:
+    check_range(self, "scale", what="factor of the cosine")
+    check_range(self, "bias", what="what is added to the cosine")
 
   def init(self, embedding_size: int) -> Params:
     return {"scale": jnp.float32(self.scale), "bias": jnp.float32(self.bias)}
@@ -209,7 +213,7 @@ class SiameseLogistic:
     unit: embeddings are scaled to length one first.
   """
 
-  distance: str = "l1"
+  distance: Literal["l1", "chi2"] = "l1"
   unit: bool = True
 
   def __post_init__(self) -> None:

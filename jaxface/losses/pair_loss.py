@@ -1,7 +1,7 @@
 """Losses of all pairs of the global batch as a term of the objective."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -75,8 +75,8 @@ class PairLoss:
   scope: ClassVar[str] = "pairs"
 
   form: PairForm = field(default_factory=Contrastive)
-  kinds: str = "both"
-  average: str = "all"
+  kinds: Literal["both", "same", "different"] = "both"
+  average: Literal["all", "active"] = "all"
   by_kind: bool = True
   weight: float = 1.0
 

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_range(
@@ -18,22 +21,26 @@ def check_range(
     config: a configuration; its class names the fault.
     field: name of the attribute to check.
     low: lower end; itself allowed unless `open_low`.
-    high: upper end; itself allowed unless `open_high`.
+    high: upper end; itself allowed unless `open_high`. An end that is infinite stands for
+        the largest number of float32, in which everything is computed.
     open_low: the lower end is no value of the field.
     open_high: the upper end is no value of the field.
     what: what the field means, for the message.
   Raises:
-    ValueError: naming class, field, value and interval. NaN is in no interval.
+    ValueError: naming class, field, value and interval. NaN and the infinities are in no interval, and text is none.
   """
   value = getattr(config, field)
-  above = value > low if open_low else value >= low
-  below = value < high if open_high else value <= high
-  if above and below:
+  name = f"{type(config).__name__}.{field}"
+  if value is None or isinstance(value, str):
+    raise ValueError(f"{name} = {value!r} is no number")
+  above = value > low if open_low or low == -math.inf else value >= low
+  below = value < high if open_high or high == math.inf else value <= high
+  if above and below and abs(value) <= LARGEST:
     return
   left, right = "(" if open_low or low == -math.inf else "[", ")" if open_high or high == math.inf else "]"
   meaning = f" ({what})" if what else ""
   raise ValueError(
-    f"{type(config).__name__}.{field} = {value!r} is out of range: it must lie in {left}{low:g}, {high:g}{right}{meaning}"
+    f"{name} = {value!r} is out of range: it must lie in {left}{low:g}, {high:g}{right}{meaning}"
   )
 
 

@@ -1,7 +1,7 @@
 """Triplets of the global batch as a term of the objective."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -43,11 +43,11 @@ class TripletLoss:
 
   scope: ClassVar[str] = "pairs"
 
-  mining: str = "semi_hard"
-  form: str = "margin"
+  mining: Literal["all", "semi_hard", "hard", "easy", "listed"] = "semi_hard"
+  form: Literal["margin", "softplus"] = "margin"
   margin: float = 0.2
-  average: str = "active"
-  reach: str = "inside"
+  average: Literal["active", "all"] = "active"
+  reach: Literal["inside", "beyond", "farthest"] = "inside"
   collapse_at: float = 0.95
   weight: float = 1.0
 

@@ -5,7 +5,7 @@
   saved = models.load_model("runs/mine")              # what training or an import left
   models.save_model("models/copy", saved)
 
-`register` adds a network of your own; `Preprocess` says what pixels a network takes. docs/models.md lists every network
+`register` adds a network of your own, `load_networks` reads a file of them (docs/own_network.md); `Preprocess` says what pixels a network takes. docs/models.md lists every network
 beside its paper's figures.
 """
 

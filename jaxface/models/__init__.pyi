@@ -2,6 +2,9 @@ from .config import ModelConfig as ModelConfig
 from .config import make_model as make_model
 from .contract import Published as Published
 from .contract import takes_image as takes_image
+from .own import BrokenContract as BrokenContract
+from .own import check_network as check_network
+from .own import load_networks as load_networks
 from .preprocess import PREPROCESS as PREPROCESS
 from .preprocess import Preprocess as Preprocess
 from .preprocess import get_preprocess as get_preprocess
@@ -12,6 +15,7 @@ from .registry import register as register
 from .registry import variant as variant
 from .saved import DamagedModel as DamagedModel
 from .saved import SavedModel as SavedModel
+from .saved import card_of as card_of
 from .saved import count_parameters as count_parameters
 from .saved import load_model as load_model
 from .saved import save_model as save_model

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 
-from jaxface.models.preprocess import Preprocess, changed, get_preprocess
-from jaxface.models.registry import create
+from jaxface.losses.ranges import check_range
+from jaxface.models.preprocess import FITS, PREPROCESS, Preprocess, changed, get_preprocess
+from jaxface.models.registry import create, model_options
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,22 @@ class ModelConfig:
   name: str = "iresnet18"
   preprocess: str = ""
   size: int = 0
-  fit: str = ""
+  fit: Literal["", "crop", "resize"] = ""
   embedding_size: int = 0
-  dtype: str = "float32"
+  dtype: Literal["float32", "bfloat16"] = "float32"
   remat: bool = False
   dropout: float = 0.0
   init_from: str = ""
   options: Mapping[str, Any] = field(default_factory=dict)
+
+  def __post_init__(self) -> None:
+    for name, valid in (("fit", ("", *FITS)), ("dtype", ("float32", "bfloat16")), ("preprocess", ("", *PREPROCESS))):
+      if getattr(self, name) not in valid:
+        names = [text or "'' for the network's own" for text in valid]
+        raise ValueError(f"model.{name} is {getattr(self, name)!r}, should be one of {', '.join(names)}")
+    for name in ("size", "embedding_size"):
+      check_range(self, name, 0, 2**16, what="0 for the network's own")
+    check_range(self, "dropout", 0.0, 1.0, open_high=True, what="share of the features dropped")
 
 
 def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Module, dict[str, Any], Preprocess]:
@@ -51,7 +61,9 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
   Raises:
     ValueError: unknown network, option or convention.
   """
-  options: dict[str, Any] = {**config.options, "dtype": config.dtype}
+  options: dict[str, Any] = dict(config.options)
+  if config.dtype != "float32" or "dtype" in model_options(config.name):
+    options["dtype"] = config.dtype
   if config.embedding_size:
     options["embedding_size"] = config.embedding_size
   if config.remat:

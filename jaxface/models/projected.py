@@ -9,7 +9,7 @@ from jax import Array, lax
 from jaxface.losses.unit import unit_rows
 from jaxface.models.contract import takes_image
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import create, register
+from jaxface.models.registry import create, register, with_taken
 
 
 class Projected(nn.Module):
@@ -58,7 +58,7 @@ def projected(
     dropout: share of the features dropped before the projection.
   Source: Parkhi et al., "Deep Face Recognition", 2015, §4.2.
   """
-  inside = create(backbone, **(backbone_options or {}), dtype=dtype, remat=remat)
+  inside = create(backbone, **(backbone_options or {}), **with_taken(backbone, dtype=dtype, remat=remat))
   return Projected(inside, embedding_size, dropout)
 
 

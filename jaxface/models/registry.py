@@ -1,12 +1,13 @@
 """Networks by name: the name of the registered function is the public one."""
 
+import contextlib
 import difflib
 import fnmatch
 import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -16,11 +17,39 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-  """Decorator: make `builder` available to `create` under its own name."""
-  if builder.__name__ in _BUILDERS:
-    raise ValueError(f"two networks are called {builder.__name__!r}")
-  _BUILDERS[builder.__name__] = builder
+  """Decorator: make `builder` available to `create` under its own name.
+
+  What a network must offer stands in docs/own_network.md. Registering one again from the same file replaces it.
+
+  Raises:
+    ValueError: another network has this name.
+  """
+  if not builder.__module__.startswith("jaxface.models."):
+    room_files()  # so that a name of ours is refused here, and not when ours are read
+  name = builder.__name__
+  if name in _BUILDERS and _origin(_BUILDERS[name]) & _origin(builder) == set():
+    other = ", ".join(sorted(_origin(_BUILDERS[name])))
+    raise ValueError(f"two networks are called {name!r}, the other one in {other}: give this one another name")
+  _BUILDERS[name] = builder
   return builder
+
+
+def _origin(builder: Callable[..., nn.Module]) -> set[str]:
+  """What tells a builder from another one of its name: its module, and its file."""
+  code = getattr(inspect.unwrap(builder), "__code__", None)
+  return {builder.__module__} | ({code.co_filename} if code else set())
+
+
+@contextlib.contextmanager
+def undone_on_error() -> Iterator[None]:
+  """What was registered inside is forgotten if an exception leaves."""
+  before = dict(_BUILDERS)
+  try:
+    yield
+  except BaseException:
+    _BUILDERS.clear()
+    _BUILDERS.update(before)
+    raise
 
 
 def variant(
@@ -80,15 +109,24 @@ def unknown(kind: str, name: str, valid: list[str]) -> str:
   return f"no {kind} {name!r}.{hint} There are: {', '.join(valid)}."
 
 
+def builder_of(name: str) -> Callable[..., nn.Module]:
+  """The registered function of a network.
+
+  Raises:
+    ValueError: no such network; the message lists near names and all names.
+  """
+  if name not in _builders():
+    raise ValueError(unknown("model", name, list_models()) + " A network of your own: give its file with --network FILE.")
+  return _BUILDERS[name]
+
+
 def model_options(name: str) -> dict[str, Any]:
   """Options that network `name` takes, with their defaults.
 
   Raises:
     ValueError: no such network; the message lists near names and all names.
   """
-  if name not in _builders():
-    raise ValueError(unknown("model", name, list_models()))
-  return {key: p.default for key, p in inspect.signature(_BUILDERS[name]).parameters.items()}
+  return {key: p.default for key, p in inspect.signature(builder_of(name)).parameters.items()}
 
 
 def create(name: str, **options: Any) -> nn.Module:
@@ -97,7 +135,7 @@ def create(name: str, **options: Any) -> nn.Module:
   Args:
     name: one of `list_models()`.
     options: at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and `dropout` are taken by
-      every network; a list (from JSON) serves as a tuple.
+      every network of ours; a list (from JSON) serves as a tuple.
   Returns:
     A Linen module; `module.apply(variables, image_bhwc, train=False)` gives [B, embedding_size] float32, and
     `module.convention` is the `Preprocess` that its paper feeds it with.
@@ -111,7 +149,26 @@ def create(name: str, **options: Any) -> nn.Module:
   if options.get("dtype", "float32") not in ("float32", "bfloat16"):
     raise ValueError(f"dtype of {name} is {options['dtype']!r}: takes 'float32' or 'bfloat16'")
   plain = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-  return _BUILDERS[name](**plain)
+  module = _BUILDERS[name](**plain)
+  if not isinstance(module, nn.Module):
+    raise ValueError(f"network {name!r}: its function returns a {type(module).__name__}, expected a flax.linen.Module")
+  if getattr(module, "convention", None) is None:
+    kind = type(module).__name__
+    raise ValueError(
+      f"network {name!r}: class {kind} has no convention, which says what its images are; add to it the line"
+      ' `convention: ClassVar[Preprocess] = get_preprocess("unit", size=112)` (from typing import ClassVar; from'
+      " jaxface.models.preprocess import Preprocess, get_preprocess)"
+    )
+  return module
 
 
-__all__ = ["create", "list_models", "model_options", "register", "room_files", "unknown", "variant"]
+def with_taken(name: str, **options: Any) -> dict[str, Any]:
+  """Those of the options that a network takes: `dtype` and `remat` are optional in a network of your own."""
+  valid = model_options(name)
+  return {key: value for key, value in options.items() if key in valid}
+
+
+__all__ = [
+  "builder_of", "create", "list_models", "model_options", "register", "room_files", "undone_on_error", "unknown", "variant",
+  "with_taken",
+]

@@ -3,6 +3,8 @@
 ```
 model.json           what it is: network, options, input convention, sizes, source, versions, name of the next
 variables-DIGEST/    parameters and batch statistics, named by their content
+card.md              the same as text, with licence and origin
+network_NAME.py      the source of a network of your own; never executed by loading the folder (docs/own_network.md)
 ```
 A newer model is written beside the older one, and `model.json`, replaced in one step, says which of them counts: at every
 moment the folder holds one whole model. (Folders of format 2 name no digest: their variables lie in `variables/`.)
@@ -27,7 +29,9 @@ from jax import Array
 
 from jaxface import __version__
 from jaxface.checkpoint import check_same_leaves, load_tree, save_tree
-from jaxface.formats.atomic import atomic_directory, sync_folder, write_json
+from jaxface.formats.atomic import atomic_directory, sync_folder, write_json, write_text
+from jaxface.models.card import model_card
+from jaxface.models.kept_source import check_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create
 from jaxface.models.watch import abstract_variables
@@ -138,17 +142,31 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
   if not (path / _FILE).is_file():
     with atomic_directory(path) as folder:
       save_tree(folder / name, variables)
-      write_json(folder / _FILE, description)
+      _describe(folder, description)
     return
   if not (path / name / "_CHECKPOINT_METADATA").is_file():  # the same variables stay where they are, and whole
     save_tree(path / name, variables)
     sync_folder(path)
-  write_json(path / _FILE, description)
+  _describe(path, description)
   for left in (*path.glob("variables*"), *path.glob(f".{_FILE}.*.tmp")):
     if left.is_file():
       left.unlink(missing_ok=True)
     elif left.name != name:
       shutil.rmtree(left, ignore_errors=True)
+
+
+def _describe(folder: Path, description: dict[str, Any]) -> None:
+  """Write the sources of own networks and `model.json`, which makes the new model count, then the card."""
+  sources = keep_sources(folder, description["model"], description["options"])
+  write_json(folder / _FILE, {**description, **sources})
+  write_text(folder / "card.md", _card(description))
+
+
+def _card(plain: dict[str, Any]) -> str:
+  return model_card(
+    plain["model"], plain["options"], Preprocess.from_json(plain["preprocess"]),
+    embedding_size=plain["embedding_size"], parameters=plain["parameters"], meta=plain["meta"],
+  )
 
 
 def _digest(variables: dict[str, Any]) -> str:
@@ -160,23 +178,32 @@ def _digest(variables: dict[str, Any]) -> str:
   return total.hexdigest()[:16]
 
 
+def card_of(path: Path | str) -> str:
+  """Text of a model directory's card, or of the one in a workdir; reads no variables, and needs no network.
+
+  Raises:
+    FileNotFoundError, DamagedModel: see `load_model`.
+  """
+  path = _folder(path)
+  plain = _parse(path / _FILE, (path / _FILE).read_bytes())
+  try:
+    return _card(plain)
+  except ValueError as error:
+    raise DamagedModel(f"{path / _FILE}: {error}") from error
+
+
 def load_model(path: Path | str) -> SavedModel:
   """Read a model directory, or the subfolder `model` of a training's workdir.
 
   Raises:
     FileNotFoundError: no model.json there.
     DamagedModel: model.json is not what `save_model` writes; names the entry.
+    MissingNetwork: its network is none that is registered; says which file to give.
     WrongCheckpoint: the variables are of another network than model.json says; names the first leaf that
       differs, with both shapes.
   """
-  path = Path(path)
-  if not (path / _FILE).is_file() and (path / "model").is_dir():
-    path = path / "model"
+  path = _folder(path)
   file = path / _FILE
-  if not file.is_file():
-    raise FileNotFoundError(
-      f"{file}: no such file: {path} is neither a model directory nor a workdir with one"
-    )
   for _ in range(_TRIES):
     text = file.read_bytes()
     try:
@@ -192,7 +219,8 @@ def load_model(path: Path | str) -> SavedModel:
 
 
 def _load(file: Path, text: bytes) -> SavedModel:
-  plain = _parse(file, text)
+  path, plain = file.parent, _parse(file, text)
+  check_sources(path, plain)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
     expected = variable_shapes(plain["model"], plain["options"], preprocess)
@@ -202,6 +230,15 @@ def _load(file: Path, text: bytes) -> SavedModel:
   variables = load_tree(folder)
   check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
+
+
+def _folder(path: Path | str) -> Path:
+  path = Path(path)
+  if not (path / _FILE).is_file() and (path / "model").is_dir():
+    path = path / "model"
+  if not (path / _FILE).is_file():
+    raise FileNotFoundError(f"{path / _FILE}: no such file: {path} is neither a model directory nor a workdir with one")
+  return path
 
 
 def _parse(file: Path, text: bytes) -> dict[str, Any]:
@@ -224,4 +261,4 @@ def _parse(file: Path, text: bytes) -> dict[str, Any]:
   return plain
 
 
-__all__ = ["DamagedModel", "SavedModel", "count_parameters", "load_model", "save_model", "variable_shapes"]
+__all__ = ["DamagedModel", "SavedModel", "card_of", "count_parameters", "load_model", "save_model", "variable_shapes"]

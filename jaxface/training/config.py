@@ -1,23 +1,26 @@
 """The experiment: every choice of a run in one frozen value, composed of the rooms' own configs."""
 
 import difflib
-import importlib.util
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 import jaxface
 from jaxface.data.augment import AugmentConfig
-from jaxface.data.config import DataConfig
+from jaxface.data.config import SEEDS, DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.contract import check_margin, check_term
 from jaxface.losses.margins import ArcFace
+from jaxface.losses.ranges import check_range
 from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
+from jaxface.models.own import load_python
 from jaxface.training.choices import CHOICES
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.overrides import UnknownField, override
@@ -40,6 +43,10 @@ class MeshConfig:
   class_devices: int = 1
   devices: int = 0
   distributed: bool = False
+
+  def __post_init__(self) -> None:
+    check_range(self, "class_devices", 1, what="devices that share the class centres")
+    check_range(self, "devices", 0, what="devices to use, 0 for all")
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Experiment:
       the way, and is no longer a fair test).
     terms: the objective: weighted terms on the embedding.
     evaluation: verification sets; `every` of each says when.
-    export: format written at the end ("onnx", or "" for none).
+    export: format written at the end: "onnx", or "" (on the command line also "none") for none.
   """
 
   name: str = "default"
@@ -78,7 +85,7 @@ class Experiment:
   max_bad_steps: int = 10
   max_bad_share: float = 0.2
   ema: float = 0.0
-  use: str = "last"
+  use: Literal["last", "best"] = "last"
   data: DataConfig = field(default_factory=DataConfig)
   augment: AugmentConfig = field(default_factory=AugmentConfig)
   model: ModelConfig = field(default_factory=ModelConfig)
@@ -87,17 +94,26 @@ class Experiment:
   schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
   mesh: MeshConfig = field(default_factory=MeshConfig)
   evaluation: tuple[VerificationConfig, ...] = ()
-  export: str = ""
+  export: Literal["", "onnx"] = ""
 
   def __post_init__(self):
+    if not re.fullmatch(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*", self.name):
+      raise ValueError(f"name is {self.name!r}: it names files, so it needs a text without / and \\ that begins with no dot")
     for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints",
                  "max_bad_steps"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+      if not isinstance(getattr(self, name), (int, np.integer)):
+        raise ValueError(f"{name} is {getattr(self, name)!r}: needs a whole number")
+      check_range(self, name, 1)
+    check_range(self, "seed", 0, SEEDS)
+    for name, fits in (
+      ("terms", lambda entry: not isinstance(entry, (str, int, float))),
+      ("evaluation", lambda entry: isinstance(entry, VerificationConfig)),
+    ):
+      entries = getattr(self, name)
+      if not isinstance(entries, tuple) or not all(map(fits, entries)):
+        raise ValueError(f"{name} is {entries!r}: needs a tuple of configs, such as {name}.0")
     if self.batch_size % self.accumulate:
       raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
-    if not 0 <= self.seed < 2**32:
-      raise ValueError(f"seed is {self.seed}: needs 0 <= seed < 2³²")
     if not 0 < self.max_bad_share <= 1:
       raise ValueError(f"max_bad_share is {self.max_bad_share}: needs a share of the steps, more than 0, at most 1")
     if not 0 <= self.ema < 1:
@@ -107,8 +123,8 @@ class Experiment:
     for index, term in enumerate(self.terms):
       # What stands in a file of the user's own is tried before anything is trained.
       for part, check, where in ((term, check_term, ""), (getattr(term, "margin", None), check_margin, ".margin")):
-        # The margin of a term on pairs or triplets is a distance.
-        if part is not None and not isinstance(part, int | float) and not type(part).__module__.startswith("jaxface."):
+        # A distance, as `TripletLoss.margin` is one, is no margin of a classification.
+        if not isinstance(part, (int, float, type(None))) and not type(part).__module__.startswith("jaxface."):
           check(part, f"terms.{index}{where}")
     if self.use not in ("last", "best"):
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
@@ -177,10 +193,7 @@ def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]
       f"no experiment {name!r} ({path} is not a file).{hint} Experiments: {', '.join(list_experiments())};"
       " or give the path of a .py file that defines EXPERIMENT"
     )
-  spec = importlib.util.spec_from_file_location(f"jaxface_experiment_{path.stem}", path)
-  assert spec is not None and spec.loader is not None
-  module: Any = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module: Any = load_python(path)
   wanted = "SMALL" if small else "EXPERIMENT"
   experiment = getattr(module, wanted, None)
   if not isinstance(experiment, Experiment):

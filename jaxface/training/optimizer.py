@@ -24,7 +24,8 @@ class OptimizerConfig:
 
   Attributes:
     name: "sgd" or "adamw".
-    learning_rate: peak of the schedule.
+    learning_rate: peak of the schedule. 0 moves no parameter, while running statistics of norms, class centres that move by
+      themselves and margins' states go on: a run that only verifies a network as it is.
     momentum: of SGD; 0 keeps none.
     nesterov: SGD looks ahead along its momentum.
     weight_decay: SGD adds weight_decay·w to the gradient, and so to the momentum (classic L2); AdamW takes
@@ -48,7 +49,7 @@ class OptimizerConfig:
 
   def __post_init__(self) -> None:
     check_choice(self, "name", OPTIMIZERS)
-    check_range(self, "learning_rate", 0.0, open_low=True)
+    check_range(self, "learning_rate", 0.0, what="peak of the schedule, 0 moves nothing")
     for field in ("momentum", "b1", "b2"):
       check_range(self, field, 0.0, 1.0, open_high=True)
     check_range(self, "weight_decay", 0.0)

@@ -3,9 +3,10 @@
 import ast
 import dataclasses
 import difflib
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 Choices = Mapping[str, Mapping[str, type]]
@@ -94,10 +95,11 @@ def _replace_entry(config: tuple, path: list[str], text: str, full: str, choices
 
 def _choose(current: Any, head: str, text: str, full: str, choices: Choices) -> Any:
   kinds = choices.get(head, {})
-  if text.lower() not in kinds:
+  kind = next((kind for name, kind in kinds.items() if _natural(text) == _natural(name)), None)
+  if kind is None:
     valid = f"one of {', '.join(kinds)}" if kinds else f"a field of it, such as --{full}.{_first_field(current)}"
     raise UnknownField(f"--{full} {text}: needs {valid}")
-  return kinds[text.lower()]()
+  return kind()
 
 
 def _first_field(config: Any) -> str:
@@ -111,7 +113,28 @@ def _literal(text: str) -> Any:
     return text
 
 
+def _natural(text: str) -> str:
+  """A name in the one form by which spellings of it are compared: "Semi-hard", "semi_hard" and "SemiHard" are one."""
+  return re.sub(r"[-_ ]", "", text.strip().lower())
+
+
+def _one_of(valid: Sequence[Any], text: str, full: str) -> Any:
+  """The valid value that a text names; "none" names the empty one."""
+  for value in valid:
+    if text == str(value):
+      return value
+  for value in valid:
+    if _natural(text) == _natural(str(value)) or (value == "" and _natural(text) == "none"):
+      return value
+  near = difflib.get_close_matches(text, [str(value) for value in valid], n=1)
+  hint = f" Did you mean {near[0]!r}?" if near else ""
+  names = ", ".join(str(value) if value != "" else "none" for value in valid)
+  raise UnknownField(f"--{full} {text}: needs one of {names}.{hint}")
+
+
 def _parse(current: Any, hint: Any, text: str, full: str) -> Any:
+  if typing.get_origin(hint) is typing.Literal:
+    return _one_of(typing.get_args(hint), text, full)
   kinds = _kinds(hint) if hint is not None else (type(current),)
   if type(None) in kinds and text.lower() == "none":
     return None
@@ -139,7 +162,15 @@ def _parse_kind(kind: type, text: str) -> Any:
     if text.lower() in ("false", "no", "0", "off"):
       return False
     raise ValueError(text)
-  if kind in (int, float, str):
+  if kind is int:
+    try:
+      return int(text)
+    except ValueError:
+      number = float(text)  # such as 1e5
+      if not number.is_integer() or abs(number) > 2**53:
+        raise ValueError(text) from None
+      return int(number)
+  if kind in (float, str):
     return kind(text)
   if kind is tuple:
     parts = [part.strip() for part in text.strip("()[] ").split(",")]

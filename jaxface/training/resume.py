@@ -19,7 +19,7 @@ FREE = frozenset({
 })
 # Where data lies, or how it is chosen: its content is compared instead (`describe_data`), so that it may move.
 BY_CONTENT = frozenset({
-  "data.records", "data.images", "data.template", "data.embeddings",
+  "data.records", "data.images", "data.template", "data.licence", "data.origin", "data.embeddings",
   "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.pairs",
   "evaluation.N.seed", "evaluation.N.mirror",
 })

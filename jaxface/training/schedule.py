@@ -48,6 +48,8 @@ class ScheduleConfig:
         f"ScheduleConfig: warmup_steps = {self.warmup_steps} and warmup_fraction = {self.warmup_fraction} are both"
         " set: keep one, and 0 for the other"
       )
+    if not all(isinstance(milestone, (int, float)) for milestone in self.milestones):
+      raise ValueError(f"ScheduleConfig.milestones = {self.milestones!r}: they must be numbers, such as 0.5,0.75")
     rising = all(a < b for a, b in itertools.pairwise(self.milestones))
     if not rising or not all(0 < milestone < 1 for milestone in self.milestones):
       raise ValueError(

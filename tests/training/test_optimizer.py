@@ -138,7 +138,8 @@ def test_average_of_a_constant_is_the_constant():
   ("fields", "words"),
   [
     ({"name": "lamb"}, ["name = 'lamb'", "sgd, adamw"]),
-    ({"learning_rate": 0.0}, ["learning_rate = 0.0", "(0, inf)"]),
+    ({"learning_rate": -0.1}, ["learning_rate = -0.1", "[0, inf)"]),
+    ({"learning_rate": float("inf")}, ["learning_rate = inf", "[0, inf)"]),
     ({"momentum": 1.0}, ["momentum = 1.0", "[0, 1)"]),
     ({"b2": -0.1}, ["b2 = -0.1", "[0, 1)"]),
     ({"weight_decay": -1e-4}, ["weight_decay", "[0, inf)"]),
