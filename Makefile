@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# Errors only: pip warns once for every package and index that it cannot reach.
+PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
 # Requirements by name: of the build, of jaxface itself ("run"), or of an extra. They are installed first, built in isolation where
 # they come as sources; then jaxface alone, built with what the environment has: isolated, it would unpack jaxlib once more.
+# The build takes the jaxlib that JAX brings, of any version: what is built here runs here.
 # An extra that is added later compiles nothing again.
 REQUIRED = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); t = p["project"]; \
   groups = {"build": p["build-system"]["requires"], "run": t["dependencies"], **t["optional-dependencies"]}; \
-  print(*[line for name in sys.argv[1:] for line in groups[name]], sep="\n")'
+  print(*[line for name in sys.argv[1:] for line in groups[name] if not line.startswith("jaxlib")], sep="\n")'
 CMAKE := $(or $(shell command -v cmake),$(BIN)/cmake)
 export JAX_PLATFORMS ?= cpu
 
@@ -17,12 +19,12 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind test lint bench sweep sweep-losses sweep-models sweep-papers clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint bench sweep sweep-losses sweep-models sweep-papers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(REQUIRED) build run export > $@.txt
+	$(REQUIRED) build run > $@.txt
 	$(PIP) -r $@.txt $(if $(shell command -v cmake),,cmake ninja)
 	$(PIP) --no-build-isolation --no-deps -e .
 	@$(BIN)/python -c 'from jaxface.layers import native; native.available() or print(native.why_not())'
@@ -63,6 +65,10 @@ native-check-address native-check-thread: native-check-%:
 native-check-valgrind:
 	PYTHONMALLOC=malloc valgrind --quiet --undef-value-errors=no --error-exitcode=1 \
 	  --suppressions=tests/layers/valgrind.supp $(BIN)/python -m pytest $(NATIVE_TESTS)
+
+# Wheel and source distribution in empty environments of every Python that is found; INSTALL_CHECK=--newest: the short form of CI.
+install-check: $(VENV)/ready
+	$(BIN)/python tests/install/check.py $(INSTALL_CHECK)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

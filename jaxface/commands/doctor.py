@@ -11,7 +11,7 @@ from jaxface.layers.formulation import current_formulation
 from jaxface.training.config import experiment_folder
 from jaxface.training.workdir import environment
 
-EXTRAS = {"onnx": "export", "onnxruntime": "export", "torch": "bench"}
+SOURCES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "torch": "'jaxface[bench]'"}
 
 
 def convolution() -> str:
@@ -37,7 +37,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   print(f"convolution  {convolution()}")
   print(f"experiments  {experiment_folder()}")
   print(f"JAXFACE_DATA {os.environ.get('JAXFACE_DATA', 'not set: experiments on named datasets will ask for it')}")
-  for package, extra in EXTRAS.items():
+  for package, source in SOURCES.items():
     if importlib.util.find_spec(package) is None:
-      print(f"{package:12} missing: pip install 'jaxface[{extra}]'")
+      print(f"{package:12} missing: pip install {source}")
   return 0

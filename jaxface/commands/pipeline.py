@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxface.commands.doctor import convolution
 from jaxface.commands.lineage import run_lineage
 from jaxface.data.config import open_records, open_source
 from jaxface.evaluation.config import VerificationConfig
@@ -57,6 +58,8 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
     need("onnx")
     need("onnxruntime")
   join_hosts(experiment.mesh)
+  if not jax.process_index():
+    print(f"convolution  {convolution()}", file=sys.stderr)
   workdir = Workdir(folder)
   with workdir.own():
     return _run(experiment, workdir, command)

@@ -20,11 +20,11 @@ _MOVES = ("Identity", "Transpose", "Unsqueeze")
 
 
 def need(package: str) -> ModuleType:
-  """Import `onnx` or `onnxruntime`, which only import and export need."""
+  """Import `onnx` or `onnxruntime`, which are slow to load and which only import and export need."""
   try:
     return __import__(package)
   except ImportError as error:
-    raise ImportError(f"{package} is not installed: pip install jaxface[export]") from error
+    raise ImportError(f"{package} is not installed: pip install {package}") from error
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,20 @@ def _load(path: Path) -> tuple[ctypes.CDLL | None, str]:
   lacking = [name for name in HANDLERS if not hasattr(library, name)]
   if lacking:
     return None, f"{path.name} is of another version of jaxface, without {lacking[0]}; {again}"
+  if refused := _refused(library, path):
+    return None, f"{path.name} was built for another jaxlib than {importlib.metadata.version('jaxlib')}: {refused}; {again}"
   return library, ""
+
+
+def _refused(library: ctypes.CDLL, path: Path) -> str:
+  """Why XLA does not take a handler of the library: one built with a newer jaxlib speaks a newer interface than this one knows."""
+  import jax  # loaded by the first use of a layer, not by `import jaxface`
+
+  try:
+    jax.ffi.register_ffi_target(f"jaxface probe of {path}", jax.ffi.pycapsule(getattr(library, HANDLERS[0])), platform="cpu")
+  except jax.errors.JaxRuntimeError as error:
+    return str(error).rpartition(" because ")[2].partition(". ")[0]
+  return ""
 
 
 def _loaded() -> tuple[ctypes.CDLL | None, str]:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from jaxface.commands import embed
+from jaxface.commands.doctor import convolution
 from jaxface.commands.main import COMMANDS, main
 from jaxface.commands.train import parse_overrides, shown_command
 from jaxface.formats.embeddings import read_embeddings
@@ -74,10 +75,12 @@ def test_one_command_leaves_a_verified_exported_model(trained):
   assert json.loads((trained / "environment.json").read_text())["packages"]["jax"]
 
 
-def test_the_last_line_says_both_figures_and_where_the_report_is(folder, trained, capsys):
+def test_the_first_line_says_what_convolves_and_the_last_both_figures_and_where_the_report_is(folder, trained, capsys):
   arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(trained)]
   assert main(arguments) == 0
-  last = capsys.readouterr().out.strip().splitlines()[-1]
+  printed = capsys.readouterr()
+  assert printed.err.startswith(f"convolution  {convolution()}\n")
+  last = printed.out.strip().splitlines()[-1]
   assert "AUC untrained" in last and "trained" in last and str(trained / "report.html") in last
 
 

@@ -117,6 +117,6 @@ def test_options_are_checked_and_a_missing_package_says_how_to_get_it(saved, tmp
   with pytest.raises(ValueError, match=r"'int8'.*'uint8' or 'float32'"):
     export_onnx(saved, tmp_path / "net.onnx", input_dtype="int8")
   monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-  with pytest.raises(ImportError, match=r"pip install jaxface\[export\]"):
+  with pytest.raises(ImportError, match=r"pip install onnxruntime"):
     export_onnx(saved, tmp_path / "net.onnx")
   assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from native_oracle import BUILT
 
@@ -59,6 +60,17 @@ def test_a_library_of_another_version_is_told_to_be_built_again(monkeypatch, tmp
   monkeypatch.setattr(native, "HANDLERS", (*native.HANDLERS, "JaxfaceTomorrow"))
   why = refusal(monkeypatch, tmp_path / "old.so")
   assert "old.so is of another version of jaxface, without JaxfaceTomorrow" in why and "make native" in why
+
+
+@BUILT
+def test_a_library_that_xla_refuses_is_told_to_be_built_again(monkeypatch, tmp_path):
+  def refuse(*_, **__):
+    raise jax.errors.JaxRuntimeError("INVALID: failed because the handler's version (0.5) is incompatible. More.")
+
+  (tmp_path / "newer.so").symlink_to(native.LIBRARY)
+  monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
+  why = refusal(monkeypatch, tmp_path / "newer.so")
+  assert "newer.so was built for another jaxlib than" in why and ": the handler's version (0.5) is incompatible; build it again" in why
 
 
 def test_every_handler_is_known_by_its_name():
