@@ -36,7 +36,7 @@ nb_merge_streams = True
 nb_execution_show_tb = True
 
 # API pages: what each package exports in __all__.
-autodoc_default_options = {"members": True, "member-order": "alphabetical", "show-inheritance": False}
+autodoc_default_options = {"members": True, "member-order": "alphabetical"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
@@ -51,8 +51,19 @@ html_theme_options = {
   "show_toc_level": 2,
   "navigation_with_keys": False,
   "use_download_button": False,
+  "navbar_persistent": [],
 }
 
 # The addresses are checked by `make docs-links`, which needs the network.
 linkcheck_timeout = 20
 linkcheck_retries = 2
+
+
+def to_site(app, name, source):
+  """Pages link to files at the root, as one reads them in a checkout; on the site these are pages too."""
+  for file, page in (("../BUILD.md", "building.md"), ("../CHANGELOG.md", "changelog.md"), ("../CONTRIBUTING.md", "contributing.md")):
+    source[0] = source[0].replace(f"]({file}", f"]({'../' * name.count('/')}{page}")
+
+
+def setup(app):
+  app.connect("source-read", to_site)

@@ -16,7 +16,7 @@ _SECTION = re.compile(r"(Args|Arguments|Attributes|Returns|Raises|Yields|Example
 
 def convert(lines: list[str]) -> list[str]:
   """The docstring's lines as reStructuredText."""
-  return _blocks(_inline("\n".join(lines)).split("\n"))
+  return _blocks(_items(_inline("\n".join(lines)).split("\n")))
 
 
 def _inline(text: str) -> str:
@@ -35,6 +35,26 @@ def _inline(text: str) -> str:
 def _separate(text: str) -> str:
   # Inline markup ends only before white space or punctuation: `Term`s is written with an empty escape between.
   return re.sub(r"(``[^`]+``|:py:obj:`[^`]+`)(?=\w)", r"\1\\ ", text)
+
+
+def _items(lines: list[str]) -> list[str]:
+  """`name: text` with its next line indented is one item of a list; lists are set off by blank lines."""
+  out: list[str] = []
+  section = item = False
+  for line, after in zip(lines, [*lines[1:], ""]):
+    if line and not line.startswith(" "):
+      section = bool(_SECTION.match(line))
+      hanging = after.startswith("  ") and not line.endswith(":")
+      named = not section and bool(re.match(r"[a-z]\S*: \S", line)) and (hanging or item)
+      bullet = named or line.startswith("- ")
+      if bullet != item and out and out[-1]:
+        out.append("")
+      out.append(f"- {line}" if named else line)
+      item = bullet
+    else:
+      item = item and bool(line)
+      out.append(line)
+  return out
 
 
 def _blocks(lines: list[str]) -> list[str]:
@@ -72,6 +92,12 @@ def _plain(line: str) -> str:
 def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
   """What Sphinx calls with the lines of each docstring, which are replaced."""
   lines[:] = convert(lines)
+  # Napoleon takes what comes before a colon for a type; an empty one keeps the sentence whole.
+  if what in ("attribute", "property") and lines:
+    lines[0] = ": " + lines[0]
+  for index, line in enumerate(lines[:-1]):
+    if line in ("Returns:", "Yields:"):
+      lines[index + 1] = "  : " + lines[index + 1].strip()
 
 
 def setup(app: Any) -> dict[str, Any]:
