@@ -82,7 +82,8 @@ $(VENV)/docs: $(VENV)/ready
 # Notebooks are executed again when their text changes; NOTEBOOKS=off leaves them as they are, NOTEBOOKS=force executes all.
 NOTEBOOKS ?= cache
 docs: $(VENV)/docs
-	JAXFACE_NOTEBOOKS=$(NOTEBOOKS) $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
+	PATH="$(abspath $(BIN)):$$PATH" JAXFACE_NOTEBOOKS=$(NOTEBOOKS) JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/docs/compiled \
+	  $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
 	@echo build/docs/html/index.html
 
 # The links to other sites, which needs the network.

@@ -20,6 +20,12 @@ def prose(text):
   return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
+def code(text):
+  """The code of a page, a line for each line of a block and for each `inline` piece."""
+  blocks = re.findall(r"^```.*?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+  return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", prose(text))])
+
+
 def anchors(path):
   """Anchors of a page's headings, as MyST and code hosts make them."""
   found = set()
@@ -51,14 +57,15 @@ def test_files_commands_and_targets_exist(page):
   folders = "jaxface|tests|docs|benchmarks|experiments|tfrecords_tools"
   for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w/]+\.(?:py|md|json|supp|svg|png|jpg))(?!\w)", text):
     assert (ROOT / path).exists(), f"{page} speaks of {path}, which does not exist"
-  for command in re.findall(r"(?:^|`|bin/)jaxface (?:--traceback )?([a-zA-Z]\w*)", text, re.MULTILINE):
+  lines = code(text)
+  for command in re.findall(r"^(?:\S*bin/|!|srun )?jaxface (?:--traceback )?([a-zA-Z]\w*)", lines, re.MULTILINE):
     assert command in COMMANDS or command in PLACEHOLDERS, f"{page}: no command jaxface {command}"
-  for tool in re.findall(r"tfrecords_tools ([a-z]\w*)", text):
+  for tool in re.findall(r"-m tfrecords_tools ([a-z]\w*)", lines):
     assert tool in TOOLS, f"{page}: no command tfrecords_tools {tool}"
-  for name in re.findall(r"jaxface train ([\w/.]+)", text):
+  for name in re.findall(r"jaxface train ([\w/.]+)", lines):
     assert name in list_experiments() or name in PLACEHOLDERS or name.endswith(".py"), f"{page}: no experiment {name}"
-  for target in re.findall(r"`make ([a-z][\w-]*)|^make ([a-z][\w-]*)", text, re.MULTILINE):
-    assert "".join(target) in targets, f"{page}: no target make {''.join(target)}"
+  for target in re.findall(r"^make ([a-z][\w-]*)", lines, re.MULTILINE):
+    assert target in targets, f"{page}: no target make {target}"
 
 
 def test_the_rules_find_what_is_wrong(tmp_path):
@@ -69,7 +76,10 @@ def test_the_rules_find_what_is_wrong(tmp_path):
     page.write_text(wrong)
     with pytest.raises(AssertionError):
       test_links_lead_somewhere(page)
-  for wrong in ("`jaxface/absent.py`", "`jaxface absent`", "jaxface train absent", "`make absent`", "tfrecords_tools absent"):
+  page.write_text("jaxface absent, make absent, jaxface train absent")
+  test_files_commands_and_targets_exist(page)
+  for wrong in ("`jaxface/absent.py`", "`jaxface absent`", "`jaxface train absent`", "`make absent`", "```\njaxface absent\n```",
+                "`python -m tfrecords_tools absent`"):
     page.write_text(wrong)
     with pytest.raises(AssertionError):
       test_files_commands_and_targets_exist(page)
