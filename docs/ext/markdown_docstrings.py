@@ -20,21 +20,20 @@ def convert(lines: list[str]) -> list[str]:
 
 
 def _inline(text: str) -> str:
-  parts = []
-  for part in _CODE.split(text):
+  parts = _CODE.split(text)
+  out = []
+  for part, after in zip(parts, [*parts[1:], ""]):
     if part.startswith("```"):
-      parts.append(part)
+      out.append(part)
     elif part.startswith("`"):
       code = " ".join(part.strip("`").split())
-      parts.append(f":py:obj:`{code}`" if _DOTTED.fullmatch(code) else f"``{code}``")
+      out.append(f":py:obj:`{code}`" if _DOTTED.fullmatch(code) else f"``{code}``")
+      # Inline markup ends only before white space or punctuation: `Term`s is written with an empty escape between.
+      if re.match(r"\w", after):
+        out.append("\\ ")
     else:
-      parts.append(re.sub(r"([*|\\])|(?<=\w)(_)(?!\w)", lambda found: "\\" + found.group(0), part))
-  return _separate("".join(parts))
-
-
-def _separate(text: str) -> str:
-  # Inline markup ends only before white space or punctuation: `Term`s is written with an empty escape between.
-  return re.sub(r"(``[^`]+``|:py:obj:`[^`]+`)(?=\w)", r"\1\\ ", text)
+      out.append(re.sub(r"([*|\\])|(?<=\w)(_)(?!\w)", lambda found: "\\" + found.group(0), part))
+  return "".join(out)
 
 
 def _items(lines: list[str]) -> list[str]:
