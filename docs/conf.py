@@ -30,7 +30,7 @@ myst_heading_anchors = 4
 # Notebooks are executed once and again when their text changes. The results are kept in build/docs/.jupyter_cache.
 nb_execution_mode = os.environ.get("JAXFACE_NOTEBOOKS", "cache")
 nb_execution_cache_path = str(DOCS.parent / "build" / "docs" / ".jupyter_cache")
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_execution_show_tb = True
