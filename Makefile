@@ -19,7 +19,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint bench sweep sweep-losses sweep-models sweep-papers clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench sweep sweep-losses sweep-models sweep-papers clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -78,6 +78,23 @@ lint: $(VENV)/test
 
 test: lint
 	$(BIN)/pytest -n 2
+
+$(VENV)/docs: $(VENV)/ready
+	$(REQUIRED) docs > $@.txt
+	$(PIP) -r $@.txt
+	touch $@
+
+# The documentation site, in build/docs/html. Warnings are errors, among them links to pages and anchors that do not exist.
+# Notebooks are executed again when their text changes; NOTEBOOKS=off leaves them as they are, NOTEBOOKS=force executes all.
+NOTEBOOKS ?= cache
+docs: $(VENV)/docs
+	PATH="$(abspath $(BIN)):$$PATH" JAXFACE_NOTEBOOKS=$(NOTEBOOKS) JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/docs/compiled \
+	  $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
+	@echo build/docs/html/index.html
+
+# The links to other sites, which needs the network.
+docs-links: $(VENV)/docs
+	JAXFACE_NOTEBOOKS=off $(BIN)/python -m sphinx -q -b linkcheck docs build/docs/links
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""The experiment: every choice of a run in one frozen value, composed of the rooms' own configs."""
+"""The experiment: every choice of a run in one frozen value, composed of the packages' own configs."""
 
 import difflib
 import math
@@ -37,12 +37,19 @@ class MeshConfig:
   Attributes:
     class_devices: size of the axis over which class centres are sharded; the rest of the devices share the batch.
     devices: how many devices to use, 0 for all.
-    distributed: several hosts: call `jax.distributed.initialize()` (SLURM, GKE, MPI and TPU VMs detect themselves).
+    distributed: the run has several processes, which a launcher that JAX knows has started (SLURM, Open MPI, GKE,
+      Cloud TPU): address and numbers come from it.
+    coordinator: HOST:PORT of process 0, for processes that are started by hand; implies `distributed`.
+    processes: how many processes the run has; with `coordinator`.
+    process_id: number of this process, from 0; with `coordinator`, and another one for each process.
   """
 
   class_devices: int = 1
   devices: int = 0
   distributed: bool = False
+  coordinator: str = ""
+  processes: int = 0
+  process_id: int = -1
 
   def __post_init__(self) -> None:
     check_range(self, "class_devices", 1, what="devices that share the class centres")

@@ -1,4 +1,7 @@
-"""Two processes on loopback, each with one device: the losses and figures of one process, half of the batch read by each."""
+"""Two processes on loopback, each with one device: the losses and figures of one process, half of the batch read by each.
+
+The processes are joined as a user joins them, by the options of the mesh.
+"""
 
 import json
 import os
@@ -14,10 +17,6 @@ import jax
 
 index, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.config.update("jax_platforms", "cpu")
-if port != "0":
-  jax.config.update("jax_cpu_collectives_implementation", "gloo")
-  jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=index)
-
 from jaxface.data.config import DataConfig, SyntheticConfig, open_source
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.pairs import holdout_pairs
@@ -25,11 +24,15 @@ from jaxface.heads.classification import Classification
 from jaxface.inference.verify import VerificationHook
 from jaxface.losses.margins import CosFace
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import Experiment, MeshConfig
+from jaxface.training.mesh import join_hosts
 from jaxface.training.loop import train
 from jaxface.training.workdir import Workdir
 
+mesh = MeshConfig(coordinator=f"127.0.0.1:{port}", processes=2, process_id=index) if port != "0" else MeshConfig()
+join_hosts(mesh)
 experiment = Experiment(
+  mesh=mesh,
   steps=int(sys.argv[4]), batch_size=16, log_every=2, checkpoint_every=3,
   data=DataConfig(synthetic=SyntheticConfig(identities=16, images_per_identity=4, size=16), holdout=0.5),
   model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),

@@ -62,7 +62,7 @@ def test_every_field_is_classified_once_and_no_class_names_a_field_that_is_not()
   ("name", "bound"),
   [
     ("data.images_per_identity", True), ("data.images", False), ("data.holdout", True), ("evaluation.3.every", False),
-    ("evaluation.0.mirror", False), ("mesh.devices", False), ("namesake", True), ("terms.0.margin.m", True),
+    ("evaluation.0.mirror", False), ("mesh.devices", False), ("mesh.process_id", False), ("namesake", True), ("terms.0.margin.m", True),
     ("model.freeze", True), ("data.anything_new", True), ("use", False),
   ],
 )
