@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.page import Findings, describe
 
-NAMES = ("reader", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "local_layers", "ensemble")
+NAMES = ("reader", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "local_layers", "ensemble",
+         "imports")
 # Those that measure against PyTorch's networks, eager and compiled.
 TORCH = ("training", "embedding")
 ROOT = Path(__file__).parents[1]

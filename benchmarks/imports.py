@@ -1,0 +1,60 @@
+"""How long an import takes, beyond JAX's own; each in a fresh interpreter.
+
+  python -m benchmarks.imports
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+
+from benchmarks.common import machine
+from benchmarks.page import Findings
+
+BAR = 0.3
+LINES = (
+  "import jaxface",
+  "import jaxface; jaxface.losses.ArcFace",
+  "import jaxface; jaxface.models.create",
+  "import jaxface; jaxface.training.Experiment",
+  "import jaxface; jaxface.load",
+  "import jaxface; jaxface.verify",
+)
+# What is loaded by nobody until it is used.
+WATCHED = ("tensorflow", "tensorflow_datasets", "orbax", "pyarrow", "onnx", "scipy")
+PROGRAM = """
+import sys, time
+import jax
+start = time.perf_counter()
+{line}
+print(time.perf_counter() - start, *[name for name in {watched} if name in sys.modules])
+"""
+
+
+def measure(line: str, rounds: int) -> dict:
+  """Median seconds of a line after `import jax`, and which heavy packages it loads."""
+  seconds, loaded = [], ""
+  for _ in range(rounds):
+    program = PROGRAM.format(line=line, watched=WATCHED)
+    words = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    seconds.append(float(words[0]))
+    loaded = ", ".join(words[1:])
+  middle = statistics.median(seconds)
+  row = {"line": f"`{line}`", "seconds beyond JAX": f"{middle:.3f}", "loads": loaded or "none of those watched"}
+  return row | {"bar": f"{BAR} s {'met' if middle < BAR else 'MISSED'}" if line == LINES[0] else ""}
+
+
+def main() -> int:
+  """Measures and prints; 1 if the bar was missed."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--rounds", type=int, default=5, help="fresh interpreters for each line (default: %(default)s)")
+  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
+  options = parser.parse_args()
+  rows = [measure(line, options.rounds) for line in LINES]
+  notes = [f"Watched: {', '.join(WATCHED)}."]
+  Findings("Imports", machine("jax", "flax", "numpy"), {"rounds": options.rounds}, rows, notes).publish(options.json)
+  return int(any("MISSED" in row["bar"] for row in rows))
+
+
+if __name__ == "__main__":
+  sys.exit(main())
