@@ -132,7 +132,7 @@ def first_state(experiment):
 def test_b_and_d_begin_with_a_and_their_new_layers_at_random(name, new, trained_a, first_state):
   state, preprocess, grows_from = first_state(tiny_vggface(name), ema=0.9)
   assert grows_from == ("vggface_a",)
-  begun = begin_from(str(trained_a), state, preprocess, grows_from)
+  begun = begin_from(str(trained_a), state, preprocess, grows_from).state
   expected = load_model(trained_a).variables["params"]
   found = begun.params["model"]
   assert set(found) - set(expected) == new
@@ -184,7 +184,7 @@ def test_a_projection_begins_with_the_trained_network_inside(trained_a, first_st
       options={"backbone": "vggface_a", "backbone_options": {"width": 1 / 32, "embedding_size": 8}},
     )
   )
-  begun = begin_from(str(trained_a), state, preprocess)
+  begun = begin_from(str(trained_a), state, preprocess).state
   jax.tree.map(
     np.testing.assert_array_equal, begun.params["model"]["frozen"], load_model(trained_a).variables["params"]
   )
