@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
-from jaxface.losses.ranges import check_range
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
+from jaxface.losses.ranges import check_range
 from jaxface.models.preprocess import FITS, PREPROCESS, Preprocess, changed, get_preprocess
 from jaxface.models.registry import create, model_options
 

@@ -31,8 +31,8 @@ from jaxface.training.state import TrainState
 
 # So many images of an identity give its mean embedding.
 MEAN_IMAGES = 8
-# Kept centres must be nearer to their own identities than to others by this much in cosine, or the names lie.
-_LEAST_GAP = 0.1
+# So many identities show whether centres belong to the people of their names.
+_COMPARED = 512
 
 Tree = Any
 
@@ -221,8 +221,8 @@ def _keep(
   size = new["center_cd"].shape[1]
   if means is not None and _names_lie(rows[:, :size], means.unit_cd[kept_c]):
     return none_c, (
-      f"those of {origin} are left: {kept_c.sum():,} identities have the same names, but are other people there, their"
-      " centres do not point to their images"
+      f"those of {origin} are left: {kept_c.sum():,} identities have the same names, but their centres do not point"
+      " to their images: other people, or centres that were hardly trained"
     )
   center_ckd = new["center_cd"][: len(names) * subcenters].reshape(len(names), -1)
   center_ckd[kept_c] = rows[:, : subcenters * size]
@@ -232,12 +232,11 @@ def _keep(
 
 
 def _names_lie(center_kd: np.ndarray, mean_kd: np.ndarray) -> bool:
-  """Whether centres point no more to the identity of their name than to the next one."""
-  if len(center_kd) < 2:
-    return False
+  """Whether centres find the identity of their name among the others hardly more often than chance would."""
+  center_kd, mean_kd = center_kd[:_COMPARED], mean_kd[:_COMPARED]
   center_kd, mean_kd = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (center_kd, mean_kd))
-  own, other = (float(np.mean(np.sum(center_kd * x, axis=1))) for x in (mean_kd, np.roll(mean_kd, 1, axis=0)))
-  return own - other < _LEAST_GAP
+  found = float(np.mean(np.argmax(center_kd @ mean_kd.T, axis=1) == np.arange(len(center_kd))))
+  return found < min(0.5, 0.1 + 2 / len(center_kd))
 
 
 __all__ = ["MEAN_IMAGES", "Means", "centers_file", "mean_embeddings", "read_out", "save_centers", "start_centers"]

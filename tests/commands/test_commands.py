@@ -411,7 +411,7 @@ def test_finetuning_takes_one_command_and_the_path_of_a_model(folder, trained, c
   assert main([*arguments, *small, "--optimizer.rates", "body/*=0 until 2 then 0.1, head/*=2"]) == 0
   shown = capsys.readouterr()
   notes = (folder / "more" / "notes.txt").read_text()
-  for said in ("parameters of the network are those of its iresnet", "kept from", "learns at 0 until step 2", "head/* learns at 2"):
+  for said in ("parameters of the network are those of its iresnet", "class centres of classification", "learns at 0 until step 2", "head/* learns at 2"):
     assert said in notes and said in shown.err
   model, before = load_model(folder / "more"), load_model(trained)
   assert (model.name, model.preprocess) == (before.name, before.preprocess) and model.meta["init_from"] == str(trained)

@@ -189,7 +189,7 @@ def test_the_same_names_for_other_people_are_found_out(whole, first, source, run
   again = Named(source, [f"person {(label + 5) % 16}" for label in range(16)])
   center, notes = centers_of(whole, first[0], again, run, tmp_path)
   np.testing.assert_allclose(center, unit_means(first, source)[1], atol=1e-4)
-  assert "16 identities have the same names, but are other people there" in notes
+  assert "16 identities have the same names, but their centres do not point to their images" in notes
 
 
 @pytest.mark.parametrize("margin", [Softmax(), SubcenterArcFace()])
