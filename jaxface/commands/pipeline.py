@@ -14,6 +14,8 @@ import numpy as np
 from jaxface.commands.doctor import convolution
 from jaxface.commands.lineage import run_lineage
 from jaxface.data.config import open_records, open_source
+from jaxface.data.source import identity_names
+from jaxface.data.subset import NamedSource
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
 from jaxface.evaluation.pairs import holdout_pairs
@@ -32,8 +34,11 @@ from jaxface.inference.embed import check_template
 from jaxface.inference.verify import VerificationHook
 from jaxface.interop.onnx_export import export_onnx
 from jaxface.interop.onnx_file import need
+from jaxface.models.calibration import norm_meta
 from jaxface.models.saved import SavedModel, save_model
+from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
+from jaxface.training.initial import resolve_model
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import Trained, train
 from jaxface.training.mesh import join_hosts, wait_for_hosts
@@ -66,7 +71,10 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> str
 
 
 def _run(experiment: Experiment, workdir: Workdir, command: str) -> str:
-  prepared = pack_images(expand_paths(experiment), workdir)
+  expanded = expand_paths(experiment)
+  # Before anything is packed: a contradiction is better known at once.
+  expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))
+  prepared = pack_images(expanded, workdir)
   source, holdout = open_source(prepared.data)
   lineage: Lineage = ()
   if jax.process_index() == 0:
@@ -84,9 +92,12 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> str:
   saved = SavedModel(
     prepared.model.name, trained.options, trained.preprocess, trained.variables,
     {"experiment": prepared.name, "step": trained.step, "identities": int(source.num_identities),
-     "images": int(source.num_records), "lineage": to_json(lineage)},
+     "images": int(source.num_records), "lineage": to_json(lineage), **norm_meta(trained.variables),
+     **({"init_from": prepared.model.init_from} if prepared.model.init_from else {})},
   )
   save_model(workdir.model, saved)
+  if names := identity_names(source):
+    save_centers(workdir.path, trained.centers, names)
   lines = [f"model {workdir.model}"]
   if trained.skipped:
     lines.append(f"{trained.skipped:,} of {prepared.steps:,} steps skipped: loss or gradient not finite")
@@ -194,6 +205,8 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
       raise ValueError(
         f"evaluation {config.name!r}: {error}. Keep more people out of training (--data.holdout), or give a pair list"
       ) from error
+  # Of LFW's 13,233 images its list names 7,701: no other needs an embedding.
+  source = NamedSource(source, {*pairs.left, *pairs.right})
   return VerificationHook(
     config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz"
   )

@@ -46,6 +46,10 @@ class RecordSource:
       "shards_sha256": digest(shard.sha256 for shard in manifest.shards), "identities_sha256": manifest.identities_sha256,
     }
 
+  def identity_names(self) -> list[str]:
+    """Name of each identity, by label."""
+    return self.records.identity_names
+
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Decodes records into `out`.
 

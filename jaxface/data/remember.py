@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxface.data.fingerprint import fingerprint
-from jaxface.data.source import Source, UnreadableRow
+from jaxface.data.source import Source, UnreadableRow, identity_names
 
 
 class RememberingSource:
@@ -30,6 +30,10 @@ class RememberingSource:
   def fingerprint(self) -> dict[str, Any]:
     """Of the source."""
     return fingerprint(self.source)
+
+  def identity_names(self) -> list[str] | None:
+    """Name of each identity, by label; None where the source does not know them."""
+    return identity_names(self.source)
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Copies records into `out`, after reading those that are new; two threads may both read one, to the same end.

@@ -1,6 +1,6 @@
 """What a source of faces is, and the error that says which row of a batch it could not fill."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,8 +20,16 @@ class UnreadableRow(DamagedData):
     self.row = row
 
 
+def identity_names(source: Any) -> list[str] | None:
+  """Names of a source's identities by label, where it knows them: by its method `identity_names`."""
+  names = getattr(source, "identity_names", None)
+  return None if names is None else names()
+
+
 class Source(Protocol):
   """Faces of one size by number, from wherever they come.
+
+  A source whose identities have names that hold elsewhere too also has a method `identity_names()`, see above.
 
   Attributes:
     num_records: number of faces; records are numbered from 0.

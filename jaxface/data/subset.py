@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.data.permutation import keyed, permute
-from jaxface.data.source import Source, UnreadableRow
+from jaxface.data.source import Source, UnreadableRow, identity_names
 from jaxface.seeds import Purpose
 
 
@@ -74,6 +74,11 @@ class SubsetSource:
       **fingerprint(self.source), "identities_chosen": self.num_identities, "chosen_sha256": digest([self.identity_i]),
     }
 
+  def identity_names(self) -> list[str] | None:
+    """Name of each identity that is kept, by label here; None where the source does not know them."""
+    names = identity_names(self.source)
+    return None if names is None else [names[identity] for identity in self.identity_i]
+
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Reads records of the source; errors name its record numbers, those of the files.
 
@@ -83,4 +88,30 @@ class SubsetSource:
     Returns:
       One error per row that could not be read.
     """
+    return self.source.read(self.record_n[record_n], out)
+
+
+class NamedSource:
+  """The records of a source that bear one of some names, under their labels there; in the source's order.
+
+  Args:
+    source: any source.
+    names: of records; one that the source lacks is passed over.
+  """
+
+  def __init__(self, source: Source, names: set[str]):
+    self.source = source
+    every = source.names()
+    self.record_n = np.array([record for record, name in enumerate(every) if name in names], np.int64)
+    self._names = [every[record] for record in self.record_n]
+    self.label_n = source.label_n[self.record_n]
+    self.num_records, self.num_identities = len(self.record_n), source.num_identities
+    self.image_shape, self.template = source.image_shape, source.template
+
+  def names(self) -> list[str]:
+    """Name of each record."""
+    return self._names
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    """Reads records of the source; errors name its record numbers, those of the files."""
     return self.source.read(self.record_n[record_n], out)

@@ -108,6 +108,11 @@ class SyntheticSource:
       "first_identity": self.first_identity, "image_shape": list(self.image_shape), "nuisance": repr(self.nuisance),
     }
 
+  def identity_names(self) -> list[str]:
+    """Name of each identity, by label; with the seed in it, since another seed has other people under the same numbers."""
+    past = self.first_identity + self.num_identities
+    return [f"synthetic_{self.seed}_{identity:06d}" for identity in range(self.first_identity, past)]
+
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
     """Renders records into `out`.
 

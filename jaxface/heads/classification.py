@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from jax import Array
@@ -14,8 +14,10 @@ from jaxface.losses.joint import Margin
 from jaxface.losses.margins import CosFace
 from jaxface.losses.margins_filter import Filtered
 from jaxface.losses.metrics import Metric, Sum, mean_of
-from jaxface.losses.ranges import check_labels, check_range
+from jaxface.losses.ranges import check_choice, check_labels, check_range
 from jaxface.losses.regularisers import center_repulsion
+
+CENTER_INITS = ("normal", "mean_embedding")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Classification:
       same person under another name, see `Filtered`; None leaves none out.
     center_repulsion: weight of the energy between the centres of the batch's classes and all others, which with
       `ASoftmax` is SphereFace+ (1 there).
+    center_init: where the centres begin: "normal", at random, or "mean_embedding", at the mean embedding of each identity's
+      images under the network that the run begins with, see `jaxface.training.class_centers`.
     debug: name step and row where an embedding is not finite or a label is no class, see `check_rows`.
     weight: of this term in the objective; the objective multiplies by it, the term does not.
   """
@@ -39,6 +43,7 @@ class Classification:
   label_smoothing: float = 0.0
   interclass_filtering: float | None = None
   center_repulsion: float = 0.0
+  center_init: Literal["normal", "mean_embedding"] = "normal"
   debug: bool = False
   weight: float = 1.0
 
@@ -46,6 +51,7 @@ class Classification:
     check_range(self, "label_smoothing", 0.0, 1.0, open_high=True, what="share of the target spread over all classes")
     check_range(self, "center_repulsion", 0.0, math.inf, open_high=True, what="weight of the energy between centres")
     check_range(self, "weight", 0.0, what="factor of this term in the objective")
+    check_choice(self, "center_init", CENTER_INITS)
     subcenters = self.margin.geometry.subcenters
     if self.center_repulsion and subcenters > 1:
       raise ValueError(

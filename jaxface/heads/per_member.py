@@ -31,6 +31,11 @@ class PerMember:
 
   def __post_init__(self) -> None:
     check_range(self, "members", 1, what="number of networks")
+    if getattr(self.term, "center_init", "normal") != "normal":
+      raise ValueError(
+        f"PerMember.term.center_init = {self.term.center_init!r} is not offered for ensembles: the centres of their members"  # type: ignore[attr-defined]
+        " begin at random, leave it at 'normal'"
+      )
 
   @property
   def scope(self) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 from jaxface.interop.layer_list import Layer, count_residuals, list_layers
 from jaxface.interop.onnx_file import Node, OnnxGraph, read_onnx
 from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, find_convention, source
+from jaxface.models.calibration import norm_meta
 from jaxface.models.registry import model_options
 from jaxface.models.saved import SavedModel
 
@@ -67,7 +68,7 @@ def import_onnx(
     matcher.match(layer)
   matcher.finish(count_residuals(model, options, convention))
   variables = flax.traverse_util.unflatten_dict(matcher.leaves)
-  return SavedModel(model, options, convention, variables, source(graph.path))
+  return SavedModel(model, options, convention, variables, {**source(graph.path), **norm_meta(variables)})
 
 
 def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:

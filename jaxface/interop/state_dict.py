@@ -33,6 +33,7 @@ from jaxface.interop.weights import (
   metadata,
   source,
 )
+from jaxface.models.calibration import norm_meta
 from jaxface.models.preprocess import Preprocess, changed
 from jaxface.models.saved import SavedModel, variable_shapes
 
@@ -90,7 +91,8 @@ def import_state_dict(
   more = [key for key in state if key not in known and not key.endswith(_COUNTER)]
   if more:
     raise WrongWeights(f"{path}: key {more[0]!r} (of {len(more)} more) is nothing in {model} {options}")
-  return SavedModel(model, options, convention, flax.traverse_util.unflatten_dict(leaves), meta)
+  variables = flax.traverse_util.unflatten_dict(leaves)
+  return SavedModel(model, options, convention, variables, {**meta, **norm_meta(variables)})
 
 
 def to_state_dict(saved: SavedModel) -> dict[str, np.ndarray]:

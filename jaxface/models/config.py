@@ -6,9 +6,13 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.losses.ranges import check_range
 from jaxface.models.preprocess import FITS, PREPROCESS, Preprocess, changed, get_preprocess
 from jaxface.models.registry import create, model_options
+
+DEFAULT_NETWORK = "iresnet18"
+UNKNOWN_TEMPLATES = {UNKNOWN_TEMPLATE, "none", ""}
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,8 @@ class ModelConfig:
   """A registered network with its options.
 
   Attributes:
-    name: a name that `jaxface.models.registry.list_models()` lists.
+    name: a name that `jaxface.models.registry.list_models()` lists; "" takes that of `init_from`, and "iresnet18" without
+      one.
     preprocess: name of an input convention, such as "unit" or "imagenet"; "" takes the network's own.
     size: side of the square input in pixels; 0 takes the network's own height and width.
     fit: how images of another size are brought to it: "crop" around the centre, or "resize"; "" takes the network's own.
@@ -24,12 +29,16 @@ class ModelConfig:
     dtype: "float32" or "bfloat16" for the computation; parameters stay float32.
     remat: recompute activations in the backward pass: less memory, about a third more time.
     dropout: share of features dropped before the last layer, where the network has such a place.
-    init_from: model directory, or workdir of a run, whose variables the network begins with; "" begins afresh. For
-      `projected` they are those of the frozen network inside.
+    init_from: model directory, or workdir of a run, whose variables the network begins with; "" begins afresh. Network,
+      options, size, preprocessing and template come from there too, where they are not given here; what is given and
+      contradicts is refused, see `jaxface.models.take_over`. For `projected` it is the frozen network inside.
+    freeze_norm: batch norms use their running statistics while training and stay as they are, in every network; needs
+      `init_from`, since the norms of a new network have none.
     options: anything else that the network's constructor takes.
+    convention: the exact input convention, taken over from `init_from`; not for hand.
   """
 
-  name: str = "iresnet18"
+  name: str = ""
   preprocess: str = ""
   size: int = 0
   fit: Literal["", "crop", "resize"] = ""
@@ -38,9 +47,15 @@ class ModelConfig:
   remat: bool = False
   dropout: float = 0.0
   init_from: str = ""
+  freeze_norm: bool = False
   options: Mapping[str, Any] = field(default_factory=dict)
+  convention: Preprocess | None = None
 
   def __post_init__(self) -> None:
+    if self.freeze_norm and not self.init_from:
+      raise ValueError(
+        "model.freeze_norm needs model.init_from: the batch norms of a new network have no statistics to keep"
+      )
     for name, valid in (("fit", ("", *FITS)), ("dtype", ("float32", "bfloat16")), ("preprocess", ("", *PREPROCESS))):
       if getattr(self, name) not in valid:
         names = [text or "'' for the network's own" for text in valid]
@@ -55,11 +70,12 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
 
   Args:
     config: the config.
-    template: alignment of the images that the network is for; None keeps the convention's.
+    template: alignment of the images that the network is for; None keeps the convention's. One that is not known ("",
+      "none" or "unknown") does not change what was taken over from `init_from`.
   Returns:
     The network, all options that `create` made it with, and its input convention.
   Raises:
-    ValueError: unknown network, option or convention.
+    ValueError: unknown network, option or convention; images of another template than the network begun with takes.
   """
   options: dict[str, Any] = dict(config.options)
   if config.dtype != "float32" or "dtype" in model_options(config.name):
@@ -70,11 +86,19 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
     options["remat"] = True
   if config.dropout:
     options["dropout"] = config.dropout
-  module = create(config.name, **options)
-  own = module.convention
+  module = create(config.name or DEFAULT_NETWORK, **options)
+  own = module.convention if config.convention is None else config.convention
+  if config.convention is not None and template is not None:
+    if {template, own.template} & UNKNOWN_TEMPLATES:
+      template = template if own.template in UNKNOWN_TEMPLATES else own.template
+    elif template != own.template:
+      raise ValueError(
+        f"model.init_from {config.init_from} takes faces aligned to template {own.template!r}, the training images are"
+        f" aligned to {template!r}: align them again, or begin with another model"
+      )
   name = config.preprocess or own.name
   kept = own if name == own.name else get_preprocess(name, size=own.size, fit=own.fit)
   return module, options, changed(kept, size=config.size, template=template, fit=config.fit)
 
 
-__all__ = ["ModelConfig", "make_model"]
+__all__ = ["DEFAULT_NETWORK", "UNKNOWN_TEMPLATES", "ModelConfig", "make_model"]

@@ -192,6 +192,37 @@ def card_of(path: Path | str) -> str:
     raise DamagedModel(f"{path / _FILE}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Description:
+  """What model.json says of a network, without its numbers.
+
+  Attributes:
+    path: of the model directory, or of the workdir that it is in, as it was given.
+    name, options, preprocess, meta: see `SavedModel`.
+  """
+
+  path: str
+  name: str
+  options: dict[str, Any]
+  preprocess: Preprocess
+  meta: dict[str, Any] = field(default_factory=dict)
+
+
+def describe_model(path: Path | str) -> Description:
+  """What a model directory, or that of a training's workdir, holds; reads no numbers.
+
+  Raises:
+    FileNotFoundError, DamagedModel: see `load_model`.
+  """
+  file = _folder(path) / _FILE
+  plain = _parse(file, file.read_bytes())
+  try:
+    preprocess = Preprocess.from_json(plain["preprocess"])
+  except ValueError as error:
+    raise DamagedModel(f"{file}: {error}") from error
+  return Description(str(path), plain["model"], plain["options"], preprocess, plain["meta"])
+
+
 def load_model(path: Path | str) -> SavedModel:
   """Read a model directory, or the subfolder `model` of a training's workdir.
 
@@ -261,4 +292,5 @@ def _parse(file: Path, text: bytes) -> dict[str, Any]:
   return plain
 
 
-__all__ = ["DamagedModel", "SavedModel", "card_of", "count_parameters", "load_model", "save_model", "variable_shapes"]
+__all__ = ["DamagedModel", "Description", "SavedModel", "card_of", "count_parameters", "describe_model", "load_model", "save_model",
+           "variable_shapes"]

@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,8 +154,16 @@ class Experiment:
     return math.floor(self.max_bad_share * BAD_WINDOW + 1e-9)
 
   def with_overrides(self, overrides: Mapping[str, str]) -> "Experiment":
-    """A copy with fields set from text by dotted name; see `overrides.override` for the errors."""
+    """A copy with fields set from text by dotted name; see `overrides.override` for the errors.
+
+    A `model.init_from` given here brings its own network: what an experiment that begins afresh says of its network no
+    longer counts, unless it is given here too.
+    """
     experiment, left = self, dict(overrides)
+    if left.get("model.init_from") and not self.model.init_from:
+      blank = ModelConfig()
+      taken = {name: getattr(blank, name) for name in ("name", "preprocess", "size", "fit", "embedding_size", "options")}
+      experiment = replace(experiment, model=replace(experiment.model, **taken))
     while left:
       refused: dict[str, UnknownField] = {}
       # Outer fields first, since a new margin would undo what was said of the old one; and what is valid only beside

@@ -1,5 +1,8 @@
 """A run that begins with the network of another one."""
 
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -7,19 +10,74 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxface.checkpoint import check_same_leaves
+from jaxface.formats.atomic import write_json
+from jaxface.models.config import DEFAULT_NETWORK, ModelConfig
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.saved import load_model
+from jaxface.models.saved import Description, count_parameters, describe_model, load_model
+from jaxface.models.take_over import differing, take_over
 from jaxface.training.state import TrainState
+
+# Beside the states of a run: what its `model.init_from` was, for a continuation after that is gone.
+ORIGIN_FILE = "init_from.json"
+
+
+@dataclass(frozen=True)
+class Begun:
+  """A first state that begins with another network.
+
+  Attributes:
+    state: with that network's variables.
+    lines: what was taken, and what was left as it is in a new run.
+  """
+
+  state: TrainState
+  lines: list[str]
+
+
+def resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
+  """`config` with what it leaves to `model.init_from` filled in; see `jaxface.models.take_over`.
+
+  Args:
+    config: of the run.
+    folder: workdir of the run; a continuation finds there what the other network was, should that be gone.
+  Raises:
+    FileNotFoundError: `model.init_from` names no model, and the run has not begun.
+    Contradiction: the config gives a field another value than that network has.
+  """
+  if not config.init_from:
+    return replace(config, name=config.name or DEFAULT_NETWORK)
+  try:
+    origin = describe_model(config.init_from)
+  except FileNotFoundError:
+    kept = _kept_origin(folder)
+    if kept is None or kept.path != config.init_from:
+      raise
+    origin = kept
+  return take_over(config, origin)
+
+
+def keep_origin(config: ModelConfig, folder: Path) -> None:
+  """Write what `model.init_from` is beside the states of a run."""
+  origin = describe_model(config.init_from)
+  write_json(folder / ORIGIN_FILE, {**asdict(origin), "preprocess": origin.preprocess.to_json()})
+
+
+def _kept_origin(folder: Path) -> Description | None:
+  file = folder / ORIGIN_FILE
+  if not file.is_file():
+    return None
+  plain = json.loads(file.read_text(encoding="utf-8"))
+  return Description(**{**plain, "preprocess": Preprocess.from_json(plain["preprocess"])})
 
 
 def begin_from(
   path: str, state: TrainState, preprocess: Preprocess, grows_from: tuple[str, ...] = ()
-) -> TrainState:
+) -> Begun:
   """The first state with a saved network's variables in the place of the random ones.
 
-  A network with a part called "frozen" gets them there, any other as a whole; but a network that grows from the saved
-  one keeps the random values of the layers which that one lacks. The running average of parameters begins with them too;
-  terms and optimizer begin as they would.
+  A network with a part called "frozen" gets them there, unless the saved one has such a part too, any other as a whole;
+  but a network that grows from the saved one keeps the random values of the layers which that one lacks. The running
+  average of parameters begins with them too; terms and optimizer begin as they would.
 
   Args:
     path: model directory, or workdir of a run.
@@ -28,31 +86,48 @@ def begin_from(
     grows_from: names of the networks whose layers are some of this one's, under the same paths: what its class says in
       `grows_from`.
   Raises:
-    ValueError: the saved network had another input convention.
+    ValueError: the saved network had another input convention; names the fields that differ.
     WrongCheckpoint: it is another network; names the first leaf that differs.
   """
   saved = load_model(path)
-  if saved.preprocess != preprocess:
-    raise ValueError(
-      f"model.init_from {path}: its network takes {saved.preprocess}, this run gives {preprocess}: set model.preprocess"
-      " and model.size to what it takes"
-    )
+  if differs := differing(preprocess, saved.preprocess):
+    raise ValueError(f"model.init_from {path}: its network takes other images than this run gives it: {'; '.join(differs)}")
+  model = state.params["model"]
+  inside = "frozen" in model and "frozen" not in saved.variables["params"]
 
   def exchange(collection: str, tree: Any) -> Any:
-    have, want = (flatten_dict(part) for part in (saved.variables.get(collection, {}), tree.get("frozen", tree)))
+    target = tree.get("frozen", {}) if inside else tree
+    have, want = flatten_dict(saved.variables.get(collection, {})), flatten_dict(target)
     expected = {name: leaf for name, leaf in want.items() if name in have} if saved.name in grows_from else want
     where = f"model.init_from {path}, {collection}"
     check_same_leaves(unflatten_dict(have), unflatten_dict(expected), where=where)
     new = unflatten_dict({**want, **have})
-    return {**tree, "frozen": new} if "frozen" in tree else new
+    return {**tree, "frozen": new} if inside and new else new
 
-  params = {**state.params, "model": exchange("params", state.params["model"])}
-  batch_stats = exchange("batch_stats", state.batch_stats)
+  variables = {"params": exchange("params", model), "batch_stats": exchange("batch_stats", state.batch_stats)}
+  return Begun(with_network(state, variables), [f"model.init_from {path}: {_took(saved.name, saved.variables['params'], model)}"])
+
+
+def _took(name: str, taken: Any, model: Any) -> str:
+  """How much of a network came from the saved one, and which of its modules did not."""
+  count, whole = count_parameters(taken), count_parameters(model)
+  if count == whole:
+    return f"all {count:,} parameters of the network are those of its {name}"
+  have = flatten_dict(taken).keys()
+  left = [path for path in flatten_dict(model) if path not in have and not (path[0] == "frozen" and path[1:] in have)]
+  modules = list(dict.fromkeys("/".join(path[:-1]) for path in left))
+  return f"{count:,} of {whole:,} parameters are those of its {name}; new are {', '.join(modules)}"
+
+
+def with_network(state: TrainState, variables: Any) -> TrainState:
+  """A first state with other variables of the network, laid out like the state before; the running average begins there."""
+  params = {**state.params, "model": variables["params"]}
+  batch_stats = variables.get("batch_stats", {})
   average = None if state.ema is None else {"params": params["model"], "batch_stats": batch_stats}
   new = state._replace(params=params, batch_stats=batch_stats, ema=average)
-  # Copies, laid out like the state before: a donated state must not hold one buffer twice.
+  # Copies: a donated state must not hold one buffer twice.
   copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state))
   return copy(new)
 
 
-__all__ = ["begin_from"]
+__all__ = ["ORIGIN_FILE", "Begun", "begin_from", "keep_origin", "resolve_model", "with_network"]

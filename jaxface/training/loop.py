@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import jax
@@ -13,19 +13,24 @@ from jaxface.data.config import make_order
 from jaxface.data.loader import Loader
 from jaxface.models.config import make_model
 from jaxface.models.preprocess import Preprocess
+from jaxface.training.begin import begin
 from jaxface.training.checks import check_mates
+from jaxface.training.class_centers import read_out
 from jaxface.training.config import BAD_WINDOW, Experiment
-from jaxface.training.initial import begin_from
+from jaxface.training.initial import resolve_model
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.logs import MetricWriter, host_scalars
 from jaxface.training.mesh import batch_sharding, join_hosts, make_mesh, on_any_host, state_sharding
 from jaxface.training.progress import ProgressLine
+from jaxface.training.rates import parse_rates, rate_lines
 from jaxface.training.resume import describe_data
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
 from jaxface.training.workdir import Workdir
 
 Tree = Any
+# What a run begins with, said once on the screen, in words.
+NOTES_FILE = "notes.txt"
 
 
 class TrainingDiverged(RuntimeError):
@@ -54,6 +59,7 @@ class Trained:
     traces: how often the step was traced (0 when nothing was left to do).
     damaged: records that could not be read and were replaced, on all hosts and in all lives of the run.
     skipped: steps of the whole run that a non-finite loss or gradient made void.
+    centers: class centres by term, see `jaxface.training.class_centers.read_out`.
   """
 
   step: int
@@ -63,6 +69,7 @@ class Trained:
   traces: int
   damaged: int
   skipped: int
+  centers: dict[str, np.ndarray]
 
 
 def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook] = ()) -> Trained:
@@ -91,6 +98,7 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
     raise ValueError(
       f"batch_size {experiment.batch_size} in {experiment.accumulate} part(s) does not spread over {mesh.size} devices"
     )
+  experiment = replace(experiment, model=resolve_model(experiment.model, workdir.path))
   order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
   check_mates(experiment, source.label_n)
   workdir.save_config(experiment, describe_data(source, order, hooks))
@@ -98,16 +106,20 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   step = TrainStep(experiment, model, preprocess, source.num_identities)
 
   key = jax.random.key(experiment.seed)
-  shardings = state_sharding(mesh, jax.eval_shape(step.init, key))
+  shapes = jax.eval_shape(step.init, key)
+  shardings = state_sharding(mesh, shapes)
   state: TrainState = jax.jit(step.init, out_shardings=shardings)(key)
   checkpoints = Checkpoints(workdir.checkpoints, keep=experiment.keep_checkpoints)
+  lines = rate_lines(parse_rates(experiment.optimizer.rates), shapes.params)
   if checkpoints.latest_step is not None:
     state = checkpoints.restore(state)
-  elif experiment.model.init_from:
-    state = begin_from(experiment.model.init_from, state, preprocess, getattr(model, "grows_from", ()))
+  else:
+    begun = begin(experiment, model, preprocess, source, order, mesh, state, workdir.path)
+    state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
 
   run = _Run(experiment, workdir, checkpoints, hooks, start)
+  run.note(lines)
   compiled = compile_step(step, shardings, batch_sharding(mesh))
   try:
     if start == 0:
@@ -131,7 +143,8 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   if step.traces > 1:
     raise AssertionError(f"the training step was traced {step.traces} times: a shape or dtype changed between batches")
   variables = jax.tree.map(np.asarray, model_variables(state))
-  return Trained(int(state.step), variables, options, preprocess, step.traces, damaged, skipped)
+  centers = read_out(experiment.terms, state, source.num_identities, mesh)
+  return Trained(int(state.step), variables, options, preprocess, step.traces, damaged, skipped, centers)
 
 
 def _collapsed(row: dict[str, float]) -> float:
@@ -153,6 +166,15 @@ class _Run:
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
     self._mark = (start, time.perf_counter(), 0.0)
     self._told = False  # that steps were skipped
+
+  def note(self, lines: Sequence[str]) -> None:
+    """Say what the run begins with, on the screen and in the folder's log."""
+    if self.writer is None:
+      return
+    for line in lines:
+      self.line.note(line)
+    with open(self.workdir.path / NOTES_FILE, "a", encoding="utf-8") as file:
+      file.writelines(f"{line}\n" for line in lines)
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.experiment.steps

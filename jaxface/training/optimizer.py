@@ -11,6 +11,7 @@ from jax import Array
 
 from jaxface.layers.members import members_of
 from jaxface.losses.ranges import check_choice, check_range
+from jaxface.training.rates import clip_moving, parse_rates, scale_by_rates
 
 OPTIMIZERS = ("sgd", "adamw")
 
@@ -35,6 +36,8 @@ class OptimizerConfig:
     b1: decay of AdamW's first moment.
     b2: decay of AdamW's second moment.
     eps: added to the root of AdamW's second moment.
+    rates: factors of the learning rate by path, such as ("body/*=0 until 200", "head/*=10"); the last pattern that matches
+      a parameter counts, see `jaxface.training.rates`.
   """
 
   name: Literal["sgd", "adamw"] = "sgd"
@@ -46,8 +49,10 @@ class OptimizerConfig:
   b1: float = 0.9
   b2: float = 0.999
   eps: float = 1e-8
+  rates: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
+    parse_rates(self.rates)
     check_choice(self, "name", OPTIMIZERS)
     check_range(self, "learning_rate", 0.0, what="peak of the schedule, 0 moves nothing")
     for field in ("momentum", "b1", "b2"):
@@ -134,7 +139,11 @@ def make_optimizer(
   else:
     body = [optax.scale_by_adam(config.b1, config.b2, config.eps), *decay]
   clip = [clip_each(config.clip_norm)] if config.clip_norm else []
-  return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule))
+  rates = parse_rates(config.rates)
+  if not rates:
+    return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule))
+  clip = [clip_moving(rates, each) for each in clip]
+  return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule), scale_by_rates(rates))
 
 
 def update_ema(average: Any, params: Any, step: Array | int, decay: float) -> Any:

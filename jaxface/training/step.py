@@ -20,7 +20,9 @@ from jaxface.seeds import Purpose, device_key
 from jaxface.training.checks import check_members, check_parts
 from jaxface.training.choices import term_names
 from jaxface.training.config import BAD_WINDOW, Experiment
+from jaxface.training.frozen import Frozen
 from jaxface.training.optimizer import make_optimizer, update_ema
+from jaxface.training.rates import parse_rates
 from jaxface.training.schedule import make_schedule
 from jaxface.training.state import TrainState, select
 
@@ -47,6 +49,7 @@ class TrainStep:
     check_members(experiment, model)
     self.schedule = make_schedule(experiment.schedule, experiment.optimizer.learning_rate, experiment.steps)
     self.optimizer = make_optimizer(experiment.optimizer, self.schedule)
+    self.frozen = Frozen(parse_rates(experiment.optimizer.rates), experiment.model.freeze_norm)
     self.traces = 0
 
   def init(self, key: Array) -> TrainState:
@@ -112,6 +115,8 @@ class TrainStep:
     loss, grads, metrics, batch_stats, terms = self._gradients(state, batch)
     norm = optax.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    # The optimizer's own count, which a skipped step does not move.
+    batch_stats = self.frozen.keep_statistics(state.batch_stats, batch_stats, state.step - state.bad_steps)
     updates, optimizer = self.optimizer.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -179,11 +184,13 @@ class TrainStep:
   ) -> tuple[Array, tuple]:
     root = jax.random.key(self.experiment.seed)
     image = augment(batch["image"], self.experiment.seed, batch["position"], self.experiment.augment)
+    params = self.frozen.stop(params, batch_stats)
     variables = {"params": params["model"], "batch_stats": batch_stats}
-    embedding_bd, moved = self.model.apply(
-      variables, self.preprocess.apply(image), train=True, mutable=["batch_stats"],
-      rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
-    )
+    with self.frozen.norms():
+      embedding_bd, moved = self.model.apply(
+        variables, self.preprocess.apply(image), train=True, mutable=["batch_stats"],
+        rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
+      )
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
     loss = jnp.zeros(())
     weight = batch["weight"].sum()

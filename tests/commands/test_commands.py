@@ -402,3 +402,29 @@ def test_import_loads_no_tensorflow():
     " sys.exit(any(name.split('.')[0] == 'tensorflow' for name in sys.modules))"
   )
   assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], timeout=120).returncode == 0
+
+
+def test_finetuning_takes_one_command_and_the_path_of_a_model(folder, trained, capsys):
+  faces = str(folder / "faces")
+  arguments = ["train", "finetune", "--data.images", faces, "--model.init_from", str(trained), "--workdir", str(folder / "more")]
+  small = ["--steps", "4", "--batch_size", "16", "--data.holdout", "0.5", "--mesh.devices", "1", "--export", ""]
+  assert main([*arguments, *small, "--optimizer.rates", "body/*=0 until 2 then 0.1, head/*=2"]) == 0
+  shown = capsys.readouterr()
+  notes = (folder / "more" / "notes.txt").read_text()
+  for said in ("parameters of the network are those of its iresnet", "class centres of classification", "learns at 0 until step 2", "head/* learns at 2"):
+    assert said in notes and said in shown.err
+  model, before = load_model(folder / "more"), load_model(trained)
+  assert (model.name, model.preprocess) == (before.name, before.preprocess) and model.meta["init_from"] == str(trained)
+  assert {**model.options, "dtype": 0} == {**before.options, "dtype": 0}
+
+
+def test_a_model_to_begin_with_wins_over_the_experiment_but_not_over_the_user(folder, trained, capsys):
+  experiment, _ = load_experiment("folder")
+  assert experiment.model.name == "smallresnet"
+  taken = experiment.with_overrides({"model.init_from": str(trained), "model.dtype": "bfloat16"}).model
+  assert (taken.name, taken.size, taken.dtype, dict(taken.options)) == ("", 0, "bfloat16", {})
+  faces = str(folder / "faces")
+  arguments = ["train", "folder", "--data.images", faces, "--model.init_from", str(trained), "--workdir", str(folder / "refused")]
+  assert main([*arguments, "--model.embedding_size", "64"]) == 2
+  error = capsys.readouterr().err
+  assert f"model.embedding_size 64 contradicts model.init_from {trained}, a iresnet with 8: leave" in error

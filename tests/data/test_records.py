@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxface.data.records import RecordSource
-from jaxface.data.subset import SubsetSource, split_identities
+from jaxface.data.remember import RememberingSource
+from jaxface.data.source import identity_names
+from jaxface.data.subset import NamedSource, SubsetSource, split_identities
+from jaxface.data.synthetic import SyntheticSource
 from jaxface.formats.face import Face
 from jaxface.formats.recordset import RecordSet
 from jaxface.formats.writer import write_recordset
@@ -146,6 +149,25 @@ def test_subset_maps_labels_and_records_as_documented(packed):
   assert subset.names() == [name for name in source.names() if name.split("/")[0] in ("person3", "person4", "person9")]
   record_n = np.array([22, 0, 7])
   np.testing.assert_array_equal(read(subset, record_n)[0], read(source, subset.record_n[record_n])[0])
+
+
+def test_identities_keep_their_names_in_a_subset(packed):
+  source = RecordSource(RecordSet.open(packed), 2)
+  subset = SubsetSource(source, np.array([9, 3, 4]))
+  assert identity_names(subset) == ["person3", "person4", "person9"]
+  by_record = [name.split("/")[0] for name in subset.names()]
+  assert [identity_names(RememberingSource(subset))[label] for label in subset.label_n] == by_record
+  assert identity_names(SyntheticSource(2, 1, 16, seed=7)) != identity_names(SyntheticSource(2, 1, 16, seed=8))
+  assert identity_names(object()) is None
+
+
+def test_records_are_chosen_by_name(packed):
+  source = RecordSource(RecordSet.open(packed), 2)
+  names = source.names()
+  chosen = NamedSource(source, {names[20], names[3], "nobody"})
+  assert chosen.names() == [names[3], names[20]] and chosen.num_records == 2
+  np.testing.assert_array_equal(chosen.label_n, source.label_n[[3, 20]])
+  np.testing.assert_array_equal(read(chosen, np.array([1, 0]))[0], read(source, np.array([20, 3]))[0])
 
 
 def test_errors_of_a_subset_name_the_records_of_the_files(packed):

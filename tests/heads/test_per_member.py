@@ -97,3 +97,8 @@ def test_the_name_tells_the_members():
   assert members_of(path("model", "39x31x3_members_15_30", "conv1", "kernel")) == range(15, 30)
   assert members_of(path("members_0_2", "center_cd")) == range(2)
   assert members_of(path("model", "members", "members_1", "members_1_2_norm")) is None
+
+
+def test_centres_at_mean_embeddings_are_refused_by_name():
+  with pytest.raises(ValueError, match=r"PerMember\.term\.center_init = 'mean_embedding' is not offered for ensembles"):
+    PerMember(Classification(Softmax(), center_init="mean_embedding"), members=MEMBERS)

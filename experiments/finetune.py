@@ -1,0 +1,35 @@
+"""Your own folder, beginning with a trained network: first the class centres alone, then everything.
+
+Command: jaxface train finetune --data.images MY_FACES --model.init_from MODEL --workdir runs/mine
+MODEL is a model directory (`jaxface import` makes one of published weights) or the workdir of a run. Network, options, size,
+preprocessing and template come from it; class centres begin at the mean embeddings of your identities, those that MODEL's
+own run knows by name are kept. A tenth of the people is kept out to verify on. Images must be aligned as MODEL takes them
+(--data.size brings them to its size).
+The network is frozen for the first 100 steps (--optimizer.rates "body/*=0 until 100 then 0.1" is the default), then learns at
+a tenth of the rate. Few images: fewer --steps, or --optimizer.rates "body/*=0" for the centres alone.
+--model.freeze_norm true leaves the batch norms as they are.
+Expected: depends on the folder and on MODEL; the report says how far the people kept out are told apart, before and after.
+"""
+
+from jaxface.data.config import DataConfig
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.heads.classification import Classification
+from jaxface.losses.margins import CosFace
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import Experiment
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.schedule import ScheduleConfig
+
+EXPERIMENT = Experiment(
+  name="finetune",
+  steps=600,
+  batch_size=128,
+  checkpoint_every=200,
+  data=DataConfig(images="faces", min_images=2, holdout=0.1),
+  model=ModelConfig(init_from="model"),
+  terms=(Classification(CosFace(m=0.35, scale=30.0), center_init="mean_embedding"),),
+  optimizer=OptimizerConfig(learning_rate=0.05, weight_decay=5e-4, clip_norm=5.0, rates=("body/*=0 until 100 then 0.1",)),
+  schedule=ScheduleConfig(warmup_steps=20),
+  evaluation=(VerificationConfig(name="unseen", every=200),),
+  export="onnx",
+)
