@@ -46,6 +46,15 @@ def pretrained_onnx(face_data: Path) -> Path:
   return path
 
 
+@pytest.fixture(scope="session")
+def pretrained_torch(pretrained_onnx: Path) -> Path:
+  """The same network as its authors published it, a state dict of PyTorch."""
+  path = pretrained_onnx.with_suffix(".pt")
+  if not path.is_file():
+    pytest.skip(f"REAL DATA ABSENT: no pretrained network at {path}")
+  return path
+
+
 def jpeg(seed: int, height: int = 24, width: int = 24) -> bytes:
   """A smooth picture that no other seed gives."""
   y, x = np.mgrid[:height, :width] / max(height, width)

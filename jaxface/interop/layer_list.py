@@ -51,17 +51,23 @@ def count_residuals(name: str, options: dict[str, Any], preprocess: Preprocess) 
 
 def list_layers(name: str, options: dict[str, Any], preprocess: Preprocess) -> list[Layer]:
   """Layers of network `name` in execution order; computes nothing."""
+  return layers_and_variables(name, options, preprocess)[0]
+
+
+def layers_and_variables(name: str, options: dict[str, Any], preprocess: Preprocess) -> tuple[list[Layer], Any]:
+  """`list_layers` of a network, and the shapes of its variables."""
   layers: list[Layer] = []
   image_shape: tuple[int, ...] = ()
-  for call in _watch(name, options, preprocess, batch=1).calls:
+  watched = _watch(name, options, preprocess, batch=1)
+  for call in watched.calls:
     if kind := _KINDS.get(type(call.module)):
       image_shape = call.input_shape[1:] if len(call.input_shape) == 4 else image_shape
       layers.append(Layer(kind, call.path, call.module, call.input_shape, image_shape))
-  return layers
+  return layers, watched.variables
 
 
 def _watch(name: str, options: dict[str, Any], preprocess: Preprocess, batch: int) -> Watched:
   return watch(create(name, **{**options, **with_taken(name, remat=False)}), (batch, *preprocess.size, preprocess.channels))
 
 
-__all__ = ["Layer", "count_residuals", "list_layers"]
+__all__ = ["Layer", "count_residuals", "layers_and_variables", "list_layers"]

@@ -12,9 +12,11 @@ The file's nodes are walked in topological order beside the network's own layers
 | `Conv` kernel [1, 1, C, O] on one pixel | `Gemm`, `MatMul` too | as it is |
 | `Activation` | `PRelu`, `Relu`, `Clip` 0..6 | slopes [C, 1, 1] as [C] |
 
-Additions of feature maps are counted. Any other node that computes is refused.
+Additions of feature maps are counted. A normalisation of the input before the network and a scaling to length one behind it
+are taken off first (`jaxface.interop.onnx_ends`). Any other node that computes is refused.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +24,7 @@ import flax.traverse_util
 import numpy as np
 
 from jaxface.interop.layer_list import Layer, count_residuals, list_layers
+from jaxface.interop.onnx_ends import split_ends, with_front
 from jaxface.interop.onnx_file import Node, OnnxGraph, read_onnx
 from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel, find_convention, source
 from jaxface.models.calibration import norm_meta
@@ -40,15 +43,20 @@ def import_onnx(
   model: str,
   preprocess: str = "",
   options: dict[str, Any] | None = None,
+  *,
+  colour: str = "",
+  say: Callable[[str], None] = lambda line: None,
 ) -> SavedModel:
   """Read a file's initialisers into a network.
 
   Args:
     path: the ONNX file.
     model: name of the network, such as "mobilefacenet".
-    preprocess: name of the input convention that the weights were trained with, which no file says; "" takes the
-      network's own.
+    preprocess: name of the input convention of the graph's input; "" takes the network's own, or, where the graph
+      normalises its input itself, the range that its numbers show.
     options: of the network; what is not given is read off the graph (activation, variant, embedding size).
+    colour: order of the channels, where it is not the convention's.
+    say: takes lines of text: what stands before and behind the network in the graph, and what became of it.
   Returns:
     The network with the file's numbers.
   Raises:
@@ -56,19 +64,27 @@ def import_onnx(
     DamagedData, UnsafePath: see `read_onnx`.
     ValueError: unknown model, option or preprocess.
   """
-  graph = read_onnx(path)
+  graph, front, behind = split_ends(read_onnx(path))
   options = {**_guess(graph, model), **(options or {})}
   if len(graph.inputs) != 1:
     raise WrongWeights(f"{path}: takes {sorted(graph.inputs)}, expected one image")
   shape = next(iter(graph.inputs.values()))
   size = shape[2:] if len(shape) == 4 and all(shape[2:]) else 0
-  convention = find_convention(model, options, preprocess, size)
+  convention, notes = find_convention(model, options, preprocess, size, colour), []
+  if front is not None:
+    convention, note = with_front(convention, front, bool(preprocess), str(path))
+    notes.append(note)
+  if behind:
+    notes.append(f"left out {', '.join(behind)}: scales embeddings to length one, as `jaxface embed` does")
+  for note in notes:
+    say(f"note: {note}")
   matcher = _Matcher(graph, f"{model} {options}")
   for layer in list_layers(model, options, convention):
     matcher.match(layer)
   matcher.finish(count_residuals(model, options, convention))
+  meta = {**source(graph.path), **({"notes": notes} if notes else {}), **({"normalises": True} if front is not None else {})}
   variables = flax.traverse_util.unflatten_dict(matcher.leaves)
-  return SavedModel(model, options, convention, variables, {**source(graph.path), **norm_meta(variables)})
+  return SavedModel(model, options, convention, variables, {**meta, **norm_meta(variables)})
 
 
 def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:

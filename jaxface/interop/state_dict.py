@@ -1,4 +1,7 @@
-"""PyTorch state dicts into our networks, and out again: which names, see `jaxface.interop.torch_names`.
+"""PyTorch state dicts into our networks, and out again.
+
+Which tensor is which: by the tables of `jaxface.interop.torch_names` where the file has such names, else by order and shape
+(`jaxface.interop.pairing`).
 
 | ours | theirs | how |
 |---|---|---|
@@ -7,102 +10,184 @@
 | `BatchNorm` scale, bias, mean, var | weight, bias, running_mean, running_var | as they are, as is ε |
 | – | num_batches_tracked | written as 0, not read |
 | `Activation` alpha [C] | weight [C], or one for all | as it is |
+| – | bias of a convolution before a norm | subtracted from the norm's mean |
 """
 
-import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import flax.traverse_util
-import ml_dtypes
 import numpy as np
 
 from jaxface.formats.atomic import atomic_file
-from jaxface.interop.layer_list import Layer, list_layers
+from jaxface.interop.file_layers import COUNTER, FileLayer, clean_names, file_layers, roots
+from jaxface.interop.fill import fill
+from jaxface.interop.guess import describe, guess_named, guess_options, nearest_network
 from jaxface.interop.own_names import LAYOUT, from_own_names, to_own_names
+from jaxface.interop.pairing import ANY_EMBEDDING, Pairing, layer_names, pair_by_names, pair_by_order
 from jaxface.interop.safetensors_file import read_metadata, read_safetensors, write_safetensors
+from jaxface.interop.slots import LEAVES, Slot, list_slots
 from jaxface.interop.torch_file import read_torch
-from jaxface.interop.torch_names import NoNames, torch_names
+from jaxface.interop.torch_names import NoNames, find_prefix, torch_names
 from jaxface.interop.weights import (
+  Ambiguous,
   WrongWeights,
-  conv_kernel,
-  dense_kernel,
   described,
   find_convention,
   lineage_in,
   metadata,
+  recoloured,
   source,
 )
 from jaxface.models.calibration import norm_meta
 from jaxface.models.preprocess import Preprocess, changed
-from jaxface.models.saved import SavedModel, variable_shapes
+from jaxface.models.registry import model_options, with_taken
+from jaxface.models.saved import SavedModel
 
-READERS = {".safetensors": read_safetensors, ".pt": read_torch, ".pth": read_torch}
-_LEAVES = {
-  "kernel": "weight", "alpha": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var",
-}
-_COUNTER = "num_batches_tracked"
-_FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".pth.tar", ".bin")
+SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
 
 
 def import_state_dict(
-  path: Path | str, model: str = "", preprocess: str = "", options: dict[str, Any] | None = None
+  path: Path | str, model: str = "", preprocess: str = "", options: dict[str, Any] | None = None, *, key: str = "",
+  names: Mapping[str, str] | None = None, flatten: str = "chw", colour: str = "", say: Callable[[str], None] = lambda line: None,
 ) -> SavedModel:
   """Read a state dict's numbers into a network.
 
   Args:
-    path: a `.safetensors`, `.pt` or `.pth` file; a `module.` before all names is dropped.
+    path: a file with one of `SUFFIXES`, in capitals or not. Prefixes of all names (`module.`, `model.`, `backbone.` or any
+      other) and what `torch.compile` inserts are dropped.
     model: name of the network, such as "iresnet50"; not needed for a file that `export_state_dict` wrote, which names the
       network, its options and its preprocess.
     preprocess: name of the input convention that the weights were trained with; "" takes the network's own.
-    options: of the network; what is not given is read off the shapes (units, variant, embedding size).
+    options: of the network; what is not given is read off names and shapes (units, variant, embedding size).
+    key: names of the dicts around the state dict, joined by dots, where the file holds several; or of the part of the names
+      that is the network.
+    names: layers, modules or tensors of the file to paths in the network ("" leaves out), where the file's names and shapes
+      do not tell.
+    flatten: in which order the file's network flattens feature maps, one of `FLATTENS`.
+    colour: order of the channels, where it is not the convention's.
+    say: takes lines of text: what was paired with what.
   Raises:
-    WrongWeights: the state dict is not this network's; names key, expected and found.
+    WrongWeights: the state dict is not this network's; names key, expected and found, and what the file holds.
+    Ambiguous: an option shows neither in names nor in shapes; names it and its values.
     DamagedData, UnsafePickle, UnsafePath: see `read_safetensors` and `read_torch`.
-    NoNames: there is no table of names for this network.
+    NoNames: the network has layers of kinds that are not read.
     ValueError: unknown suffix, model, option or preprocess, or no model where the file does not name it.
   """
   path = Path(path)
-  if path.suffix not in READERS:
-    raise ValueError(f"{path}: state dicts are read from {', '.join(READERS)}")
-  state = READERS[path.suffix](path)
-  if all(key.startswith("module.") for key in state):
-    state = {key.removeprefix("module."): array for key, array in state.items()}
-  said_of_itself = read_metadata(path) if path.suffix == ".safetensors" else {}
-  own = described(said_of_itself, path)
+  state, own, said_of_itself = _read(path, key)
   if own and model in ("", own[0]):
     model, said, convention = own
     options = {**said, **(options or {})}
     if preprocess:
       convention = changed(find_convention(model, options, preprocess, convention.size), template=convention.template)
+    convention = recoloured(convention, colour)
+  elif not model:
+    raise ValueError(f"{path} does not name the network that it is of: say which with --model")
   else:
-    if not model:
-      raise ValueError(f"{path} does not name the network that it is of: say which with --model")
-    options = {**_guess(state, model), **(options or {})}
-    convention = find_convention(model, options, preprocess, _guess_size(state))
+    options, convention = dict(options or {}), None
+  model_options(model)  # an unknown name is an error before anything is read into it
   meta = {**source(path), **lineage_in(said_of_itself, path)}
   if said_of_itself.get(LAYOUT) == "jaxface":
+    convention = convention or find_convention(model, options, preprocess, 0, colour)
     return SavedModel(model, options, convention, from_own_names(state, model, options, convention, path), meta)
-  leaves = {}
-  table = _table(model, options, convention)
-  for place, (key, layer, shape) in table.items():
-    leaves[place] = _to_ours(_array(state, key, layer, place[-1], shape, path), layer, place[-1], shape)
-  known = {key for key, _, _ in table.values()}
-  more = [key for key in state if key not in known and not key.endswith(_COUNTER)]
-  if more:
-    raise WrongWeights(f"{path}: key {more[0]!r} (of {len(more)} more) is nothing in {model} {options}")
-  variables = flax.traverse_util.unflatten_dict(leaves)
+  layers = file_layers(state)
+  try:
+    given = layer_names(names or {}, state)
+    pairing, options, convention = _pair(state, layers, model, options, convention, (preprocess, colour), given, path)
+    variables = fill(pairing, state, flatten, path, model, options)
+  except WrongWeights as error:
+    if isinstance(error, Ambiguous):
+      raise
+    text = str(error) if str(path) in str(error) else f"{path}: {error}"
+    raise WrongWeights(f"{text}. {describe(layers, nearest_network(layers))}") from error
+  for line in [*pairing.table(), *(f"note: {note}" for note in pairing.short_notes())]:
+    say(line)
+  meta["pairing"] = pairing.to_json()
+  if any(slot.layer.kind == "dense" and not slot.one_pixel for slot, _ in pairing.layers):
+    meta["flatten"] = flatten
   return SavedModel(model, options, convention, variables, {**meta, **norm_meta(variables)})
+
+
+def _read(
+  path: Path, key: str
+) -> tuple[dict[str, np.ndarray], tuple[str, dict[str, Any], Preprocess] | None, dict[str, str]]:
+  """The arrays of a file, the network that it says it is of, and all that it says of itself."""
+  if not path.name.lower().endswith(SUFFIXES):
+    raise ValueError(f"{path}: state dicts are read from {', '.join(SUFFIXES)}")
+  if path.suffix.lower() == ".safetensors":
+    state, said = read_safetensors(path), read_metadata(path)
+  else:
+    return clean_names(read_torch(path, key)), None, {}
+  if key:
+    state = {name.removeprefix(f"{key}."): array for name, array in state.items() if name.startswith(f"{key}.")}
+    if not state:
+      raise WrongWeights(f"{path}: no tensor's name begins with {key!r}")
+  return clean_names(state), described(said, path), said
+
+
+def _pair(
+  state: dict[str, np.ndarray], layers: list[FileLayer], model: str, options: dict[str, Any], convention: Preprocess | None,
+  chosen: tuple[str, str], names: Mapping[str, str], path: Path,
+) -> tuple[Pairing, dict[str, Any], Preprocess]:
+  """The pairing of a file's tensors with a network's, the network's options and its convention."""
+  prefix = None if names else find_prefix(model, state, roots(layers))
+  preprocess, colour = chosen
+  tried = convention or find_convention(model, options, preprocess, 0, colour)
+
+  def slots_of(guess: dict[str, Any]) -> list[Slot]:
+    return list_slots(model, {**with_taken(model, embedding_size=ANY_EMBEDDING), **guess, **options}, tried)
+
+  fits: list[tuple[dict[str, Any], Pairing]] = []
+  if prefix is not None:
+    inside = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+    own = [replace(layer, name=layer.name.removeprefix(prefix)) for layer in layers if layer.name.startswith(prefix)]
+    guesses = [guess_named(inside, own, model)]
+    slots = slots_of(guesses[0])
+    table = torch_names(model, {**guesses[0], **options}, [slot.layer.path for slot in slots])
+    # Of a file that shares a name or two with a layout the names say nothing.
+    if 2 * len({layer.name for layer in own} & set(table.values())) >= len(table):
+      fits.append((guesses[0], pair_by_names(state, layers, slots, table, prefix, tried)))
+  if not fits:
+    in_order = path.suffix.lower() != ".safetensors"
+    guesses = list(guess_options(layers, model, options))
+    for guess in guesses:
+      pairing = pair_by_order(layers, slots_of(guess), tried, in_order=in_order, given=names)
+      fits += [] if pairing is None else [(guess, pairing)]
+  if not fits:
+    tries = " or ".join(str({**guess, **options}) for guess in guesses[:4])
+    raise WrongWeights(f"no order of its layers fits {model} with {tries or 'its options'}")
+  guess, pairing = fits[0]
+  if len(fits) > 1:
+    open_options = {name: [g[name] for g, _ in fits] for name in guess if any(g[name] != guess[name] for g, _ in fits)}
+    what = ", ".join(f"{name} ({' or '.join(map(str, values))})" for name, values in open_options.items())
+    raise Ambiguous(
+      f"{path}: neither names nor shapes of its tensors tell the {what} of {model}: give it with --option, or images of known"
+      " people with --check, which compares", [g for g, _ in fits],
+    )
+  options = {**guess, **options}
+  if "embedding_size" in model_options(model) and "embedding_size" not in options:
+    # Where the last layer is missing, an error says so below.
+    options["embedding_size"] = pairing.embedding_size or model_options(model)["embedding_size"]
+  if convention is None:
+    convention = find_convention(model, options, preprocess, pairing.size or 0, colour)
+  if convention.size == tried.size:
+    return pairing.with_embedding(options.get("embedding_size", 0)), options, convention
+  again = {slot.layer.path: slot for slot in list_slots(model, options, convention)}
+  return replace(pairing, layers=[(again[slot.layer.path], layer) for slot, layer in pairing.layers]), options, convention
 
 
 def to_state_dict(saved: SavedModel) -> dict[str, np.ndarray]:
   """A network's variables as a PyTorch state dict, counters of batches included."""
   state: dict[str, np.ndarray] = {}
   leaves = flax.traverse_util.flatten_dict(saved.variables)
-  for place, (key, layer, shape) in _table(saved.name, saved.options, saved.preprocess).items():
-    state[key] = _to_theirs(np.asarray(leaves[place], np.float32), layer, place[-1]).reshape(shape)
+  for place, (key, slot, shape) in named_tensors(saved.name, saved.options, saved.preprocess).items():
+    state[key] = _to_theirs(np.asarray(leaves[place], np.float32), slot, place[-1]).reshape(shape)
     if place[-1] == "var":
-      state[f"{key.rpartition('.')[0]}.{_COUNTER}"] = np.zeros((), np.int64)
+      state[f"{key.rpartition('.')[0]}.{COUNTER}"] = np.zeros((), np.int64)
   return state
 
 
@@ -124,80 +209,32 @@ def export_state_dict(saved: SavedModel, path: Path | str) -> None:
       raise OSError(f"{path}: not written: what was read back differs")
 
 
-def _table(model: str, options: dict[str, Any], convention: Preprocess) -> dict[tuple, tuple[str, Layer, tuple[int, ...]]]:
-  """Place of each of our variables to its key, its layer and the shape of theirs."""
-  layers = {layer.path: layer for layer in list_layers(model, options, convention)}
-  shapes = flax.traverse_util.flatten_dict(variable_shapes(model, options, convention))
-  owners = {place[1:-1] for place in shapes}  # a ReLU owns nothing, and has no name
-  names = torch_names(model, options, [path for path in layers if path in owners])
-  order = list(layers)
+def named_tensors(
+  model: str, options: dict[str, Any], convention: Preprocess
+) -> dict[tuple[str, ...], tuple[str, Slot, tuple[int, ...]]]:
+  """Place of each of our variables to its key, its layer and the shape that it is written with.
+
+  Raises:
+    NoNames: there is no table of names for this network.
+  """
+  slots = list_slots(model, options, convention)
+  names = torch_names(model, options, [slot.layer.path for slot in slots])
   table = {}
-  for place in sorted(shapes, key=lambda place: order.index(place[1:-1])):
-    ours, layer = shapes[place], layers[place[1:-1]]
-    name = f"{names[layer.path]}.{_LEAVES[place[-1]]}"
-    shape = ours.shape
-    if place[-1] == "kernel":
-      shape = (shape[3], shape[2], *shape[:2]) if layer.kind == "conv" else shape[::-1]
+  for slot in slots:
+    for leaf, place in slot.places.items():
+      key = f"{names[slot.layer.path]}.{LEAVES[leaf]}"
       # InsightFace's last layer is a matrix where ours is a 1×1 convolution; foamliu's is a convolution too.
-      if name == "features.layers.2.weight":
-        shape = shape[:2]
-    table[place] = (name, layer, shape)
+      table[place] = (key, slot, slot.shapes[leaf][:2] if key == "features.layers.2.weight" else slot.shapes[leaf])
   return table
 
 
-def _array(state: dict[str, np.ndarray], key: str, layer: Layer, leaf: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-  """The numbers of a key, once they are known to be of the right shape."""
-  if key not in state:
-    raise WrongWeights(f"{path}: key {key!r} is missing; layer {layer.name} expects it with shape {shape}")
-  array = state[key]
-  if array.dtype not in _FLOATS:
-    raise WrongWeights(f"{path}: key {key!r} for layer {layer.name} has type {array.dtype}, expected floats")
-  if leaf == "alpha" and array.shape == (1,):
-    array = np.broadcast_to(array, shape)
-  if array.shape != shape:
-    raise WrongWeights(f"{path}: key {key!r} for layer {layer.name} has shape {array.shape}, expected {shape}")
-  return array.astype(np.float32)
-
-
-def _to_ours(array: np.ndarray, layer: Layer, leaf: str, shape: tuple[int, ...]) -> np.ndarray:
-  if leaf == "kernel" and layer.kind == "conv":
-    array = conv_kernel(array.reshape(*shape, *(1,) * (4 - len(shape))))
-  elif leaf == "kernel":
-    array = dense_kernel(array, layer.image_shape)
-  return np.ascontiguousarray(array)
-
-
-def _to_theirs(array: np.ndarray, layer: Layer, leaf: str) -> np.ndarray:
-  if leaf == "kernel" and layer.kind == "conv":
+def _to_theirs(array: np.ndarray, slot: Slot, leaf: str) -> np.ndarray:
+  if leaf == "kernel" and slot.layer.kind == "conv":
     array = array.transpose(3, 2, 0, 1)
   elif leaf == "kernel":
-    height, width, channels = layer.image_shape
+    height, width, channels = slot.layer.image_shape
     array = array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1)
   return np.ascontiguousarray(array)
 
 
-def _guess(state: dict[str, np.ndarray], model: str) -> dict[str, Any]:
-  """Options of `model` that keys and shapes show."""
-  guess: dict[str, Any] = {}
-  if model == "mobilefacenet":
-    guess |= {"variant": "separable", "activation": "relu6"} if "dw_conv.pointwise.weight" in state else {}
-  for key in ("features.weight", "features.layers.3.weight", "bn.weight"):
-    if key in state:
-      guess["embedding_size"] = len(np.atleast_1d(state[key]))
-  if model == "iresnet":
-    stages = [{key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")} for stage in (1, 2, 3, 4)]
-    guess["units"] = tuple(len(units) for units in stages)
-  return guess
-
-
-def _guess_size(state: dict[str, np.ndarray]) -> int | tuple[int, int]:
-  """Height and width that the last layers were made for; 0 where the keys do not say."""
-  for key in ("features.layers.0.layers.0.weight", "gdconv.depthwise.weight"):
-    if key in state and state[key].ndim == 4:
-      return 16 * state[key].shape[2], 16 * state[key].shape[3]
-  if "fc.weight" in state and "bn2.weight" in state and state["fc.weight"].ndim == 2 and len(state["bn2.weight"]):
-    return 16 * math.isqrt(state["fc.weight"].shape[1] // len(state["bn2.weight"]))
-  return 0
-
-
-__all__ = ["READERS", "export_state_dict", "import_state_dict", "to_state_dict"]
+__all__ = ["SUFFIXES", "TORCH_SUFFIXES", "export_state_dict", "import_state_dict", "named_tensors", "to_state_dict"]

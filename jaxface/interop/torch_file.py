@@ -9,32 +9,37 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from jaxface.formats.errors import DamagedData, UnsafePath
-from jaxface.interop.torch_pickle import Storage, StoredTensor, read_pickle
+from jaxface.interop.torch_pickle import Foreign, Storage, StoredTensor, read_pickle
 
 MAX_FILE_BYTES = 2**32
 MAX_TENSOR_BYTES = 2**31
 MAX_PICKLE_BYTES = 2**26
+MAX_DEPTH = 8  # of dicts around a state dict
 MAGIC = 0x1950A86A20F9469CFC6C
-# What trainers call the network's state in a dict with other things.
+# What trainers call the network's state in a dict with other things, the first that is there first.
 WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "backbone", "model", "net", "network")
 
 Bytes = Callable[[Storage], bytes]
 
 
-def read_torch(path: Path | str) -> dict[str, np.ndarray]:
-  """Arrays of a state dict by key; one that stands inside another dict under a name of `WRAPPERS` is found.
+def read_torch(path: Path | str, key: str = "") -> dict[str, np.ndarray]:
+  """Arrays of a state dict by key, in the file's order; one that stands inside other dicts, under any name, is found.
 
+  Args:
+    path: of the file; only its content says what it is.
+    key: names of the dicts around the state dict and first parts of its keys, joined by dots: only what stands there is
+      read, without them.
   Raises:
-    UnsafePickle: the file asks for anything but tensors and plain values.
-    DamagedData: too large, cut short, not of PyTorch, a tensor that leaves its storage, no state dict inside; names file,
-      and entry or offset.
+    UnsafePickle: the file holds an operation that data do not need.
+    DamagedData: too large, cut short, not of PyTorch, a tensor that leaves its storage, no state dict inside, or several and
+      no `key` to choose; names file, and entry, offset or the state dicts.
     UnsafePath: an entry of the archive whose name leaves it.
   """
   path = Path(path)
@@ -43,10 +48,10 @@ def read_torch(path: Path | str) -> dict[str, np.ndarray]:
     raise DamagedData(f"{size:,} bytes, at most {MAX_FILE_BYTES:,} are read", file=path)
   with open(path, "rb") as file:
     zipped = file.read(4) == b"PK\3\4"
-  return _read_zip(path, size) if zipped else _read_legacy(path, size)
+  return _read_zip(path, size, key) if zipped else _read_legacy(path, size, key)
 
 
-def _read_zip(path: Path, size: int) -> dict[str, np.ndarray]:
+def _read_zip(path: Path, size: int, key: str) -> dict[str, np.ndarray]:
   try:
     with zipfile.ZipFile(path) as archive:
       entries = {info.filename: info for info in archive.infolist()}
@@ -71,7 +76,7 @@ def _read_zip(path: Path, size: int) -> dict[str, np.ndarray]:
           raise DamagedData(f"entry {root}/{name} has {found:,} bytes, expected {expected:,}", file=path)
         return read(name)
 
-      return _arrays(_find_state(tree, path), numbers, path)
+      return _arrays(_find_state(tree, path, key), numbers, path)
   except (zipfile.BadZipFile, NotImplementedError, OverflowError, struct.error, UnicodeError) as error:
     raise DamagedData(f"not a whole zip archive: {error}", file=path) from error
 
@@ -98,7 +103,7 @@ def _check_entries(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]
   return root
 
 
-def _read_legacy(path: Path, size: int) -> dict[str, np.ndarray]:
+def _read_legacy(path: Path, size: int, where: str) -> dict[str, np.ndarray]:
   with open(path, "rb") as file:
     magic = read_pickle(file, path)
     if magic != MAGIC:
@@ -108,7 +113,7 @@ def _read_legacy(path: Path, size: int) -> dict[str, np.ndarray]:
       raise DamagedData("numbers of a big-endian machine", file=path)
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):
       raise DamagedData("no list of keys before the numbers", file=path)
-    state = _find_state(tree, path)
+    state = _find_state(tree, path, where)
     storages = {tensor.storage.key: tensor.storage for tensor in _all_tensors(tree)}
     places: dict[str, int] = {}
     for key in keys:
@@ -145,16 +150,60 @@ def _all_tensors(tree: Any) -> list[StoredTensor]:
   return found
 
 
-def _find_state(tree: Any, path: Path) -> dict[str, StoredTensor]:
-  """The dict of tensors by name, itself or inside of its wrapper."""
+def _find_state(tree: Any, path: Path, key: str) -> dict[str, StoredTensor]:
+  """The dict of tensors by name, itself or inside of dicts."""
+  states = dict(_states(tree, (), set()))
+  if key:
+    around = [where for where in states if f"{key}.".startswith("".join(f"{name}." for name in where))]
+    where = max(around, key=lambda names: len(names), default=())
+    if where:
+      return _part(states[where], ".".join(key.split(".")[len(".".join(where).split(".")) :]), path)
+  # Class centres or a moving average's counter beside a network are few.
+  most = max(map(len, states.values()), default=0)
+  likely = {where: state for where, state in states.items() if 10 * len(state) >= most}
+  ranks = {
+    where: [WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS) for name in where or ("",)] for where in likely
+  }
+  best = [where for where in likely if ranks[where] == min(ranks.values())]
+  if len(best) == 1:
+    return _part(states[best[0]], key, path)
+  if best:
+    raise DamagedData(f"several state dicts, {_listed(likely)}: choose one with --key", file=path)
   if isinstance(tree, dict):
-    wrapped = next((tree[name] for name in WRAPPERS if isinstance(tree.get(name), dict)), tree)
-    tensors = {key: value for key, value in wrapped.items() if isinstance(value, StoredTensor)}
-    if tensors and len(tensors) == len(wrapped) and all(isinstance(key, str) for key in tensors):
-      return tensors
-  found = ", ".join(map(str, list(tree)[:20])) if isinstance(tree, dict) else f"a {type(tree).__name__}"
-  what = f"no state dict, itself or as {', '.join(WRAPPERS)}: the file holds {found}"
-  raise DamagedData(what, file=path)
+    found = ", ".join(f"{name}: {value}" if isinstance(value, Foreign) else str(name) for name, value in list(tree.items())[:20])
+  else:
+    found = str(tree) if isinstance(tree, Foreign) else f"a {type(tree).__name__}"
+  raise DamagedData(f"no state dict: the file holds {found}. Save the `state_dict()` of the network", file=path)
+
+
+def _part(state: dict[str, StoredTensor], key: str, path: Path) -> dict[str, StoredTensor]:
+  """What stands under the names that begin with `key`."""
+  if not key:
+    return state
+  part = {name.removeprefix(f"{key}."): tensor for name, tensor in state.items() if name.startswith(f"{key}.")}
+  if not part:
+    raise DamagedData(f"no tensor under {key!r}: there are {', '.join(list(state)[:5])} and so on", file=path)
+  return part
+
+
+def _states(node: Any, where: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], Any]]:
+  """Every dict of tensors by name in dicts of dicts, and the names around it; each once.
+
+  An optimizer's state is by number. Beside a state dict's tensors may stand other values; a dict of them with a few numbers
+  among them, such as a loss, is none.
+  """
+  if not isinstance(node, dict) or not all(type(name) is str for name in node) or id(node) in seen or len(where) > MAX_DEPTH:
+    return
+  seen.add(id(node))
+  tensors = {name: value for name, value in node.items() if isinstance(value, StoredTensor)}
+  if tensors and (len(tensors) == len(node) or any(len(tensor.shape) > 1 for tensor in tensors.values())):
+    yield where, tensors
+  for name, value in node.items():
+    yield from _states(value, (*where, name), seen)
+
+
+def _listed(states: dict[tuple[str, ...], Any]) -> str:
+  return ", ".join(f"{'.'.join(where) or 'the file itself'} ({len(state)} tensors)" for where, state in states.items())
 
 
 def _arrays(state: dict[str, StoredTensor], numbers: Bytes, path: Path) -> dict[str, np.ndarray]:

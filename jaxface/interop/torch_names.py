@@ -11,6 +11,18 @@
 | stageS_unitU/shortcut/conv, norm | layerS.I.downsample.0, downsample.1 |
 | head_norm, head_dense, embedding_norm | bn2, fc, features |
 
+`iresnet*` with a "pool" shortcut, as face.evoLVe and AdaFace have it (N counts the units of all stages from 0; the numbers
+after act are one less without the inner norm):
+
+| ours | theirs |
+|---|---|
+| stem/conv, norm, act | input_layer.0, .1, .2 |
+| stageS_unitU/norm; conv1/conv, norm, act | body.N.res_layer.0; .1, .2, .3 |
+| stageS_unitU/conv2/conv, norm | body.N.res_layer.4, .5 |
+| stageS_unitU/squeeze/reduce, expand | body.N.res_layer.6.fc1, .fc2 |
+| stageS_unitU/shortcut/conv, norm | body.N.shortcut_layer.0, .1 |
+| head_norm, head_dense, embedding_norm | output_layer.0, .3, .4 |
+
 `mobilefacenet512*`, and `mobilefacenet` with PReLU, as InsightFace's arcface_torch has them (conv, norm, act of a block are its
 .layers.0, .layers.1, .layers.2; expand, depthwise, project of a unit are its .layers.0, .layers.1, .layers.2):
 
@@ -36,7 +48,7 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 Path = tuple[str, ...]
@@ -50,6 +62,13 @@ _IRESNET_UNIT = {
   "norm": "bn1", "conv1/conv": "conv1", "conv1/norm": "bn2", "conv1/act": "prelu", "conv2/conv": "conv2", "conv2/norm": "bn3",
   "shortcut/conv": "downsample.0", "shortcut/norm": "downsample.1",
 }
+_IR = {
+  "stem/conv": "input_layer.0", "stem/norm": "input_layer.1", "stem/act": "input_layer.2", "head_norm": "output_layer.0",
+  "head_dense": "output_layer.3", "embedding_norm": "output_layer.4",
+}
+_IR_UNIT = ("norm", "conv1/conv", "conv1/norm", "conv1/act", "conv2/conv", "conv2/norm", "squeeze")
+_IR_PLAIN_UNIT = ("norm", "conv1", "act", "conv2/conv", "conv2/norm", "squeeze")
+_SQUEEZE = {"reduce": "fc1", "expand": "fc2"}
 _ORDER = {"conv": "0", "norm": "1", "act": "2", "expand": "0", "depthwise": "1", "project": "2"}
 _MBF_BLOCKS = {"stem": "layers.0", "stem_depthwise": "layers.1", "head": "conv_sep", "head_global": "features.layers.0"}
 _MBF_EMBEDDING = {"embedding/conv": "features.layers.2", "embedding/norm": "features.layers.3"}
@@ -67,6 +86,13 @@ _FOAMLIU_UNIT = {
 }
 
 
+# A key of each layout, which no other has.
+_ANCHORS = {
+  "iresnet": ("layer1.0.bn1.running_mean", "layer2.0.bn1.running_mean", "input_layer.0.weight"),
+  "mobilefacenet": ("layers.0.layers.0.weight", "dw_conv.depthwise.weight"),
+}
+
+
 class NoNames(ValueError):
   """A network, or a variant of one, whose PyTorch names nobody has laid down."""
 
@@ -81,19 +107,28 @@ def torch_names(model: str, options: dict[str, Any], paths: Iterable[Path]) -> d
   Raises:
     NoNames: there is no table for this network.
   """
-  if model.startswith("iresnet"):
+  units: dict[str, int] = {}
+  if model.startswith("iresnet") and options.get("shortcut", "conv") == "pool":
+    return {path: _ir(path, units, _IR_UNIT if options.get("inner_norm", True) else _IR_PLAIN_UNIT) for path in paths}
+  if model.startswith("iresnet") and options.get("inner_norm", True) and not options.get("squeeze", 0):
     rule = _iresnet
   elif model == "mobilefacenet" and options.get("variant") == "separable":
-    units: dict[str, int] = {}
     return {path: _foamliu(path, units) for path in paths}
   elif model.startswith("mobilefacenet") and options.get("activation", "prelu") == "prelu":
     rule = _mbf
   else:
     raise NoNames(
       f"no PyTorch names for {model} {options}: there are for iresnet*, mobilefacenet512* and mobilefacenet with PReLU"
-      " (InsightFace's) and for mobilefacenet of variant 'separable' (foamliu's)"
+      " (InsightFace's), for iresnet* with shortcut 'pool' (face.evoLVe's and AdaFace's) and for mobilefacenet of variant"
+      " 'separable' (foamliu's)"
     )
   return {path: rule(path) for path in paths}
+
+
+def find_prefix(model: str, keys: Container[str], prefixes: Iterable[str]) -> str | None:
+  """The prefix under which the names of a layout of `model` stand; None where none is known there."""
+  anchors = next((keys for family, keys in _ANCHORS.items() if model.startswith(family)), ())
+  return next((prefix for prefix in prefixes if any(prefix + anchor in keys for anchor in anchors)), None)
 
 
 def _iresnet(path: Path) -> str:
@@ -101,6 +136,17 @@ def _iresnet(path: Path) -> str:
   if unit is None:
     return _IRESNET["/".join(path)]
   return f"layer{unit[2]}.{int(unit[3]) - 1}.{_IRESNET_UNIT['/'.join(path[1:])]}"
+
+
+def _ir(path: Path, units: dict[str, int], parts: tuple[str, ...]) -> str:
+  if _UNIT.fullmatch(path[0]) is None:
+    return _IR["/".join(path)]
+  start = f"body.{units.setdefault(path[0], len(units))}"
+  if path[1] == "shortcut":
+    return f"{start}.shortcut_layer.{_ORDER[path[2]]}"
+  if path[1] == "squeeze":
+    return f"{start}.res_layer.{parts.index('squeeze')}.{_SQUEEZE[path[2]]}"
+  return f"{start}.res_layer.{parts.index('/'.join(path[1:]))}"
 
 
 def _mbf(path: Path) -> str:
@@ -123,4 +169,4 @@ def _foamliu(path: Path, units: dict[str, int]) -> str:
   return f"features.{units.setdefault(path[0], len(units))}.conv.{_FOAMLIU_UNIT['/'.join(path[1:])]}"
 
 
-__all__ = ["NoNames", "torch_names"]
+__all__ = ["NoNames", "find_prefix", "torch_names"]

@@ -1,8 +1,9 @@
 """Reading the pickles inside PyTorch's files without unpickling: opcodes are walked, and nothing is imported or called.
 
-Understood are plain values, tuples, lists and dicts, and three kinds of globals: `collections.OrderedDict`,
-`torch._utils._rebuild_tensor_v2` and PyTorch's storage types. They stand for data of our own. Any other global is
-refused by name, whatever it would do.
+Understood are plain values, tuples, lists and dicts, and four kinds of globals: `collections.OrderedDict`, PyTorch's storage
+types, `torch._utils._rebuild_tensor_v2`, and what wraps a tensor in a parameter. They stand for data of our own. Any other
+global, such as the class of a trainer's hyper-parameters, becomes a `Foreign`: its name, and nothing else. What the pickle
+would make with it or put into it is dropped, so that the tensors beside it can be read.
 """
 
 import pickletools
@@ -24,16 +25,19 @@ STORAGES = {
   "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"), "BoolStorage": np.dtype("?"),
 }
 _DICT, _TENSOR = "collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
-_GLOBALS = {_DICT, _TENSOR, *(f"torch.{name}" for name in STORAGES)}
+# A parameter is its first argument; a tensor's subclass is what its first argument makes of the third.
+_PARAMETERS = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
+_SUBCLASS = "torch._tensor._rebuild_from_type_v2"
 _LITERALS = {
   "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
   "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+  "BYTEARRAY8",
 }
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
 class UnsafePickle(ValueError):
-  """A pickle that asks for more than numbers; nothing of it was run."""
+  """A pickle with an operation that no data need; nothing of it was run."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,16 @@ class StoredTensor:
 
 
 @dataclass(frozen=True)
+class Foreign:
+  """What a global that is not understood would have made: the global's name, and nothing else."""
+
+  name: str
+
+  def __str__(self) -> str:
+    return f"{self.name:.200} (not run)"
+
+
+@dataclass(frozen=True)
 class _Global:
   name: str
 
@@ -68,9 +82,10 @@ def read_pickle(file: BinaryIO, path: Path, entry: str = "") -> Any:
     path: what to call the file in errors.
     entry: part of the file that it is, with a name of its own.
   Returns:
-    Numbers, texts, tuples, lists and dicts with `StoredTensor` for tensors; an OrderedDict is a dict.
+    Numbers, texts, tuples, lists and dicts with `StoredTensor` for tensors and `Foreign` for everything else; an
+    OrderedDict is a dict. Entries whose key is neither a text nor an integer are left out of dicts.
   Raises:
-    UnsafePickle: a global that is not known here, or an operation that data do not need; names it.
+    UnsafePickle: an operation that data do not need; names it.
     DamagedData: no pickle, or one cut short.
   """
   return _Machine(path, entry).run(file)
@@ -116,6 +131,8 @@ class _Machine:
       push(_CONSTANTS[name])
     elif name in ("EMPTY_DICT", "EMPTY_LIST"):
       push({} if name == "EMPTY_DICT" else [])
+    elif name == "EMPTY_SET":
+      push(Foreign("builtins.set"))
     elif name == "MARK":
       self.marks.append(len(self.stack))
     elif name in ("TUPLE", "LIST"):
@@ -127,10 +144,18 @@ class _Machine:
       push(tuple(reversed([self._pop() for _ in range(int(name[-1]))])))
     elif name in ("APPEND", "APPENDS"):
       items = [self._pop()] if name == "APPEND" else self._cut()
-      self._top(list).extend(items)
+      if not self._top_is_foreign():
+        self._top(list).extend(items)
     elif name in ("SETITEM", "SETITEMS"):
       items = list(reversed([self._pop(), self._pop()])) if name == "SETITEM" else self._cut()
-      self._fill(self._top(dict), items)
+      if not self._top_is_foreign():
+        self._fill(self._top(dict), items)
+    elif name == "ADDITEMS":
+      self._cut()
+      self._top(Foreign)
+    elif name == "FROZENSET":
+      self._cut()
+      push(Foreign("builtins.frozenset"))
     elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
       self.memo[len(self.memo) if name == "MEMOIZE" else argument] = self._top(object)
     elif name in ("GET", "BINGET", "LONG_BINGET"):
@@ -138,29 +163,39 @@ class _Machine:
         self._damaged(f"nothing was remembered as number {argument}")
       push(self.memo[argument])
     elif name == "GLOBAL":
-      push(self._global(argument.replace(" ", ".", 1)))
+      push(_Global(argument.replace(" ", ".", 1)))
     elif name == "STACK_GLOBAL":
       last, module = self._pop(str), self._pop(str)
-      push(self._global(f"{module}.{last}"))
+      push(_Global(f"{module}.{last}"))
     elif name == "BINPERSID":
-      push(self._storage(self._pop(tuple)))
+      identity = self._pop(tuple)
+      # Beside a network that was saved whole stands the source text of its classes.
+      push(Foreign("module") if identity[:1] == ("module",) else self._storage(identity))
     elif name == "REDUCE":
       arguments = self._pop(tuple)
-      push(self._make(self._pop(_Global).name, arguments))
+      push(self._make(self._pop(), arguments))
+    elif name in ("NEWOBJ", "NEWOBJ_EX"):
+      for _ in range(2 if name == "NEWOBJ_EX" else 1):
+        self._pop()
+      push(self._foreign(self._pop()))
+    elif name in ("INST", "OBJ"):
+      items = self._cut()
+      push(Foreign(argument.replace(" ", ".", 1)) if name == "INST" else self._foreign(items[0] if items else None))
     elif name == "BUILD":
-      # The versions of modules that PyTorch notes beside its OrderedDict.
+      # The versions of modules that PyTorch notes beside its OrderedDict, a parameter's attributes, or the fields of an object.
       self._pop()
-      self._top(dict)
+      self._top((dict, Foreign, StoredTensor))
     else:
       raise UnsafePickle(f"{self._where()}: operation {name}, which no file of numbers needs; nothing was run")
 
-  def _global(self, name: str) -> _Global:
-    if name not in _GLOBALS:
-      raise UnsafePickle(
-        f"{self._where()}: asks for {name!r:.200}; nothing was run. Known are {_DICT}, {_TENSOR} and storage types: save"
-        " the `state_dict()` of the network alone"
-      )
-    return _Global(name)
+  def _top_is_foreign(self) -> bool:
+    return isinstance(self._top(object), Foreign)
+
+  def _foreign(self, maker: Any) -> Foreign:
+    """What stands for a result of `maker`, a global or what a global would have made."""
+    if not isinstance(maker, (_Global, Foreign)):
+      self._damaged(f"calls a {type(maker).__name__}")
+    return Foreign(maker.name)
 
   def _storage(self, identity: tuple) -> Storage:
     kinds = [type(part) for part in identity[:5]]
@@ -172,11 +207,20 @@ class _Machine:
     assert dtype is not None
     return Storage(identity[2], dtype, identity[4])
 
-  def _make(self, name: str, arguments: tuple) -> Any:
+  def _make(self, maker: Any, arguments: tuple) -> Any:
+    """What a call would give where it is understood, else what stands for it."""
+    name = self._foreign(maker).name if not isinstance(maker, _Global) else maker.name
+    first = arguments[0] if arguments else None
     if name == _DICT and not arguments:
       return {}
-    if name != _TENSOR or len(arguments) < 4:
-      raise UnsafePickle(f"{self._where()}: calls {name} with {len(arguments)} arguments; nothing was run")
+    if name in _PARAMETERS and isinstance(first, StoredTensor):
+      return first
+    if name == _SUBCLASS and isinstance(first, _Global) and first.name != name and [type(a) for a in arguments[2:3]] == [tuple]:
+      return self._make(first, arguments[2])
+    if name != _TENSOR or isinstance(first, Foreign):
+      return Foreign(name)
+    if len(arguments) < 4:
+      self._damaged(f"{name} with {len(arguments)} arguments")
     storage, offset, shape, strides = arguments[:4]
     numbers = [offset, *shape, *strides] if type(shape) is type(strides) is tuple else [None]
     if type(storage) is not Storage or not all(type(n) is int and n >= 0 for n in numbers) or len(shape) != len(strides):
@@ -184,14 +228,15 @@ class _Machine:
     return StoredTensor(storage, offset, shape, strides)
 
   def _fill(self, target: dict, items: list[Any]) -> dict:
-    if len(items) % 2 or not all(type(key) in (str, int) for key in items[::2]):
-      self._damaged("a dict with keys that are neither texts nor numbers")
-    target.update(zip(items[::2], items[1::2]))
+    if len(items) % 2:
+      self._damaged("a dict with a key without a value")
+    target.update((key, value) for key, value in zip(items[::2], items[1::2]) if type(key) in (str, int))
     return target
 
-  def _top(self, kind: type) -> Any:
+  def _top(self, kind: type | tuple[type, ...]) -> Any:
     if not self.stack or not isinstance(self.stack[-1], kind):
-      self._damaged(f"expected a {kind.__name__} on the stack")
+      kinds = kind if isinstance(kind, tuple) else (kind,)
+      self._damaged(f"expected a {' or '.join(k.__name__ for k in kinds)} on the stack")
     return self.stack[-1]
 
   def _pop(self, kind: type = object) -> Any:
@@ -214,4 +259,4 @@ class _Machine:
     raise DamagedData(f"{self.entry}: {what}" if self.entry else what, file=self.path, offset=self.offset) from cause
 
 
-__all__ = ["MAX_OPERATIONS", "STORAGES", "Storage", "StoredTensor", "UnsafePickle", "read_pickle"]
+__all__ = ["MAX_OPERATIONS", "STORAGES", "Foreign", "Storage", "StoredTensor", "UnsafePickle", "read_pickle"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,29 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.provenance import Ancestor
 from jaxface.models.card import lineage_of
-from jaxface.models.preprocess import Preprocess, changed, get_preprocess
+from jaxface.models.preprocess import COLOURS, Preprocess, changed, get_preprocess
 from jaxface.models.registry import create
 from jaxface.models.saved import SavedModel
+
+# PyTorch, ONNX and MXNet; TensorFlow; ports of Caffe's and MATLAB's networks. No shape shows which it was.
+FLATTENS = ("chw", "hwc", "whc")
 
 
 class WrongWeights(ValueError):
   """The file is not of this network; the message names where it differs, what was expected and what was found."""
 
 
-def find_convention(model: str, options: dict[str, Any], preprocess: str, size: int | tuple[int, int]) -> Preprocess:
+class Ambiguous(WrongWeights):
+  """Several networks fit the file, and nothing in it says which; `choices` are their options."""
+
+  def __init__(self, message: str, choices: list[dict[str, Any]]):
+    super().__init__(message)
+    self.choices = choices
+
+
+def find_convention(
+  model: str, options: dict[str, Any], preprocess: str, size: int | tuple[int, int], colour: str = ""
+) -> Preprocess:
   """The input convention of imported weights.
 
   Args:
@@ -31,12 +45,25 @@ def find_convention(model: str, options: dict[str, Any], preprocess: str, size: 
     options: of it.
     preprocess: name of the convention; "" takes the network's own.
     size: of the images that the weights were made for; 0 where the file does not say, which takes the convention's.
+    colour: order of the channels; "" takes the convention's.
   Returns:
     The convention, of an unknown alignment template: no file of others says how the faces were aligned.
   """
-  if preprocess:
-    return get_preprocess(preprocess, size=size, template=UNKNOWN_TEMPLATE)
-  return changed(create(model, **options).convention, size=size, template=UNKNOWN_TEMPLATE)
+  own = get_preprocess(preprocess) if preprocess else create(model, **options).convention
+  return recoloured(changed(own, size=size, template=UNKNOWN_TEMPLATE), colour)
+
+
+def recoloured(preprocess: Preprocess, colour: str) -> Preprocess:
+  """The same convention on channels in another order; "" leaves it.
+
+  Raises:
+    ValueError: the channels are others, not the same in another order.
+  """
+  if colour in ("", preprocess.colour):
+    return preprocess
+  if COLOURS[colour] != preprocess.channels:
+    raise ValueError(f"preprocess {preprocess.name!r} is for {preprocess.colour} images, not for {colour} ones")
+  return replace(preprocess, colour=colour, mean=preprocess.mean[::-1], std=preprocess.std[::-1])
 
 
 def source(path: Path) -> dict[str, Any]:
@@ -98,10 +125,17 @@ def conv_kernel(weight: np.ndarray) -> np.ndarray:
   return weight.transpose(2, 3, 1, 0)
 
 
-def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
-  """A matrix [O, CHW] on a feature map flattened as C, H, W to our kernel [HWC, O]; `image_shape` is ours, (H, W, C)."""
-  height, width, channels = image_shape
-  return weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(weight.shape[::-1])
+def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...], flatten: str = "chw") -> np.ndarray:
+  """A matrix on a flattened feature map to our kernel [HWC, O].
+
+  Args:
+    weight: [O, HWC], its columns in the order of `flatten`.
+    image_shape: of the feature map, (H, W, C).
+    flatten: one of `FLATTENS`: in which order the axes were flattened, the last one fastest.
+  """
+  sizes = dict(zip("hwc", image_shape))
+  array = weight.reshape(-1, *(sizes[axis] for axis in flatten))
+  return array.transpose(*(1 + flatten.index(axis) for axis in "hwc"), 0).reshape(weight.shape[::-1])
 
 
-__all__ = ["WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "lineage_in", "metadata", "source"]
+__all__ = ["FLATTENS", "Ambiguous", "WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "lineage_in", "metadata", "recoloured", "source"]

@@ -6,35 +6,76 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxface.layers.activation import Activation
 from jaxface.layers.blocks import ConvNorm
+from jaxface.layers.conv import Conv
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
-from jaxface.models.registry import register, variant
+from jaxface.models.registry import register, unknown, variant
 
 PUBLISHED = {
   "iresnet100": Published("Deng et al., ArcFace, 2019, table 4", lfw=99.83, note="ArcFace with m = 0.5, trained on MS1MV2"),
 }
 
 
+SHORTCUTS = ("conv", "pool")
+
+
+class Squeeze(nn.Module):
+  """Squeeze and excitation: each channel times a gate that two layers make of the means of all channels.
+
+  Attributes:
+    ratio: channels to one number between the two layers, which have no biases.
+  Source: Hu et al., "Squeeze-and-Excitation Networks", 2018, section 3.
+  """
+
+  ratio: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_bhwc: Array) -> Array:
+    channels = x_bhwc.shape[-1]
+    gate_b11c = x_bhwc.astype(jnp.float32).mean((1, 2), keepdims=True)
+    gate_b11c = Conv(max(1, channels // self.ratio), (1, 1), name="reduce")(gate_b11c)
+    gate_b11c = nn.sigmoid(Conv(channels, (1, 1), name="expand")(nn.relu(gate_b11c)))
+    return x_bhwc * gate_b11c.astype(x_bhwc.dtype)
+
+
 class Unit(nn.Module):
-  """BN-Conv-BN-PReLU-Conv-BN beside a shortcut; the second convolution has the stride."""
+  """BN-Conv-BN-PReLU-Conv-BN beside a shortcut; the second convolution has the stride. For the options see `IResNet`."""
 
   features: int
   stride: int
   dtype: Any = jnp.float32
+  shortcut: str = "conv"
+  inner_norm: bool = True
+  squeeze: int = 0
 
   @nn.compact
   def __call__(self, x_bhwc: Array, train: bool) -> Array:
+    same = x_bhwc.shape[-1] == self.features
     y_bhwc = BatchNorm(dtype=self.dtype, name="norm")(x_bhwc, train)
-    y_bhwc = ConvNorm(self.features, dtype=self.dtype, name="conv1")(y_bhwc, train)
+    if self.inner_norm:
+      y_bhwc = ConvNorm(self.features, dtype=self.dtype, name="conv1")(y_bhwc, train)
+    else:
+      conv = Conv(self.features, padding=((1, 1), (1, 1)), dtype=self.dtype, name="conv1")
+      y_bhwc = Activation("prelu", self.features, name="act")(conv(y_bhwc))
     last = ConvNorm(self.features, stride=self.stride, activation=None, dtype=self.dtype, name="conv2")
-    if self.stride == 1 and x_bhwc.shape[-1] == self.features:
-      return last(y_bhwc, train, shortcut=lambda: x_bhwc)
     project = ConvNorm(
       self.features, kernel=1, stride=self.stride, activation=None, dtype=self.dtype, name="shortcut"
     )
-    return last(y_bhwc, train, shortcut=lambda: project(x_bhwc, train))
+
+    def beside() -> Array:
+      if same and self.stride == 1:
+        return x_bhwc
+      # A maximum over one pixel with a stride: every second pixel as it is.
+      return x_bhwc[:, :: self.stride, :: self.stride] if same and self.shortcut == "pool" else project(x_bhwc, train)
+
+    if not self.squeeze:
+      return last(y_bhwc, train, shortcut=beside)
+    y_bhwc = Squeeze(self.squeeze, self.dtype, name="squeeze")(last(y_bhwc, train))
+    return beside() + y_bhwc
 
 
 class IResNet(nn.Module):
@@ -47,6 +88,10 @@ class IResNet(nn.Module):
     dropout: share of the features dropped before the dense layer.
     remat: recompute each unit in the backward pass.
     dtype: of the convolutions; norms and the dense layer compute in float32.
+    shortcut: where a unit keeps its channels but has a stride: "conv", a projection as everywhere else, or "pool", every
+      second pixel as it is.
+    inner_norm: whether a norm follows a unit's first convolution.
+    squeeze: ratio of a squeeze-and-excitation at the end of each unit; 0 for none.
   Source: Deng et al., "ArcFace", 2019, section 3.1; the last norm's scale is frozen at one, as in its code.
   """
 
@@ -56,6 +101,9 @@ class IResNet(nn.Module):
   dropout: float = 0.0
   remat: bool = False
   dtype: Any = jnp.float32
+  shortcut: str = "conv"
+  inner_norm: bool = True
+  squeeze: int = 0
 
   convention: ClassVar[Preprocess] = PREPROCESS["unit"]
 
@@ -69,7 +117,9 @@ class IResNet(nn.Module):
     for stage, (count, features) in enumerate(zip(self.units, channels), start=1):
       for index in range(count):
         stride = 2 if index == 0 else 1
-        x_bhwc = unit(features, stride, dtype=self.dtype, name=f"stage{stage}_unit{index + 1}")(x_bhwc, train)
+        x_bhwc = unit(
+          features, stride, self.dtype, self.shortcut, self.inner_norm, self.squeeze, name=f"stage{stage}_unit{index + 1}"
+        )(x_bhwc, train)
     x_bhwc = BatchNorm(name="head_norm")(x_bhwc, train)
     x_bhwc = nn.Dropout(self.dropout, deterministic=not train)(x_bhwc)
     x_bd = nn.Dense(self.embedding_size, name="head_dense")(x_bhwc.reshape(x_bhwc.shape[0], -1))
@@ -84,11 +134,22 @@ def iresnet(
   dtype: str = "float32",
   remat: bool = False,
   dropout: float = 0.0,
+  shortcut: str = "conv",
+  inner_norm: bool = True,
+  squeeze: int = 0,
 ) -> nn.Module:
-  """An `IResNet` of any depth and width, for 112×112 images or others whose sides divide by 16."""
+  """An `IResNet` of any depth and width, for 112×112 images or others whose sides divide by 16.
+
+  AdaFace's IR networks have `shortcut="pool"`, face.evoLVe's `inner_norm=False` as well, and its IR-SE networks
+  `squeeze=16` beside both.
+  """
+  if shortcut not in SHORTCUTS:
+    raise ValueError(unknown("shortcut of iresnet", shortcut, list(SHORTCUTS)))
+  if squeeze < 0:
+    raise ValueError(f"squeeze of iresnet is {squeeze}: takes a ratio such as 16, or 0 for none")
   if len(units) != 4:
     raise ValueError(f"units of iresnet are {units}: takes four numbers, one per stage, such as (2, 2, 2, 2)")
-  return IResNet(tuple(units), width, embedding_size, dropout, remat, jnp.dtype(dtype))
+  return IResNet(tuple(units), width, embedding_size, dropout, remat, jnp.dtype(dtype), shortcut, inner_norm, squeeze)
 
 
 @variant(iresnet, units=(2, 2, 2, 2))

@@ -129,6 +129,11 @@ def model_options(name: str) -> dict[str, Any]:
   return {key: p.default for key, p in inspect.signature(builder_of(name)).parameters.items()}
 
 
+def family(name: str) -> str:
+  """The file of `jaxface.models` that registers network `name`, such as "iresnet"."""
+  return builder_of(name).__module__.rpartition(".")[2]
+
+
 def create(name: str, **options: Any) -> nn.Module:
   """Build a network.
 
@@ -169,6 +174,6 @@ def with_taken(name: str, **options: Any) -> dict[str, Any]:
 
 
 __all__ = [
-  "builder_of", "create", "list_models", "model_options", "register", "room_files", "undone_on_error", "unknown", "variant",
+  "builder_of", "create", "family", "list_models", "model_options", "register", "room_files", "undone_on_error", "unknown", "variant",
   "with_taken",
 ]

@@ -1,6 +1,8 @@
 """The published MobileFaceNet on real faces: imported, and exported again."""
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jax
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 
 from jaxface.commands.main import main
 from jaxface.formats.images import decode_image
+from jaxface.interop.compare import compare, report
 from jaxface.interop.onnx_export import export_onnx
 from jaxface.interop.onnx_import import import_onnx
+from jaxface.interop.state_dict import import_state_dict
 from jaxface.models.saved import count_parameters, load_model, save_model
 
 FACES = 64
@@ -27,14 +31,18 @@ def _unit(embedding_bd: np.ndarray) -> np.ndarray:
   return wide / np.linalg.norm(wide, axis=-1, keepdims=True)
 
 
-@pytest.mark.real_data
-def test_import_and_re_export_agree_with_the_original(face_data, pretrained_onnx, tmp_path):
-  image_bhwc = _faces(face_data)
-  # Preprocessing by hand, as the weights' authors give it.
+def _original(pretrained_onnx: Path, image_bhwc: np.ndarray) -> np.ndarray:
+  """Embeddings of the published graph, by ONNX Runtime, with the preprocessing that its authors give."""
   x_bhwc = (image_bhwc / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
   x_bchw = x_bhwc.transpose(0, 3, 1, 2).astype(np.float32)
   session = onnxruntime.InferenceSession(str(pretrained_onnx), providers=["CPUExecutionProvider"])
-  expected_bd = _unit(np.concatenate([session.run(None, {"input0": x[None]})[0] for x in x_bchw]))
+  return _unit(np.concatenate([session.run(None, {"input0": x[None]})[0] for x in x_bchw]))
+
+
+@pytest.mark.real_data
+def test_import_and_re_export_agree_with_the_original(face_data, pretrained_onnx, tmp_path):
+  image_bhwc = _faces(face_data)
+  expected_bd = _original(pretrained_onnx, image_bhwc)
 
   saved = import_onnx(pretrained_onnx, "mobilefacenet", "imagenet")
   assert saved.options == {"activation": "relu6", "variant": "separable", "embedding_size": 128}
@@ -76,3 +84,30 @@ def test_imported_weights_are_calibrated_on_faces_and_then_train_as_they_infer(f
   # Normalised by the 64 faces at hand instead of the statistics: near what it was, and far from it without calibration.
   near, far = ((_unit(np.asarray(in_training(m.variables, image_bhwc))) * expected_bd).sum(-1).mean() for m in (saved, plain))
   assert near > 0.95 and far < 0.8
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("named", [True, False])
+def test_the_state_dict_embeds_as_its_graph_does(named, face_data, pretrained_onnx, pretrained_torch, monkeypatch, tmp_path):
+  """By its authors' names, and by order and shape, where one of its modules is made last and runs in the middle."""
+  image_bhwc = _faces(face_data)
+  options = {} if named else {"activation": "relu6"}
+  if not named:
+    monkeypatch.setattr("jaxface.interop.state_dict.find_prefix", lambda *arguments: None)
+  saved = import_state_dict(pretrained_torch, "mobilefacenet", "imagenet", options)
+  assert saved.meta["pairing"]["by"] == ("names" if named else "order and shape")
+  embedding_bd = _unit(np.asarray(jax.jit(saved.embed)(saved.variables, image_bhwc)))
+  assert np.abs(embedding_bd - _original(pretrained_onnx, image_bhwc)).max() <= 1e-4
+
+
+@pytest.mark.real_data
+def test_the_convention_of_the_published_weights_is_found_on_real_people(face_data, pretrained_torch):
+  saved = import_state_dict(pretrained_torch, "mobilefacenet", options={"activation": "relu6"})
+  with TemporaryDirectory() as folder:
+    people = [person for person in sorted((face_data / "lfw_aligned112").iterdir()) if len(list(person.iterdir())) >= 4][:40]
+    for person in people:
+      shutil.copytree(person, Path(folder) / person.name)
+    candidates = compare([("", saved)], folder)
+  said: list[str] = []
+  assert report(candidates, said.append), said
+  assert candidates[0].name == "imagenet" and candidates[0].auc >= 0.999

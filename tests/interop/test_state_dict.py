@@ -10,7 +10,7 @@ import pytest
 from jaxface.commands.main import main
 from jaxface.interop.onnx_import import WrongWeights
 from jaxface.interop.safetensors_file import read_safetensors, write_safetensors
-from jaxface.interop.state_dict import export_state_dict, import_state_dict, to_state_dict
+from jaxface.interop.state_dict import export_state_dict, import_state_dict, named_tensors, to_state_dict
 from jaxface.interop.torch_names import NoNames
 from jaxface.models.preprocess import get_preprocess
 from jaxface.models.saved import count_parameters, load_model, variable_shapes
@@ -64,9 +64,6 @@ def test_embeddings_agree_with_pytorch_and_the_way_back_is_strict(pair, torch, t
 
 def test_keys_of_other_networks_are_those_of_pytorch(named_nets, torch):
   """Names and shapes at the real sizes; nothing is computed."""
-  from jaxface.interop.state_dict import _table
-  from jaxface.models.preprocess import get_preprocess
-
   with torch.device("meta"):
     nets = {
       "mobilefacenet": named_nets.mbf((1, 4, 6, 2), 1, 1, 112, 128),
@@ -74,7 +71,7 @@ def test_keys_of_other_networks_are_those_of_pytorch(named_nets, torch):
     }
   for model, net in nets.items():
     theirs = {key: tuple(t.shape) for key, t in net.state_dict().items() if not key.endswith("num_batches_tracked")}
-    assert {key: shape for key, _, shape in _table(model, {}, get_preprocess("unit")).values()} == theirs
+    assert {key: shape for key, _, shape in named_tensors(model, {}, get_preprocess("unit")).values()} == theirs
     assert count_parameters(variable_shapes(model, {})["params"]) == sum(p.numel() for p in net.parameters())
 
 
@@ -128,8 +125,8 @@ def test_networks_without_names_and_other_suffixes_are_refused(random_model, sta
     to_state_dict(random_model("smallresnet"))
   with pytest.raises(NoNames, match="one unit in stage 2"):
     to_state_dict(random_model("mobilefacenet", units=(1, 2, 1, 1, 1), width=0.0625))
-  with pytest.raises(ValueError, match=r"net\.bin.*\.safetensors, \.pt, \.pth"):
-    import_state_dict(tmp_path / "net.bin", "iresnet")
+  with pytest.raises(ValueError, match=r"net\.npz.*\.safetensors, \.pt, \.pth"):
+    import_state_dict(tmp_path / "net.npz", "iresnet")
 
 
 def test_commands_go_by_the_suffix(named_nets, torch, tmp_path, capsys):
@@ -140,8 +137,8 @@ def test_commands_go_by_the_suffix(named_nets, torch, tmp_path, capsys):
   out = tmp_path / "out.safetensors"
   assert main(["export", "--model", str(tmp_path / "model"), "--format", "safetensors", "--out", str(out)]) == 0
   np.testing.assert_array_equal(read_safetensors(out)["layers.0.layers.0.weight"], net.layers[0].layers[0].weight.detach())
-  (tmp_path / "net.bin").write_bytes(b"")
-  assert main(["import", str(tmp_path / "net.bin"), "--model", "iresnet18", "--out", str(tmp_path / "other")]) == 2
+  (tmp_path / "net.npz").write_bytes(b"")
+  assert main(["import", str(tmp_path / "net.npz"), "--model", "iresnet18", "--out", str(tmp_path / "other")]) == 2
   assert ".onnx" in capsys.readouterr().err
 
 

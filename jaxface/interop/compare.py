@@ -1,0 +1,170 @@
+"""Which of several readings of a file is right, where the file does not say: the one that tells known people apart best.
+
+An activation without slopes, the order in which a feature map was flattened, and the input convention show in no name and no
+shape. Each candidate embeds the same images of known people; compared are the cosines of pairs of one person with those of
+pairs of two. The candidates are ranked by separation, (mean same − mean different) / their pooled standard deviation, which
+goes on telling candidates apart where nearly all areas under the ROC are one. Whether the first is better than the second by
+more than chance is judged by leaving out one person at a time (a jackknife over people of the difference).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxface.data.folder import FolderSource
+from jaxface.evaluation.measures import auc, roc
+from jaxface.interop.weights import recoloured
+from jaxface.models.preprocess import PREPROCESS, Preprocess, changed
+from jaxface.models.saved import SavedModel
+
+MAX_PEOPLE, MAX_IMAGES_EACH, BATCH = 80, 4, 32
+# Differences of fewer standard errors are called chance.
+CLEAR = 2.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+  """One reading of a file, and how well it tells people apart.
+
+  Attributes:
+    name: what distinguishes it, for people.
+    saved: the network with its convention.
+    separation: see above.
+    auc: area under the ROC.
+    without_n: separation without each person in turn.
+  """
+
+  name: str
+  saved: SavedModel
+  separation: float = 0.0
+  auc: float = 0.0
+  without_n: np.ndarray | None = None
+
+
+def conventions(saved: SavedModel, preprocess: str = "", colour: str = "") -> dict[str, Preprocess]:
+  """Input conventions that a network may have been trained with, by a name for people; those that mean the same once.
+
+  Args:
+    saved: the network; size, template and fit are its own.
+    preprocess: name of the network's own convention, where it is known to be right.
+    colour: order of the channels, where it is known.
+  """
+  own = saved.preprocess
+  if preprocess:
+    return {own.name: own}
+  if saved.meta.get("normalises"):
+    # The means stay with the graph's channels, whatever these are.
+    orders = (own.colour,) if colour or own.channels == 1 else ("rgb", "bgr")
+    return {f"{own.name} in {order}": changed(own, colour=order) for order in orders}
+  found: dict[str, Preprocess] = {}
+  for name, known in PREPROCESS.items():
+    if known.channels != own.channels:
+      continue
+    for order in (colour,) if colour else ("rgb", "bgr") if known.channels == 3 else ("grey",):
+      convention = replace(recoloured(known, order), size=own.size, template=own.template, fit=own.fit)
+      if not any(_alike(convention, other) for other in found.values()):
+        found[name if order == known.colour else f"{name} in {order}"] = convention
+  return found
+
+
+def _alike(a: Preprocess, b: Preprocess) -> bool:
+  return (a.colour, a.range) == (b.colour, b.range) and np.allclose(a.mean, b.mean) and np.allclose(a.std, b.std)
+
+
+def compare(
+  readings: Iterable[tuple[str, SavedModel]], images: Path | str, *, preprocess: str = "", colour: str = ""
+) -> list[Candidate]:
+  """Candidates, the best first.
+
+  Args:
+    readings: networks with a name for people, one for each reading of the file.
+    images: folder with one folder of aligned images for each person; some of each of the first people are used.
+    preprocess: see `conventions`.
+    colour: likewise.
+  Raises:
+    ValueError: fewer than two people with two images.
+  """
+  sources: dict[tuple[int, int] | None, tuple[np.ndarray, np.ndarray]] = {}
+  candidates = []
+  for reading, saved in readings:
+    embed = jax.jit(lambda variables, x, module=saved.module: module.apply(variables, x, train=False))
+    for name, convention in conventions(saved, preprocess, colour).items():
+      size = convention.size if convention.fit == "crop" else None
+      if size not in sources:
+        sources[size] = _read(Path(images), size, convention.template)
+      image_nhwc, person_n = sources[size]
+      parts = [
+        np.asarray(embed(saved.variables, convention.apply(jnp.asarray(image_nhwc[start : start + BATCH]))), np.float64)
+        for start in range(0, len(image_nhwc), BATCH)
+      ]
+      label = ", ".join(part for part in (reading, name) if part)
+      candidates.append(_judge(Candidate(label, replace(saved, preprocess=convention)), np.concatenate(parts), person_n))
+  return sorted(candidates, key=lambda candidate: -candidate.separation)
+
+
+def _read(folder: Path, size: tuple[int, int] | None, template: str) -> tuple[np.ndarray, np.ndarray]:
+  source = FolderSource(folder, size=size, template=template)
+  chosen = [
+    rows[:MAX_IMAGES_EACH] for rows in (np.flatnonzero(source.label_n == person) for person in range(source.num_identities))
+    if len(rows) > 1
+  ][:MAX_PEOPLE]
+  if len(chosen) < 2:
+    raise ValueError(f"--check {folder}: needs a folder with one folder per person, two people with two images at least")
+  record_n = np.concatenate(chosen)
+  image_nhwc = np.zeros((len(record_n), *source.image_shape), np.uint8)
+  damaged = source.read(record_n, image_nhwc)
+  if damaged:
+    raise damaged[0]
+  return image_nhwc, source.label_n[record_n]
+
+
+def _judge(candidate: Candidate, embedding_nd: np.ndarray, person_n: np.ndarray) -> Candidate:
+  """The candidate with its figures."""
+  norm_n1 = np.linalg.norm(embedding_nd, axis=1, keepdims=True)
+  if not np.isfinite(embedding_nd).all() or not norm_n1.all():
+    return candidate
+  unit_nd = embedding_nd / norm_n1
+  row, column = np.triu_indices(len(person_n), 1)
+  cosine_p = np.einsum("pd,pd->p", unit_nd[row], unit_nd[column])
+  same_p = person_n[row] == person_n[column]
+  people = np.unique(person_n)
+  touches_np = (person_n[row] == people[:, None]) | (person_n[column] == people[:, None])
+  return replace(
+    candidate, separation=_separation(cosine_p, same_p), auc=auc(roc(cosine_p, same_p)),
+    without_n=np.array([_separation(cosine_p[~touch_p], same_p[~touch_p]) for touch_p in touches_np]),
+  )
+
+
+def _separation(cosine_p: np.ndarray, same_p: np.ndarray) -> float:
+  same, different = cosine_p[same_p], cosine_p[~same_p]
+  if not len(same) or not len(different):
+    return 0.0
+  spread = np.sqrt((same.var() + different.var()) / 2)
+  return float((same.mean() - different.mean()) / spread) if spread else 0.0
+
+
+def report(candidates: list[Candidate], say: Callable[[str], None]) -> bool:
+  """Say every candidate's figures; returns whether the first is better than the second by more than chance."""
+  width = max(len(candidate.name) for candidate in candidates)
+  for candidate in candidates:
+    say(f"{candidate.name:{width}}  separation {candidate.separation:6.3f}  AUC {candidate.auc:.4f}")
+  if len(candidates) < 2:
+    return True
+  first, second = candidates[:2]
+  if first.without_n is None or second.without_n is None:
+    return first.without_n is not None
+  difference_n = first.without_n - second.without_n
+  count = len(difference_n)
+  error = float(np.sqrt((count - 1) / count * ((difference_n - difference_n.mean()) ** 2).sum()))
+  difference = first.separation - second.separation
+  clear = difference > CLEAR * error
+  verdict = "more than chance" if clear else "no more than chance: give more images, or say it with --preprocess, --colour and --option"
+  say(f"{first.name} is taken: better than {second.name} by {difference:.3f} ± {error:.3f}, {verdict}")
+  return clear
+
+
+__all__ = ["Candidate", "compare", "conventions", "report"]
