@@ -27,7 +27,6 @@ from model_settings import Setting, setting
 from tqdm import tqdm
 
 from jaxface.commands.malloc import TUNABLES
-from jaxface.commands.pipeline import pack_once
 from jaxface.data.augment import AugmentConfig
 from jaxface.data.config import DataConfig, open_records, open_source
 from jaxface.evaluation.config import VerificationConfig
@@ -41,6 +40,7 @@ from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
 from jaxface.models.registry import create, list_models
 from jaxface.models.saved import SavedModel, count_parameters, save_model
+from jaxface.pipeline.run import pack_once
 from jaxface.training.config import Experiment, MeshConfig
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import train

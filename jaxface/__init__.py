@@ -2,6 +2,7 @@
 
   import jaxface
 
+  result = jaxface.train("folder", "runs/mine", overrides={"data.images": "MY_FACES"})
   model = jaxface.load("runs/mine")                                   # a trained or imported model
   embedding_nd = model.embed("MY_FACES")                              # [N, D] of unit length
   print(jaxface.verify("lfw.npz", "pairs.txt").summary())             # exact figures, from anybody's embeddings

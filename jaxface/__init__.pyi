@@ -8,9 +8,11 @@ from . import interop as interop
 from . import layers as layers
 from . import losses as losses
 from . import models as models
+from . import pipeline as pipeline
 from . import testing as testing
 from . import training as training
 from .evaluation import verify as verify
 from .inference import load as load
+from .pipeline import train as train
 
 __version__: str

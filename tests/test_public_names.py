@@ -13,7 +13,7 @@ import jaxface
 
 GOLDEN = Path(__file__).parent / "public_names.txt"
 PACKAGES = ["data", "evaluation", "formats", "geometry", "heads", "inference", "interop", "layers", "losses", "models",
-            "testing", "training"]
+            "pipeline", "testing", "training"]
 
 
 def public() -> list[str]:

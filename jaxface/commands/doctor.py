@@ -4,26 +4,11 @@ import argparse
 import importlib.util
 import os
 
-import jax
-
-from jaxface.layers import native
-from jaxface.layers.formulation import current_formulation
+from jaxface.layers.explain import convolution
 from jaxface.training.config import experiment_folder
 from jaxface.training.workdir import environment
 
 SOURCES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "torch": "'jaxface[bench]'"}
-
-
-def convolution() -> str:
-  """What computes convolutions here, and why it is not oneDNN where it could be."""
-  try:
-    name = current_formulation()
-  except ValueError as error:
-    return str(error)
-  if name == "onednn":
-    return f"{name} {native.onednn_version()}"
-  could = jax.default_backend() == "cpu" and not native.available()
-  return f"{name}: oneDNN would be faster, but {native.why_not()}" if could else name
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

@@ -15,10 +15,9 @@ import shlex
 import shutil
 import sys
 import textwrap
-from pathlib import Path
 
 from jaxface.commands.network_option import add_network_option, load_network_option
-from jaxface.commands.pipeline import run_experiment
+from jaxface.pipeline.api import train
 from jaxface.training.choices import CHOICES, kinds
 from jaxface.training.config import list_experiments, load_experiment
 from jaxface.training.field_help import groups
@@ -39,14 +38,14 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     return _show_fields(arguments[0], small="--small" in arguments)
   options, rest = parser.parse_known_args(arguments)
   load_network_option(options)
-  experiment, _ = load_experiment(options.experiment, small=options.small)
-  experiment = experiment.with_overrides(parse_overrides(rest))
   try:
-    line = run_experiment(experiment, Path(options.workdir or f"runs/{experiment.name}"), command=shown_command(arguments))
+    result = train(
+      options.experiment, options.workdir, small=options.small, overrides=parse_overrides(rest), command=shown_command(arguments)
+    )
   except Interrupted as stop:
     print(f"interrupted after step {stop.step}; the state is saved, the same command goes on", file=sys.stderr)
     raise
-  print(line)
+  print(result or "the first host saves and reports")
   return 0
 
 

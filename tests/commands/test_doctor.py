@@ -2,8 +2,8 @@
 
 import pytest
 
-from jaxface.commands.doctor import convolution
 from jaxface.layers import native
+from jaxface.layers.explain import convolution
 from jaxface.layers.formulation import VARIABLE
 
 

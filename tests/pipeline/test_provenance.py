@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import pytest
 
-from jaxface.commands.lineage import images_of, run_lineage
 from jaxface.commands.main import main
 from jaxface.data.config import DataConfig
 from jaxface.formats.images import encode_jpeg
@@ -15,6 +14,7 @@ from jaxface.formats.packing import pack
 from jaxface.formats.provenance import Ancestor, fill, from_json, summary, to_json
 from jaxface.interop.safetensors_file import read_metadata
 from jaxface.models.saved import load_model, save_model
+from jaxface.pipeline.lineage import images_of, run_lineage
 from tfrecords_tools.__main__ import main as tools
 
 TRAIN = ["--steps", "2", "--batch_size", "8", "--log_every", "1", "--data.holdout", "0", "--evaluation=", "--model.size", "16", "--model.embedding_size", "8", "--model.options.patch", "2", "--model.options.widths", "4,8", "--model.options.units", "1,0", "--augment.shift", "0", "--mesh.devices", "1"]

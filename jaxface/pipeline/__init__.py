@@ -1,0 +1,10 @@
+"""The whole way of a run: pack, train, verify, save, report, export.
+
+  result = pipeline.train("folder", "runs/mine", overrides={"data.images": "MY_FACES"})   # the same as jaxface.train
+  result.model.embed("OTHER_FACES")
+  result.verification["unseen"].accuracy
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,54 @@
+"""`jaxface.train`: an experiment by name, path or value, from images to a verified model."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxface.pipeline.run import Result, run_experiment
+from jaxface.training.config import Experiment, load_experiment
+
+
+def train(
+  experiment: str | Path | Experiment, workdir: str | Path | None = None, *, small: bool = False,
+  overrides: Mapping[str, Any] | None = None, command: str = "",
+) -> Result | None:
+  """Train an experiment: pack its images, train, verify, save the model, write the report, export.
+
+  Args:
+    experiment: name of one that comes with jaxface (`jaxface.training.list_experiments()`), the path of a file that defines
+      EXPERIMENT, or an `Experiment`.
+    workdir: folder of the run, runs/NAME by default; a run that is found there is continued.
+    small: the experiment's small form, where it has one.
+    overrides: fields by dotted name, such as {"steps": 500, "optimizer.learning_rate": 0.05}.
+    command: for the report; by default the call of `jaxface train` that does the same.
+  Returns:
+    `Result`: `result.model`, `result.verification["NAME"]`, `str(result)` for a terminal. Of several hosts the first one gets
+    it, the others None.
+  Raises:
+    ValueError: an unknown experiment, field or value; valid ones are named.
+    Interrupted: SIGTERM or Ctrl-C; the state is saved, the same call continues.
+    FolderInUse: another process is at work in the folder.
+  """
+  given = {name: _text(value) for name, value in (overrides or {}).items()}
+  named = None if isinstance(experiment, Experiment) else str(experiment)
+  if named is not None:
+    chosen, _ = load_experiment(named, small=small)
+  elif small:
+    raise ValueError("small chooses between the forms of a named experiment; this one is given as it is")
+  else:
+    assert isinstance(experiment, Experiment)
+    chosen = experiment
+  chosen = chosen.with_overrides(given)
+  folder = Path(workdir or f"runs/{chosen.name}")
+  if not command and named is not None:
+    words = ["jaxface", "train", named, *(["--small"] if small else []), "--workdir", str(folder)]
+    command = shlex.join(words + [word for name, value in given.items() for word in (f"--{name}", value)])
+  return run_experiment(chosen, folder, command=command)
+
+
+def _text(value: Any) -> str:
+  return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+__all__ = ["train"]

@@ -1,0 +1,161 @@
+"""Verification inside a run: which images and pairs, and what is written of the figures."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxface.data.config import open_records
+from jaxface.data.subset import NamedSource
+from jaxface.evaluation.config import VerificationConfig
+from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
+from jaxface.evaluation.pairs import holdout_pairs
+from jaxface.evaluation.report import Report, write_report
+from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.formats.atomic import write_json
+from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.images import encode_jpeg
+from jaxface.formats.pairs import read_pairs
+from jaxface.inference.verify import VerificationHook
+from jaxface.pipeline.say import say
+from jaxface.training.config import Experiment
+from jaxface.training.logs import read_metrics
+from jaxface.training.loop import Trained
+from jaxface.training.workdir import Workdir, describe, environment
+
+FACES_SHOWN = 24
+
+
+def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, workdir: Workdir) -> VerificationHook:
+  """The hook of one verification set: its own records, or the identities that were held out of the training set.
+
+  Raises:
+    ValueError: it names no images and nothing is held out.
+  """
+  source = open_records(config.records, experiment.data.threads) if config.records else holdout
+  if source is None:
+    raise ValueError(
+      f"evaluation {config.name!r} names neither images nor records, and data.holdout is 0: give one, or set"
+      " --data.holdout 0.1 to verify on identities kept out of training"
+    )
+  if config.pairs:
+    pairs = matched(read_pairs(config.pairs), source.names())
+    for line in list_notes(pairs):
+      say(f"evaluation {config.name}: {line}")
+  else:
+    try:
+      pairs = holdout_pairs(source.names(), source.label_n, seed=config.seed)
+    except ValueError as error:
+      raise ValueError(
+        f"evaluation {config.name!r}: {error}. Keep more people out of training (--data.holdout), or give a pair list"
+      ) from error
+  # Of LFW's 13,233 images its list names 7,701: no other needs an embedding.
+  source = NamedSource(source, {*pairs.left, *pairs.right})
+  return VerificationHook(
+    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz"
+  )
+
+
+class Judged(NamedTuple):
+  """What came of one verification set.
+
+  Attributes:
+    name: of the set.
+    figures: of the trained network.
+    before: of the network that training began with, if it was scored.
+    report: HTML file.
+    line: the figures and the report's path, for a terminal.
+  """
+
+  name: str
+  figures: Verification
+  before: Verification | None
+  report: Path
+  line: str
+
+
+def judge(
+  hook: VerificationHook, trained: Trained, experiment: Experiment, workdir: Workdir, source: Any, command: str
+) -> Judged:
+  """Figures of the trained network on one set, written as JSON and as a report."""
+  name = hook.config.name
+  if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
+    hook(trained.step, trained.variables)
+  after = hook.latest
+  assert after is not None
+  for line in threshold_notes(after.pairs, after.folds.threshold_from):
+    say(f"evaluation {name}: {line}")
+  before = _before(hook)
+  first = name == experiment.evaluation[0].name
+  chose = first and experiment.use == "best"
+  pretrained = experiment.model.init_from
+  began = "pretrained" if pretrained else "untrained"
+  write_json(workdir.path / f"{name}.json", {
+    **after.to_json(),
+    "chose_the_state": chose,
+    "before": before and {
+      "network": began, "init_from": pretrained, "accuracy": before.accuracy, "auc": before.auc, "eer": before.eer,
+    },
+  })
+  report = workdir.path / ("report.html" if first else f"report_{name}.html")
+  write_report(
+    report,
+    Report(
+      title=f"{experiment.name}: {name}",
+      after=after,
+      before=before,
+      lead=f"{experiment.model.name}, {trained.step:,} steps of {experiment.batch_size} images,"
+           f" {source.num_records:,} images of {source.num_identities:,} identities."
+           + (f" Before training it was the pretrained network of {pretrained}." if pretrained else "")
+           + (" This set chose the state among those of the run, so its figures are no fair test." if chose else ""),
+      command=command,
+      metrics=read_metrics(workdir.path),
+      config=describe(experiment),
+      environment=environment(),
+      faces=[(caption, encode_jpeg(image)) for caption, image in _sample(source)],
+      image_of=_image_of(hook.source),
+    ),
+  )
+  was = f"AUC {began} {before.auc:.4f} → trained {after.auc:.4f}" if before else f"AUC {after.auc:.4f}"
+  fair = " (this set chose the state: no fair test)" if chose else ""
+  line = f"{name}: {was}, accuracy {100 * after.accuracy:.2f} % ± {100 * after.accuracy_se:.2f}{fair} · report {report}"
+  return Judged(name, after, before, report, line)
+
+
+def _before(hook: VerificationHook) -> Verification | None:
+  if hook.before_file is None or not hook.before_file.is_file():
+    return None
+  embeddings = read_embeddings(hook.before_file)
+  if not {*hook.pairs.left, *hook.pairs.right} <= set(embeddings.names):
+    return None  # the run began with another verification set
+  return verify_pairs(embeddings.embedding_nd, embeddings.names, hook.pairs)
+
+
+def _read(source: Any, record: int) -> np.ndarray:
+  image = np.zeros((1, *source.image_shape), np.uint8)
+  for error in source.read(np.asarray([record]), image):
+    raise error
+  return image[0]
+
+
+def _sample(source: Any) -> list[tuple[str, np.ndarray]]:
+  """A few training faces, the same each time."""
+  names = source.names()
+  faces: list[tuple[str, np.ndarray]] = []
+  for record in np.random.default_rng(0).permutation(source.num_records):
+    if len(faces) == FACES_SHOWN:
+      break
+    with contextlib.suppress(DamagedData):  # counted while training; the report shows others
+      faces.append((names[record], _read(source, int(record))))
+  return faces
+
+
+def _image_of(source: Any) -> Callable[[str], bytes]:
+  record_of = {name: record for record, name in enumerate(source.names())}
+  return lambda name: encode_jpeg(_read(source, record_of[name]))
+
+
+__all__ = ["Judged", "judge", "make_hook"]

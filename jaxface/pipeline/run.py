@@ -1,0 +1,199 @@
+"""From images to a verified, saved and exported model: what one experiment does from end to end."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+
+from jaxface.data.config import open_source
+from jaxface.data.source import identity_names
+from jaxface.evaluation.verification import Verification
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
+from jaxface.formats.packing import pack
+from jaxface.formats.provenance import Lineage, to_json
+from jaxface.geometry.templates import unknown_template
+from jaxface.inference.embed import check_template
+from jaxface.inference.model import Model
+from jaxface.interop.onnx_export import export_onnx
+from jaxface.interop.onnx_file import need
+from jaxface.layers.explain import convolution
+from jaxface.models.calibration import norm_meta
+from jaxface.models.saved import SavedModel, save_model
+from jaxface.pipeline.judge import Judged, judge, make_hook
+from jaxface.pipeline.lineage import run_lineage
+from jaxface.pipeline.say import say
+from jaxface.training.class_centers import save_centers
+from jaxface.training.config import Experiment
+from jaxface.training.initial import resolve_model
+from jaxface.training.loop import train
+from jaxface.training.mesh import join_hosts, wait_for_hosts
+from jaxface.training.workdir import Workdir
+
+
+@dataclass(frozen=True)
+class Result:
+  """What a finished run leaves.
+
+  Attributes:
+    workdir: folder of the run.
+    saved: the trained network.
+    judged: what came of each verification set, by name, in the experiment's order.
+    exported: the exported file, if the experiment asks for one.
+    notes: lines on steps that were skipped and records that were replaced.
+  """
+
+  workdir: Path
+  saved: SavedModel
+  judged: Mapping[str, Judged]
+  exported: Path | None = None
+  notes: tuple[str, ...] = ()
+
+  @property
+  def model(self) -> Model:
+    """The trained network, ready to use; `jaxface.load(workdir)` reads the same later."""
+    return Model(self.saved)
+
+  @property
+  def verification(self) -> dict[str, Verification]:
+    """Figures of the trained network by verification set."""
+    return {name: each.figures for name, each in self.judged.items()}
+
+  def __str__(self) -> str:
+    exported = [f"export {self.exported}"] if self.exported else []
+    return " · ".join([f"model {self.workdir / 'model'}", *self.notes, *exported, *(each.line for each in self.judged.values())])
+
+
+def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Result | None:
+  """Pack, train, verify, save, report, export.
+
+  Args:
+    experiment: what to do; paths may contain variables of the environment, such as $JAXFACE_DATA.
+    folder: of the run; a run found there is continued.
+    command: for the report.
+  Returns:
+    What the run leaves; None on every host but the first, which saves and reports.
+  Raises:
+    FolderInUse: another process is at work in the folder.
+    Interrupted: SIGTERM or SIGINT came; the state is saved, the same call continues.
+  """
+  if experiment.export:  # what is missing is better known before training than after
+    need("onnx")
+    need("onnxruntime")
+  join_hosts(experiment.mesh)
+  if not jax.process_index():
+    print(f"convolution  {convolution()}", file=sys.stderr)
+  workdir = Workdir(folder)
+  with workdir.own():
+    return _run(experiment, workdir, command)
+
+
+def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | None:
+  expanded = expand_paths(experiment)
+  # Before anything is packed: a contradiction is better known at once.
+  expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))
+  prepared = pack_images(expanded, workdir)
+  source, holdout = open_source(prepared.data)
+  lineage: Lineage = ()
+  if jax.process_index() == 0:
+    lineage = run_lineage(prepared.data, prepared.model.init_from, workdir.path / "lineage.json")
+  hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
+  if source.template == UNKNOWN_TEMPLATE:
+    say(unknown_template("--data.template, or pack --template for packed records"))
+  for hook in hooks:
+    for line in check_template(hook.source.template, source.template):
+      say(f"evaluation {hook.config.name}: {line}")
+  trained = train(prepared, workdir, source, hooks)
+  if jax.process_index():
+    wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
+    return None
+  saved = SavedModel(
+    prepared.model.name, trained.options, trained.preprocess, trained.variables,
+    {"experiment": prepared.name, "step": trained.step, "identities": int(source.num_identities),
+     "images": int(source.num_records), "lineage": to_json(lineage), **norm_meta(trained.variables),
+     **({"init_from": prepared.model.init_from} if prepared.model.init_from else {})},
+  )
+  save_model(workdir.model, saved)
+  if names := identity_names(source):
+    save_centers(workdir.path, trained.centers, names)
+  notes = []
+  if trained.skipped:
+    notes.append(f"{trained.skipped:,} of {prepared.steps:,} steps skipped: loss or gradient not finite")
+  if trained.damaged:
+    notes.append(f"{trained.damaged:,} damaged records replaced")
+  exported = None
+  if prepared.export:
+    exported = workdir.path / f"{prepared.name}.{prepared.export}"
+    export_onnx(saved, exported)
+  judged = [judge(hook, trained, prepared, workdir, source, command) for hook in hooks]
+  wait_for_hosts("reported")
+  return Result(workdir.path, saved, {each.name: each for each in judged}, exported, tuple(notes))
+
+
+def expand_paths(experiment: Experiment) -> Experiment:
+  """Replace $VARIABLES and ~ in every path of the experiment.
+
+  Raises:
+    ValueError: a variable is not set.
+  """
+
+  def expand(path: str, field: str) -> str:
+    full = os.path.expanduser(os.path.expandvars(path))
+    if "$" in full:
+      raise ValueError(
+        f"{field} is {path!r}, but {full[full.index('$'):].split('/')[0]} is not set: set it to the folder that holds the"
+        f" datasets, or give --{field} PATH"
+      )
+    return full
+
+  data = replace(
+    experiment.data, images=expand(experiment.data.images, "data.images"),
+    records=expand(experiment.data.records, "data.records"), embeddings=expand(experiment.data.embeddings, "data.embeddings"),
+  )
+  evaluation = tuple(
+    replace(
+      config, images=expand(config.images, f"evaluation.{index}.images"),
+      records=expand(config.records, f"evaluation.{index}.records"),
+      pairs=expand(config.pairs, f"evaluation.{index}.pairs"),
+    )
+    for index, config in enumerate(experiment.evaluation)
+  )
+  model = replace(experiment.model, init_from=expand(experiment.model.init_from, "model.init_from"))
+  return replace(experiment, data=data, model=model, evaluation=evaluation)
+
+
+def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
+  """Pack every folder of images that the experiment names into `records/` of the workdir, once."""
+  data, evaluation = experiment.data, []
+  if data.images and not data.records:
+    data = replace(data, records=pack_once(
+      data.images, workdir.path / "records" / "train", data.size, data.template, licence=data.licence, origin=data.origin
+    ))
+  for config in experiment.evaluation:
+    if config.images and not config.records:
+      records = pack_once(config.images, workdir.path / "records" / config.name, data.size, config.template)
+      config = replace(config, records=records)
+    evaluation.append(config)
+  return replace(experiment, data=data, evaluation=tuple(evaluation))
+
+
+def pack_once(images: str, out: Path, size: int, template: str, *, licence: str = "", origin: str = "") -> str:
+  """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
+  if jax.process_index() == 0:
+    try:
+      pack(
+        images, out, size=size or None, template=template or None, licence=licence, origin=origin,
+        progress=sys.stderr.isatty(), say=say,
+      )
+    except FileExistsError as error:
+      raise FileExistsError(
+        f"{error}. A run goes on with the images it began with: give another --workdir for {images}, with --model.init_from to"
+        " go on from this run's network"
+      ) from error
+  wait_for_hosts(f"packed {out}")
+  return str(out)
+
+
+__all__ = ["Result", "expand_paths", "pack_once", "run_experiment"]
