@@ -216,6 +216,7 @@ def describe_model(path: Path | str) -> Description:
   """
   file = _folder(path) / _FILE
   plain = _parse(file, file.read_bytes())
+  check_sources(file.parent, plain)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
   except ValueError as error:

@@ -138,7 +138,7 @@ def test_without_the_file_every_command_says_which_to_give(folder, tmp_path, cap
   arguments = {
     "embed": ["embed", "--model", str(folder / "run"), "--images", str(tmp_path), "--out", str(tmp_path / "x.npz")],
     "export": ["export", "--model", str(model), "--out", str(tmp_path / "x.onnx")],
-    "train": ["train", "quickstart", "--model.name", "smallresnet", "--model.init_from", str(model), "--workdir", str(tmp_path / "w"),
+    "train": ["train", "folder", "--model.init_from", str(model), "--workdir", str(tmp_path / "w"),
               "--data.synthetic.identities", "8", "--evaluation", ""],
     "import": ["import", "x.safetensors", "--model", "tiny", "--out", str(tmp_path / "y")],
   }[command]
