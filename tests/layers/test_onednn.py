@@ -215,7 +215,8 @@ WRONG = {
 def test_what_does_not_fit_together_is_an_error_with_shapes(shapes, changes, message):
   a, b, result = shapes
   call = native_call(
-    "JaxfaceConv", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES, **WINDOW | changes
+    "JaxfaceConv", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES,
+    lambda *_: jnp.zeros(result), **WINDOW | changes
   )
   with pytest.raises(jax.errors.JaxRuntimeError, match=message):
     jax.block_until_ready(jax.jit(call)(jnp.ones(a), jnp.ones(b)))
