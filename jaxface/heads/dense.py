@@ -8,7 +8,7 @@ from jax import Array
 from jaxface.heads.centers import prepare_rows, scores
 from jaxface.heads.tally import cross_entropy, tally
 from jaxface.losses.joint import Margin
-from jaxface.losses.ranges import check_labels
+from jaxface.losses.ranges import class_labels
 
 
 class HeadResult(NamedTuple):
@@ -40,6 +40,7 @@ def dense_head(
   step: Array | int = 0,
   key: Array | None = None,
   label_smoothing: float = 0.0,
+  num_classes: int | None = None,
 ) -> HeadResult:
   """Cross-entropy of a margin over all classes.
 
@@ -57,19 +58,23 @@ def dense_head(
     step: number of the optimizer step.
     key: random key of this step.
     label_smoothing: ε in [0, 1), share of the target spread evenly over all finite logits.
+    num_classes: C of the first so many classes; what stands behind them is padding, which is in no sum and gets no
+      gradient. None: all are classes.
   Returns:
     Loss, state, and the scores that metrics need.
   Raises:
     TypeError: labels that are no whole numbers.
   """
-  check_labels(label_b)
+  label_b = class_labels(label_b)
   geometry = margin.geometry
   rows_bd, norm_b = prepare_rows(embedding_bd, geometry)
   score_bc = scores(rows_bd, params, geometry)
-  own_bc = label_b[:, None] == jnp.arange(score_bc.shape[1], dtype=label_b.dtype)
+  class_c = jnp.arange(score_bc.shape[1], dtype=label_b.dtype)
+  padding_c = class_c >= (len(class_c) if num_classes is None else num_classes)
+  own_bc = (label_b[:, None] == class_c) & ~padding_c
   target_b = jnp.where(own_bc, score_bc, 0.0).sum(axis=-1)
   prep = margin.prepare(target_b, norm_b, weight_b, state=state, step=step, key=key, reduce=lambda total: total)
-  others = tally(score_bc, margin.others(score_bc, prep.ctx), own_bc)
+  others = tally(score_bc, margin.others(score_bc, prep.ctx), own_bc | padding_c)
   loss_b = cross_entropy(others, margin.target(target_b, prep.ctx), label_smoothing=label_smoothing)
   return HeadResult(loss_b + prep.penalty_b, prep.state, target_b, others.best_b, norm_b)
 
@@ -104,7 +109,6 @@ def margin_softmax(
   Raises:
     TypeError: labels that are no whole numbers.
   """
-  check_labels(label_b)
   params = {"center_cd": center_cd}
   if margin.geometry.bias:
     params["bias_c"] = jnp.zeros(len(center_cd), center_cd.dtype) if bias_c is None else bias_c
