@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxface.heads.centers import init_centers
 from jaxface.heads.checks import check_rows
-from jaxface.heads.dense import dense_head
+from jaxface.losses.dense import dense_head
 from jaxface.losses.joint import Margin
 from jaxface.losses.margins import CosFace
 from jaxface.losses.margins_filter import Filtered

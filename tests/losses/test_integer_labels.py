@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jaxface import losses
 from jaxface.heads.classification import Classification
-from jaxface.heads.dense import margin_softmax
+from jaxface.losses.dense import margin_softmax
 from jaxface.losses.ranges import class_labels
 
 CLASSES, SIZE = 600, 4

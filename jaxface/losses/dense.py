@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.heads.centers import prepare_rows, scores
-from jaxface.heads.tally import cross_entropy, tally
 from jaxface.losses.joint import Margin
 from jaxface.losses.ranges import class_labels
+from jaxface.losses.scores import prepare_rows, scores
+from jaxface.losses.tally import cross_entropy, tally
 
 
 class HeadResult(NamedTuple):
@@ -111,7 +111,7 @@ def margin_softmax(
   """
   params = {"center_cd": center_cd}
   if margin.geometry.bias:
-    params["bias_c"] = jnp.zeros(len(center_cd), center_cd.dtype) if bias_c is None else bias_c
+    params["bias_c"] = jnp.zeros(len(center_cd), jnp.asarray(center_cd).dtype) if bias_c is None else bias_c
   return dense_head(
     params, embedding_bd, label_b, jnp.ones(len(label_b), jnp.float32), margin=margin, state=margin.init_state(),
     step=step, key=key, label_smoothing=label_smoothing,
