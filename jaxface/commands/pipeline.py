@@ -195,7 +195,9 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
         f"evaluation {config.name!r}: {error}. Keep more people out of training (--data.holdout), or give a pair list"
       ) from error
   return VerificationHook(
-    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz"
+    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz",
+    # Several hosts use all their devices (`make_mesh`), and each verifies with its own.
+    devices=experiment.mesh.devices if jax.process_count() == 1 else 0,
   )
 
 

@@ -67,7 +67,7 @@ class Classification:
     return init_centers(key, num_classes, embedding_size, self.margin.geometry), self.margin.init_state()
 
   def __call__(
-    self, params: dict[str, Array], inputs: dict[str, Any], *, state: Any, step: Array | int, key: Array | None,
+    self, params: dict[str, Array], inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
   ) -> tuple[Array, Any, dict[str, Metric]]:
     """Weighted loss of each row, the new state, and metrics of the batch.
 
@@ -77,8 +77,7 @@ class Classification:
 
     Args:
       params: from `init`.
-      inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding); num_classes, an int, where the
-        rows of `params` are more than the classes.
+      inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding).
       state: from `init` or the step before.
       step: number of the optimizer step, from 0.
       key: random key of this step.
@@ -91,7 +90,7 @@ class Classification:
       TypeError: labels that are no whole numbers.
     """
     label_b, weight_b = class_labels(inputs["label_b"]), inputs["weight_b"]
-    num_classes = inputs.get("num_classes", params["center_cd"].shape[0] // self.margin.geometry.subcenters)
+    num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters
     if self.debug:
       check_rows(inputs["embedding_bd"], label_b, weight_b, num_classes, step)
     known_b = (label_b >= 0) & (label_b < num_classes)
@@ -100,7 +99,6 @@ class Classification:
     result = dense_head(
       params, jnp.where(live_b[:, None], inputs["embedding_bd"], 0.0), label_b, weight_b,
       margin=self._margin(), state=state, step=step, key=key, label_smoothing=self.label_smoothing,
-      num_classes=num_classes,
     )
     loss_b = jnp.where(live_b, result.loss_b, 0.0) * weight_b
     metrics: dict[str, Metric] = {
@@ -111,7 +109,7 @@ class Classification:
       "bad_labels": Sum(jnp.sum(~known_b & (inputs["weight_b"] > 0), dtype=weight_b.dtype)),
     }
     if self.center_repulsion:
-      energy_b = center_repulsion(params["center_cd"], jnp.where(live_b, label_b, 0), num_classes)
+      energy_b = center_repulsion(params["center_cd"], jnp.where(live_b, label_b, 0))
       loss_b = loss_b + self.center_repulsion * energy_b * weight_b
       metrics["center_energy"] = mean_of(energy_b, weight_b)
     return loss_b, result.state, metrics

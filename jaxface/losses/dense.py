@@ -40,7 +40,6 @@ def dense_head(
   step: Array | int = 0,
   key: Array | None = None,
   label_smoothing: float = 0.0,
-  num_classes: int | None = None,
 ) -> HeadResult:
   """Cross-entropy of a margin over all classes.
 
@@ -58,8 +57,6 @@ def dense_head(
     step: number of the optimizer step.
     key: random key of this step.
     label_smoothing: ε in [0, 1), share of the target spread evenly over all finite logits.
-    num_classes: C of the first so many classes; what stands behind them is padding, which is in no sum and gets no
-      gradient. None: all are classes.
   Returns:
     Loss, state, and the scores that metrics need.
   Raises:
@@ -70,11 +67,10 @@ def dense_head(
   rows_bd, norm_b = prepare_rows(embedding_bd, geometry)
   score_bc = scores(rows_bd, params, geometry)
   class_c = jnp.arange(score_bc.shape[1], dtype=label_b.dtype)
-  padding_c = class_c >= (len(class_c) if num_classes is None else num_classes)
-  own_bc = (label_b[:, None] == class_c) & ~padding_c
+  own_bc = label_b[:, None] == class_c
   target_b = jnp.where(own_bc, score_bc, 0.0).sum(axis=-1)
   prep = margin.prepare(target_b, norm_b, weight_b, state=state, step=step, key=key, reduce=lambda total: total)
-  others = tally(score_bc, margin.others(score_bc, prep.ctx), own_bc | padding_c)
+  others = tally(score_bc, margin.others(score_bc, prep.ctx), own_bc)
   loss_b = cross_entropy(others, margin.target(target_b, prep.ctx), label_smoothing=label_smoothing)
   return HeadResult(loss_b + prep.penalty_b, prep.state, target_b, others.best_b, norm_b)
 

@@ -99,13 +99,12 @@ def marginal_loss(
   return jnp.where(pair_bb, cost_bb, 0.0).sum() / jnp.maximum(pair_bb.sum(), 1)
 
 
-def center_repulsion(center_cd: Array, label_b: Array, num_classes: int | None = None) -> Array:
+def center_repulsion(center_cd: Array, label_b: Array) -> Array:
   """Mean over all other classes of 1/‖ŵ_y − ŵ_j‖²: the energy that pushes the centre of each row's class from the rest.
 
   Args:
     center_cd: [C, D] float, scaled to length one here.
     label_b: [B] int in [0, C).
-    num_classes: the first so many rows are classes, the others padding; None for all.
   Returns:
     [B], at least float32; 0 where there is one class. Centres that all but coincide (squared distance below 1e-4) pay as
     at that distance, without a gradient.
@@ -115,13 +114,11 @@ def center_repulsion(center_cd: Array, label_b: Array, num_classes: int | None =
   """
   chex.assert_rank([center_cd, label_b], [2, 1])
   label_b = class_labels(label_b)
-  num_classes = len(center_cd) if num_classes is None else num_classes
   unit_cd, _ = unit_rows(center_cd)
   square_bc = 2.0 - 2.0 * unit_cd[label_b] @ unit_cd.T
-  class_c = jnp.arange(len(center_cd), dtype=label_b.dtype)
-  other_bc = (label_b[:, None] != class_c) & (class_c < num_classes)
+  other_bc = label_b[:, None] != jnp.arange(len(center_cd), dtype=label_b.dtype)
   energy_bc = jnp.where(other_bc, 1.0 / jnp.maximum(square_bc, _TOUCHING), 0.0)
-  return energy_bc.sum(axis=1) / max(num_classes - 1, 1)
+  return energy_bc.sum(axis=1) / max(len(center_cd) - 1, 1)
 
 
 class _BatchTerm(abc.ABC):

@@ -30,17 +30,17 @@ def _base(peak_b: Array) -> Array:
   return jnp.where(jnp.isfinite(peak_b), peak_b, 0.0)
 
 
-def tally(score_bk: Array, logit_bk: Array, out_bk: Array) -> Tally:
+def tally(score_bk: Array, logit_bk: Array, own_bk: Array) -> Tally:
   """Figures of one block of classes.
 
   Args:
     score_bk: [B, k] scores.
     logit_bk: [B, k] what the margin made of them; -inf drops a class.
-    out_bk: [B, k] bool, true in columns that are left out: a row's own class, and padding.
+    own_bk: [B, k] bool, true in the column of a row's own class, which is left out.
   Returns:
     The block's tally.
   """
-  logit_bk = jnp.where(out_bk, -jnp.inf, logit_bk)
+  logit_bk = jnp.where(own_bk, -jnp.inf, logit_bk)
   peak_b = lax.stop_gradient(logit_bk.max(axis=-1))
   finite_bk = logit_bk > -jnp.inf
   return Tally(
@@ -48,7 +48,7 @@ def tally(score_bk: Array, logit_bk: Array, out_bk: Array) -> Tally:
     exp_b=jnp.exp(logit_bk - _base(peak_b)[:, None]).sum(axis=-1),
     sum_b=jnp.where(finite_bk, logit_bk, 0.0).sum(axis=-1),
     count_b=finite_bk.sum(axis=-1, dtype=logit_bk.dtype),
-    best_b=lax.stop_gradient(jnp.where(out_bk, -jnp.inf, score_bk).max(axis=-1)),
+    best_b=lax.stop_gradient(jnp.where(own_bk, -jnp.inf, score_bk).max(axis=-1)),
   )
 
 

@@ -95,14 +95,14 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   check_mates(experiment, source.label_n)
   workdir.save_config(experiment, describe_data(source, order, hooks))
   model, options, preprocess = make_model(experiment.model, source.template)
-  step = TrainStep(experiment, model, preprocess, source.num_identities)
+  step = TrainStep(experiment, model, preprocess, source.num_identities, mesh)
 
   key = jax.random.key(experiment.seed)
   shardings = state_sharding(mesh, jax.eval_shape(step.init, key))
   state: TrainState = jax.jit(step.init, out_shardings=shardings)(key)
   checkpoints = Checkpoints(workdir.checkpoints, keep=experiment.keep_checkpoints)
   if checkpoints.latest_step is not None:
-    state = checkpoints.restore(state)
+    state = checkpoints.restore(state, least=step.unpadded())
   elif experiment.model.init_from:
     state = begin_from(experiment.model.init_from, state, preprocess, getattr(model, "grows_from", ()))
   start = int(state.step)
@@ -125,7 +125,7 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
     run.flush()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     if experiment.use == "best":
-      state = checkpoints.restore(state, best=True)
+      state = checkpoints.restore(state, best=True, least=step.unpadded())
   finally:
     run.close()
   if step.traces > 1:
