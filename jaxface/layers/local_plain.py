@@ -48,7 +48,7 @@ class _Plan(NamedTuple):
     (kh, kw), (sh, sw) = self.kernel, self.strides
     height, width = (self.rows - 1) * sh + 1, (self.columns - 1) * sw + 1
     places = [x_hwcb[i : i + height : sh, j : j + width : sw] for i in range(kh) for j in range(kw)]
-    return jnp.stack(places, 2).reshape(-1, kh * kw * x_hwcb.shape[2], x_hwcb.shape[3])
+    return jnp.stack(places, 2).reshape(self.rows * self.columns, kh * kw * x_hwcb.shape[2], x_hwcb.shape[3])
 
   def by_position(self, x_hwcb: Array) -> Array:
     """`unfold` by a copy for each position of the result."""
@@ -59,12 +59,12 @@ class _Plan(NamedTuple):
 
     along_row = jax.vmap(window, (None, 0))
     seen = jax.vmap(along_row, (0, None))(sh * jnp.arange(self.rows), sw * jnp.arange(self.columns))
-    return seen.reshape(-1, kh * kw * channels, batch)
+    return seen.reshape(self.rows * self.columns, kh * kw * channels, batch)
 
   def fold(self, unfolded: Array, channels: int) -> Array:
     """The transpose of `unfold`: each pixel gets the sum over the windows that see it; first along rows, then columns."""
     (kh, kw), (sh, sw) = self.kernel, self.strides
-    x = unfolded.reshape(self.rows, self.columns, kh, kw, channels, -1)
+    x = unfolded.reshape(self.rows, self.columns, kh, kw, channels, unfolded.shape[-1])
     still = (0, 0, 0)
     zero = jnp.zeros((), x.dtype)
     x = reduce(
@@ -91,7 +91,8 @@ def _scan(body: Callable, carry: Any, items: Any) -> tuple[Any, Any]:
 
 def _blocks(plan: _Plan, x: Array) -> Array:
   """[positions, ...] to [blocks, rows · columns, ...]."""
-  return x.reshape(-1, plan.rows * plan.columns, *x.shape[1:])
+  size = plan.rows * plan.columns
+  return x.reshape(len(x) // size, size, *x.shape[1:])
 
 
 def _starts(plan: _Plan, positions: int) -> Array:
@@ -107,7 +108,7 @@ def _local(plan: _Plan, x_hwcb: Array, kernel_pko: Array) -> Array:
     return None, _dot(kernel, unfolded, 1, 1).astype(x_hwcb.dtype)
 
   _, y = _scan(block, None, (_starts(plan, len(kernel_pko)), _blocks(plan, kernel_pko)))
-  return y.reshape(-1, *y.shape[2:])
+  return y.reshape(len(kernel_pko), *y.shape[2:])
 
 
 def _pull_back(plan: _Plan, saved: tuple[Array, Array], dy_pob: Array) -> tuple[Array, Array]:
@@ -152,8 +153,8 @@ def connected(
   rows = max(n for n in range(1, out_h + 1) if out_h % n == 0 and (n == 1 or n * row <= AT_A_TIME)) if low_memory else out_h
   plan = _Plan((kh, kw), strides, rows, out_w)
   x_bhwc = framed(x_bhwc, corner, ((out_h - 1) * strides[0] + kh, (out_w - 1) * strides[1] + kw))
-  y_pob = _local(plan, x_bhwc.transpose(1, 2, 3, 0), kernel.reshape(out_h * out_w, -1, kernel.shape[-1]))
-  return y_pob.reshape(out_h, out_w, -1, batch).transpose(3, 0, 1, 2)
+  y_pob = _local(plan, x_bhwc.transpose(1, 2, 3, 0), kernel.reshape(out_h * out_w, kh * kw * channels, kernel.shape[-1]))
+  return y_pob.reshape(*result, batch).transpose(3, 0, 1, 2)
 
 
 def shared(
@@ -173,12 +174,12 @@ def shared(
 
   unfolded = jnp.stack([by_region(i, j) for i in range(kh) for j in range(kw)], 2)
   y = lax.dot_general(
-    kernel.reshape(rows * columns, kh * kw * channels, -1),
+    kernel.reshape(rows * columns, kh * kw * channels, result[2]),
     unfolded.reshape(rows * columns, kh * kw * channels, block * block * batch),
     (((1,), (1,)), ((0,), (0,))),
   )
-  y = y.reshape(rows, columns, -1, block, block, batch).transpose(5, 0, 3, 1, 4, 2)
-  return y.reshape(batch, rows * block, columns * block, -1)[:, :out_h, :out_w]
+  y = y.reshape(rows, columns, result[2], block, block, batch).transpose(5, 0, 3, 1, 4, 2)
+  return y.reshape(batch, rows * block, columns * block, result[2])[:, :out_h, :out_w]
 
 
 __all__ = ["Pair", "connected", "shared"]

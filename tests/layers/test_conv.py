@@ -99,7 +99,7 @@ def test_small_and_cropped_images(size, padding):
 @pytest.mark.parametrize("batch", [1, 16, 33, 48])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_batches_of_one_many_or_no_whole_chunk(monkeypatch, batch, strides):
-  monkeypatch.setattr(jax, "device_count", lambda: 1)
+  monkeypatch.setattr(jax, "device_count", lambda platform: 1)
   x, k = arrays(3, (batch, 6, 6, 32), (3, 3, 32, 32))
   assert chunks.images_per_chunk(x) == {1: 1, 16: 16, 33: 1, 48: 16}[batch]
   np.testing.assert_array_equal(chunks.join(chunks.split(x, 3 if batch == 33 else 1)), x)
