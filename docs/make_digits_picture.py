@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from jaxface import losses
 from jaxface.heads import Classification
-from jaxface.heads.centers import prepare_rows, scores
+from jaxface.losses.scores import prepare_rows, scores
 
 CLASSES, BATCH, STEPS, RATE = 10, 128, 3000, 3e-3
 SIZE, EDGE, TITLE = 300, 14, 48

@@ -4,6 +4,7 @@ A checkpoint that belongs to another model is refused with the name of the first
 would pad or cut an array whose shape changed.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,25 @@ def _score(metrics: dict[str, float]) -> float:
   return metrics["score"]
 
 
+def _without_padding(found: Tree, like: Tree, least: Mapping[str, tuple[int, ...]]) -> Tree:
+  """`found` with the shape that `like` has for each leaf that differs from it in its padding alone."""
+  want = leaf_shapes(like)
+
+  def fit(path: tuple, leaf: Any) -> Any:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    real, shape = least.get(name), tuple(leaf.shape)
+    if real is None or name not in want or len(shape) != len(real):
+      return leaf
+    longer = [axis for axis, (size, needed) in enumerate(zip(shape, real)) if size != needed]
+    padded = [axis for axis, (size, needed) in enumerate(zip(want[name][0], real)) if size != needed]
+    axes = {*longer, *padded}
+    if len(axes) > 1 or any(shape[axis] < real[axis] for axis in axes):
+      return leaf
+    return jax.ShapeDtypeStruct(want[name][0], leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(fit, found)
+
+
 class Checkpoints:
   """The last states of a run and its best one, written in the background, whole or not at all.
 
@@ -139,17 +159,26 @@ class Checkpoints:
     self._best.save(step, args=ocp.args.StandardSave(state), metrics={"score": float(score)}, force=True)
     return True
 
-  def restore(self, like: Tree, *, best: bool = False) -> Tree:
-    """The newest state, or the best one, laid out as `like` says; see `load_tree` for the errors."""
+  def restore(self, like: Tree, *, best: bool = False, least: Mapping[str, tuple[int, ...]] | None = None) -> Tree:
+    """The newest state, or the best one, laid out as `like` says; see `load_tree` for the errors.
+
+    Args:
+      like: arrays or shapes, with shardings.
+      best: the best state instead of the newest.
+      least: shapes, by name, of leaves that are saved with padding behind them, in `like` perhaps with another one: padding
+        that is too long is cut, what lacks is zero.
+    """
     self.wait()
     name, manager = ("best", self._best) if best else ("last", self._last)
     step = manager.latest_step()
     if step is None:
       raise FileNotFoundError(f"{self.folder / name}: no checkpoint there")
-    found = manager.item_metadata(step)
-    check_same_leaves(found.tree, like, where=str(self.folder / name / str(step)))
+    found = manager.item_metadata(step).tree
+    fitted = _without_padding(found, like, least or {})
+    check_same_leaves(fitted, like, where=str(self.folder / name / str(step)))
     like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    return manager.restore(step, args=ocp.args.StandardRestore(like))
+    # Not strict: Orbax cuts or pads what has another shape.
+    return manager.restore(step, args=ocp.args.StandardRestore(like, strict=leaf_shapes(found) == leaf_shapes(like)))
 
   def wait(self) -> None:
     """Block until everything that was started is on disk."""

@@ -40,6 +40,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time (default: 128)")
   add_network_option(parser)
+  parser.add_argument("--devices", type=int, default=0, metavar="N", help="how many of this host's devices to use (default: all)")
   options = parser.parse_args(arguments)
   load_network_option(options)
   if not options.out.endswith((".npz", ".parquet")):
@@ -60,7 +61,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   start = time.perf_counter()
   embeddings = embed_source(
     saved, source, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size, progress=sys.stderr.isatty(),
-    skip_unreadable=True, say=say,
+    skip_unreadable=True, say=say, devices=options.devices,
   )
   write_embeddings(options.out, embeddings)
   seconds = time.perf_counter() - start

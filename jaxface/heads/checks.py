@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxface.losses.ranges import class_labels
+
 _log = logging.getLogger(__name__)
 # More faults than this are counted, not listed.
 _LISTED = 5
@@ -31,6 +33,7 @@ def check_rows(embedding_bd: Array, label_b: Array, weight_b: Array, num_classes
     ValueError: outside of `jit`, naming step, rows, labels and the valid ones.
     FloatingPointError: outside of `jit`, naming step and rows.
   """
+  label_b = class_labels(label_b)
   live_b = weight_b > 0
   broken_b = live_b & ~jnp.isfinite(embedding_bd).all(axis=1)
   unknown_b = live_b & ((label_b < 0) | (label_b >= num_classes))

@@ -9,12 +9,12 @@ from jax import Array
 
 from jaxface.heads.centers import init_centers
 from jaxface.heads.checks import check_rows
-from jaxface.heads.dense import dense_head
+from jaxface.losses.dense import dense_head
 from jaxface.losses.joint import Margin
 from jaxface.losses.margins import CosFace
 from jaxface.losses.margins_filter import Filtered
 from jaxface.losses.metrics import Metric, Sum, mean_of
-from jaxface.losses.ranges import check_choice, check_labels, check_range
+from jaxface.losses.ranges import check_choice, check_range, class_labels
 from jaxface.losses.regularisers import center_repulsion
 
 CENTER_INITS = ("normal", "mean_embedding")
@@ -95,8 +95,7 @@ class Classification:
     Raises:
       TypeError: labels that are no whole numbers.
     """
-    label_b, weight_b = inputs["label_b"], inputs["weight_b"]
-    check_labels(label_b)
+    label_b, weight_b = class_labels(inputs["label_b"]), inputs["weight_b"]
     num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters
     if self.debug:
       check_rows(inputs["embedding_bd"], label_b, weight_b, num_classes, step)

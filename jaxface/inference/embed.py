@@ -96,8 +96,9 @@ def embed_images(
   batch_size: int = 128,
   progress: bool = False,
   unreadable: dict[int, DamagedData] | None = None,
+  devices: int = 0,
 ) -> np.ndarray:
-  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is spread over the local devices.
+  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is spread over devices of this host.
 
   Args:
     embedder: of `make_embedder`.
@@ -106,12 +107,17 @@ def embed_images(
     batch_size: images at a time over all devices.
     progress: draw a progress bar.
     unreadable: takes the error of each record that cannot be read, by number; such records have no row in the result.
+    devices: how many of this host's devices to use, 0 for all.
   Raises:
+    ValueError: more devices than this host has.
     DamagedData: a record cannot be read, and `unreadable` is None.
   """
-  devices = jax.local_devices()
-  batch_size = -(-batch_size // len(devices)) * len(devices)
-  mesh = Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
+  local = jax.local_devices()
+  count = devices or len(local)
+  if not 0 < count <= len(local):
+    raise ValueError(f"devices is {devices}, but this host has {len(local)}: {local}")
+  batch_size = -(-batch_size // count) * count
+  mesh = Mesh(np.asarray(local[:count]), ("data",), axis_types=(AxisType.Auto,))
   sharding = NamedSharding(mesh, P("data"))
   # Of several hosts each embeds by itself, with its own copy of what all of them hold.
   variables = jax.device_put(jax.tree.map(_on_this_host, variables), NamedSharding(mesh, P()))
@@ -164,7 +170,7 @@ def check_template(images: str, model: str) -> list[str]:
 
 def embed_source(
   saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
-  skip_unreadable: bool = False, say: Callable[[str], object] = _log.info,
+  skip_unreadable: bool = False, say: Callable[[str], object] = _log.info, devices: int = 0,
 ) -> Embeddings:
   """Embed every image of a source with a saved model.
 
@@ -177,6 +183,7 @@ def embed_source(
     progress: draw a progress bar.
     skip_unreadable: leave out images that cannot be read, named and counted, with their names in `meta["unreadable"]`.
     say: called with each line for the user.
+    devices: how many of this host's devices to use, 0 for all.
   Returns:
     Embeddings, of unit length unless raw, with names and labels.
   Raises:
@@ -189,7 +196,7 @@ def embed_source(
   unreadable: dict[int, DamagedData] = {}
   embedding_nd = embed_images(
     embedder, saved.variables, source, batch_size=batch_size, progress=progress,
-    unreadable=unreadable if skip_unreadable else None,
+    unreadable=unreadable if skip_unreadable else None, devices=devices,
   )
   names = source.names()
   if unreadable:

@@ -29,6 +29,7 @@ class VerificationHook:
     pairs: what to compare.
     model: the network that is trained.
     before_file: where to keep the embeddings of step 0, for a figure of what training has added; None for none.
+    devices: how many of this host's devices to use, 0 for all.
     latest: the newest result.
     latest_step: of the network that it is of.
   """
@@ -38,6 +39,7 @@ class VerificationHook:
   pairs: Pairs
   model: ModelConfig
   before_file: Path | None = None
+  devices: int = 0
   latest: Verification | None = None
   latest_step: int = -1
 
@@ -59,7 +61,7 @@ class VerificationHook:
 
   def __call__(self, step: int, variables: Tree) -> dict[str, float]:
     start = time.perf_counter()
-    embedding_nd = embed_images(self._embed, variables, self.source)
+    embedding_nd = embed_images(self._embed, variables, self.source, devices=self.devices)
     seconds = time.perf_counter() - start
     names = self.source.names()
     if step == 0 and self.before_file is not None and jax.process_index() == 0:

@@ -9,10 +9,18 @@ IMAGES = 16
 
 
 def images_per_chunk(x_bhwc: Array) -> int:
-  """Images that are worked on at once, on all devices together: a divisor of the batch."""
+  """Images that are worked on at once, on all CPU devices together: a divisor of the batch."""
   inside_shard_map = jax.sharding.get_abstract_mesh().manual_axes
-  devices = 1 if inside_shard_map else jax.device_count()
+  devices = 1 if inside_shard_map else _cpu_devices()
   return math.gcd(x_bhwc.shape[0], IMAGES * devices)
+
+
+def _cpu_devices() -> int:
+  """CPU devices of this process and its peers; what is chunked is lowered for them, whatever the default backend is."""
+  try:
+    return jax.device_count("cpu")
+  except RuntimeError:  # JAX_PLATFORMS names other platforms only
+    return 1
 
 
 def split(x: Array, images: int) -> Array:

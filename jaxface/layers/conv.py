@@ -1,4 +1,4 @@
-"""The one convolution: every network calls it, and it picks the formulation that is fast on the backend."""
+"""The one convolution: every network calls it, and it picks the formulation that is fast on the platform."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxface.layers.conv_pure import pure_conv
-from jaxface.layers.formulation import current_formulation
+from jaxface.layers.conv_pure import pure_conv, takes
+from jaxface.layers.formulation import by_platform, current_formulation
 from jaxface.layers.onednn import Window, onednn_conv
 
 Padding = str | Sequence[tuple[int, int]]
@@ -19,8 +19,6 @@ _BF16_PRODUCTS = ("bfloat16", "BF16_BF16_F32")
 
 def _bf16_products(precision: Any) -> bool | None:
   """Whether float32 numbers may be multiplied as bfloat16; None where only `lax` knows what is meant."""
-  if precision is None:
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
   if precision is None or precision in ("float32", "highest", lax.Precision.HIGHEST):
     return False
   return True if precision in _BF16_PRODUCTS else None
@@ -53,25 +51,27 @@ def conv(
   Returns:
     [B, H', W', O], of the type of `x_bhwc`.
   """
-  bf16_math, way = _bf16_products(precision), current_formulation()
-  window = make_window(x_bhwc, kernel_hwio, strides, padding, dilation, groups, bool(bf16_math))
+  way = current_formulation()
+  if precision is None:
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+  bf16_math = _bf16_products(precision)
+  window = make_window(x_bhwc, kernel_hwio, strides, padding, dilation, groups, bool(bf16_math), precision)
   if x_bhwc.shape[-1] == groups * kernel_hwio.shape[2] and bf16_math is not None:
     if way == "onednn" and window.supports(x_bhwc.dtype) and x_bhwc.dtype == kernel_hwio.dtype:
       return onednn_conv(x_bhwc, kernel_hwio, window)
     floats = jnp.issubdtype(x_bhwc.dtype, jnp.floating)
-    if way != "xla" and window.dilation == (1, 1) and floats:
-      y = pure_conv(x_bhwc, kernel_hwio, window.strides, window.pads, groups)
-      if y is not None:
-        return y
-  return lax.conv_general_dilated(
-    x_bhwc, kernel_hwio, window.strides, window.pads, rhs_dilation=window.dilation,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups, precision=precision,
-  )
+    if way != "xla" and window.dilation == (1, 1) and floats and takes(window.image, window.kernel, window.pads, groups):
+      return by_platform(x_bhwc, kernel_hwio, cpu=_pure, other=Window.plain, of=(window,))
+  return window.plain(x_bhwc, kernel_hwio)
+
+
+def _pure(window: Window, x_bhwc: Array, kernel_hwio: Array) -> Array:
+  return pure_conv(x_bhwc, kernel_hwio, window.strides, window.pads, window.groups)
 
 
 def make_window(
   x_bhwc: Array, kernel_hwio: Array, strides: tuple[int, int] = (1, 1), padding: Padding = "SAME",
-  dilation: tuple[int, int] = (1, 1), groups: int = 1, bf16_math: bool = False,
+  dilation: tuple[int, int] = (1, 1), groups: int = 1, bf16_math: bool = False, precision: Any = None,
 ) -> Window:
   """The geometry of `conv` with these arguments, its padding in pixels."""
   strides, dilation = (strides[0], strides[1]), (dilation[0], dilation[1])
@@ -82,7 +82,8 @@ def make_window(
   else:
     given = padding
   top_bottom, left_right = ((int(low), int(high)) for low, high in given)
-  return Window(x_bhwc.shape[1:], kernel_hwio.shape, strides, (top_bottom, left_right), dilation, groups, bf16_math)
+  pads = top_bottom, left_right
+  return Window(x_bhwc.shape[1:], kernel_hwio.shape, strides, pads, dilation, groups, bf16_math, precision)
 
 
 class Conv(nn.Module):

@@ -80,22 +80,33 @@ _unfold = jax.custom_vjp(_unfold_value, nondiff_argnums=(2, 3))
 _unfold.defvjp(lambda x, kernel, strides, pads: (_unfold(x, kernel, strides, pads), (x, kernel)), _unfold_pull_back)
 
 
-def pure_conv(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads, groups: int) -> Array | None:
-  """The convolution by whichever formulation is fast on a CPU, or None where `lax.conv_general_dilated` is.
+def takes(image: tuple[int, ...], kernel: tuple[int, ...], pads: Pads, groups: int) -> bool:
+  """Whether `pure_conv` knows the convolution; `lax.conv_general_dilated` knows them all.
+
+  Args:
+    image: (H, W, C).
+    kernel: (kh, kw, C / groups, O).
+    pads: see `pure_conv`.
+    groups: channel groups.
+  """
+  window = kernel[:2]
+  cropped = min(map(min, pads)) < 0
+  empty = any(n + sum(pad) < k for n, pad, k in zip(image, pads, window))
+  return not cropped and not empty and groups in (1, image[-1]) and math.prod(window) <= MAX_PLACES
+
+
+def pure_conv(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads, groups: int) -> Array:
+  """A convolution that it `takes`, by whichever formulation is fast on a CPU.
 
   Args:
     x_bhwc: [B, H, W, C] float; narrower types than float32 are computed in float32.
     kernel_hwio: [kh, kw, C / groups, O].
     strides: along height and width.
-    pads: pixels of zeros ((top, bottom), (left, right)); negative ones crop.
+    pads: pixels of zeros ((top, bottom), (left, right)).
     groups: channel groups.
   """
   window = kernel_hwio.shape[:2]
   channels, features = x_bhwc.shape[-1], kernel_hwio.shape[-1]
-  cropped = min(map(min, pads)) < 0
-  empty = any(n + sum(pad) < k for n, pad, k in zip(x_bhwc.shape[1:3], pads, window))
-  if cropped or empty or groups not in (1, channels) or math.prod(window) > MAX_PLACES:
-    return None
   dtype = x_bhwc.dtype
   wide = jnp.promote_types(dtype, jnp.float32)
   x_bhwc, kernel_hwio = x_bhwc.astype(wide), kernel_hwio.astype(wide)
@@ -116,4 +127,4 @@ def pure_conv(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads, g
   return y.astype(dtype)
 
 
-__all__ = ["depthwise", "patchwise", "pure_conv"]
+__all__ = ["depthwise", "patchwise", "pure_conv", "takes"]

@@ -12,10 +12,11 @@ def convolution() -> str:
     name = current_formulation()
   except ValueError as error:
     return str(error)
+  if jax.default_backend() != "cpu":
+    return f"xla on {jax.default_backend()} ({name} on its host's CPU)"
   if name == "onednn":
     return f"{name} {native.onednn_version()}"
-  could = jax.default_backend() == "cpu" and not native.available()
-  return f"{name}: oneDNN would be faster, but {native.why_not()}" if could else name
+  return name if native.available() else f"{name}: oneDNN would be faster, but {native.why_not()}"
 
 
 __all__ = ["convolution"]

@@ -13,6 +13,7 @@ from jax import Array
 
 from jaxface.layers import trilinear
 from jaxface.layers.formulation import current_formulation
+from jaxface.layers.local_plain import Pair, connected, shared
 
 
 class Regions(NamedTuple):
@@ -25,6 +26,7 @@ class Regions(NamedTuple):
     strides: (rows, columns).
     corner: (top, left) padding in pixels; what else a window sees outside of the image is zero too.
     block: side of a region in positions.
+    low_memory: of `plain`, see `jaxface.layers.local.locally_connected`.
   """
 
   image: tuple[int, ...]
@@ -33,6 +35,7 @@ class Regions(NamedTuple):
   strides: tuple[int, int]
   corner: tuple[int, int]
   block: int
+  low_memory: bool | None = None
 
   @property
   def symbol(self) -> str:
@@ -44,21 +47,35 @@ class Regions(NamedTuple):
     """What the handler is told beside shapes."""
     return {"window": (*self.strides, *self.corner), "block": self.block}
 
+  @property
+  def transposes(self) -> bool:
+    """Where positions have kernels of their own, `plain` has a gradient rule of its own."""
+    return self.block > 1
 
-Pair = tuple[int, int]
+  def plain(self, x_bhwc: Array, kernel: Array) -> Array:
+    """The layer as a stack of matrix products."""
+    places = self.result, self.strides, self.corner
+    if self.block == 1:
+      return connected(x_bhwc, kernel, *places, self.low_memory)
+    return shared(x_bhwc, kernel, *places, self.block)
 
 
-def takes(x_bhwc: Array, kernel: Array, pads: tuple[Pair, Pair]) -> bool:
-  """Whether a layer traced now goes to native code: where that is built and wanted, without cropping."""
+def regions_of(
+  x_bhwc: Array, kernel: Array, out: Pair, strides: Pair, pads: tuple[Pair, Pair], block: int = 1, low_memory: bool | None = None
+) -> Regions:
+  """The geometry of a layer of `out` positions, with `pads` ((top, bottom), (left, right)); the rest as `Regions` has it."""
+  corner = pads[0][0], pads[1][0]
+  return Regions(
+    x_bhwc.shape[1:], kernel.shape, (*out, kernel.shape[-1]), (strides[0], strides[1]), corner, block, low_memory
+  )
+
+
+def local_layer(x_bhwc: Array, kernel: Array, regions: Regions) -> Array:
+  """The layer's result [B, H', W', O]: on a CPU by native code, where that is built, wanted and able; else by `Regions.plain`."""
   known = x_bhwc.dtype == kernel.dtype and x_bhwc.dtype in (jnp.float32, jnp.bfloat16)
-  return current_formulation() == "onednn" and known and min(low for low, _ in pads) >= 0
+  if current_formulation() == "onednn" and known and min(regions.corner) >= 0:
+    return trilinear.value(regions, x_bhwc, kernel)
+  return regions.plain(x_bhwc, kernel)
 
 
-def native_local(x_bhwc: Array, kernel: Array, out: Pair, strides: Pair, pads: tuple[Pair, Pair], block: int = 1) -> Array:
-  """The layer's result [B, *out, O], with `pads` ((top, bottom), (left, right)); the rest as `Regions` has it."""
-  result, corner = (*out, kernel.shape[-1]), (pads[0][0], pads[1][0])
-  geometry = Regions(x_bhwc.shape[1:], kernel.shape, result, (strides[0], strides[1]), corner, block)
-  return trilinear.value(geometry, x_bhwc, kernel)
-
-
-__all__ = ["Regions", "native_local", "takes"]
+__all__ = ["Regions", "local_layer", "regions_of"]

@@ -4,11 +4,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxface.layers.conv import Padding
-from jaxface.layers.local import Pair, each, framed, output_size
-from jaxface.layers.local_native import native_local, takes
+from jaxface.layers.local import Pair, each, output_size
+from jaxface.layers.local_native import local_layer, regions_of
 
 
 def locally_shared_conv(
@@ -37,7 +37,7 @@ def locally_shared_conv(
     ValueError: kernels for another number of regions or channels.
   Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014, §3.1.
   """
-  (kh, kw), (batch, channels) = kernel.shape[2:4], (x_bhwc.shape[0], x_bhwc.shape[-1])
+  (kh, kw), channels = kernel.shape[2:4], x_bhwc.shape[-1]
   (out_h, out_w), pads = output_size(x_bhwc.shape[1:3], (kh, kw), strides, padding)
   rows, columns = -(-out_h // block), -(-out_w // block)
   if kernel.shape[:5] != (rows, columns, kh, kw, channels):
@@ -45,25 +45,7 @@ def locally_shared_conv(
       f"kernels {kernel.shape} for {out_h}x{out_w} positions in regions of {block}x{block}: needs"
       f" [{rows}, {columns}, {kh}, {kw}, {channels}, O]"
     )
-  if takes(x_bhwc, kernel, pads):
-    return native_local(x_bhwc, kernel, (out_h, out_w), strides, pads, block)
-  # Smaller regions are made whole with positions that see zeros, and that nobody looks at.
-  span_h, span_w = (rows * block - 1) * strides[0] + 1, (columns * block - 1) * strides[1] + 1
-  x_hwcb = framed(x_bhwc, pads, (span_h - 1 + kh, span_w - 1 + kw)).transpose(1, 2, 3, 0)
-
-  def by_region(i: int, j: int) -> Array:
-    """Place (i, j) of all windows: [R, S, C, block, block, B]."""
-    seen = x_hwcb[i : i + span_h : strides[0], j : j + span_w : strides[1]]
-    return seen.reshape(rows, block, columns, block, channels, batch).transpose(0, 2, 4, 1, 3, 5)
-
-  unfolded = jnp.stack([by_region(i, j) for i in range(kh) for j in range(kw)], 2)
-  y = lax.dot_general(
-    kernel.reshape(rows * columns, kh * kw * channels, -1),
-    unfolded.reshape(rows * columns, kh * kw * channels, block * block * batch),
-    (((1,), (1,)), ((0,), (0,))),
-  )
-  y = y.reshape(rows, columns, -1, block, block, batch).transpose(5, 0, 3, 1, 4, 2)
-  return y.reshape(batch, rows * block, columns * block, -1)[:, :out_h, :out_w]
+  return local_layer(x_bhwc, kernel, regions_of(x_bhwc, kernel, (out_h, out_w), strides, pads, block))
 
 
 class LocallySharedConv(nn.Module):

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxface.layers import native
+from jaxface.layers.formulation import by_platform
 
 IMAGES, SHARED = "images", "shared"
 
@@ -47,18 +48,20 @@ def native_call(
   shape: Callable[..., jax.ShapeDtypeStruct],
   arguments: tuple[str, ...],
   result: str,
+  plain: Callable[..., Array],
   *,
   merge: Callable[[Array, Any], Array] = _sum,
   aliases: dict[int, int] | None = None,
   **attributes: Any,
 ) -> Callable[..., Array]:
-  """A function of arrays that runs native code.
+  """A function of arrays that runs native code where it is lowered for a CPU.
 
   Args:
     symbol: the handler in the library.
     shape: shape and type of the result for given arguments.
     arguments: IMAGES or SHARED for each argument; the first is images.
     result: IMAGES or SHARED; a shared result is what `merge` makes of each device's.
+    plain: the same function in operations of JAX, for every other platform; takes the arrays whole.
     merge: takes a device's result and the mesh axes over which the batch is split.
     aliases: argument to result whose memory may be one, by position.
     attributes: integers or tuples of integers for the handler.
@@ -106,7 +109,7 @@ def native_call(
 
   @custom_vmap
   def run(*arrays: Array) -> Array:
-    return split(*arrays)
+    return by_platform(*arrays, cpu=split, other=plain)
 
   @run.def_vmap
   def batched(size: int, is_batched: list[bool], *arrays: Array) -> tuple[Array, bool]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
+from jaxface.layers.norm_plain import Passes
 
 # As jaxface/native/activation.h numbers them.
 CODES = {None: 0, "prelu": 1, "relu": 2, "relu6": 3}
@@ -42,23 +43,26 @@ def _refuse(saved: None, cotangent: Array) -> tuple:
 
 
 @functools.cache
-def _native(name: str, act: int) -> Callable[..., Array]:
-  run = _passes(name, act)
+def _native(name: str, activation: str | None) -> Callable[..., Array]:
+  run = _passes(name, activation)
   once = jax.custom_vjp(run)
   once.defvjp(lambda *arrays: (run(*arrays), None), _refuse)
   return once
 
 
-def _passes(name: str, act: int) -> Callable[..., Array]:
+def _passes(name: str, activation: str | None) -> Callable[..., Array]:
+  act, plain = CODES[activation], Passes(activation)
   if name == "moments":
-    return native_call("JaxfaceNormMoments", _rows(2), (IMAGES,), SHARED, merge=_merge_moments)
+    return native_call("JaxfaceNormMoments", _rows(2), (IMAGES,), SHARED, plain.moments, merge=_merge_moments)
   if name == "apply":
-    return native_call("JaxfaceNormApply", _like, (IMAGES, SHARED), IMAGES, act=act)
+    return native_call("JaxfaceNormApply", _like, (IMAGES, SHARED), IMAGES, plain.apply, act=act)
   if name == "apply_add":
-    return native_call("JaxfaceNormApplyAdd", _like, (IMAGES, IMAGES, SHARED), IMAGES, act=act)
+    return native_call("JaxfaceNormApplyAdd", _like, (IMAGES, IMAGES, SHARED), IMAGES, plain.apply_add, act=act)
   if name == "sums":
-    return native_call("JaxfaceNormSums", _rows(3), (IMAGES, IMAGES, SHARED), SHARED, act=act)
-  return native_call("JaxfaceNormInputGradient", _like, (IMAGES, IMAGES, SHARED), IMAGES, act=act)
+    return native_call("JaxfaceNormSums", _rows(3), (IMAGES, IMAGES, SHARED), SHARED, plain.sums, act=act)
+  return native_call(
+    "JaxfaceNormInputGradient", _like, (IMAGES, IMAGES, SHARED), IMAGES, plain.input_gradient, act=act
+  )
 
 
 def _canonical(x_bhwc: Array) -> Array:
@@ -74,22 +78,21 @@ def _stack(*row_c: Array | None) -> Array:
 
 def _apply(activation: str | None, x: Array, shortcut: Array | None, *row_c: Array | None) -> Array:
   """act(slope·x + offset) + shortcut for rows slope, offset, alpha."""
-  act = CODES[activation]
   if shortcut is None:
-    y = _native("apply", act)(_canonical(x), _stack(*row_c))
+    y = _native("apply", activation)(_canonical(x), _stack(*row_c))
   else:
-    y = _native("apply_add", act)(_canonical(x), _canonical(shortcut), _stack(*row_c))
+    y = _native("apply_add", activation)(_canonical(x), _canonical(shortcut), _stack(*row_c))
   return y.reshape(x.shape)
 
 
 def _sums(activation: str | None, x: Array, dy: Array, *row_c: Array | None) -> Array:
   """[3, C]: Σ dz, Σ dz·(x − mean), gradient of alpha; for rows slope, offset, alpha, mean."""
-  return _native("sums", CODES[activation])(_canonical(x), _canonical(dy), _stack(*row_c))[0]
+  return _native("sums", activation)(_canonical(x), _canonical(dy), _stack(*row_c))[0]
 
 
 def _input_gradient(activation: str | None, x: Array, dy: Array, *row_c: Array | None) -> Array:
   """p·dz + q·(x − mean) + t for rows slope, offset, alpha, mean, p, q, t."""
-  return _native("input", CODES[activation])(_canonical(x), _canonical(dy), _stack(*row_c)).reshape(x.shape)
+  return _native("input", activation)(_canonical(x), _canonical(dy), _stack(*row_c)).reshape(x.shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -117,7 +120,7 @@ def _train_forward(
   activation: str | None, epsilon: float, x: Array, scale_c: Array, bias_c: Array, alpha_c: Array | None,
   shortcut: Array | None,
 ) -> tuple:
-  mean_c, var_c = _native("moments", 0)(_canonical(x))[0]
+  mean_c, var_c = _native("moments", None)(_canonical(x))[0]
   inverse_c = lax.rsqrt(var_c + epsilon)
   slope_c = scale_c * inverse_c
   rows = slope_c, bias_c - mean_c * slope_c, alpha_c

@@ -1,4 +1,4 @@
-"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface."""
+"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface; on other platforms XLA's own."""
 
 import functools
 from collections.abc import Callable
@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxface.layers import native, trilinear
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 from jaxface.layers.norm_native import CODES, affine
+from jaxface.layers.norm_plain import Passes
 
 
 class Window(NamedTuple):
@@ -24,6 +25,7 @@ class Window(NamedTuple):
     dilation: (rows, columns) between taps of the kernel.
     groups: channel groups.
     bf16_math: multiply float32 arrays in bfloat16, with float32 sums.
+    precision: of XLA's own convolution, as `jax.lax.conv_general_dilated` takes it.
   """
 
   image: tuple[int, ...]
@@ -33,6 +35,7 @@ class Window(NamedTuple):
   dilation: tuple[int, int]
   groups: int
   bf16_math: bool
+  precision: Any = None
 
   @property
   def symbol(self) -> str:
@@ -54,6 +57,18 @@ class Window(NamedTuple):
     (top, bottom), (left, right) = self.pads
     numbers = (*self.strides, top, bottom, left, right, *self.dilation)
     return {"window": numbers, "groups": self.groups, "bf16_math": int(self.bf16_math)}
+
+  @property
+  def transposes(self) -> bool:
+    """JAX knows the gradients of `plain`."""
+    return True
+
+  def plain(self, x_bhwc: Array, kernel_hwio: Array) -> Array:
+    """The convolution by XLA's own operation."""
+    return lax.conv_general_dilated(
+      x_bhwc, kernel_hwio, self.strides, self.pads, rhs_dilation=self.dilation,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=self.groups, precision=self.precision,
+    )
 
   def supports(self, dtype: jnp.dtype) -> bool:
     """Whether oneDNN has this convolution: a type that the processor knows, no cropping, no empty result."""
@@ -96,7 +111,7 @@ def fused_conv(
   """
   rows = jnp.stack([bias_o, jnp.zeros_like(bias_o) if alpha_o is None else alpha_o])
   more = () if shortcut is None else (shortcut[None],)
-  return _fused(window, CODES[activation], bool(more))(x_bhwc[None], kernel_hwio[None], rows[None], *more)[0]
+  return _fused(window, activation, bool(more))(x_bhwc[None], kernel_hwio[None], rows[None], *more)[0]
 
 
 def _in_steps(
@@ -114,13 +129,22 @@ fused_conv.defvjp(
 
 
 @functools.lru_cache(maxsize=4096)
-def _fused(window: Window, act: int, add: bool) -> Callable[..., Array]:
+def _fused(window: Window, activation: str | None, add: bool) -> Callable[..., Array]:
+  def plain(x: Array, kernel: Array, rows: Array, *shortcut: Array) -> Array:
+    y = trilinear.over_members(window.plain)(x, kernel)
+    flat, *more = (images.reshape(*y.shape[:2], -1, y.shape[-1]) for images in (y, *shortcut))
+    rows = jnp.concatenate([jnp.ones_like(rows[:, :1]), rows], axis=1)
+    passes = Passes(activation)
+    result = passes.apply_add(flat, more[0], rows) if more else passes.apply(flat, rows)
+    return result.reshape(y.shape)
+
   return native_call(
     "JaxfaceConvFused",
     lambda x, *_: jax.ShapeDtypeStruct((*x.shape[:2], *window.result), x.dtype),
     (IMAGES, SHARED, SHARED, *[IMAGES] * add),
     IMAGES,
-    act=act, **window.attributes,
+    plain,
+    act=CODES[activation], **window.attributes,
   )
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxface.layers.formulation import current_formulation
+from jaxface.layers.formulation import by_platform, current_formulation
 
 Padding = str | Sequence[tuple[int, int]]
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -146,21 +146,50 @@ def max_pool(
     [B, H', W', C].
   """
   pads = pool_pads(x_bhwc.shape[1:3], window, strides, padding)
-  if current_formulation() == "xla":
-    return lax.reduce_window(x_bhwc, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1), ((0, 0), *pads, (0, 0)))
-  for axis in (2, 1):
-    line = _Line(axis, window[axis - 1], strides[axis - 1], pads[axis - 1])
-    x_bhwc = _line_max(x_bhwc, line, x_bhwc.shape[axis])
-  return x_bhwc
+  return _pooled(x_bhwc, _Largest(window, strides, pads))
 
 
-def _sum_pool(x_bhwc: Array, window: tuple[int, int], strides: tuple[int, int], pads: Pads) -> Array:
+class _Largest(NamedTuple):
+  """The largest number of each window."""
+
+  window: tuple[int, int]
+  strides: tuple[int, int]
+  pads: Pads
+
+  def by_lines(self, x_bhwc: Array) -> Array:
+    for axis in (2, 1):
+      line = _Line(axis, self.window[axis - 1], self.strides[axis - 1], self.pads[axis - 1])
+      x_bhwc = _line_max(x_bhwc, line, x_bhwc.shape[axis])
+    return x_bhwc
+
+  def whole(self, x_bhwc: Array) -> Array:
+    window, strides = (1, *self.window, 1), (1, *self.strides, 1)
+    return lax.reduce_window(x_bhwc, -jnp.inf, lax.max, window, strides, ((0, 0), *self.pads, (0, 0)))
+
+
+class _Sum(NamedTuple):
+  """The sum of each window."""
+
+  window: tuple[int, int]
+  strides: tuple[int, int]
+  pads: Pads
+
+  def by_lines(self, x_bhwc: Array) -> Array:
+    x_bhwc = jnp.pad(x_bhwc, ((0, 0), *self.pads, (0, 0)))
+    for axis in (1, 2):
+      x_bhwc = reduce(jnp.add, _windows(x_bhwc, axis, self.window[axis - 1], self.strides[axis - 1]))
+    return x_bhwc
+
+  def whole(self, x_bhwc: Array) -> Array:
+    window, strides = (1, *self.window, 1), (1, *self.strides, 1)
+    return lax.reduce_window(x_bhwc, 0.0, lax.add, window, strides, ((0, 0), *self.pads, (0, 0)))
+
+
+def _pooled(x_bhwc: Array, pool: _Largest | _Sum) -> Array:
+  """Windows along one axis and then the other on a CPU, by XLA's own operation elsewhere."""
   if current_formulation() == "xla":
-    return lax.reduce_window(x_bhwc, 0.0, lax.add, (1, *window, 1), (1, *strides, 1), ((0, 0), *pads, (0, 0)))
-  x_bhwc = jnp.pad(x_bhwc, ((0, 0), *pads, (0, 0)))
-  for axis in (1, 2):
-    x_bhwc = reduce(jnp.add, _windows(x_bhwc, axis, window[axis - 1], strides[axis - 1]))
-  return x_bhwc
+    return pool.whole(x_bhwc)
+  return by_platform(x_bhwc, cpu=type(pool).by_lines, other=type(pool).whole, of=(pool,))
 
 
 def _pixels_inside(size: int, window: int, stride: int, pad: tuple[int, int]) -> np.ndarray:
@@ -177,7 +206,7 @@ def mean_pool(
   wide = x_bhwc.astype(jnp.promote_types(x_bhwc.dtype, jnp.float32))
   rows, columns = map(_pixels_inside, x_bhwc.shape[1:3], window, strides, pads)
   pixels_hw1 = jnp.asarray(rows[:, None, None] * columns[:, None], wide.dtype)
-  return (_sum_pool(wide, window, strides, pads) / pixels_hw1).astype(x_bhwc.dtype)
+  return (_pooled(wide, _Sum(window, strides, pads)) / pixels_hw1).astype(x_bhwc.dtype)
 
 
 def l2_pool(
@@ -190,7 +219,7 @@ def l2_pool(
   """
   pads = pool_pads(x_bhwc.shape[1:3], window, strides, padding)
   wide = x_bhwc.astype(jnp.promote_types(x_bhwc.dtype, jnp.float32))
-  square = _sum_pool(wide * wide, window, strides, pads)
+  square = _pooled(wide * wide, _Sum(window, strides, pads))
   some = square > 0
   return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0).astype(x_bhwc.dtype)
 

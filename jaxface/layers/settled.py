@@ -26,11 +26,13 @@ _once.defvjp(lambda x_bn: (_once(x_bn), None), lambda _, dy_bn: (_once(dy_bn),))
 
 @functools.cache
 def _native() -> Callable[[Array], Array]:
-  return native_call("JaxfaceSettle", lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (IMAGES,), IMAGES, aliases={0: 0})
+  return native_call(
+    "JaxfaceSettle", lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (IMAGES,), IMAGES, lambda x: x, aliases={0: 0}
+  )
 
 
 def settled(x_bn: Array) -> Array:
-  """`x_bn` [B, ...] itself; where native code is in use it, and its gradient, are computed once and kept.
+  """`x_bn` [B, ...] itself; on a CPU with native code it, and its gradient, are computed once and kept.
 
   Reverse-mode gradients of any order; where native code is in use forward mode raises a TypeError.
   """

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
@@ -26,6 +27,8 @@ class Geometry(Protocol):
     kernel: shape of the kernel.
     result: (H', W', O).
     attributes: integers or tuples of integers for the handler.
+    plain: the layer in operations of JAX, (images [B, H, W, C], kernel) to [B, H', W', O], for platforms without the handler.
+    transposes: whether JAX can transpose `plain`, which has no gradient rule of its own then.
   """
 
   @property
@@ -38,6 +41,9 @@ class Geometry(Protocol):
   def result(self) -> tuple[int, ...]: ...
   @property
   def attributes(self) -> dict[str, Any]: ...
+  @property
+  def transposes(self) -> bool: ...
+  def plain(self, x_bhwc: Array, kernel: Array, /) -> Array: ...
   def __hash__(self) -> int: ...
 
 
@@ -65,6 +71,32 @@ def _pull_back(kind: int, geometry: Geometry, saved: tuple[Array, Array], cotang
 _form.defvjp(lambda kind, geometry, a, b: (_form(kind, geometry, a, b), (a, b)), _pull_back)
 
 
+def _plain(kind: int, geometry: Geometry, a: Array, b: Array) -> Array:
+  """One of the three functions, from the plain layer."""
+  if kind == VALUE:
+    return geometry.plain(a, b)
+  of_images = kind == INPUT_GRADIENT
+  like = jax.ShapeDtypeStruct((len(a), *geometry.image) if of_images else geometry.kernel, a.dtype)
+  layer = (lambda x: geometry.plain(x, b)) if of_images else (lambda kernel: geometry.plain(a, kernel))
+  cotangent = a if of_images else b
+  if geometry.transposes:
+    return jax.linear_transpose(layer, like)(cotangent)[0]
+  # The layer is linear: the point of its derivative is of no matter.
+  return jax.vjp(layer, jnp.zeros(like.shape, like.dtype))[1](cotangent)[0]
+
+
+def over_members(function: Callable[..., Array]) -> Callable[..., Array]:
+  """`function` over a leading axis of all its arrays, of which one with a single entry serves all calls."""
+
+  def mapped(*arrays: Array) -> Array:
+    if len(arrays[0]) == 1:
+      return function(*(array[0] for array in arrays))[None]
+    axes = [None if len(array) == 1 else 0 for array in arrays]
+    return jax.vmap(function, axes)(*(array[0] if axis is None else array for array, axis in zip(arrays, axes)))
+
+  return mapped
+
+
 @functools.lru_cache(maxsize=4096)
 def _native(kind: int, geometry: Geometry) -> Callable[[Array, Array], Array]:
   own = (geometry.result, geometry.image, geometry.kernel)[kind]
@@ -74,8 +106,9 @@ def _native(kind: int, geometry: Geometry) -> Callable[[Array, Array], Array]:
     lambda a, b: jax.ShapeDtypeStruct((*a.shape[: 1 + images], *own), a.dtype),
     (IMAGES, SHARED if images else IMAGES),
     IMAGES if images else SHARED,
+    over_members(functools.partial(_plain, kind, geometry)),
     kind=kind, **geometry.attributes,
   )
 
 
-__all__ = ["INPUT_GRADIENT", "KERNEL_GRADIENT", "VALUE", "Geometry", "value"]
+__all__ = ["INPUT_GRADIENT", "KERNEL_GRADIENT", "VALUE", "Geometry", "over_members", "value"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.losses.metrics import Mean, mean_of
-from jaxface.losses.ranges import check_labels, check_range
+from jaxface.losses.ranges import check_labels, check_range, class_labels
 from jaxface.losses.unit import at_least_float32
 
 
@@ -18,6 +18,7 @@ def _rows(center_cd: Array, label_b: Array) -> Array:
 
 
 def _outside(label_b: Array, num_classes: int) -> Array:
+  label_b = class_labels(label_b)
   return jnp.where(label_b < 0, num_classes, label_b)
 
 
@@ -112,7 +113,7 @@ class CenterLoss:
       loss_b [B], already multiplied by the weight of its row; the state; metrics: distance (mean ‖x − c_y‖) and
       embedding_norm, against which to judge it.
     """
-    label_b, center_cd = inputs["label_b"], state["center_cd"]
+    label_b, center_cd = class_labels(inputs["label_b"]), state["center_cd"]
     live_b = (label_b >= 0) & (label_b < len(center_cd)) & (inputs["weight_b"] > 0)
     weight_b = jnp.where(live_b, inputs["weight_b"], 0.0)
     embedding_bd = at_least_float32(jnp.where(live_b[:, None], inputs["embedding_bd"], 0.0))

@@ -78,7 +78,8 @@ class MagFace(CosineMargin):
   """scale·cos(θ + m(a)) with a margin that grows with the length a of the embedding, and a penalty on short ones.
 
   m(a) runs linearly from `low_m` at `low_norm` to `high_m` at `high_norm`; the penalty is
-  pull·(a/high_norm² + 1/a). Lengths outside are taken for the nearest end, where neither has a gradient.
+  pull·(a/high_norm² + 1/a). Lengths outside are taken for the nearest end, where neither has a gradient. As in the released
+  settings the angle is turned only where cos θ > 0 (`guard` "easy").
 
   Attributes:
     low_norm: least length that counts.
@@ -96,6 +97,7 @@ class MagFace(CosineMargin):
   low_m: float = 0.45
   high_m: float = 0.8
   pull: float = 35.0
+  guard: Literal["hard", "hold", "easy", "none"] = "easy"
 
   def __post_init__(self) -> None:
     super().__post_init__()
@@ -120,7 +122,7 @@ class ElasticFace(CosineMargin):
   """scale·cos(θ + m) with m drawn anew for every row and step from a normal distribution.
 
   Draws outside of 0…π/2 are taken for the nearest end; at the default that never happens. The draw belongs to the place
-  of a row in the batch, whatever the devices.
+  of a row in the batch, whatever the devices. The released code has no guard (`guard` "none"); the default is ArcFace's.
 
   Attributes:
     m: mean of the margin, radians.

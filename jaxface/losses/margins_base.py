@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.losses.angle import GUARDS, guarded_cosine
+from jaxface.losses.dense import margin_softmax
 from jaxface.losses.joint import Geometry, Prep, Reduce
 from jaxface.losses.ranges import check_choice, check_range
 
@@ -29,7 +30,49 @@ def check_scale(config: Any) -> None:
   check_range(config, "scale", 0.0, open_low=True, high=math.inf, open_high=True, what="factor of the cosine")
 
 
-class Plain:
+class CallableMargin:
+  """A margin that can be called with class centres, for use outside of an experiment."""
+
+  def __call__(
+    self, embedding_bd: Array, label_b: Array | None = None, center_cd: Array | None = None, *, bias_c: Array | None = None,
+    label_smoothing: float = 0.0, step: Array | int = 0, key: Array | None = None,
+  ) -> Array:
+    """Loss of each row over given class centres, as `jaxface.losses.dense.margin_softmax` has it.
+
+    Args:
+      embedding_bd: [B, D] float; scaled to length one where the margin's geometry asks for it.
+      label_b: [B] int in [0, C).
+      center_cd: [C·K, D] float, the K sub-centres of a class in consecutive rows.
+      bias_c: [C], for a margin whose geometry has a bias; zero where left out.
+      label_smoothing: ε in [0, 1).
+      step: number of the optimizer step, for margins that warm up.
+      key: random key, for margins that draw.
+    Returns:
+      [B], at least float32.
+    Raises:
+      TypeError: arrays are missing, or labels are no integers.
+      ValueError: shapes that do not belong together.
+    """
+    name = type(self).__name__
+    takes = "takes embedding_bd [B, D], label_b [B] of integers and center_cd [C·subcenters, D]"
+    if label_b is None or center_cd is None:
+      given = ["embedding_bd", *["label_b"] * (label_b is not None)]
+      raise TypeError(
+        f"{name}(...)(...) {takes}, got {' and '.join(given)} alone: a margin owns no class centres. Pass them, or let"
+        f" jaxface.heads.Classification(margin={name}()) keep them"
+      )
+    shapes = [tuple(jnp.shape(array)) for array in (embedding_bd, label_b, center_cd)]
+    subcenters = self.geometry.subcenters  # type: ignore[attr-defined]
+    right = list(map(len, shapes)) == [2, 1, 2] and shapes[0][0] == shapes[1][0] and shapes[0][1] == shapes[2][1]
+    if not right or shapes[2][0] % subcenters:
+      raise ValueError(f"{name}(...)(...) {takes} with subcenters {subcenters}, got shapes {', '.join(map(str, shapes))}")
+    return margin_softmax(
+      embedding_bd, label_b, center_cd, margin=self,  # type: ignore[arg-type]
+      bias_c=bias_c, label_smoothing=label_smoothing, step=step, key=key,
+    )
+
+
+class Plain(CallableMargin):
   """A margin without state, context or penalty."""
 
   def init_state(self) -> dict:
@@ -43,7 +86,7 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class CosineMargin(abc.ABC):
+class CosineMargin(CallableMargin, abc.ABC):
   """scale·(cos(m1·θ + m2) − m3) for the own class, scale·cos θ for the others; `prepare` says the margins.
 
   Attributes:
@@ -118,4 +161,4 @@ class FixedMargin(CosineMargin):
     return Prep((1.0 + share * (m1 - 1.0), share * m2, share * m3), state, jnp.zeros_like(target_b))
 
 
-__all__ = ["GRADIENTS", "LOWER", "TURN", "CosineMargin", "FixedMargin", "Plain", "check_scale", "ramp"]
+__all__ = ["GRADIENTS", "LOWER", "TURN", "CallableMargin", "CosineMargin", "FixedMargin", "Plain", "check_scale", "ramp"]

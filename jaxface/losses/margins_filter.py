@@ -9,11 +9,12 @@ from jax import Array
 
 from jaxface.losses.joint import Geometry, Margin, Prep, Reduce
 from jaxface.losses.margins import ArcFace
+from jaxface.losses.margins_base import CallableMargin
 from jaxface.losses.ranges import check_range
 
 
 @dataclass(frozen=True)
-class Filtered:
+class Filtered(CallableMargin):
   """Any margin, without the other classes whose score against the row is above a threshold.
 
   They are dropped from the loss and get no gradient. (The released PyTorch code sets their logit to 0 instead, which at

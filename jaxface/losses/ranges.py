@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -69,4 +70,24 @@ def check_labels(label_b: Array) -> None:
     raise TypeError(f"label_b is {label_b.dtype}: identities must be integers")
 
 
-__all__ = ["check_choice", "check_labels", "check_name", "check_range"]
+def class_labels(label_b: Array) -> Array:
+  """Labels in a type that holds the number of every class: a uint8 cannot be compared with class 300.
+
+  Args:
+    label_b: [B] of any integer type.
+  Returns:
+    [B] int32, or int64 for 64-bit labels where JAX has them. A label beyond its range becomes negative: no class.
+  Raises:
+    TypeError: labels that are no integers.
+    ValueError: a host array of 64-bit labels that JAX, as it is set, would cut to 32 bits and so to other classes.
+  """
+  check_labels(label_b)
+  wide = jnp.dtype(label_b.dtype).itemsize == 8
+  if wide and isinstance(label_b, np.ndarray) and not jax.config.jax_enable_x64 and label_b.size:  # type: ignore[attr-defined]
+    low, high = int(label_b.min()), int(label_b.max())
+    if low < -(2**31) or high >= 2**31:
+      raise ValueError(f"label_b holds {low} to {high}: identities must lie within 32 bits, unless jax_enable_x64 is set")
+  return jnp.asarray(label_b).astype(jnp.int64 if wide and jax.config.jax_enable_x64 else jnp.int32)  # type: ignore[attr-defined]
+
+
+__all__ = ["check_choice", "check_labels", "check_name", "check_range", "class_labels"]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.losses.distances import cosine, squared_l2
-from jaxface.losses.ranges import check_range
+from jaxface.losses.ranges import check_labels, check_range, class_labels
 from jaxface.losses.unit import at_least_float32, unit_rows
 
 # Unit vectors whose squared distance is below this repel each other no more than at it.
@@ -43,6 +43,7 @@ def range_loss(
     A scalar, at least float32.
   Source: Zhang et al., "Range Loss for Deep Face Recognition with Long-Tailed Training Data", 2017, eqs. 5-8.
   """
+  check_labels(label_b)
   chex.assert_rank([embedding_bd, label_b, weight_b], [2, 1, 1])
   live_b = weight_b > 0
   embedding_bd = jnp.where(live_b[:, None], at_least_float32(embedding_bd), 0.0)
@@ -88,6 +89,7 @@ def marginal_loss(
     A scalar, at least float32; 0 with fewer than two rows.
   Source: Deng et al., "Marginal Loss for Deep Face Recognition", 2017, eq. 5.
   """
+  check_labels(label_b)
   chex.assert_rank([embedding_bd, label_b, weight_b], [2, 1, 1])
   live_b = weight_b > 0
   distance_bb = 2.0 - 2.0 * cosine(jnp.where(live_b[:, None], embedding_bd, 0.0))
@@ -106,9 +108,12 @@ def center_repulsion(center_cd: Array, label_b: Array) -> Array:
   Returns:
     [B], at least float32; 0 where there is one class. Centres that all but coincide (squared distance below 1e-4) pay as
     at that distance, without a gradient.
+  Raises:
+    TypeError: labels that are no integers.
   Source: Liu et al., "Learning towards Minimum Hyperspherical Energy", 2018, eq. 8 with s = 2 (SphereFace+).
   """
   chex.assert_rank([center_cd, label_b], [2, 1])
+  label_b = class_labels(label_b)
   unit_cd, _ = unit_rows(center_cd)
   square_bc = 2.0 - 2.0 * unit_cd[label_b] @ unit_cd.T
   other_bc = label_b[:, None] != jnp.arange(len(center_cd), dtype=label_b.dtype)

@@ -22,7 +22,8 @@ class Term(Protocol):
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[Any, Any]:
     """Parameters, which the optimizer moves, and state, which the term moves itself; {} where there is nothing.
 
-    A matrix with a row per class belongs under a name that begins with "center": it is sharded over classes.
+    A matrix with a row per class belongs under a name that begins with "center": it is sharded over classes, and rows of
+    zeros may be kept behind it between steps; a call gets it as `init` made it.
     """
 
   def __call__(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxface.data.config import open_records
@@ -55,7 +56,9 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
   # Of LFW's 13,233 images its list names 7,701: no other needs an embedding.
   source = NamedSource(source, {*pairs.left, *pairs.right})
   return VerificationHook(
-    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz"
+    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz",
+    # Several hosts use all their devices (`make_mesh`), and each verifies with its own.
+    devices=experiment.mesh.devices if jax.process_count() == 1 else 0,
   )
 
 

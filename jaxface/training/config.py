@@ -35,7 +35,8 @@ class MeshConfig:
   """How devices are laid out.
 
   Attributes:
-    class_devices: size of the axis over which class centres are sharded; the rest of the devices share the batch.
+    class_devices: size of the axis over which class centres are sharded; the rest of the devices share the batch. It need not
+      divide the number of identities.
     devices: how many devices to use, 0 for all.
     distributed: the run has several processes, which a launcher that JAX knows has started (SLURM, Open MPI, GKE,
       Cloud TPU): address and numbers come from it.

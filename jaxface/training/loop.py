@@ -103,7 +103,7 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   check_mates(experiment, source.label_n)
   workdir.save_config(experiment, describe_data(source, order, hooks))
   model, options, preprocess = make_model(experiment.model, source.template)
-  step = TrainStep(experiment, model, preprocess, source.num_identities)
+  step = TrainStep(experiment, model, preprocess, source.num_identities, mesh)
 
   key = jax.random.key(experiment.seed)
   shapes = jax.eval_shape(step.init, key)
@@ -112,7 +112,7 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   checkpoints = Checkpoints(workdir.checkpoints, keep=experiment.keep_checkpoints)
   lines = rate_lines(parse_rates(experiment.optimizer.rates), shapes.params)
   if checkpoints.latest_step is not None:
-    state = checkpoints.restore(state)
+    state = checkpoints.restore(state, least=step.unpadded())
   else:
     begun = begin(experiment, model, preprocess, source, order, mesh, state, workdir.path)
     state, lines = begun.state, [*begun.lines, *lines]
@@ -137,7 +137,7 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
     run.flush()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     if experiment.use == "best":
-      state = checkpoints.restore(state, best=True)
+      state = checkpoints.restore(state, best=True, least=step.unpadded())
   finally:
     run.close()
   if step.traces > 1:

@@ -5,10 +5,13 @@ for them are sharded over "class" alone; all else is replicated.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -18,6 +21,8 @@ from jaxface.training.config import MeshConfig
 
 Tree = Any
 BATCH = P(("data", "class"))
+# Rows as a class-sharded head needs them: each device has the scores of its rows against its classes.
+ROWS = P("data")
 
 
 def join_hosts(config: MeshConfig) -> None:
@@ -87,14 +92,17 @@ def on_any_host(flag: bool) -> bool:
   return bool(multihost_utils.process_allgather(np.int32(flag)).any())
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
   """A ("data", "class") mesh of the devices that the config asks for.
 
+  Args:
+    config: how many, and how they are laid out.
+    devices: to choose from; None for all that JAX lists. Those of a topology that is not here serve to compile for it.
   Raises:
     ValueError: more devices than there are, or a class axis that does not divide them.
   """
   join_hosts(config)
-  devices = jax.devices()
+  devices = jax.devices() if devices is None else devices
   count = config.devices or len(devices)
   if count > len(devices):
     raise ValueError(f"mesh.devices is {count}, but there are {len(devices)} devices: {devices}")
@@ -111,26 +119,66 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, BATCH)
 
 
+def class_axis(path: tuple, leaf: Any) -> int | None:
+  """Which axis of a leaf counts class centres; None where none does.
+
+  A leaf below a key that starts with "center" is a class-centre matrix [C, D] or what the optimizer keeps for one,
+  [E, C, D] for the members of an ensemble.
+  """
+  names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+  axis = 0 if members_of(path) is None else 1
+  return axis if any(name.startswith("center") for name in names) and len(leaf.shape) >= axis + 2 else None
+
+
+def pad_classes(mesh: Mesh, tree: Tree) -> Tree:
+  """Rows of zeros behind class centres, as many as the class axis needs to divide them.
+
+  They are no classes: `cut_classes` takes them off before a term sees its centres, so they are in no softmax and have no
+  gradient.
+  """
+
+  def pad(path: tuple, leaf: Array) -> Array:
+    axis = class_axis(path, leaf)
+    lacking = 0 if axis is None else -leaf.shape[axis] % mesh.shape["class"]
+    return jnp.pad(leaf, [(0, lacking * (each == axis)) for each in range(leaf.ndim)]) if lacking else leaf
+
+  return jax.tree_util.tree_map_with_path(pad, tree)
+
+
+def cut_classes(tree: Tree, like: Tree) -> Tree:
+  """Undoes `pad_classes`: leaves with the shapes of `like`. No row moves to another device."""
+  return jax.tree.map(lambda leaf, shape: leaf if leaf.shape == shape.shape else leaf[tuple(map(slice, shape.shape))], tree, like)
+
+
+def class_shapes(state: Tree) -> dict[str, tuple[int, ...]]:
+  """Shape of each leaf that counts class centres, by its name in a checkpoint."""
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+    for path, leaf in leaves if class_axis(path, leaf) is not None
+  }
+
+
 def state_sharding(mesh: Mesh, state: Tree) -> Tree:
   """A `NamedSharding` for every leaf: rows of class centres over "class", everything else on every device.
 
   Args:
-    state: arrays or shapes; a leaf below a key that starts with "center" is a class-centre matrix [C, D] or what the
-      optimizer keeps for one, [E, C, D] for the members of an ensemble.
+    mesh: of `make_mesh`.
+    state: arrays or shapes; see `class_axis`.
   Raises:
-    ValueError: the class axis does not divide the number of centres.
+    ValueError: the class axis does not divide the rows of centres, which `pad_classes` mends.
   """
   class_devices = mesh.shape["class"]
 
   def place(path: tuple, leaf: Any) -> NamedSharding:
-    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-    axis = 0 if members_of(path) is None else 1
-    if class_devices == 1 or not any(name.startswith("center") for name in names) or leaf.ndim < axis + 2:
+    axis = class_axis(path, leaf)
+    if class_devices == 1 or axis is None:
       return NamedSharding(mesh, P())
     if leaf.shape[axis] % class_devices:
+      name = jax.tree_util.keystr(path, simple=True, separator="/")
       raise ValueError(
-        f"mesh.class_devices is {class_devices}, which does not divide the {leaf.shape[axis]} class centres of"
-        f" {'/'.join(names)}: choose a divisor"
+        f"mesh.class_devices is {class_devices}, which does not divide the {leaf.shape[axis]} class centres of {name}: they need"
+        " padding (pad_classes)"
       )
     return NamedSharding(mesh, P(*[None] * axis, "class"))
 

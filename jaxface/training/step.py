@@ -4,6 +4,7 @@ Everything global (batch norm, means, the objective's statistics) is a plain sum
 the compiler inserts the collectives.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxface.data.augment import augment
 from jaxface.losses.metrics import Max, Mean, Metric, Sum, as_metric, empty, merge, only_if, values
@@ -21,6 +23,7 @@ from jaxface.training.checks import check_members, check_parts
 from jaxface.training.choices import term_names
 from jaxface.training.config import BAD_WINDOW, Experiment
 from jaxface.training.frozen import Frozen
+from jaxface.training.mesh import BATCH, ROWS, class_shapes, cut_classes, pad_classes
 from jaxface.training.optimizer import make_optimizer, update_ema
 from jaxface.training.rates import parse_rates
 from jaxface.training.schedule import make_schedule
@@ -38,14 +41,16 @@ class TrainStep:
     model: the network.
     preprocess: its input convention.
     num_classes: identities of the training set.
+    mesh: where the step runs. Class centres are padded to what its class axis divides, and arrays between the network and
+      the objective are laid out on it; None leaves both alone.
 
   Attributes:
     traces: how often `__call__` was traced; a run ends with 1.
   """
 
-  def __init__(self, experiment: Experiment, model: nn.Module, preprocess: Preprocess, num_classes: int):
+  def __init__(self, experiment: Experiment, model: nn.Module, preprocess: Preprocess, num_classes: int, mesh: Mesh | None = None):
     self.experiment, self.model, self.preprocess = experiment, model, preprocess
-    self.num_classes = num_classes
+    self.num_classes, self.mesh = num_classes, mesh
     check_members(experiment, model)
     self.schedule = make_schedule(experiment.schedule, experiment.optimizer.learning_rate, experiment.steps)
     self.optimizer = make_optimizer(experiment.optimizer, self.schedule)
@@ -58,13 +63,9 @@ class TrainStep:
     Args:
       key: `jax.random.key(seed)`, from which each purpose takes its own fold.
     """
-    size = (1, *self.preprocess.size, self.preprocess.channels)
-    variables = self.model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
-    embedding = jax.eval_shape(lambda v: self.model.apply(v, jnp.zeros(size), train=False), variables)
-    initial = [
-      term.init(device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.num_classes)
-      for index, term in enumerate(self.experiment.terms)
-    ]
+    variables, initial = self._initial(key)
+    if self.mesh is not None:
+      initial = pad_classes(self.mesh, initial)
     params = {"model": variables["params"], "terms": tuple(term_params for term_params, _ in initial)}
     batch_stats = variables.get("batch_stats", {})
     average = {"params": variables["params"], "batch_stats": batch_stats}
@@ -84,6 +85,32 @@ class TrainStep:
     )
     check_parts(self.experiment, state.terms)
     return state._replace(window=self._empty_window(state))
+
+  def _initial(self, key: Array) -> tuple[Tree, list[tuple[Tree, Tree]]]:
+    """Variables of the network, and parameters and state of each term, for as many classes as there are."""
+    size = (1, *self.preprocess.size, self.preprocess.channels)
+    variables = self.model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
+    embedding = jax.eval_shape(lambda v: self.model.apply(v, jnp.zeros(size), train=False), variables)
+    return variables, [
+      term.init(device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.num_classes)
+      for index, term in enumerate(self.experiment.terms)
+    ]
+
+  @functools.cached_property
+  def _term_shapes(self) -> list[tuple[Tree, Tree]]:
+    """Shapes of each term's parameters and state without padding."""
+    return jax.eval_shape(lambda key: self._initial(key)[1], jax.random.key(0))
+
+  def unpadded(self) -> dict[str, tuple[int, ...]]:
+    """Shapes of what counts class centres, the optimizer's copies included, by name in a checkpoint, without padding."""
+    alone = TrainStep(self.experiment, self.model, self.preprocess, self.num_classes)
+    return class_shapes(jax.eval_shape(alone.init, jax.random.key(0)))
+
+  def _place(self, tree: Tree, spec: PartitionSpec) -> Tree:
+    """Pins the layout of arrays, so that it is no choice of the compiler."""
+    if self.mesh is None:
+      return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, spec))
 
   def _empty_window(self, state: TrainState) -> dict[str, Metric]:
     batch = {
@@ -192,6 +219,7 @@ class TrainStep:
         rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
       )
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
+    inputs = self._place(inputs, BATCH)
     loss = jnp.zeros(())
     weight = batch["weight"].sum()
     metrics: dict[str, Metric] = {}
@@ -199,9 +227,14 @@ class TrainStep:
     names = term_names(self.experiment.terms)
     for index, term in enumerate(self.experiment.terms):
       term_key = device_key(root, Purpose.TERM, state.step, part, index)
-      loss_b, term_state, term_metrics = term(
-        params["terms"][index], inputs, state=state.terms[index], step=state.step, key=term_key
-      )
+      term_params, term_state, rows = params["terms"][index], state.terms[index], inputs
+      if self.mesh is not None and class_shapes((term_params, term_state)):
+        # Rows meet all classes of their part of the mesh: a few embeddings are gathered, no centre is.
+        rows = self._place(inputs, ROWS)
+        term_params, term_state = cut_classes((term_params, term_state), self._term_shapes[index])
+      loss_b, term_state, term_metrics = term(term_params, rows, state=term_state, step=state.step, key=term_key)
+      if self.mesh is not None:
+        term_state = pad_classes(self.mesh, term_state)
       loss = loss + term.weight * jnp.sum(loss_b) / total
       terms.append(term_state)
       prefix = ""

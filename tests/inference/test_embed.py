@@ -43,6 +43,19 @@ def test_the_result_does_not_depend_on_the_batch(saved):
   np.testing.assert_allclose(embed_source(saved, Faces(), batch_size=8).embedding_nd, whole.embedding_nd, atol=1e-5)
 
 
+def test_as_many_devices_are_used_as_asked_for(saved, monkeypatch):
+  seen = []
+  put = jax.device_put
+  monkeypatch.setattr(jax, "device_put", lambda tree, place: seen.append(len(place.device_set)) or put(tree, place))
+  alone = embed_source(saved, Faces(), batch_size=8, devices=1)
+  assert set(seen) == {1}
+  seen.clear()
+  np.testing.assert_allclose(embed_source(saved, Faces(), batch_size=8, devices=4).embedding_nd, alone.embedding_nd, atol=1e-5)
+  assert set(seen) == {4}
+  with pytest.raises(ValueError, match="devices is 9, but this host has 8"):
+    embed_source(saved, Faces(), devices=9)
+
+
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e22, 1e37])
 def test_directions_do_not_depend_on_how_large_the_numbers_are(size):
   embedding_bd = np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32)

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxface.layers import chunks, native
 from jaxface.layers.conv import Conv, conv
 from jaxface.layers.formulation import current_formulation, formulation
+from jaxface.layers.pooling import max_pool
 
 # Winograd's F(4, 3) multiplies by up to 8 and subtracts: it loses two digits of float32's seven.
 TOLERANCE = 1e-4
@@ -98,7 +99,7 @@ def test_small_and_cropped_images(size, padding):
 @pytest.mark.parametrize("batch", [1, 16, 33, 48])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_batches_of_one_many_or_no_whole_chunk(monkeypatch, batch, strides):
-  monkeypatch.setattr(jax, "device_count", lambda: 1)
+  monkeypatch.setattr(jax, "device_count", lambda platform: 1)
   x, k = arrays(3, (batch, 6, 6, 32), (3, 3, 32, 32))
   assert chunks.images_per_chunk(x) == {1: 1, 16: 16, 33: 1, 48: 16}[batch]
   np.testing.assert_array_equal(chunks.join(chunks.split(x, 3 if batch == 33 else 1)), x)
@@ -170,8 +171,9 @@ def test_sharded_batch_sums_kernel_gradients_and_gathers_nothing(kernel, groups,
 def test_formulation_is_chosen_by_context_then_environment(monkeypatch):
   x, k = arrays(10, (1, 4, 4, 32), (3, 3, 32, 32))
 
-  def convolutions():
-    return str(jax.make_jaxpr(lambda x, k: conv(x, k))(x, k)).count("conv_general_dilated")
+  def convolutions(platform="cpu"):
+    traced = jax.jit(lambda x, k: conv(x, k)).trace(x, k)
+    return traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.convolution")
 
   monkeypatch.delenv("JAXFACE_CPU_CONV", raising=False)
   assert current_formulation() == ("onednn" if native.available() else "pure") and convolutions() == 0
@@ -188,8 +190,24 @@ def test_formulation_is_chosen_by_context_then_environment(monkeypatch):
   with pytest.raises(ValueError, match=r"JAXFACE_CPU_CONV.*'onednn', 'pure', 'xla'"):
     convolutions()
   monkeypatch.delenv("JAXFACE_CPU_CONV")
+  # The platform that the program is for decides, not the one that the process would use.
+  assert convolutions("tpu") == convolutions("cuda") == 1
   monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-  assert convolutions() == 1
+  assert convolutions() == 0 and convolutions("tpu") == 1
+
+
+def test_outside_of_jit_a_second_call_compiles_nothing():
+  x, k = arrays(12, (2, 6, 6, 4), (3, 3, 4, 4))
+  compiled = []
+  with formulation("pure"):
+    conv(x, k)
+    max_pool(x, (2, 2), (2, 2))
+    jax.monitoring.register_event_duration_secs_listener(
+      lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    conv(x, k)
+    max_pool(x, (2, 2), (2, 2))
+  assert not compiled
 
 
 def test_wrong_channels_and_formulation_are_named():

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxface.layers import local, native
+from jaxface.layers import local_plain, native
 from jaxface.layers.conv import conv
 from jaxface.layers.formulation import formulation
 from jaxface.layers.local import GroupedLocallyConnected, LocallyConnected, locally_connected, output_size
@@ -81,7 +81,7 @@ WINDOWS = [
 @pytest.mark.parametrize("rows", ["one", "some", "all"])
 def test_gradients_are_those_of_the_definition(monkeypatch, window, way, rows):
   size, kernel_size, strides, padding = window
-  monkeypatch.setattr(local, "AT_A_TIME", 1 if rows == "one" else 700)
+  monkeypatch.setattr(local_plain, "AT_A_TIME", 1 if rows == "one" else 700)
   with jax.enable_x64(True), formulation(way):
     if padding[0][0] == -1:
       cropped = (slice(None), slice(1, None), slice(None, -1))
@@ -167,11 +167,11 @@ def test_low_memory_comes_by_size_or_by_option(monkeypatch):
   x, kernel, _ = case(7, (6, 6), (3, 3), (1, 1), "VALID")
   assert not jaxpr_has_a_loop(x, kernel)
   assert jaxpr_has_a_loop(x, kernel, low_memory=True) is False  # all rows fit into one step
-  monkeypatch.setattr(local, "AT_A_TIME", 2 * 4 * 9 * 2 * 2)
+  monkeypatch.setattr(local_plain, "AT_A_TIME", 2 * 4 * 9 * 2 * 2)
   assert jaxpr_has_a_loop(x, kernel, low_memory=True)
-  monkeypatch.setattr(local, "WHOLE", 4 * 4 * 9 * 2 * 2)
+  monkeypatch.setattr(local_plain, "WHOLE", 4 * 4 * 9 * 2 * 2)
   assert not jaxpr_has_a_loop(x, kernel)
-  monkeypatch.setattr(local, "WHOLE", 4 * 4 * 9 * 2 * 2 - 1)
+  monkeypatch.setattr(local_plain, "WHOLE", 4 * 4 * 9 * 2 * 2 - 1)
   assert jaxpr_has_a_loop(x, kernel)
   assert not jaxpr_has_a_loop(x, kernel, low_memory=False)
 

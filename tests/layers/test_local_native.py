@@ -204,13 +204,16 @@ WRONG = {
 def test_what_does_not_fit_together_is_an_error_with_shapes(shapes, changes, message):
   a, b, result = shapes
   call = native_call(
-    "JaxfaceLocal", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES, **CALL | changes
+    "JaxfaceLocal", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES,
+    lambda *_: jnp.zeros(result), **CALL | changes
   )
   with pytest.raises(jax.errors.JaxRuntimeError, match=message):
     jax.block_until_ready(jax.jit(call)(jnp.ones(a), jnp.ones(b)))
 
 
 def test_types_that_do_not_fit_are_an_error():
-  call = native_call("JaxfaceLocal", lambda *_: jax.ShapeDtypeStruct(Y, "float32"), (IMAGES, SHARED), IMAGES, **CALL)
+  call = native_call(
+    "JaxfaceLocal", lambda *_: jax.ShapeDtypeStruct(Y, "float32"), (IMAGES, SHARED), IMAGES, lambda *_: jnp.zeros(Y), **CALL
+  )
   with pytest.raises(jax.errors.JaxRuntimeError, match="kernels is of another type than float32"):
     jax.block_until_ready(jax.jit(call)(jnp.ones(X), jnp.ones(K, jnp.bfloat16)))

@@ -266,7 +266,9 @@ WRONG = {
 def test_what_does_not_fit_together_is_an_error_with_shapes(symbol, shapes, result, message):
   kinds = tuple(IMAGES if len(shape) == 4 or i == 0 else SHARED for i, shape in enumerate(shapes))
   act = {} if symbol == "JaxfaceNormMoments" else {"act": 0}
-  call = native_call(symbol, lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), kinds, kinds[0], **act)
+  call = native_call(
+    symbol, lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), kinds, kinds[0], lambda *_: jnp.zeros(result), **act
+  )
   with pytest.raises(jax.errors.JaxRuntimeError, match=message):
     jax.block_until_ready(jax.jit(call)(*map(jnp.ones, shapes)))
 

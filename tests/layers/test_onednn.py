@@ -215,7 +215,8 @@ WRONG = {
 def test_what_does_not_fit_together_is_an_error_with_shapes(shapes, changes, message):
   a, b, result = shapes
   call = native_call(
-    "JaxfaceConv", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES, **WINDOW | changes
+    "JaxfaceConv", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES,
+    lambda *_: jnp.zeros(result), **WINDOW | changes
   )
   with pytest.raises(jax.errors.JaxRuntimeError, match=message):
     jax.block_until_ready(jax.jit(call)(jnp.ones(a), jnp.ones(b)))
@@ -228,6 +229,8 @@ def test_what_does_not_fit_together_is_an_error_with_shapes(shapes, changes, mes
 ])
 def test_types_that_do_not_fit_are_an_error(types, message):
   a, b, result = types
-  call = native_call("JaxfaceConv", lambda *_: jax.ShapeDtypeStruct(Y, result), (IMAGES, SHARED), IMAGES, **WINDOW)
+  call = native_call(
+    "JaxfaceConv", lambda *_: jax.ShapeDtypeStruct(Y, result), (IMAGES, SHARED), IMAGES, lambda *_: jnp.zeros(Y, result), **WINDOW
+  )
   with pytest.raises(jax.errors.JaxRuntimeError, match=message):
     jax.block_until_ready(jax.jit(call)(jnp.ones(X, a), jnp.ones(K, b)))

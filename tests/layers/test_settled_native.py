@@ -62,6 +62,8 @@ def test_no_block_computes_the_sum_of_those_before_it():
 
 
 def test_another_size_is_an_error():
-  call = native_call("JaxfaceSettle", lambda x: jax.ShapeDtypeStruct((1, 2), x.dtype), (IMAGES,), IMAGES)
+  call = native_call(
+    "JaxfaceSettle", lambda x: jax.ShapeDtypeStruct((1, 2), x.dtype), (IMAGES,), IMAGES, lambda x: x[:, :2]
+  )
   with pytest.raises(jax.errors.JaxRuntimeError, match=r"x is \[1, 3\], result \[1, 2\]"):
     jax.block_until_ready(jax.jit(call)(jnp.ones((1, 3))))

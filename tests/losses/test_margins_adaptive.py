@@ -103,8 +103,13 @@ def test_magface_by_hand():
   np.testing.assert_allclose(slope(jnp.array([109.99]))[0], 0.0, atol=1e-5)
 
 
+def test_magface_turns_only_acute_angles_as_released():
+  # ‖x‖ = 60 has margin 0.625. cos 60° = 0.5 turns to cos(1.0471976 + 0.625) = −0.101228; −0.5, past 90°, stays.
+  np.testing.assert_allclose(logits(MagFace(), np.float32([0.5, -0.5, 0.0]), norm=60.0), [64 * -0.101228, -32, 0], rtol=1e-4)
+
+
 def test_magface_without_a_slope_is_arcface():
-  margin = MagFace(low_m=0.5, high_m=0.5, pull=0.0)
+  margin = MagFace(low_m=0.5, high_m=0.5, pull=0.0, guard="hard")
   cosine = np.cos(THETA).astype(np.float32)
   np.testing.assert_allclose(logits(margin, cosine, norm=33.0), logits(ArcFace(), cosine), rtol=1e-5, atol=1e-5)
 
@@ -125,7 +130,7 @@ def test_elasticface_without_deviation_is_arcface():
   np.testing.assert_array_equal(logits(ElasticFace(deviation=0.0), cosine), logits(ArcFace(), cosine))
 
 
-@pytest.mark.parametrize("margin", [AdaFace(warmup_steps=10), MagFace(warmup_steps=10), ElasticFace(warmup_steps=10),
+@pytest.mark.parametrize("margin", [AdaFace(warmup_steps=10), MagFace(warmup_steps=10, guard="hard"), ElasticFace(warmup_steps=10),
                                     CurricularFace(warmup_steps=10)])
 def test_warm_up_starts_without_a_margin(margin):
   cosine = np.linspace(-0.9, 0.9, 19, dtype=np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxface.heads.tally import Tally, cross_entropy, merge, tally
+from jaxface.losses.tally import Tally, cross_entropy, merge, tally
 
 ROWS, CLASSES = 4, 12
 LABEL = jnp.array([0, 5, 11, 7])

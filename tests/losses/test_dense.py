@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxface.heads.dense import dense_head
+from jaxface.losses.dense import dense_head
 from jaxface.losses.joint import Geometry, Prep
 from jaxface.losses.margins import (
   ArcFace,

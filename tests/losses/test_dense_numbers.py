@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.heads.dense import dense_head
+from jaxface.losses.dense import dense_head
 from jaxface.losses.margins import (
   ArcFace,
   CombinedMargin,

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.heads.centers import prepare_rows, scores
-from jaxface.heads.tally import cross_entropy, tally
 from jaxface.losses.joint import Margin
-from jaxface.losses.ranges import check_labels
+from jaxface.losses.ranges import class_labels
+from jaxface.losses.scores import prepare_rows, scores
+from jaxface.losses.tally import cross_entropy, tally
 
 
 class HeadResult(NamedTuple):
@@ -62,11 +62,12 @@ def dense_head(
   Raises:
     TypeError: labels that are no whole numbers.
   """
-  check_labels(label_b)
+  label_b = class_labels(label_b)
   geometry = margin.geometry
   rows_bd, norm_b = prepare_rows(embedding_bd, geometry)
   score_bc = scores(rows_bd, params, geometry)
-  own_bc = label_b[:, None] == jnp.arange(score_bc.shape[1], dtype=label_b.dtype)
+  class_c = jnp.arange(score_bc.shape[1], dtype=label_b.dtype)
+  own_bc = label_b[:, None] == class_c
   target_b = jnp.where(own_bc, score_bc, 0.0).sum(axis=-1)
   prep = margin.prepare(target_b, norm_b, weight_b, state=state, step=step, key=key, reduce=lambda total: total)
   others = tally(score_bc, margin.others(score_bc, prep.ctx), own_bc)
@@ -104,10 +105,9 @@ def margin_softmax(
   Raises:
     TypeError: labels that are no whole numbers.
   """
-  check_labels(label_b)
   params = {"center_cd": center_cd}
   if margin.geometry.bias:
-    params["bias_c"] = jnp.zeros(len(center_cd), center_cd.dtype) if bias_c is None else bias_c
+    params["bias_c"] = jnp.zeros(len(center_cd), jnp.asarray(center_cd).dtype) if bias_c is None else bias_c
   return dense_head(
     params, embedding_bd, label_b, jnp.ones(len(label_b), jnp.float32), margin=margin, state=margin.init_state(),
     step=step, key=key, label_smoothing=label_smoothing,
