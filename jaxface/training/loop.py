@@ -1,4 +1,4 @@
-"""The loop: read, step, log one interval late, save, call hooks; and go on exactly where a killed run was."""
+"""The training loop: read, step, log one interval late, call hooks, save; a killed run continues exactly where it was."""
 
 import time
 from collections.abc import Sequence
@@ -16,25 +16,19 @@ from jaxface.models.preprocess import Preprocess
 from jaxface.training.begin import begin
 from jaxface.training.checks import check_mates
 from jaxface.training.class_centers import read_out
-from jaxface.training.config import BAD_WINDOW, Experiment
+from jaxface.training.config import Experiment
 from jaxface.training.initial import resolve_model
 from jaxface.training.interrupt import Interrupted, StopSignal
-from jaxface.training.logs import MetricWriter, host_scalars
 from jaxface.training.mesh import batch_sharding, join_hosts, make_mesh, on_any_host, state_sharding
-from jaxface.training.progress import ProgressLine
 from jaxface.training.rates import parse_rates, rate_lines
 from jaxface.training.resume import describe_data
+from jaxface.training.run_log import RunLog, TrainingDiverged
+from jaxface.training.speed_meter import SpeedMeter
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
 from jaxface.training.workdir import Workdir
 
 Tree = Any
-# What a run begins with, said once on the screen, in words.
-NOTES_FILE = "notes.txt"
-
-
-class TrainingDiverged(RuntimeError):
-  """Too many steps, in a row or lately, had a non-finite loss or gradient."""
 
 
 class Hook(Protocol):
@@ -118,28 +112,28 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
     state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
 
-  run = _Run(experiment, workdir, checkpoints, hooks, start)
-  run.note(lines)
+  between = _BetweenSteps(experiment, workdir, checkpoints, hooks, start)
+  between.log.note(lines)
   compiled = compile_step(step, shardings, batch_sharding(mesh))
   try:
     if start == 0:
-      run.call_hooks(0, state)
+      between.call_hooks(0, state)
     with StopSignal() as stop, Loader(
       source, order, experiment.batch_size, start_step=start, steps=experiment.steps - start,
       sharding=batch_sharding(mesh), on_damage=experiment.data.on_damage,
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
         state, metrics = compiled(state, batch)
-        run.after_step(number, state, metrics, loader)
-        if number < experiment.steps and run.may_stop(number) and on_any_host(stop.asked):
-          run.save(number, state)
+        between.after_step(number, state, metrics, loader)
+        if number < experiment.steps and between.may_stop(number) and on_any_host(stop.asked):
+          between.save(number, state)
           raise Interrupted(number)
-    run.flush()
+    between.log.flush()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     if experiment.use == "best":
       state = checkpoints.restore(state, best=True, least=step.unpadded())
   finally:
-    run.close()
+    between.close()
   if step.traces > 1:
     raise AssertionError(f"the training step was traced {step.traces} times: a shape or dtype changed between batches")
   variables = jax.tree.map(np.asarray, model_variables(state))
@@ -147,41 +141,20 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   return Trained(int(state.step), variables, options, preprocess, step.traces, damaged, skipped, centers)
 
 
-def _collapsed(row: dict[str, float]) -> float:
-  """Share of the steps in which a term of the objective found the embeddings collapsed."""
-  return max((value for name, value in row.items() if name.rpartition("/")[2] == "collapsed"), default=0.0)
-
-
-class _Run:
-  """What happens between steps: logs, states, hooks."""
+class _BetweenSteps:
+  """What happens between steps: logging, hooks and saving, each when it is due."""
 
   def __init__(
     self, experiment: Experiment, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int
   ):
     self.experiment, self.workdir, self.checkpoints, self.hooks = experiment, workdir, checkpoints, hooks
-    # A row says what holds after its step: the row of the step that was resumed from stays.
-    # Of several hosts, which all know the same, the first one writes.
-    self.writer = MetricWriter(workdir.path, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
-    self.line = ProgressLine(experiment.steps, start_step=start)
-    self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
-    self._mark = (start, time.perf_counter(), 0.0)
-    self._told = False  # that steps were skipped
-
-  def note(self, lines: Sequence[str]) -> None:
-    """Say what the run begins with, on the screen and in the folder's log."""
-    if self.writer is None:
-      return
-    for line in lines:
-      self.line.note(line)
-    with open(self.workdir.path / NOTES_FILE, "a", encoding="utf-8") as file:
-      file.writelines(f"{line}\n" for line in lines)
+    self.log = RunLog(experiment, workdir.path, start)
+    self.speed = SpeedMeter(experiment.batch_size, start)
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.experiment.steps
     if number % self.experiment.log_every == 0 or last:
-      # The metrics of the interval before are finished by now: reading them makes nobody wait.
-      self.flush()
-      self._late = (number, metrics, self._speed(number, loader))
+      self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
     # Hooks come before the state is saved: one that a crash cut short is called again.
     self.call_hooks(number, state)
     if number % self.experiment.checkpoint_every == 0 or last:
@@ -191,58 +164,12 @@ class _Run:
     """Whether to ask for signals after this step: several hosts must agree, which is too slow for every step."""
     return jax.process_count() == 1 or number % self.experiment.log_every == 0
 
-  def _speed(self, number: int, loader: Loader) -> dict[str, float]:
-    before, then, waited = self._mark
-    self._mark = (number, time.perf_counter(), loader.wait_seconds)
-    seconds = max(self._mark[1] - then, 1e-9)
-    return {
-      "images_per_second": (number - before) * self.experiment.batch_size / seconds,
-      "wait_share": min((loader.wait_seconds - waited) / seconds, 1.0),
-    }
-
-  def flush(self) -> None:
-    """Write the row that is due, and end the run if training has come apart."""
-    if self._late is None:
-      return
-    (number, metrics, speed), self._late = self._late, None
-    row = host_scalars({**metrics, **speed})
-    if self.writer is not None:
-      self.writer.write(number, row)
-      self.line.update(
-        number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
-        learning_rate=row["learning_rate"], skipped=int(row["skipped"]),
-      )
-      if row["skipped"] and not self._told:
-        self._told = True
-        self.line.note(
-          f"step {number}: {int(row['skipped'])} of the last steps had a non-finite loss or gradient and were skipped; the run"
-          f" ends at {self.experiment.max_bad_steps} in a row (max_bad_steps) or more than {self.experiment.max_bad_share:.0%}"
-          f" of {BAD_WINDOW} (max_bad_share)"
-        )
-      share = _collapsed(row)
-      if share > 0.5:
-        self.line.note(
-          f"step {number}: in {share:.0%} of the last steps all embeddings pointed one way, the network has"
-          " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
-        )
-    if row["bad_in_row"] >= self.experiment.max_bad_steps:
-      raise self._diverged(number, f"{int(row['bad_in_row'])} steps in a row", "max_bad_steps")
-    if row["bad_lately"] > self.experiment.most_bad_lately:
-      raise self._diverged(number, f"{int(row['bad_lately'])} of {BAD_WINDOW} steps", "max_bad_share")
-
-  def _diverged(self, number: int, how_many: str, limit: str) -> TrainingDiverged:
-    return TrainingDiverged(
-      f"{how_many}, up to step {number} or shortly before, had a non-finite loss or gradient and were skipped ({limit} is"
-      f" {getattr(self.experiment, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or lengthen the margin's"
-      " warmup_steps"
-    )
-
   def call_hooks(self, number: int, state: TrainState) -> None:
     """Call the hooks that are due, log what they return, and keep the state if it is the best so far."""
     due = [hook for hook in self.hooks if hook.due(number, self.experiment.steps)]
     if not due:
       return
-    self.flush()
+    self.log.flush()
     start = time.perf_counter()
     row: dict[str, float] = {}
     first_score: float | None = None
@@ -252,28 +179,24 @@ class _Run:
       # States are ranked on one set: the figures of two cannot be compared.
       first_score = score if hook is self.hooks[0] else first_score
       row |= metrics
-    if self.writer is not None and row:
-      self.writer.write(number, row)
-      shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
-      self.line.note(f"step {number}: {', '.join(shown)}")
+    self.log.figures(number, row)
     if number and first_score is not None:
       self.checkpoints.save_if_best(number, state, first_score)
-    # The time of the hooks is not the time of the steps.
-    step, then, waited = self._mark
-    self._mark = (step, then + time.perf_counter() - start, waited)
+    self.speed.leave_out(time.perf_counter() - start)
 
   def save(self, number: int, state: TrainState) -> None:
     """Save the state; the log is complete up to it, so that a continuation finds no gap."""
-    self.flush()
+    self.log.flush()
     self.workdir.check_owner()
     self.checkpoints.save(number, state)
 
   def close(self) -> None:
     try:
-      self.flush()
+      self.log.flush()
     finally:
       self.checkpoints.wait()
       self.checkpoints.close()
-      if self.writer is not None:
-        self.writer.close()
-      self.line.close()
+      self.log.close()
+
+
+__all__ = ["Hook", "Trained", "TrainingDiverged", "train"]

@@ -1,0 +1,109 @@
+"""The log of a run: rows of metrics one interval late, notes, the progress line, and the end of a run that diverges."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxface.training.config import BAD_WINDOW, Experiment
+from jaxface.training.logs import MetricWriter, host_scalars
+from jaxface.training.progress import ProgressLine
+
+# What a run begins with, said once on the screen, in words.
+NOTES_FILE = "notes.txt"
+
+
+class TrainingDiverged(RuntimeError):
+  """Too many steps, in a row or lately, had a non-finite loss or gradient."""
+
+
+def _collapsed(row: dict[str, float]) -> float:
+  """Share of the steps in which a term of the objective found the embeddings collapsed."""
+  return max((value for name, value in row.items() if name.rpartition("/")[2] == "collapsed"), default=0.0)
+
+
+class RunLog:
+  """Writes what a run reports. Of several hosts, which all have the same numbers, the first one writes.
+
+  Args:
+    experiment: the run.
+    folder: of the run.
+    start: number of the step that was resumed from, 0 for a new run.
+  """
+
+  def __init__(self, experiment: Experiment, folder: Path, start: int):
+    self.experiment, self.folder = experiment, folder
+    # A row says what holds after its step: the row of the step that was resumed from stays.
+    self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
+    self.line = ProgressLine(experiment.steps, start_step=start)
+    self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
+    self._told = False  # that steps were skipped
+
+  def note(self, lines: Sequence[str]) -> None:
+    """Say what the run begins with, on the screen and in the folder's log."""
+    if self.writer is None:
+      return
+    for line in lines:
+      self.line.note(line)
+    with open(self.folder / NOTES_FILE, "a", encoding="utf-8") as file:
+      file.writelines(f"{line}\n" for line in lines)
+
+  def later(self, number: int, metrics: dict[str, Any], speed: dict[str, float]) -> None:
+    """Keep a row until the next interval, when its metrics are finished and reading them waits for nothing."""
+    self.flush()
+    self._late = (number, metrics, speed)
+
+  def flush(self) -> None:
+    """Write the row that is due, and end the run if too many steps were skipped."""
+    if self._late is None:
+      return
+    (number, metrics, speed), self._late = self._late, None
+    row = host_scalars({**metrics, **speed})
+    if self.writer is not None:
+      self.writer.write(number, row)
+      self.line.update(
+        number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
+        learning_rate=row["learning_rate"], skipped=int(row["skipped"]),
+      )
+      if row["skipped"] and not self._told:
+        self._told = True
+        self.line.note(
+          f"step {number}: {int(row['skipped'])} of the last steps had a non-finite loss or gradient and were skipped; the run"
+          f" ends at {self.experiment.max_bad_steps} in a row (max_bad_steps) or more than {self.experiment.max_bad_share:.0%}"
+          f" of {BAD_WINDOW} (max_bad_share)"
+        )
+      share = _collapsed(row)
+      if share > 0.5:
+        self.line.note(
+          f"step {number}: in {share:.0%} of the last steps all embeddings pointed one way, the network has"
+          " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
+        )
+    if row["bad_in_row"] >= self.experiment.max_bad_steps:
+      raise self._diverged(number, f"{int(row['bad_in_row'])} steps in a row", "max_bad_steps")
+    if row["bad_lately"] > self.experiment.most_bad_lately:
+      raise self._diverged(number, f"{int(row['bad_lately'])} of {BAD_WINDOW} steps", "max_bad_share")
+
+  def _diverged(self, number: int, how_many: str, limit: str) -> TrainingDiverged:
+    return TrainingDiverged(
+      f"{how_many}, up to step {number} or shortly before, had a non-finite loss or gradient and were skipped ({limit} is"
+      f" {getattr(self.experiment, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or lengthen the margin's"
+      " warmup_steps"
+    )
+
+  def figures(self, number: int, row: dict[str, float]) -> None:
+    """Write what hooks found after step `number`."""
+    if self.writer is None or not row:
+      return
+    self.writer.write(number, row)
+    shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
+    self.line.note(f"step {number}: {', '.join(shown)}")
+
+  def close(self) -> None:
+    """Close the files; the row that is still due was written by `flush`."""
+    if self.writer is not None:
+      self.writer.close()
+    self.line.close()
+
+
+__all__ = ["NOTES_FILE", "RunLog", "TrainingDiverged"]
