@@ -83,14 +83,14 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
     need("onnx")
     need("onnxruntime")
   join_hosts(experiment.mesh)
-  if not jax.process_index():
-    print(f"convolution  {convolution()}", file=sys.stderr)
   workdir = Workdir(folder)
   with workdir.own():
     return _run(experiment, workdir, command)
 
 
 def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | None:
+  if not jax.process_index():
+    print(f"convolution  {convolution()}", file=sys.stderr)
   expanded = expand_paths(experiment)
   # Before anything is packed: a contradiction is better known at once.
   expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))

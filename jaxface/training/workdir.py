@@ -95,6 +95,7 @@ class Workdir:
     config_file, data_file = self.path / "config.json", self.path / "data.json"
     # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
     if any(state.name.isdigit() for state in self.checkpoints.glob("*/*")):
+      self._name_missing((config_file, "with the same values"), (data_file, "on the same data"))
       differing = field_differences(_read(config_file), config)
       if differing:
         raise ValueError(
@@ -112,6 +113,14 @@ class Workdir:
       write_json(config_file, config)
       write_json(data_file, data)
       write_json(self.path / "environment.json", environment())
+
+  def _name_missing(self, *records: tuple[Path, str]) -> None:
+    for file, what in records:
+      if not file.is_file() and jax.process_index() == 0:
+        print(
+          f"note: {self.path} holds states, but no {file.name}: it cannot be checked that they were trained {what}",
+          file=sys.stderr,
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:

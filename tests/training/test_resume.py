@@ -162,3 +162,14 @@ def test_sources_that_say_nothing_are_known_by_names_and_labels(source):
   first, other = fingerprint(source), fingerprint(Renamed())
   assert first == fingerprint(type(source)()) and first["names_sha256"] != other["names_sha256"]
   assert digest(["ab", "c"]) != digest(["a", "bc"]) and digest([np.int32([1])]) != digest([np.int64([1])])
+
+
+def test_states_without_a_record_of_their_data_are_told_of(tmp_path, capsys):
+  workdir, experiment = Workdir(tmp_path), Experiment()
+  (workdir.checkpoints / "states" / "4").mkdir(parents=True)
+  workdir.save_config(experiment, {})
+  errors = capsys.readouterr().err
+  assert "no config.json: it cannot be checked that they were trained with the same values" in errors
+  assert "no data.json: it cannot be checked that they were trained on the same data" in errors
+  workdir.save_config(experiment, {})
+  assert capsys.readouterr().err == ""
