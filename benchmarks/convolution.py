@@ -2,7 +2,7 @@
 
   python -m benchmarks.convolution [--batch N] [--rounds N] [--json FILE]
 
-Every figure is one call of `jaxface.layers.conv.conv`, or of its gradient with respect to the images or to the kernel,
+Every figure is one call of `jaxface.layers.convolution.conv`, or of its gradient with respect to the images or to the kernel,
 under `jit`: in float32 by XLA's own convolution and by oneDNN, by oneDNN on float32 arrays that it multiplies as bfloat16
 (`precision="bfloat16"`), and by oneDNN on bfloat16 arrays. There is no bar.
 """
@@ -62,7 +62,7 @@ def calls(shape: Shape, batch_size: int, name: str) -> dict[str, Callable[[], An
   import jax
   import jax.numpy as jnp
 
-  from jaxface.layers.conv import conv
+  from jaxface.layers.convolution import conv
   from jaxface.layers.formulation import formulation
 
   way, dtype, precision = SIDES[name]

@@ -65,7 +65,7 @@ def jaxface_step(
 
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_enable_compilation_cache", False)
-  from jaxface.data.augment import AugmentConfig
+  from jaxface.data.augmentation import AugmentConfig
   from jaxface.heads.classification import Classification
   from jaxface.layers.formulation import VARIABLE, current_formulation
   from jaxface.losses.margins import CosFace

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxface.data.augment import AugmentConfig, augment
+from jaxface.data.augmentation import AugmentConfig, augment
 from jaxface.data.synthetic import render
 
 SIZE, COLUMNS, TITLE = 112, 9, 132

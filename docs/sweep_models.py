@@ -27,7 +27,7 @@ from model_settings import Setting, setting
 from tqdm import tqdm
 
 from jaxface.commands.malloc import TUNABLES
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig, open_records, open_source
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.formats.atomic import write_json

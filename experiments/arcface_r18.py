@@ -6,7 +6,7 @@ Command: jaxface train arcface_r18 --data.records DIR --model.dtype bfloat16
 Expected: the paper's figures are for millions of images; none of them was reproduced here.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

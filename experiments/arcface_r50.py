@@ -13,7 +13,7 @@ Expected of the small one: 83.50 % ± 0.80 on LFW view 2 (AUC 0.916, untrained 0
 
 from dataclasses import replace
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

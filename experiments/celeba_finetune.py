@@ -9,7 +9,7 @@ Expected: people kept out, AUC 0.9690 before and 0.9725 after; LFW view 2, 99.25
 test pairs, looked at first, 99.30 % before and after.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

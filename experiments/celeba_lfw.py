@@ -8,7 +8,7 @@ Expected: 88.9 % on LFW view 2 (AUC 0.955) after some 20 minutes on two cores wi
 28 minutes in float32 without it (JAXFACE_CPU_CONV=pure, --model.dtype float32).
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

@@ -7,7 +7,7 @@ The paper's sweep of λ: --terms.1.weight 0 (softmax alone), 0.0003, 0.003, 0.03
 Expected: 86.78 % ± 0.54 on LFW view 2 (AUC 0.943), the softmax of `margins` alone 86.35 ± 0.59.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

@@ -20,7 +20,7 @@ Expected of the small one: 73.87 % ± 0.58 on LFW view 2 (AUC 0.813, untrained 0
 
 from dataclasses import replace
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

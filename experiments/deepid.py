@@ -16,7 +16,7 @@ on two cores that were never free. The paper's 97.45 % (100 patches, Joint Bayes
 
 from dataclasses import replace
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

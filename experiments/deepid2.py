@@ -13,7 +13,7 @@ Expected on LFW view 2, each after some three minutes on two quiet cores: 82.20 
 the fitted margin and all distances shrink together, and it ends at 61.15 ± 0.66.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

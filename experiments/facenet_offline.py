@@ -11,7 +11,7 @@ nearest of 13,000 negatives, some of them with a wrong label, and identities wit
 batch finds the nearest of a hundred. FaceNet prefers mining in the batch too.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.losses.triplet_term import TripletLoss

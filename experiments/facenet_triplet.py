@@ -8,7 +8,7 @@ Other miners: --terms.0.mining hard (or all, easy). FaceNet's own networks: --mo
 Expected: 85.37 % ± 0.48 on LFW view 2 (AUC 0.929) after some three minutes on two quiet cores.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.losses.triplet_term import TripletLoss

@@ -15,7 +15,7 @@ that are published for LightCNN-29 and millions of images were not reproduced he
 
 from dataclasses import replace
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

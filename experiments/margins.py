@@ -11,7 +11,7 @@ Expected on LFW view 2, each after some three minutes on two quiet cores: softma
 86.52, AdaFace 86.22, all ± 0.4 to 0.6. In so short a run on so few images the order is chance: docs/losses.md, "Side by side".
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

@@ -4,7 +4,7 @@ Needs no data. Command: make quickstart, or jaxface train quickstart
 Expected: AUC of unseen identities 0.73 untrained, 0.99 trained, in two and a half minutes on two cores.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig, SyntheticConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

@@ -7,7 +7,7 @@ Command: JAXFACE_DATA=FOLDER jaxface train vggface
 Expected: 84.83 % ± 0.58 on LFW view 2 (AUC 0.927) after some three minutes on two quiet cores.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

@@ -9,7 +9,7 @@ The first stage elsewhere: --model.init_from WORKDIR.
 Expected: 86.08 % ± 0.58 on LFW view 2 (AUC 0.933), after 84.83 of the first stage.
 """
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.losses.triplet_term import TripletLoss

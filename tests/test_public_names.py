@@ -48,6 +48,14 @@ def test_a_package_lists_what_it_offers(name):
     _ = package.nothing_such
 
 
+def test_no_public_name_is_also_a_module():
+  # `from jaxface.layers import conv` would be the function in one place and the module in another.
+  for name in PACKAGES:
+    package = importlib.import_module(f"jaxface.{name}")
+    modules = {file.stem for file in Path(package.__file__).parent.glob("*.py")}
+    assert modules & set(package.__all__) == set(), name
+
+
 def test_stubs_name_only_what_stands_in_their_files():
   for stub in Path(jaxface.__file__).parent.rglob("__init__.pyi"):
     for node in ast.walk(ast.parse(stub.read_text())):

@@ -1,5 +1,5 @@
-from .augment import AugmentConfig as AugmentConfig
-from .augment import augment as augment
+from .augmentation import AugmentConfig as AugmentConfig
+from .augmentation import augment as augment
 from .config import DataConfig as DataConfig
 from .config import SyntheticConfig as SyntheticConfig
 from .config import make_order as make_order

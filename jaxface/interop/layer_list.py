@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxface.layers.activation import Activation
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, with_taken

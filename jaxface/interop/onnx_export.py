@@ -27,7 +27,7 @@ from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_fit import fit_images
 from jaxface.interop.onnx_trace import Prelude, to_onnx
 from jaxface.interop.weights import metadata
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.local import LocallyConnected, locally_connected
 from jaxface.losses.ranges import check_name
 from jaxface.models.preprocess import Preprocess

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxface.layers.activation import Activation
-from jaxface.layers.conv import Conv, make_window
+from jaxface.layers.convolution import Conv, make_window
 from jaxface.layers.formulation import current_formulation
 from jaxface.layers.norm import BatchNorm
 from jaxface.layers.onednn import Window, fused_conv

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxface.layers.conv import Padding
+from jaxface.layers.convolution import Padding
 from jaxface.layers.local_native import local_layer, regions_of
 from jaxface.layers.local_plain import Pair
 

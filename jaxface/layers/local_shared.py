@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers.conv import Padding
+from jaxface.layers.convolution import Padding
 from jaxface.layers.local import Pair, each, output_size
 from jaxface.layers.local_native import local_layer, regions_of
 

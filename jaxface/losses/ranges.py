@@ -41,8 +41,13 @@ def check_range(
   left, right = "(" if open_low or low == -math.inf else "[", ")" if open_high or high == math.inf else "]"
   meaning = f" ({what})" if what else ""
   raise ValueError(
-    f"{name} = {value!r} is out of range: it must lie in {left}{low:g}, {high:g}{right}{meaning}"
+    f"{name} = {value!r} is out of range: it must lie in {left}{_end(low)}, {_end(high)}{right}{meaning}"
   )
+
+
+def _end(number: float) -> str:
+  """An end of an interval; whole numbers with all their digits."""
+  return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def check_choice(config: Any, field: str, choices: Iterable[str]) -> None:

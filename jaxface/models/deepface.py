@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.local import LocallyConnected
 from jaxface.layers.pooling import max_pool
 from jaxface.models.contract import Published, takes_image

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers.maxout import Maxout
+from jaxface.layers.max_features import Maxout
 from jaxface.layers.pooling import max_pool
 from jaxface.layers.response_norm import local_response_norm
 from jaxface.losses.unit import unit_rows

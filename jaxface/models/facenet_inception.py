@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.layers.blocks import ConvNorm
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.pooling import l2_pool, max_pool
 
 

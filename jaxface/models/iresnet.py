@@ -8,7 +8,7 @@ from jax import Array
 
 from jaxface.layers.activation import Activation
 from jaxface.layers.blocks import ConvNorm
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.norm import BatchNorm
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers.conv import Conv
-from jaxface.layers.maxout import Maxout, max_feature_map
+from jaxface.layers.convolution import Conv
+from jaxface.layers.max_features import Maxout, max_feature_map
 from jaxface.layers.pooling import max_pool, mean_pool
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.pooling import max_pool
 from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.layers.activation import relu6
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.layers.norm import BatchNorm
 from jaxface.layers.settled import settled
 from jaxface.models.contract import Published, takes_image

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 from jax.sharding import Mesh
 
-from jaxface.data.augment import augment
+from jaxface.data.augmentation import augment
 from jaxface.data.loader import Loader, Order
 from jaxface.data.source import identity_names
 from jaxface.heads.classification import Classification

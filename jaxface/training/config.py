@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 import jaxface
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import SEEDS, DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification

@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxface.data.augment import augment
+from jaxface.data.augmentation import augment
 from jaxface.losses.metrics import Max, Mean, Metric, Sum, as_metric, empty, merge, only_if, values
 from jaxface.models.preprocess import Preprocess
 from jaxface.seeds import Purpose, device_key

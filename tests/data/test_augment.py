@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.data.augment import STREAMS, AugmentConfig, augment
+from jaxface.data.augmentation import STREAMS, AugmentConfig, augment
 
 OFF = AugmentConfig(mirror=0.0, shift=0, jitter=0.0)
 ALONE = {

@@ -59,7 +59,7 @@ def test_a_batch_holds_the_rows_of_the_order():
     np.testing.assert_array_equal(batch["position"], np.arange(step * 8, step * 8 + 8))
     assert (batch["weight"] == 1).all()
   assert {name: array.dtype.name for name, array in taken[0].items()} == {
-    "image": "uint8", "label": "int32", "weight": "float32", "position": "uint32",
+    "image": "uint8", "label": "int32", "weight": "float32", "position": "uint32", "damaged": "int32",
   }  # fmt: skip
 
 

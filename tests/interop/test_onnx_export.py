@@ -12,7 +12,7 @@ import pytest
 
 from jaxface.interop import onnx_export
 from jaxface.interop.onnx_export import ParityError, export_onnx
-from jaxface.layers import conv
+from jaxface.layers import convolution
 
 NETS = {
   "iresnet": {"units": (1, 1, 0, 0), "width": 0.0625, "embedding_size": 8},
@@ -91,8 +91,8 @@ def test_a_network_trained_in_bfloat16_is_exported_in_float32(random_model, tmp_
 
 def test_convolutions_are_one_node_however_jax_computes_them(random_model, tmp_path, monkeypatch):
   saved = random_model("mobilefacenet", size=32, **NETS["separable"])
-  slow = conv.conv
-  monkeypatch.setattr(conv, "conv", lambda *args, **kwargs: 2 * jnp.sort(slow(*args, **kwargs)))
+  slow = convolution.conv
+  monkeypatch.setattr(convolution, "conv", lambda *args, **kwargs: 2 * jnp.sort(slow(*args, **kwargs)))
   done = export_onnx(saved, tmp_path / "net.onnx", check=False)
   ops = Counter(node.op_type for node in onnx.load(done.path).graph.node)
   assert ops["Conv"] == sum(

@@ -11,7 +11,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxface.layers import chunks, native
-from jaxface.layers.conv import Conv, conv
+from jaxface.layers.convolution import Conv, conv
 from jaxface.layers.formulation import current_formulation, formulation
 from jaxface.layers.pooling import max_pool
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxface.layers import local_plain, native
-from jaxface.layers.conv import conv
+from jaxface.layers.convolution import conv
 from jaxface.layers.formulation import formulation
 from jaxface.layers.local import GroupedLocallyConnected, LocallyConnected, locally_connected, output_size
 

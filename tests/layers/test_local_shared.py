@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxface.layers.conv import conv
+from jaxface.layers.convolution import conv
 from jaxface.layers.local import locally_connected, output_size
 from jaxface.layers.local_shared import LocallySharedConv, locally_shared_conv
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxface.layers.maxout import Maxout, max_feature_map, maxout
+from jaxface.layers.max_features import Maxout, max_feature_map, maxout
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3])

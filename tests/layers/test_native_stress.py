@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from native_oracle import NATIVE
 
 from jaxface.layers import native
-from jaxface.layers.conv import conv
+from jaxface.layers.convolution import conv
 from jaxface.layers.local_shared import locally_shared_conv
 from jaxface.layers.norm_native import train_norm
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax import lax
 from native_oracle import NATIVE, arrays, assert_close, assert_rounded, forms, in_float64, reference
 
-from jaxface.layers.conv import conv
+from jaxface.layers.convolution import conv
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 
 pytestmark = NATIVE

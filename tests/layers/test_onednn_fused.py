@@ -9,7 +9,7 @@ from native_oracle import BUILT
 
 from jaxface.layers.activation import activate
 from jaxface.layers.blocks import ConvNorm
-from jaxface.layers.conv import conv, make_window
+from jaxface.layers.convolution import conv, make_window
 from jaxface.layers.formulation import formulation
 from jaxface.layers.onednn import fused_conv
 

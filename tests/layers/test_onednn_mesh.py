@@ -8,7 +8,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from native_oracle import NATIVE, arrays, assert_close, data_mesh, in_float64, reference
 
-from jaxface.layers.conv import conv
+from jaxface.layers.convolution import conv
 
 pytestmark = NATIVE
 

@@ -69,7 +69,8 @@ def adaface(i, rows):
 
 def magface(i, rows):
   length = min(4.0, max(1.0, rows.norm_b[i]))
-  return arcface(rows.own_b[i], 0.45 + (0.8 - 0.45) / (4 - 1) * (length - 1))
+  # As released, the angle is turned only where its cosine is positive.
+  return 4.0 * (turned(rows.own_b[i], 1, 0.45 + (0.8 - 0.45) / (4 - 1) * (length - 1)) if rows.own_b[i] > 0 else rows.own_b[i])
 
 
 def magface_penalty(i, rows):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxface.layers.conv import Conv
+from jaxface.layers.convolution import Conv
 from jaxface.models.layer_table import LayerRow, layer_table
 from jaxface.models.preprocess import get_preprocess
 from jaxface.models.registry import create

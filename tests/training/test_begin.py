@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import CosFace, Softmax, SubcenterArcFace
 from jaxface.models.calibration import folded_norms

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.data.augment import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig
 from jaxface.heads.classification import Classification
 from jaxface.heads.per_member import PerMember
 from jaxface.losses.margins import CosFace
