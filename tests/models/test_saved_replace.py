@@ -87,7 +87,7 @@ def test_a_kill_at_any_step_leaves_one_whole_model(old, new, tmp_path, monkeypat
   save_model(tmp_path / "net", new)
   chex.assert_trees_all_equal(load_model(tmp_path / "net").variables, new.variables)
   names = sorted(path.name for path in (tmp_path / "net").iterdir())
-  assert len(names) == 2 and names[0] == "model.json" and names[1].startswith("variables-")
+  assert len(names) == 3 and names[:2] == ["card.md", "model.json"] and names[2].startswith("variables-")
   assert [path.name for path in tmp_path.iterdir()] == ["net"]
 
 
