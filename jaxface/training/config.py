@@ -55,6 +55,8 @@ class MeshConfig:
   def __post_init__(self) -> None:
     check_range(self, "class_devices", 1, what="devices that share the class centres")
     check_range(self, "devices", 0, what="devices to use, 0 for all")
+    check_range(self, "processes", 0, 2**31 - 1, what="processes of the run, 0 where a launcher says it")
+    check_range(self, "process_id", -1, 2**31 - 2, what="number of this process, -1 where a launcher says it")
 
 
 @dataclass(frozen=True)

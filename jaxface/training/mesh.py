@@ -71,8 +71,6 @@ def check_processes(config: MeshConfig) -> None:
     raise ValueError(
       f"mesh.coordinator is {config.coordinator!r}: needs HOST:PORT, where process 0 runs, such as 10.0.0.1:12345"
     )
-  if config.processes < 1:
-    raise ValueError(f"mesh.processes is {config.processes}: at least 1 is needed")
   if not 0 <= config.process_id < config.processes:
     raise ValueError(
       f"mesh.process_id is {config.process_id}: needs 0 to {config.processes - 1}, since mesh.processes is {config.processes}"

@@ -25,11 +25,12 @@ EXPERIMENTS = {
 # Free text: a name, a path, a word about the images. model.name may be a network that a file is still to register.
 FREE_TEXT = {
   "name", "data.records", "data.images", "data.embeddings", "data.licence", "data.origin", "model.name", "model.init_from",
+  "mesh.coordinator",  # its form is checked when hosts are joined
   "evaluation.0.name", "evaluation.0.images", "evaluation.0.records", "evaluation.0.pairs",
 }
 # Numbers that may be negative: cosines, and what is added to one.
 SIGNED = {"CosineHinge.margin", "BinomialDeviance.beta", "SiameseRegression.different_target", "ContrastiveCosine.scale",
-          "ContrastiveCosine.bias"}
+          "ContrastiveCosine.bias", "MeshConfig.process_id"}
 OPEN = {"model.options"}  # what a network's constructor takes is checked by the network
 
 
@@ -78,6 +79,9 @@ def test_values_that_a_field_cannot_take_are_refused_in_a_sentence(label, name, 
   elif name == "schedule.milestones":
     for text in ("abc", "0.5,nan", "-1", "0.9,0.5", "2"):
       refusal(experiment, name, text)
+  elif name == "optimizer.rates":
+    for text in ("abc", "body/*=x", "body/*=-1", "=1"):
+      assert "PATTERN=FACTOR" in refusal(experiment, name, text)
   elif isinstance(value, bool):
     refusal(experiment, name, "2")
     refusal(experiment, name, "maybe")
