@@ -117,7 +117,7 @@ class Model:
   def embed(
     self, source: Any, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
   ) -> np.ndarray:
-    """Embeddings of any number of images, in batches over all devices.
+    """Embeddings of any number of images, in batches: folders, records and sources over all devices, lists and arrays on one.
 
     Args:
       source: a folder of images (searched to any depth, in sorted order), packed records, one path or a list of paths of

@@ -12,7 +12,8 @@ from jaxface.losses.joint import Geometry, Margin, Prep
 from jaxface.losses.metrics import Members
 from jaxface.losses.term import SCOPES, Term
 
-ROWS, SIZE, CLASSES = 6, 4, 3
+# Near those of real runs, so that a part may look at its ten nearest classes or split an embedding; only shapes are computed.
+ROWS, SIZE, CLASSES = 48, 512, 100
 
 # member: the line that a class without it may add.
 TERM_MEMBERS = {

@@ -77,8 +77,9 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
   Raises:
     ValueError: unknown network, option or convention; images of another template than the network begun with takes.
   """
+  network = config.name or DEFAULT_NETWORK
   options: dict[str, Any] = dict(config.options)
-  if config.dtype != "float32" or "dtype" in model_options(config.name):
+  if config.dtype != "float32" or "dtype" in model_options(network):
     options["dtype"] = config.dtype
   if config.embedding_size:
     options["embedding_size"] = config.embedding_size
@@ -86,15 +87,15 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
     options["remat"] = True
   if config.dropout:
     options["dropout"] = config.dropout
-  module = create(config.name or DEFAULT_NETWORK, **options)
+  module = create(network, **options)
   own = module.convention if config.convention is None else config.convention
   if config.convention is not None and template is not None:
     if {template, own.template} & UNKNOWN_TEMPLATES:
       template = template if own.template in UNKNOWN_TEMPLATES else own.template
     elif template != own.template:
       raise ValueError(
-        f"model.init_from {config.init_from} takes faces aligned to template {own.template!r}, the training images are"
-        f" aligned to {template!r}: align them again, or begin with another model"
+        f"model.init_from {config.init_from} takes faces aligned to template {own.template!r}, the images are aligned to"
+        f" {template!r}: align them again, or begin with another model"
       )
   name = config.preprocess or own.name
   kept = own if name == own.name else get_preprocess(name, size=own.size, fit=own.fit)

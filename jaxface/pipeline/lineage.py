@@ -10,7 +10,7 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import read_manifest
 from jaxface.formats.provenance import Ancestor, Lineage
 from jaxface.models.card import lineage_of
-from jaxface.models.saved import load_model
+from jaxface.models.saved import describe_model
 
 RENDERED = Ancestor("images", "synthetic faces", "Apache-2.0", "rendered by jaxface; no photographs of people")
 
@@ -24,23 +24,25 @@ def images_of(config: DataConfig) -> Ancestor:
   return Ancestor("images", manifest.source or Path(config.records).name, licence, origin)
 
 
-def run_lineage(data: DataConfig, init_from: str, file: Path) -> Lineage:
+def run_lineage(data: DataConfig, init_from: str, file: Path, *, begun: bool = False) -> Lineage:
   """Everything that a run's model is made from.
 
   Args:
     data: what is trained on; its images are packed already.
     init_from: model folder or workdir that the run begins with, or "".
     file: keeps the lineage, for a continued run whose first model is gone.
+    begun: the run has states already; what `file` says then stays, since a call that is refused must not change it.
   """
   lineage: Lineage = (images_of(data),)
   if init_from:
     try:
-      lineage += lineage_of(load_model(init_from).meta)
+      lineage += lineage_of(describe_model(init_from).meta)
     except FileNotFoundError:
       if not file.is_file():
         raise
       lineage += _kept(file)[1:]
-  write_json(file, provenance.to_json(lineage))
+  if not (begun and file.is_file()):
+    write_json(file, provenance.to_json(lineage))
   return lineage
 
 

@@ -98,7 +98,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   source, holdout = open_source(prepared.data)
   lineage: Lineage = ()
   if jax.process_index() == 0:
-    lineage = run_lineage(prepared.data, prepared.model.init_from, workdir.path / "lineage.json")
+    lineage = run_lineage(prepared.data, prepared.model.init_from, workdir.path / "lineage.json", begun=workdir.holds_states)
   hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
   if source.template == UNKNOWN_TEMPLATE:
     say(unknown_template("--data.template, or pack --template for packed records"))

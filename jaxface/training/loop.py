@@ -169,6 +169,7 @@ class _BetweenSteps:
     due = [hook for hook in self.hooks if hook.due(number, self.experiment.steps)]
     if not due:
       return
+    self.workdir.check_owner()
     self.log.flush()
     start = time.perf_counter()
     row: dict[str, float] = {}

@@ -33,7 +33,7 @@ class RunLog:
   """
 
   def __init__(self, experiment: Experiment, folder: Path, start: int):
-    self.experiment, self.folder = experiment, folder
+    self.experiment, self.folder, self.resumed = experiment, folder, start > 0
     # A row says what holds after its step: the row of the step that was resumed from stays.
     self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
     self.line = ProgressLine(experiment.steps, start_step=start)
@@ -46,7 +46,7 @@ class RunLog:
       return
     for line in lines:
       self.line.note(line)
-    with open(self.folder / NOTES_FILE, "a", encoding="utf-8") as file:
+    with open(self.folder / NOTES_FILE, "a" if self.resumed else "w", encoding="utf-8") as file:
       file.writelines(f"{line}\n" for line in lines)
 
   def later(self, number: int, metrics: dict[str, Any], speed: dict[str, float]) -> None:

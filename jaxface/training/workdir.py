@@ -52,14 +52,14 @@ class Workdir:
     lock = FolderLock(
       self.path, advice="wait for it, end it, or give another --workdir", say=lambda line: print(line, file=sys.stderr)
     )
-    refusal: FolderInUse | None = None
+    refusal: OSError | None = None
     if jax.process_index() == 0:
       try:
         self._lock = lock.acquire()
-      except FolderInUse as error:
+      except OSError as error:  # in use, or a disk that is full or read-only
         refusal = error
     if on_any_host(refusal is not None):
-      raise refusal or FolderInUse(f"{self.path} is in use: the first host says by whom")
+      raise refusal or FolderInUse(f"{self.path} cannot be had: the first host says why")
     self._owned = True
     try:
       yield
@@ -70,13 +70,27 @@ class Workdir:
         self._lock = None
 
   def check_owner(self) -> None:
-    """Raise `FolderInUse` if another process took the folder over because this one was silent for too long."""
+    """Raise `FolderInUse` if another process took the folder over because this one was silent for too long.
+
+    All hosts ask at the same point and fail together: one that went on alone would wait for the others.
+    """
+    lost: FolderInUse | None = None
     if self._lock is not None:
-      self._lock.check()
+      try:
+        self._lock.check()
+      except FolderInUse as error:
+        lost = error
+    if on_any_host(lost is not None):
+      raise lost or FolderInUse(f"{self.path} was taken over: the first host says by whom")
 
   @property
   def checkpoints(self) -> Path:
     return self.path / "checkpoints"
+
+  @property
+  def holds_states(self) -> bool:
+    """Whether a run has saved a state here, which a continuation must fit."""
+    return any(state.name.isdigit() for state in self.checkpoints.glob("*/*"))
 
   @property
   def model(self) -> Path:
@@ -94,7 +108,7 @@ class Workdir:
     config = describe(experiment)
     config_file, data_file = self.path / "config.json", self.path / "data.json"
     # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
-    if any(state.name.isdigit() for state in self.checkpoints.glob("*/*")):
+    if self.holds_states:
       self._name_missing((config_file, "with the same values"), (data_file, "on the same data"))
       differing = field_differences(_read(config_file), config)
       if differing:

@@ -90,7 +90,7 @@ def term_with(**members):
     (term_with(__call__=lambda self, params, inputs, *, state, step, key: inputs["weight_b"]), r"a call must return \(loss_b"),
     (
       term_with(__call__=lambda self, params, inputs, *, state, step, key: (inputs["weight_b"].sum(), state, {})),
-      r"the loss has shape \(\) for 6 rows and 3 classes; expected \(6,\)",
+      r"the loss has shape \(\) for 48 rows and 100 classes; expected \(48,\)",
     ),
     (
       term_with(__call__=lambda self, params, inputs, *, state, step, key: (inputs["weight_b"], {"n": jnp.zeros(2)}, {})),
@@ -98,11 +98,11 @@ def term_with(**members):
     ),
     (
       term_with(__call__=lambda self, params, inputs, *, state, step, key: (inputs["weight_b"], state, inputs)),
-      r"metric 'embedding_bd' has shape \(6, 4\)",
+      r"metric 'embedding_bd' has shape \(48, 512\)",
     ),
     (
       term_with(__call__=lambda self, params, inputs, *, state, step, key: inputs["labels"]),
-      "fails on a batch of 6 rows: KeyError: 'labels'",
+      "fails on a batch of 48 rows: KeyError: 'labels'",
     ),
   ],
 )
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said(part, message):
 
 def test_a_margin_with_wrong_results_is_told():
   wrong = type("Mine", (OwnMargin,), {"others": lambda self, score_bk, ctx: score_bk.sum(1)})()
-  with pytest.raises(WrongPart, match=r"others has shape \(6,\) for 6 rows and 3 classes; expected \(6, 3\)"):
+  with pytest.raises(WrongPart, match=r"others has shape \(48,\) for 48 rows and 100 classes; expected \(48, 100\)"):
     check_margin(wrong)
   wrong = type("Mine", (OwnMargin,), {"geometry": "cosine"})()
   with pytest.raises(WrongPart, match=r"geometry is 'cosine'; it must be a losses\.Geometry"):

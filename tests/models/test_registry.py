@@ -174,3 +174,10 @@ def test_images_of_another_convention_are_refused_and_the_convention_is_named(im
     saved.module.apply(saved.variables, image_bhwc, train=False)
   for word in words:
     assert word in str(error.value)
+
+
+def test_a_config_that_names_no_network_means_the_default_one():
+  from jaxface.models.config import DEFAULT_NETWORK, ModelConfig, make_model
+
+  module, options, _ = make_model(ModelConfig(dtype="bfloat16"), "none")
+  assert type(module) is type(create(DEFAULT_NETWORK)) and options == {"dtype": "bfloat16"}

@@ -148,3 +148,15 @@ def test_fill_leaves_what_is_known():
   filled = fill(lineage, "CC0-1.0", "here")
   assert [(a.licence, a.origin) for a in filled] == [("MIT", "here"), ("CC0-1.0", "here")]
   assert fill(lineage, "", "") == lineage and from_json(to_json(filled)) == filled
+
+
+def test_a_call_that_may_still_be_refused_does_not_change_the_lineage_of_a_run(tmp_path):
+  file = tmp_path / "lineage.json"
+  first = run_lineage(DataConfig(), "", file)
+  before = file.read_bytes()
+  (tmp_path / "lineage.json").write_text(json.dumps(to_json((*first, Ancestor("weights", "net", "MIT", "somebody")))))
+  kept = file.read_bytes()
+  run_lineage(DataConfig(), "", file, begun=True)
+  assert file.read_bytes() == kept != before
+  run_lineage(DataConfig(), "", file)
+  assert file.read_bytes() == before
