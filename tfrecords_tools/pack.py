@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     licence=arguments.licence,
     origin=arguments.origin,
     progress=sys.stderr.isatty(),
-    say=lambda note: print(f"note: {note}"),
+    # Names that are no UTF-8 are shown with their bytes escaped.
+    say=lambda note: print("note: " + note.encode("utf-8", "backslashreplace").decode()),
   )
   megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
   height, width, _ = manifest.image_size

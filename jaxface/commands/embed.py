@@ -45,6 +45,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   load_network_option(options)
   if not options.out.endswith((".npz", ".parquet")):
     parser.error(f"--out {options.out}: needs a name that ends in .npz or .parquet")
+  if options.batch_size < 1:
+    parser.error(f"--batch-size {options.batch_size}: at least 1 is needed")
   if options.template and not options.images:
     parser.error("--template says how the faces of --images are aligned; packed records carry theirs (pack --template)")
   Path(options.out).parent.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,10 @@ def verify(
     embedding_nd = np.asarray(embeddings)
     if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
       raise ValueError(f"embeddings are {embedding_nd.dtype} {embedding_nd.shape}: they must be numbers [N, D]")
+    if names is not None:
+      names = [name.decode() if isinstance(name, bytes) else name for name in names]
+      if wrong := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(f"name {wrong[0]!r} is {type(wrong[0]).__name__}: names are texts, such as 'Person/Person_0001'")
     if names is not None and len(names) != len(embedding_nd):
       raise ValueError(f"{len(names)} names for {len(embedding_nd)} embeddings")
   if isinstance(pairs, (str, Path)):

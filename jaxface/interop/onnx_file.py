@@ -104,6 +104,9 @@ def read_onnx(path: Path | str) -> OnnxGraph:
     known.update(proto.output)
     if proto.op_type == "Constant" and len(proto.attribute) == 1 and proto.attribute[0].name == "value":
       constants[proto.output[0]] = _array(proto.attribute[0].t, path, name)
+      total += constants[proto.output[0]].nbytes
+      if total > MAX_TOTAL_BYTES:
+        raise DamagedData(f"more than {MAX_TOTAL_BYTES:,} bytes of numbers", file=path)
       continue
     attributes = {
       a.name: onnx.helper.get_attribute_value(a)

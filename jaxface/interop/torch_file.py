@@ -132,6 +132,8 @@ def _read_legacy(path: Path, size: int, where: str) -> dict[str, np.ndarray]:
     def numbers(storage: Storage) -> bytes:
       if storage.key not in places:
         raise DamagedData(f"storage {storage.key!r} is missing", file=path)
+      if storages[storage.key] != storage:
+        raise DamagedData(f"storage {storage.key!r} is named with two sizes or types", file=path)
       file.seek(places[storage.key])
       return file.read(storage.count * storage.dtype.itemsize)
 

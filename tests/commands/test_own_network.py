@@ -290,7 +290,10 @@ save_model({str(tmp_path / "model")!r}, SavedModel("tiny", {{}}, Tiny.convention
 
 
 def test_the_documented_network_keeps_its_own_contract(tmp_path, clean):
-  page = (Path(__file__).parents[2] / "docs" / "own_network.md").read_text()
+  file = Path(__file__).parents[2] / "docs" / "own_network.md"
+  if not file.is_file():  # tests of an installed package have no checkout around them
+    pytest.skip(f"NO DOCUMENTS HERE: {file} was not tested")
+  page = file.read_text()
   code = page.split("```python\n")[1].split("```")[0]
   (tmp_path / "documented.py").write_text(code)
   (name,) = load_networks(tmp_path / "documented.py")

@@ -47,3 +47,12 @@ def test_every_form_gives_the_figures_of_the_names(embedding_nd, tmp_path):
 def test_what_does_not_fit_is_named(embedding_nd, pairs, names, message):
   with pytest.raises(ValueError, match=message):
     jaxface.verify(embedding_nd, pairs, names=names)
+
+
+def test_names_are_texts_or_bytes(embedding_nd):
+  pairs = (["a", "b"], ["c", "d"], [1, 0])
+  named = ["a", "b", "c", "d"]
+  right = jaxface.verify(embedding_nd[:4], pairs, names=named).to_json()
+  assert jaxface.verify(embedding_nd[:4], pairs, names=[name.encode() for name in named]).to_json() == right
+  with pytest.raises(ValueError, match="name 1 is int: names are texts"):
+    jaxface.verify(embedding_nd[:4], pairs, names=[1, 2, 3, 4])

@@ -97,7 +97,10 @@ def test_the_documented_example_works_as_it_is_pasted(random_model, tmp_path, mo
   pixels = images(2, 40, 40)
   for name, image in zip(("one", "other"), pixels):
     Image.fromarray(image).save(tmp_path / f"{name}.jpg", quality=100)
-  page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+  file = Path(__file__).parents[2] / "docs" / "export.md"
+  if not file.is_file():  # tests of an installed package have no checkout around them
+    pytest.skip(f"NO DOCUMENTS HERE: {file} was not tested")
+  page = file.read_text()
   code = page.split("```python\n")[1].split("```")[0]
   monkeypatch.chdir(tmp_path)
   exec(compile(code, "docs/export.md", "exec"), {})
