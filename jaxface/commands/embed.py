@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 from jaxface.commands.network_option import add_network_option, load_network_option
-from jaxface.data.folder import FolderSource
 from jaxface.data.records import RecordSource
 from jaxface.data.source import Source
 from jaxface.evaluation.config import MIRRORS
@@ -18,6 +17,7 @@ from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import TEMPLATES
 from jaxface.inference.embed import embed_source
+from jaxface.inference.sources import open_folder
 from jaxface.models.saved import load_model
 
 
@@ -55,9 +55,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if options.records:
     source = RecordSource(RecordSet.open(options.records))
   else:
-    # What the network scales it sees whole, as it does in packed records; what it crops may have any size.
-    size = saved.preprocess.size if saved.preprocess.fit == "crop" else None
-    source = FolderSource(options.images, size=size, template=options.template or UNKNOWN_TEMPLATE)
+    source = open_folder(options.images, saved.preprocess, options.template or UNKNOWN_TEMPLATE)
     for note in source.notes:
       say(note)
   start = time.perf_counter()

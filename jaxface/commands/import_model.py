@@ -26,7 +26,8 @@ from typing import Any
 from jaxface.commands.network_option import add_network_option, load_network_option
 from jaxface.formats import provenance
 from jaxface.geometry.templates import TEMPLATES
-from jaxface.inference.calibrate import calibrate_on, open_faces
+from jaxface.inference.calibrate import calibrate_on
+from jaxface.inference.sources import open_faces
 from jaxface.interop.compare import compare, report
 from jaxface.interop.onnx_import import import_onnx
 from jaxface.interop.state_dict import SUFFIXES, import_state_dict
@@ -91,7 +92,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   saved = replace(saved, meta={**saved.meta, "lineage": provenance.to_json(lineage)})
   folded = len(folded_norms(saved.variables))
   if options.calibrate and folded:
-    saved = calibrate_on(saved, open_faces(options.calibrate, saved.preprocess))
+    saved = calibrate_on(saved, open_faces(options.calibrate, saved.preprocess, saved.preprocess.template))
   save_model(options.out, saved)
   size = count_parameters(saved.variables["params"])
   print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess},"

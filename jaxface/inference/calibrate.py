@@ -2,36 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from jaxface.data.folder import FolderSource
-from jaxface.data.records import RecordSource
 from jaxface.data.source import Source
-from jaxface.formats.manifest import FILE
-from jaxface.formats.recordset import RecordSet
 from jaxface.inference.embed import check_template
 from jaxface.models.calibration import CALIBRATION_IMAGES, calibrate, folded_norms, norm_meta
-from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
 
 BATCH = 64
-
-
-def folder_for(path: Path | str, preprocess: Preprocess) -> FolderSource:
-  """A folder of images as a network takes them.
-
-  What it scales it sees whole, as it does in packed records; what it crops may have any size.
-  """
-  return FolderSource(path, size=preprocess.size if preprocess.fit == "crop" else None, template=preprocess.template)
-
-
-def open_faces(path: Path | str, preprocess: Preprocess) -> Source:
-  """Packed records, or a folder of images as a network takes them."""
-  if (Path(path) / FILE).is_file():
-    return RecordSource(RecordSet.open(path))
-  return folder_for(path, preprocess)
 
 
 def calibrate_on(saved: SavedModel, source: Source) -> SavedModel:
@@ -66,4 +45,4 @@ def calibrate_on(saved: SavedModel, source: Source) -> SavedModel:
   return replace(saved, variables=variables, meta={**saved.meta, **norm_meta(variables, calibrated_on=seen)})
 
 
-__all__ = ["calibrate_on", "folder_for", "open_faces"]
+__all__ = ["calibrate_on"]

@@ -11,15 +11,12 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from jaxface.data.folder import FolderSource
-from jaxface.data.records import RecordSource
 from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.images import decode_image
-from jaxface.formats.manifest import FILE as MANIFEST_FILE
 from jaxface.formats.provenance import summary
-from jaxface.formats.recordset import RecordSet
 from jaxface.inference.embed import embed_source, make_embedder
+from jaxface.inference.sources import open_faces
 from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel, count_parameters, load_model
@@ -156,10 +153,7 @@ class Model:
 
   def open(self, path: str | Path) -> Source:
     """A folder of images, or packed records, as the source that this model reads."""
-    if (Path(path) / MANIFEST_FILE).is_file():
-      return RecordSource(RecordSet.open(path))
-    # What the network scales it sees whole, as it does in packed records; what it crops may have any size.
-    return FolderSource(path, size=self.input_size if self.preprocess.fit == "crop" else None)
+    return open_faces(path, self.preprocess)
 
   @cached_property
   def _variables(self) -> Any:
