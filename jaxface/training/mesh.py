@@ -90,6 +90,17 @@ def on_any_host(flag: bool) -> bool:
   return bool(multihost_utils.process_allgather(np.int32(flag)).any())
 
 
+def raise_on_all_hosts(error: Exception | None, elsewhere: Exception) -> None:
+  """Raise on every host if one of them has an error: a host that went on alone would wait for the others.
+
+  Args:
+    error: this host's, None where all is well.
+    elsewhere: what the others raise.
+  """
+  if on_any_host(error is not None):
+    raise error or elsewhere
+
+
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
   """A ("data", "class") mesh of the devices that the config asks for.
 

@@ -17,7 +17,7 @@ from jaxface.formats.atomic import write_json
 from jaxface.formats.lock import FolderInUse, FolderLock
 from jaxface.training.choices import kinds
 from jaxface.training.config import Experiment
-from jaxface.training.mesh import on_any_host
+from jaxface.training.mesh import raise_on_all_hosts
 from jaxface.training.overrides import field_values
 from jaxface.training.resume import data_differences, field_differences
 
@@ -58,8 +58,7 @@ class Workdir:
         self._lock = lock.acquire()
       except OSError as error:  # in use, or a disk that is full or read-only
         refusal = error
-    if on_any_host(refusal is not None):
-      raise refusal or FolderInUse(f"{self.path} cannot be had: the first host says why")
+    raise_on_all_hosts(refusal, FolderInUse(f"{self.path} cannot be had: the first host says why"))
     self._owned = True
     try:
       yield
@@ -80,8 +79,7 @@ class Workdir:
         self._lock.check()
       except FolderInUse as error:
         lost = error
-    if on_any_host(lost is not None):
-      raise lost or FolderInUse(f"{self.path} was taken over: the first host says by whom")
+    raise_on_all_hosts(lost, FolderInUse(f"{self.path} was taken over: the first host says by whom"))
 
   @property
   def checkpoints(self) -> Path:
