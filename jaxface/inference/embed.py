@@ -18,8 +18,8 @@ from jaxface.data.source import Source
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
-from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.losses.ranges import check_name
+from jaxface.models.config import UNKNOWN_TEMPLATES
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
 
@@ -152,15 +152,12 @@ def check_template(images: str, model: str) -> list[str]:
   Raises:
     ValueError: both are known and differ.
   """
-  unknown = {UNKNOWN_TEMPLATE, "none", ""}
-  if images == model:
+  if images == model or {images, model} <= UNKNOWN_TEMPLATES:
     return []
-  if images in unknown and model in unknown:
-    return []
-  if images in unknown:
+  if images in UNKNOWN_TEMPLATES:
     how = "these images are aligned to none" if images == "none" else "how these images are aligned is not known"
     return [f"the network takes faces aligned to template {model!r}; {how}. Embeddings of faces aligned otherwise tell little."]
-  if model in unknown:
+  if model in UNKNOWN_TEMPLATES:
     return [f"the images are aligned to template {images!r}; what the network was trained on is not known."]
   raise ValueError(
     f"the images are aligned to template {images!r}, the model takes {model!r}: align the images again, choose another"

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxface.losses.joint import Geometry, Margin, Prep
 from jaxface.losses.metrics import Members
-from jaxface.losses.term import SCOPES, Term
+from jaxface.losses.term import SCOPES, Term, scope
 
 # Near those of real runs, so that a part may look at its ten nearest classes or split an embedding; only shapes are computed.
 ROWS, SIZE, CLASSES = 48, 512, 100
@@ -79,9 +79,8 @@ def check_term(term: Any, where: str = "term") -> None:
     WrongPart: a member is missing, takes other arguments, or returns something else.
   """
   _members(term, where, Term, TERM_MEMBERS)
-  scope = getattr(term, "scope", "batch")
-  if scope not in SCOPES:
-    raise WrongPart(f"{_called(term, where)}: scope is {scope!r}; it must be one of {', '.join(SCOPES)}")
+  if scope(term) not in SCOPES:
+    raise WrongPart(f"{_called(term, where)}: scope is {scope(term)!r}; it must be one of {', '.join(SCOPES)}")
 
   def run(embedding_bd: Any, weight_b: Any) -> Any:
     key = jax.random.key(0)
