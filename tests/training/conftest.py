@@ -5,6 +5,7 @@ import signal
 from dataclasses import replace
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -107,6 +108,27 @@ class StopAt:
 @pytest.fixture(scope="session")
 def stop_at():
   return StopAt
+
+
+class KeepFirst:
+  """Keeps the variables of the network before the first step, and ends the run there if told to."""
+
+  def __init__(self, *, stop=False):
+    self.stop = stop
+
+  def due(self, step, last):
+    return step == 0
+
+  def __call__(self, step, variables):
+    self.variables = jax.tree.map(np.asarray, variables)
+    if self.stop:
+      raise InterruptedError
+    return {}
+
+
+@pytest.fixture(scope="session")
+def keep_first():
+  return KeepFirst
 
 
 class Plain(nn.Module):

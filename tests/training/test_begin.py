@@ -90,17 +90,6 @@ def going_on(whole, path, *, center_init="mean_embedding", **changes):
   )
 
 
-class KeepFirst:
-  """The network before the first step."""
-
-  def due(self, step, last):
-    return step == 0
-
-  def __call__(self, step, variables):
-    self.variables = jax.tree.map(np.asarray, variables)
-    return {}
-
-
 def images(source):
   image = np.empty((source.num_records, *source.image_shape), np.uint8)
   source.read(np.arange(source.num_records), image)
@@ -108,8 +97,8 @@ def images(source):
 
 
 @pytest.mark.parametrize("devices", [1, 8])
-def test_folded_weights_survive_their_first_step(devices, whole, imported, source, run, tmp_path, with_devices):
-  saved, begun = load_model(imported), KeepFirst()
+def test_folded_weights_survive_their_first_step(devices, whole, imported, source, run, tmp_path, with_devices, keep_first):
+  saved, begun = load_model(imported), keep_first()
   assert len(folded_norms(saved.variables)) == 8
   _, rows = run(with_devices(going_on(whole, imported), devices), source, tmp_path, [begun])
   embed, image = jax.jit(saved.embed), images(source)

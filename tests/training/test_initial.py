@@ -40,19 +40,8 @@ def with_projection(base, saved, **changes):
   return replace(base, model=model, terms=(TripletLoss(),), **changes)
 
 
-class KeepFirst:
-  """The network before the first step."""
-
-  def due(self, step, last):
-    return step == 0
-
-  def __call__(self, step, variables):
-    self.variables = jax.tree.map(np.asarray, variables)
-    return {}
-
-
-def test_a_run_begins_with_the_saved_network(base, saved, source, run, tmp_path):
-  first = KeepFirst()
+def test_a_run_begins_with_the_saved_network(base, saved, source, run, tmp_path, keep_first):
+  first = keep_first()
   run(replace(base, model=replace(base.model, init_from=str(saved))), source, tmp_path, [first])
   jax.tree.map(np.testing.assert_array_equal, first.variables, load_model(saved).variables)
 
@@ -60,8 +49,8 @@ def test_a_run_begins_with_the_saved_network(base, saved, source, run, tmp_path)
 @pytest.mark.parametrize(
   ("optimizer", "ema"), [(OptimizerConfig(weight_decay=0.1), 0.9), (OptimizerConfig("adamw", weight_decay=0.1), 0.0)]
 )
-def test_only_the_projection_moves(optimizer, ema, base, saved, source, run, tmp_path):
-  first = KeepFirst()
+def test_only_the_projection_moves(optimizer, ema, base, saved, source, run, tmp_path, keep_first):
+  first = keep_first()
   trained, _ = run(with_projection(base, saved, optimizer=optimizer, ema=ema), source, tmp_path, [first])
   expected = load_model(saved).variables
   for collection in ("params", "batch_stats"):
@@ -160,16 +149,8 @@ def test_a_network_that_grows_is_strict_about_shapes_and_names(trained_a, first_
       begin_from(str(tmp_path / "d"), state, preprocess, allowed)
 
 
-class StopAtOnce(KeepFirst):
-  """Ends the run before its first step."""
-
-  def __call__(self, step, variables):
-    super().__call__(step, variables)
-    raise InterruptedError
-
-
-def test_a_run_of_b_begins_with_a_trained_a(trained_a, base, source, run, tmp_path):
-  first = StopAtOnce()
+def test_a_run_of_b_begins_with_a_trained_a(trained_a, base, source, run, tmp_path, keep_first):
+  first = keep_first(stop=True)
   model = replace(tiny_vggface("vggface_b"), init_from=str(trained_a))
   with pytest.raises(InterruptedError):
     run(replace(base, model=model), source, tmp_path, [first])

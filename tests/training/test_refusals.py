@@ -152,20 +152,9 @@ def test_options_of_a_network_are_checked_by_the_network():
     make_model(ModelConfig("smallresnet", options={"widhts": (1,)}))
 
 
-class KeepFirst:
-  """Variables of the network before the first step."""
-
-  def due(self, step, last):
-    return step == 0
-
-  def __call__(self, step, variables):
-    self.variables = jax.tree.map(np.asarray, variables)
-    return {}
-
-
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_a_run_at_rate_zero_leaves_every_parameter_as_it_was(experiment, source, run, tmp_path, name):
-  first = KeepFirst()
+def test_a_run_at_rate_zero_leaves_every_parameter_as_it_was(experiment, source, run, tmp_path, name, keep_first):
+  first = keep_first()
   still = dataclasses.replace(experiment, steps=2, optimizer=dataclasses.replace(experiment.optimizer, name=name, learning_rate=0.0))
   trained, _ = run(still, source, tmp_path, [first])
   jax.tree.map(np.testing.assert_array_equal, trained.variables["params"], first.variables["params"])
