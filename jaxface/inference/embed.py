@@ -168,6 +168,7 @@ def check_template(images: str, model: str) -> list[str]:
 def embed_source(
   saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
   skip_unreadable: bool = False, say: Callable[[str], object] = _log.info, devices: int = 0,
+  embedder: Callable[[Tree, Array], Array] | None = None,
 ) -> Embeddings:
   """Embed every image of a source with a saved model.
 
@@ -181,6 +182,7 @@ def embed_source(
     skip_unreadable: leave out images that cannot be read, named and counted, with their names in `meta["unreadable"]`.
     say: called with each line for the user.
     devices: how many of this host's devices to use, 0 for all.
+    embedder: what `make_embedder` gives for this model, mirror and raw, for a caller that keeps it: a new one compiles anew.
   Returns:
     Embeddings, of unit length unless raw, with names and labels.
   Raises:
@@ -189,7 +191,7 @@ def embed_source(
   """
   for line in check_template(source.template, saved.preprocess.template):
     say(line)
-  embedder = make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw)
+  embedder = embedder or make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw)
   unreadable: dict[int, DamagedData] = {}
   embedding_nd = embed_images(
     embedder, saved.variables, source, batch_size=batch_size, progress=progress,

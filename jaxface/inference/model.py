@@ -148,7 +148,7 @@ class Model:
     """The same for a folder, packed records or a `Source`, with names and labels, as `jaxface.verify` and files take them."""
     return embed_source(
       self.saved, self.open(source) if isinstance(source, (str, Path)) else source,
-      mirror=mirror, raw=raw, batch_size=batch_size, progress=progress,
+      mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, embedder=self._embedder(mirror, raw),
     )
 
   def open(self, path: str | Path) -> Source:
@@ -182,10 +182,10 @@ class Model:
       found.append((rows, self(image_bhwc, mirror=mirror, raw=raw)[: len(rows)]))
 
     for row, image in enumerate(tqdm(images, total=count, unit="img", desc="embed", disable=not progress)):
-      batch = waiting.setdefault((*image.shape, image.dtype), [])
-      batch.append((row, np.asarray(image)))
-      if len(batch) == batch_size:
-        run(waiting.pop((*image.shape, image.dtype)))
+      kind = (*image.shape, image.dtype)
+      waiting.setdefault(kind, []).append((row, np.asarray(image)))
+      if len(waiting[kind]) == batch_size:
+        run(waiting.pop(kind))
     for batch in waiting.values():
       run(batch)
     order = np.concatenate([np.asarray(rows) for rows, _ in found])

@@ -78,3 +78,11 @@ def test_what_cannot_be_embedded_is_named(model, tmp_path):
     model.embed([tmp_path / "bad.jpg"])
   with pytest.raises(FileNotFoundError, match=r"model\.json"):
     jaxface.load(tmp_path)
+
+
+def test_a_folder_embedded_twice_compiles_once(model, make_folder):
+  folder = make_folder((2,), height=16, width=16)
+  first = model.embed(folder)
+  compiled = model._embedder("sum", False)._cache_size()
+  np.testing.assert_array_equal(model.embed(folder), first)
+  assert model._embedder("sum", False)._cache_size() == compiled > 0
