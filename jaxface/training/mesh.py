@@ -132,11 +132,18 @@ def class_axis(path: tuple, leaf: Any) -> int | None:
   """Which axis of a leaf counts class centres; None where none does.
 
   A leaf below a key that starts with "center" is a class-centre matrix [C, D] or what the optimizer keeps for one,
-  [E, C, D] for the members of an ensemble.
+  [E, C, D] for the members of an ensemble. A layer of the network may be called so too, and is none.
   """
   names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+  if names[0] in ("batch_stats", "ema") or (names[0] in ("params", "optimizer") and _of_network(names)):
+    return None
   axis = 0 if members_of(path) is None else 1
   return axis if any(name.startswith("center") for name in names) and len(leaf.shape) >= axis + 2 else None
+
+
+def _of_network(names: list[str]) -> bool:
+  """Whether a path leads through the network's part of {"model", "terms"}."""
+  return "model" in names and "terms" not in names[: names.index("model")]
 
 
 def pad_classes(mesh: Mesh, tree: Tree) -> Tree:

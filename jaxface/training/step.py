@@ -234,7 +234,7 @@ class TrainStep:
         term_params, term_state = cut_classes((term_params, term_state), self._term_shapes[index])
       loss_b, term_state, term_metrics = term(term_params, rows, state=term_state, step=state.step, key=term_key)
       if self.mesh is not None:
-        term_state = pad_classes(self.mesh, term_state)
+        (term_state,) = pad_classes(self.mesh, (term_state,))
       loss = loss + term.weight * jnp.sum(loss_b) / total
       terms.append(term_state)
       prefix = ""

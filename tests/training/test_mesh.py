@@ -31,6 +31,22 @@ def test_only_class_centres_and_what_the_optimizer_keeps_for_them_are_sharded():
   assert found["params"]["terms"][0]["bias_c"].spec == P()
 
 
+def test_a_layer_that_is_called_like_class_centres_is_none():
+  mesh = make_mesh(MeshConfig(class_devices=4))
+  layer = {"center_crop": {"kernel": jax.ShapeDtypeStruct((7, 3), jnp.float32)}}
+  inner = ({"model": {"center_cd": jax.ShapeDtypeStruct((8, 3), jnp.float32)}},)
+  state = {
+    "params": {"model": layer, "terms": inner}, "batch_stats": layer, "ema": {"params": layer},
+    "optimizer": ({"trace": {"model": layer, "terms": inner}},),
+  }
+  found = state_sharding(mesh, state)
+  specs = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.spec for path, leaf in jax.tree_util.tree_leaves_with_path(found)}
+  assert {name for name, spec in specs.items() if spec == P("class")} == {
+    "params/terms/0/model/center_cd", "optimizer/0/trace/terms/0/model/center_cd",
+  }
+  assert len(specs) == 6
+
+
 @pytest.mark.parametrize(
   ("config", "message"),
   [
