@@ -8,6 +8,7 @@ Terms (`TripletLoss`, `CenterLoss`, ...) are what an experiment sums; see `Term`
 """
 
 from jaxface.losses.center import CenterLoss, center_loss, move_centers
+from jaxface.losses.contract import check_margin, check_term
 from jaxface.losses.distances import chi2, cosine, l1, l2, squared_l2
 from jaxface.losses.histogram import histogram as histogram_loss
 from jaxface.losses.joint import Geometry, Margin, Prep
@@ -27,6 +28,7 @@ from jaxface.losses.margins_asoftmax import ASoftmax
 from jaxface.losses.margins_filter import Filtered
 from jaxface.losses.metrics import Max, Mean, Min, Sum
 from jaxface.losses.mining import easy, hard, semi_hard
+from jaxface.losses.own_part import WrongPart
 from jaxface.losses.pair_forms import (
   BinomialDeviance,
   Contrastive,
@@ -59,8 +61,8 @@ __all__ = [
   "ContrastiveCosine", "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "Filtered", "Geometry",
   "Hinge", "Histogram", "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss",
   "Prep", "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum",
-  "Term", "TripletLoss", "VerificationSignal", "binomial_deviance", "center_loss", "center_repulsion",
-  "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",
+  "Term", "TripletLoss", "VerificationSignal", "WrongPart", "binomial_deviance", "center_loss", "center_repulsion",
+  "check_margin", "check_term", "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",
   "histogram_loss", "l1", "l2", "marginal_loss", "move_centers", "pair_mean", "pair_weights", "range_loss",
   "semi_hard", "siamese_logistic", "siamese_regression", "squared_hinge", "squared_l2", "triplet_loss",
 ]

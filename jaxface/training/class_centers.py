@@ -131,7 +131,8 @@ def _whole(tree: dict[str, Any], mesh: Mesh) -> dict[str, np.ndarray]:
 
 
 def _subcenters(term: Term) -> int:
-  return term.margin.geometry.subcenters if isinstance(term, Classification) else 1
+  """Centres of each class, see `jaxface.heads.Head.init`."""
+  return getattr(getattr(getattr(term, "margin", None), "geometry", None), "subcenters", 1)
 
 
 def _rows(leaves: dict[str, np.ndarray], num_classes: int, subcenters: int) -> np.ndarray:

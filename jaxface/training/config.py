@@ -15,7 +15,7 @@ from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.config import SEEDS, DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
-from jaxface.losses.contract import check_margin, check_term
+from jaxface.heads.contract import check_own_parts
 from jaxface.losses.margins import ArcFace
 from jaxface.losses.ranges import check_range
 from jaxface.losses.term import Term
@@ -132,10 +132,7 @@ class Experiment:
       raise ValueError("terms is empty: an objective needs at least one term")
     for index, term in enumerate(self.terms):
       # What stands in a file of the user's own is tried before anything is trained.
-      for part, check, where in ((term, check_term, ""), (getattr(term, "margin", None), check_margin, ".margin")):
-        # A distance, as `TripletLoss.margin` is one, is no margin of a classification.
-        if not isinstance(part, (int, float, type(None))) and not type(part).__module__.startswith("jaxface."):
-          check(part, f"terms.{index}{where}")
+      check_own_parts(term, f"terms.{index}")
     if self.use not in ("last", "best"):
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
     if self.use == "best" and not any(config.every for config in self.evaluation[:1]):

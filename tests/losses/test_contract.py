@@ -7,11 +7,14 @@ import pytest
 
 from jaxface import losses
 from jaxface.heads.classification import Classification
-from jaxface.losses.contract import MARGIN_MEMBERS, TERM_MEMBERS, WrongPart, check_margin, check_term
+from jaxface.heads.per_member import PerMember
+from jaxface.losses.contract import CENTERS, MARGIN_MEMBERS, TERM_MEMBERS, check_margin, check_term
+from jaxface.losses.own_part import WrongPart
 from jaxface.training.choices import MARGINS, TERMS
 from jaxface.training.config import Experiment
 
 
+@dataclass(frozen=True)
 class Own:
   """A term with all that is needed, and nothing more."""
 
@@ -84,6 +87,9 @@ def term_with(**members):
   "part, message",
   [
     (Own, "is a class: give an object of it, Own()"),
+    (lambda embedding_bd: 0, r"<lambda> is a function: write a class with weight, init, __call__, under the line\n  @dataclass"),
+    (type("Mine", (), dict(weight=1.0, init=Own.init, __call__=Own.__call__))(), r"Mine is no frozen dataclass\. Put above `class Mine`:\n  @dataclass\(frozen=True\)"),
+    (dataclass(type("Mine", (), dict(weight=1.0, init=Own.init, __call__=Own.__call__)))(), "Mine is no frozen dataclass"),
     (term_with(scope="rows"), "scope is 'rows'; it must be one of row, batch, pairs"),
     (term_with(init=lambda self, key: ({}, {})), r"init takes \(key\), but too many positional arguments"),
     (term_with(init=lambda self, key, size, classes: {}), r"init must return \(parameters, state\)"),
@@ -102,13 +108,39 @@ def term_with(**members):
     ),
     (
       term_with(__call__=lambda self, params, inputs, *, state, step, key: inputs["labels"]),
-      "fails on a batch of 48 rows: KeyError: 'labels'",
+      r"fails on a batch of 48 rows: line \d+: KeyError: 'labels'",
+    ),
+    (
+      term_with(init=lambda self, key, size, classes: ({"kernel": jnp.zeros((size, classes))}, {})),
+      r"parameter 'kernel' has shape \(512, 100\) for 100 classes and embeddings of 512: a matrix with a row for each class",
+    ),
+    (
+      term_with(init=lambda self, key, size, classes: ({"proxy_cd": jnp.zeros((classes, size))}, {})),
+      r"parameter 'proxy_cd' .*a matrix with a row for each class, and no other, has a name that begins with 'center'",
+    ),
+    (
+      term_with(init=lambda self, key, size, classes: ({"center_dd": jnp.zeros((size, size))}, {})),
+      r"parameter 'center_dd' has shape \(512, 512\)",
+    ),
+    (
+      term_with(init=lambda self, key, size, classes: ({}, {"center": {"cov_dd": jnp.zeros((size, size))}})),
+      r"state 'center/cov_dd' has shape",
     ),
   ],
 )
 def test_what_is_wrong_is_said(part, message):
   with pytest.raises(WrongPart, match=message):
     check_term(part)
+
+
+def test_matrices_with_a_row_per_class_and_others_pass():
+  check_term(term_with(init=lambda self, key, size, classes: (
+    {"center_cd": jnp.zeros((classes * 3, size)), "bias_c": jnp.zeros(classes), "mix_dd": jnp.zeros((size, size))},
+    {"center_n": jnp.zeros(classes), "confusion_cc": jnp.zeros((classes, classes)), "members_0_5": {"center_cd": jnp.zeros((5, classes, 4))}},
+  )))
+  with pytest.raises(WrongPart) as caught:
+    check_term(term_with(init=lambda self, key, size, classes: ({"kernel": jnp.zeros((size, classes))}, {})))
+  assert str(caught.value).endswith(f"\n  {CENTERS}")
 
 
 def test_a_margin_with_wrong_results_is_told():
@@ -127,3 +159,7 @@ def test_an_experiment_tries_parts_of_its_own():
     Experiment(terms=(right, without(Own, "weight")))
   with pytest.raises(WrongPart, match=r"terms\.0\.margin: .*Mine is no margin yet"):
     Experiment(terms=(Classification(margin=without(OwnMargin, "target")),))
+  with pytest.raises(WrongPart, match=r"terms\.0\.margin\.margin: .*Mine is no margin yet"):
+    Experiment(terms=(Classification(margin=losses.Filtered(without(OwnMargin, "target"))),))
+  with pytest.raises(WrongPart, match=r"terms\.0\.term: .*Mine is no term yet"):
+    Experiment(terms=(PerMember(term=without(Own, "init"), members=2),))

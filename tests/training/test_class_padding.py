@@ -1,22 +1,45 @@
 """Class centres on more devices than divide them: padding is no class, and a checkpoint knows nothing of it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from jaxface.checkpoint import Checkpoints
+from jaxface.heads.centers import init_centers
 from jaxface.heads.classification import Classification
 from jaxface.losses.center import CenterLoss
+from jaxface.losses.dense import dense_head
 from jaxface.losses.margins import ArcFace, SubcenterArcFace
 from jaxface.models.preprocess import get_preprocess
+from jaxface.training.class_centers import read_out
 from jaxface.training.config import MeshConfig
 from jaxface.training.interrupt import Interrupted
 from jaxface.training.mesh import batch_sharding, cut_classes, make_mesh, pad_classes, state_sharding
 from jaxface.training.step import TrainStep, compile_step
 
 IDENTITIES = 10
+
+
+@dataclass(frozen=True)
+class Own:
+  """A head of one's own, with a margin of three centres for each class."""
+
+  margin: Any = field(default_factory=lambda: SubcenterArcFace(scale=16.0, subcenters=3))
+  weight: float = 1.0
+
+  def init(self, key, embedding_size, num_classes):
+    return init_centers(key, num_classes, embedding_size, self.margin.geometry), self.margin.init_state()
+
+  def __call__(self, params, inputs, *, state, step, key):
+    x_bd, label_b, weight_b = inputs["embedding_bd"], inputs["label_b"], inputs["weight_b"]
+    found = dense_head(params, x_bd, label_b, weight_b, margin=self.margin, state=state, step=step, key=key)
+    return found.loss_b * weight_b, found.state, {"right": (found.target_b > found.best_other_b).mean()}
+
+
 TERMS = (Classification(ArcFace(scale=16.0), label_smoothing=0.1, center_repulsion=0.1), CenterLoss())
 
 
@@ -41,7 +64,7 @@ def advanced(experiment, net, batch, devices, terms, steps=3):
 
 @pytest.mark.parametrize("devices", [(2, 4), (1, 8), (1, 3)])
 @pytest.mark.parametrize(
-  "terms", [TERMS, (Classification(SubcenterArcFace(scale=16.0, subcenters=3)),)], ids=["centers", "subcenters"]
+  "terms", [TERMS, (Classification(SubcenterArcFace(scale=16.0, subcenters=3)),), (Own(),)], ids=["centers", "subcenters", "own"]
 )
 def test_padding_changes_no_number(devices, terms, experiment, plain, batch_of):
   batch = batch_of(48 if 3 in devices else 16, identities=IDENTITIES)
@@ -89,6 +112,15 @@ def test_only_padding_may_differ_from_a_checkpoint(tmp_path):
     with pytest.raises(ValueError, match="saved from another model"):
       checkpoints.restore(given, least=names)
   checkpoints.close()
+
+
+def test_centres_of_ones_own_head_are_read_out_class_by_class():
+  mesh = make_mesh(MeshConfig(class_devices=4))
+  params, _ = Own().init(jax.random.key(0), 8, IDENTITIES)
+  (padded,) = pad_classes(mesh, (params,))
+  state = SimpleNamespace(params={"terms": (padded,)}, terms=({},))
+  assert len(padded["center_cd"]) == 32
+  np.testing.assert_array_equal(read_out((Own(),), state, IDENTITIES, mesh)["own"], params["center_cd"].reshape(IDENTITIES, 24))
 
 
 def test_centres_of_an_ensemble_are_padded_on_their_second_axis():
