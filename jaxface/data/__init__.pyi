@@ -1,3 +1,5 @@
+from .augment_own import Augmentation as Augmentation
+from .augment_own import check_augmentation as check_augmentation
 from .augmentation import AugmentConfig as AugmentConfig
 from .augmentation import augment as augment
 from .config import DataConfig as DataConfig

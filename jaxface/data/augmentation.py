@@ -1,6 +1,6 @@
 """Random changes of training images, on the device: a function of (seed, position), whatever the batch.
 
-An operation whose probability or strength is 0 is not even traced.
+An operation whose probability or strength is 0 is not even traced. Those of the user's own come last.
 """
 
 import dataclasses
@@ -14,11 +14,13 @@ import jax.numpy as jnp
 from jaxface.data import augment_colour as colour
 from jaxface.data import augment_geometry as geometry
 from jaxface.data import augment_optics as optics
+from jaxface.data.augment_own import Augmentation, check_augmentation_shape
 from jaxface.seeds import Purpose, device_key
 
 # Each operation draws from its own stream, so that turning one on does not change what another does: append only.
 STREAMS = (
   "mirror", "shift", "crop", "rotate", "low_resolution", "blur", "jitter", "hue", "grey", "invert", "noise", "cut_out",
+  "own",
 )
 
 RANGES = {
@@ -59,6 +61,7 @@ class AugmentConfig:
     noise_deviation: largest standard deviation, in units of 0..255.
     cut_out: probability of a middle grey rectangle.
     cut_out_size: its largest side, a share of the image's.
+    own: changes of your own, which come after the others in this order, see `Augmentation`.
   """
 
   mirror: float = 0.5
@@ -82,9 +85,16 @@ class AugmentConfig:
   noise_deviation: float = 16.0
   cut_out: float = 0.0
   cut_out_size: float = 0.4
+  own: tuple[Augmentation, ...] = ()
 
   def __post_init__(self):
+    if not isinstance(self.own, tuple):
+      raise ValueError(f"augment.own is {self.own!r}, should be a tuple of augmentations, such as (Mine(),)")
+    for index, own in enumerate(self.own):
+      check_augmentation_shape(own, f"augment.own.{index}")
     for field in dataclasses.fields(self):
+      if field.name == "own":
+        continue
       value = getattr(self, field.name)
       low, high = RANGES.get(field.name, (0, 1))
       if not low <= value <= high:
@@ -130,6 +140,9 @@ def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array,
     image_bhwc = colour.noise(image_bhwc, stream("noise"), c.noise, c.noise_deviation)
   if c.cut_out and c.cut_out_size:
     image_bhwc = colour.cut_out(image_bhwc, stream("cut_out"), c.cut_out, c.cut_out_size)
+  for index, own in enumerate(c.own):
+    own_b = jax.vmap(jax.random.fold_in, (0, None))(stream("own"), index)
+    image_bhwc = jax.vmap(own)(jnp.clip(image_bhwc, 0.0, 255.0), own_b)
   return jnp.clip(image_bhwc, 0.0, 255.0)
 
 

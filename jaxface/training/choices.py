@@ -48,6 +48,8 @@ FORMS: dict[str, type] = {
 # By the name of the field: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`; inside of an
 # ensemble's `--terms.0 permember` also `--terms.0.term center`.
 CHOICES = {"terms": TERMS, "term": TERMS, "margin": MARGINS, "form": FORMS}
+# Fields whose value is one of several kinds; augmentations of the user's own have no names.
+SEVERAL = (*CHOICES, "own")
 
 
 def term_names(terms: Iterable[Any]) -> list[str]:
@@ -64,7 +66,7 @@ def term_names(terms: Iterable[Any]) -> list[str]:
 
 
 def kinds(config: Any, prefix: str = "") -> dict[str, str]:
-  """The class of every config inside of `config` that `CHOICES` has kinds for, by its dotted name."""
+  """The class of every config inside of `config` that may be of several, by its dotted name."""
   found: dict[str, str] = {}
   for field in dataclasses.fields(config):
     value = getattr(config, field.name)
@@ -73,7 +75,7 @@ def kinds(config: Any, prefix: str = "") -> dict[str, str]:
       if not dataclasses.is_dataclass(item):
         continue
       name = f"{prefix}{field.name}" + (f".{index}" if isinstance(value, tuple) else "")
-      if field.name in CHOICES:
+      if field.name in SEVERAL:
         found[name] = type(item).__name__
       found |= kinds(item, f"{name}.")
   return found

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxface.checkpoint import Checkpoints
+from jaxface.data.augment_own import check_augmentation
 from jaxface.data.config import make_order
 from jaxface.data.loader import Loader
 from jaxface.models.config import make_model
@@ -95,6 +96,8 @@ def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequenc
   experiment = replace(experiment, model=resolve_model(experiment.model, workdir.path))
   order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
   check_mates(experiment, source.label_n)
+  for index, own in enumerate(experiment.augment.own):
+    check_augmentation(own, f"augment.own.{index}", source.image_shape)
   workdir.save_config(experiment, describe_data(source, order, hooks))
   model, options, preprocess = make_model(experiment.model, source.template)
   step = TrainStep(experiment, model, preprocess, source.num_identities, mesh)

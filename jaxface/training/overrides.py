@@ -97,13 +97,14 @@ def _choose(current: Any, head: str, text: str, full: str, choices: Choices) -> 
   kinds = choices.get(head, {})
   kind = next((kind for name, kind in kinds.items() if _natural(text) == _natural(name)), None)
   if kind is None:
-    valid = f"one of {', '.join(kinds)}" if kinds else f"a field of it, such as --{full}.{_first_field(current)}"
+    valid = f"one of {', '.join(kinds)}" if kinds else f"a field of it{_example(current, full)}"
     raise UnknownField(f"--{full} {text}: needs {valid}")
   return kind()
 
 
-def _first_field(config: Any) -> str:
-  return dataclasses.fields(config)[0].name
+def _example(config: Any, full: str) -> str:
+  names = [field.name for field in dataclasses.fields(config)]
+  return f", such as --{full}.{names[0]}" if names else ", and it has none"
 
 
 def _literal(text: str) -> Any:

@@ -10,6 +10,19 @@ import pytest
 
 from jaxface.data.augmentation import STREAMS, AugmentConfig, augment
 
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """An augmentation of one's own: some rows of the image turn grey."""
+
+  probability: float = 1.0
+
+  def __call__(self, image_hwc, key):
+    drawn, where = jax.random.split(key)
+    grey_h = jax.random.bernoulli(where, 0.5, image_hwc.shape[:1]) & jax.random.bernoulli(drawn, self.probability)
+    return jnp.where(grey_h[:, None, None], 128.0, image_hwc)
+
+
 OFF = AugmentConfig(mirror=0.0, shift=0, jitter=0.0)
 ALONE = {
   "mirror": {"mirror": 1.0},
@@ -24,9 +37,11 @@ ALONE = {
   "invert": {"invert": 1.0},
   "noise": {"noise": 1.0},
   "cut_out": {"cut_out": 1.0},
+  "own": {"own": (Rows(),)},
 }
 EVERYTHING = AugmentConfig(
-  crop=0.5, rotate=0.5, low_resolution=0.5, blur=0.5, saturation=0.3, hue=0.1, grey=0.3, invert=0.3, noise=0.5, cut_out=0.5
+  crop=0.5, rotate=0.5, low_resolution=0.5, blur=0.5, saturation=0.3, hue=0.1, grey=0.3, invert=0.3, noise=0.5, cut_out=0.5,
+  own=(Rows(0.5), Rows(0.5)),
 )
 
 
@@ -69,7 +84,7 @@ def test_each_operation_changes_images_within_the_range(image_bhwc, name):
 @pytest.mark.parametrize("name", sorted(set(ALONE) - {"shift"}))
 def test_probability_is_kept(name):
   """Over 600 images a probability of 0.3 is met within four standard deviations; shift has none."""
-  change = {key: 0.3 if value == 1.0 else value for key, value in ALONE[name].items()}
+  change = {key: 0.3 if value == 1.0 else (Rows(0.3),) if key == "own" else value for key, value in ALONE[name].items()}
   image = np.random.default_rng(1).integers(0, 256, (600, 12, 12, 3), dtype=np.uint8)
   out = np.asarray(run(image, 3, np.arange(600, dtype=np.uint32), dataclasses.replace(OFF, **change)))
   share = (np.abs(out - image).max((1, 2, 3)) > 1e-3).mean()
