@@ -88,8 +88,8 @@ class AugmentConfig:
   own: tuple[Augmentation, ...] = ()
 
   def __post_init__(self):
-    if not isinstance(self.own, tuple):
-      raise ValueError(f"augment.own is {self.own!r}, should be a tuple of augmentations, such as (Mine(),)")
+    if not isinstance(self.own, tuple) or any(isinstance(own, (str, int, float)) for own in self.own):
+      raise ValueError(f"augment.own is {self.own!r}, should be a tuple of augmentations, such as (Mine(),) in a file of yours")
     for index, own in enumerate(self.own):
       check_augmentation_shape(own, f"augment.own.{index}")
     for field in dataclasses.fields(self):

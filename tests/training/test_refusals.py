@@ -31,7 +31,8 @@ FREE_TEXT = {
 # Numbers that may be negative: cosines, and what is added to one.
 SIGNED = {"CosineHinge.margin", "BinomialDeviance.beta", "SiameseRegression.different_target", "ContrastiveCosine.scale",
           "ContrastiveCosine.bias", "MeshConfig.process_id"}
-OPEN = {"model.options"}  # what a network's constructor takes is checked by the network
+# What a network's constructor takes is checked by the network; augmentations of one's own stand in a file.
+OPEN = {"model.options", "augment.own"}
 
 
 def owner(experiment, name):
@@ -98,7 +99,7 @@ def test_values_that_a_field_cannot_take_are_refused_in_a_sentence(label, name, 
 
 
 @pytest.mark.parametrize("name", ["evaluation", "evaluation.0", "terms", "terms.7", "terms.x", "data", "data.synthetic", "model",
-                                  "optimizer", "schedule", "augment", "mesh", "steps.x", "optimizer.rate", "terms.0.margin"])
+                                  "optimizer", "schedule", "augment", "augment.own", "mesh", "steps.x", "optimizer.rate", "terms.0.margin"])
 @pytest.mark.parametrize("text", ["abc", "-1", "nan", "1,2"])
 def test_what_is_no_value_is_refused_in_a_sentence(name, text):
   with pytest.raises(UnknownField, match=rf"--{name}") as caught:
