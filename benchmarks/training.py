@@ -69,30 +69,28 @@ def jaxface_step(
   from jaxface.heads.classification import Classification
   from jaxface.layers.formulation import VARIABLE, current_formulation
   from jaxface.losses.margins import CosFace
-  from jaxface.models.config import ModelConfig
   from jaxface.models.preprocess import get_preprocess
   from jaxface.models.registry import create
   from jaxface.models.saved import count_parameters
-  from jaxface.training.config import Experiment
+  from jaxface.training.config import MeshConfig
   from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
   from jaxface.training.optimizer import OptimizerConfig
+  from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
   from jaxface.training.schedule import ScheduleConfig
   from jaxface.training.step import TrainStep, compile_step
 
   if formulation is not None:
     os.environ[VARIABLE] = formulation
   model, options, side, _ = NETS[net]
-  experiment = Experiment(
-    batch_size=batch_size,
-    augment=AugmentConfig(mirror=0.0, shift=0, jitter=0.0),
-    model=ModelConfig(name=model, dtype=dtype),
-    terms=(Classification(margin=CosFace(m=MARGIN, scale=SCALE)),),
-    optimizer=OptimizerConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=DECAY),
-    schedule=ScheduleConfig(name="constant"),
+  plan, optimizer = Plan(steps=2000), OptimizerConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=DECAY)
+  step = TrainStep(
+    Network(create(model, dtype=dtype, **options), replace(get_preprocess("unit"), size=(side, side))),
+    Objective((Classification(margin=CosFace(m=MARGIN, scale=SCALE)),), CLASSES),
+    Optimizer.make(optimizer, ScheduleConfig(name="constant"), steps=plan.steps),
+    Batches(batch_size, augment=AugmentConfig(mirror=0.0, shift=0, jitter=0.0)),
+    plan,
   )
-  preprocess = replace(get_preprocess("unit"), size=(side, side))
-  step = TrainStep(experiment, create(model, dtype=dtype, **options), preprocess, CLASSES)
-  mesh = make_mesh(experiment.mesh)
+  mesh = make_mesh(MeshConfig())
   key = jax.random.key(0)
   shardings = state_sharding(mesh, jax.eval_shape(step.init, key))
   state = jax.jit(step.init, out_shardings=shardings)(key)

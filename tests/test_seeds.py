@@ -17,6 +17,9 @@ from jaxface.heads.per_member import PerMember
 from jaxface.models.preprocess import get_preprocess
 from jaxface.seeds import Purpose, device_key
 from jaxface.training.config import Experiment
+from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
+from jaxface.training.schedule import ScheduleConfig
 from jaxface.training.step import TrainStep
 
 STEPS, TERMS, PARTS, MEMBERS, SIZE = 40, 3, 2, 2, 8
@@ -28,7 +31,7 @@ def note(key, embedding=()):
   return embedding
 
 
-class Network(nn.Module):
+class Small(nn.Module):
   """Notes the keys of its first values and of its dropout."""
 
   @nn.compact
@@ -72,11 +75,11 @@ def test_a_run_gives_every_purpose_its_own_keys_in_every_step(monkeypatch):
     return key_b
 
   monkeypatch.setattr(augmentation, "_keys", noted)
-  experiment = Experiment(batch_size=SIZE, accumulate=PARTS, seed=3)
-  # Terms of a run are dataclasses; the step itself asks only for what a term does.
-  object.__setattr__(experiment, "terms", (Noting(),) * TERMS)
-  step = TrainStep(experiment, Network(), get_preprocess("unit", size=8), 5)
-  state = jax.jit(step.init)(jax.random.key(experiment.seed))
+  step = TrainStep(
+    Network(Small(), get_preprocess("unit", size=8)), Objective((Noting(),) * TERMS, 5),
+    Optimizer.make(OptimizerConfig(), ScheduleConfig(), steps=STEPS), Batches(SIZE, PARTS, seed=3), Plan(steps=STEPS),
+  )
+  state = jax.jit(step.init)(jax.random.key(3))
   jax.effects_barrier()
   first = set(SEEN)
   assert len(first) == 1 + TERMS
@@ -86,7 +89,7 @@ def test_a_run_gives_every_purpose_its_own_keys_in_every_step(monkeypatch):
   jax.effects_barrier()
   expected = 1 + TERMS + STEPS * (SIZE + PARTS * (1 + TERMS))
   assert len(set(SEEN)) == expected
-  root = tuple(jax.random.key_data(jax.random.key(experiment.seed)).tolist())
+  root = tuple(jax.random.key_data(jax.random.key(3)).tolist())
   assert root not in SEEN
 
 

@@ -21,22 +21,32 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.pairs import read_pairs
 from jaxface.inference.verify import VerificationHook
+from jaxface.models.config import ModelConfig
 from jaxface.pipeline.say import say
-from jaxface.training.config import Experiment
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import Trained
-from jaxface.training.workdir import Workdir, describe, environment
+from jaxface.training.parts import Run
+from jaxface.training.workdir import Workdir, environment
 
 FACES_SHOWN = 24
 
 
-def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, workdir: Workdir) -> VerificationHook:
+def make_hook(
+  config: VerificationConfig, model: ModelConfig, holdout: Any, workdir: Workdir, *, threads: int, devices: int
+) -> VerificationHook:
   """The hook of one verification set: its own records, or the identities that were held out of the training set.
 
+  Args:
+    config: the set.
+    model: the network that is trained.
+    holdout: the identities held out, None for none.
+    workdir: of the run.
+    threads: how many decode, 0 for one per core.
+    devices: how many the run uses, 0 for all.
   Raises:
     ValueError: it names no images and nothing is held out.
   """
-  source = open_records(config.records, experiment.data.threads) if config.records else holdout
+  source = open_records(config.records, threads) if config.records else holdout
   if source is None:
     raise ValueError(
       f"evaluation {config.name!r} names neither images nor records, and data.holdout is 0: give one, or set"
@@ -56,9 +66,9 @@ def make_hook(config: VerificationConfig, experiment: Experiment, holdout: Any, 
   # Of LFW's 13,233 images its list names 7,701: no other needs an embedding.
   source = NamedSource(source, {*pairs.left, *pairs.right})
   return VerificationHook(
-    config, source, pairs, experiment.model, before_file=workdir.path / f"before_{config.name}.npz",
+    config, source, pairs, model, before_file=workdir.path / f"before_{config.name}.npz",
     # Several hosts use all their devices (`make_mesh`), and each verifies with its own.
-    devices=experiment.mesh.devices if jax.process_count() == 1 else 0,
+    devices=devices if jax.process_count() == 1 else 0,
   )
 
 
@@ -81,9 +91,18 @@ class Judged(NamedTuple):
 
 
 def judge(
-  hook: VerificationHook, trained: Trained, experiment: Experiment, workdir: Workdir, source: Any, command: str
+  hook: VerificationHook, trained: Trained, run: Run, workdir: Workdir, *, first: bool, command: str
 ) -> Judged:
-  """Figures of the trained network on one set, written as JSON and as a report."""
+  """Figures of the trained network on one set, written as JSON and as a report, which describes the whole run.
+
+  Args:
+    hook: of the set.
+    trained: what the run left.
+    run: its parts.
+    workdir: its folder.
+    first: whether the set is the run's first one.
+    command: for the report.
+  """
   name = hook.config.name
   if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
     hook(trained.step, trained.variables)
@@ -92,9 +111,8 @@ def judge(
   for line in threshold_notes(after.pairs, after.folds.threshold_from):
     say(f"evaluation {name}: {line}")
   before = _before(hook)
-  first = name == experiment.evaluation[0].name
-  chose = first and experiment.use == "best"
-  pretrained = experiment.model.init_from
+  chose = first and run.plan.best
+  pretrained, source = run.network.init_from, run.data.source
   began = "pretrained" if pretrained else "untrained"
   write_json(workdir.path / f"{name}.json", {
     **after.to_json(),
@@ -107,16 +125,16 @@ def judge(
   write_report(
     report,
     Report(
-      title=f"{experiment.name}: {name}",
+      title=f"{run.name}: {name}",
       after=after,
       before=before,
-      lead=f"{experiment.model.name}, {trained.step:,} steps of {experiment.batch_size} images,"
+      lead=f"{run.network.name}, {trained.step:,} steps of {run.batches.size} images,"
            f" {source.num_records:,} images of {source.num_identities:,} identities."
            + (f" Before training it was the pretrained network of {pretrained}." if pretrained else "")
            + (" This set chose the state among those of the run, so its figures are no fair test." if chose else ""),
       command=command,
       metrics=read_metrics(workdir.path),
-      config=describe(experiment),
+      config=run.config,
       environment=environment(),
       faces=[(caption, encode_jpeg(image)) for caption, image in _sample(source)],
       image_of=_image_of(hook.source),

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -28,8 +29,9 @@ from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
 from jaxface.training.initial import resolve_model
-from jaxface.training.loop import train
+from jaxface.training.loop import train_run
 from jaxface.training.mesh import join_hosts, wait_for_hosts
+from jaxface.training.resolve import resolve_run
 from jaxface.training.workdir import Workdir
 
 
@@ -91,45 +93,56 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
 def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | None:
   if not jax.process_index():
     print(f"convolution  {convolution()}", file=sys.stderr)
-  expanded = expand_paths(experiment)
-  # Before anything is packed: a contradiction is better known at once.
-  expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))
-  prepared = pack_images(expanded, workdir)
+  prepared = prepare(experiment, workdir)
   source, holdout = open_source(prepared.data)
+  run = resolve_run(prepared, source, workdir.path)
   lineage: Lineage = ()
   if jax.process_index() == 0:
-    lineage = run_lineage(prepared.data, prepared.model.init_from, workdir.path / "lineage.json", begun=workdir.holds_states)
-  hooks = [make_hook(config, prepared, holdout, workdir) for config in prepared.evaluation]
+    lineage = run_lineage(prepared.data, run.network.init_from, workdir.path / "lineage.json", begun=workdir.holds_states)
+  hooks = [
+    make_hook(
+      config, prepared.model, holdout, workdir, threads=prepared.data.threads, devices=prepared.mesh.devices
+    )
+    for config in prepared.evaluation
+  ]
   if source.template == UNKNOWN_TEMPLATE:
     say(unknown_template("--data.template, or pack --template for packed records"))
   for hook in hooks:
     for line in check_template(hook.source.template, source.template):
       say(f"evaluation {hook.config.name}: {line}")
-  trained = train(prepared, workdir, source, hooks)
+  trained = train_run(run, workdir, hooks)
   if jax.process_index():
     wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
     return None
   saved = SavedModel(
-    prepared.model.name, trained.options, trained.preprocess, trained.variables,
-    {"experiment": prepared.name, "step": trained.step, "identities": int(source.num_identities),
+    run.network.name, trained.options, trained.preprocess, trained.variables,
+    {"experiment": run.name, "step": trained.step, "identities": int(source.num_identities),
      "images": int(source.num_records), "lineage": to_json(lineage), **norm_meta(trained.variables),
-     **({"init_from": prepared.model.init_from} if prepared.model.init_from else {})},
+     **({"init_from": run.network.init_from} if run.network.init_from else {})},
   )
   save_model(workdir.model, saved)
   if names := identity_names(source):
     save_centers(workdir.path, trained.centers, names)
   notes = []
   if trained.skipped:
-    notes.append(f"{trained.skipped:,} of {prepared.steps:,} steps skipped: loss or gradient not finite")
+    notes.append(f"{trained.skipped:,} of {run.plan.steps:,} steps skipped: loss or gradient not finite")
   if trained.damaged:
     notes.append(f"{trained.damaged:,} damaged records replaced")
   exported = None
   if prepared.export:
-    exported = workdir.path / f"{prepared.name}.{prepared.export}"
+    exported = workdir.path / f"{run.name}.{prepared.export}"
     export_onnx(saved, exported)
-  judged = [judge(hook, trained, prepared, workdir, source, command) for hook in hooks]
+  judged = [judge(hook, trained, run, workdir, first=hook is hooks[0], command=command) for hook in hooks]
   wait_for_hosts("reported")
   return Result(workdir.path, saved, {each.name: each for each in judged}, exported, tuple(notes))
+
+
+def prepare(experiment: Experiment, workdir: Workdir) -> Experiment:
+  """The experiment with full paths, with what it takes from `model.init_from`, and with its images packed."""
+  expanded = expand_paths(experiment)
+  # Before anything is packed: a contradiction is better known at once.
+  expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))
+  return pack_images(expanded, workdir)
 
 
 def expand_paths(experiment: Experiment) -> Experiment:
@@ -139,29 +152,28 @@ def expand_paths(experiment: Experiment) -> Experiment:
     ValueError: a variable is not set.
   """
 
-  def expand(path: str, field: str) -> str:
-    full = os.path.expanduser(os.path.expandvars(path))
-    if "$" in full:
-      raise ValueError(
-        f"{field} is {path!r}, but {full[full.index('$'):].split('/')[0]} is not set: set it to the folder that holds the"
-        f" datasets, or give --{field} PATH"
-      )
-    return full
+  def expanded(config: Any, prefix: str, *fields: str) -> Any:
+    return replace(config, **{field: _expand(getattr(config, field), f"{prefix}.{field}") for field in fields})
 
-  data = replace(
-    experiment.data, images=expand(experiment.data.images, "data.images"),
-    records=expand(experiment.data.records, "data.records"), embeddings=expand(experiment.data.embeddings, "data.embeddings"),
+  return replace(
+    experiment,
+    data=expanded(experiment.data, "data", "images", "records", "embeddings"),
+    model=expanded(experiment.model, "model", "init_from"),
+    evaluation=tuple(
+      expanded(config, f"evaluation.{index}", "images", "records", "pairs")
+      for index, config in enumerate(experiment.evaluation)
+    ),
   )
-  evaluation = tuple(
-    replace(
-      config, images=expand(config.images, f"evaluation.{index}.images"),
-      records=expand(config.records, f"evaluation.{index}.records"),
-      pairs=expand(config.pairs, f"evaluation.{index}.pairs"),
+
+
+def _expand(path: str, field: str) -> str:
+  full = os.path.expanduser(os.path.expandvars(path))
+  if "$" in full:
+    raise ValueError(
+      f"{field} is {path!r}, but {full[full.index('$'):].split('/')[0]} is not set: set it to the folder that holds the"
+      f" datasets, or give --{field} PATH"
     )
-    for index, config in enumerate(experiment.evaluation)
-  )
-  model = replace(experiment.model, init_from=expand(experiment.model.init_from, "model.init_from"))
-  return replace(experiment, data=data, model=model, evaluation=evaluation)
+  return full
 
 
 def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:

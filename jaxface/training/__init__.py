@@ -4,7 +4,8 @@
   trained = training.train(experiment, training.Workdir("runs/mine"), source)
 
 `jaxface.train` does the whole way from images to a verified, saved and exported model; this package holds its parts: the
-`Experiment` (one frozen value), the compiled step, the loop with exact resume, logs and the optimizer.
+`Experiment` (one frozen value), what it is resolved into (`resolve_run`: a network, data, an
+objective, an optimizer, batches, a plan), the compiled step, the loop with exact resume, logs and the optimizer.
 """
 
 import lazy_loader

@@ -5,12 +5,10 @@ identity: its K sub-centres one after the other, then its bias where the margin 
 directory, since names and centres together are templates of the training set's people.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,15 +16,11 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxface.data.loader import Loader
 from jaxface.formats.embeddings import Embeddings, read_embeddings, write_embeddings
 from jaxface.heads.classification import Classification
 from jaxface.losses.term import Term
 from jaxface.losses.unit import unit_rows
-from jaxface.models.preprocess import Preprocess
-from jaxface.training.choices import term_names
-from jaxface.training.config import Experiment
-from jaxface.training.mesh import batch_sharding
+from jaxface.training.parts import Data, Network, Objective
 from jaxface.training.state import TrainState
 
 # So many images of an identity give its mean embedding.
@@ -64,19 +58,21 @@ class _Some:
     return np.zeros(len(position_n), np.int64), self.record_n[index_n], turn_n
 
 
-def mean_embeddings(
-  model: nn.Module, preprocess: Preprocess, variables: Tree, source: Any, mesh: Mesh, batch_size: int, on_damage: str
-) -> Means:
+def mean_embeddings(network: Network, variables: Tree, data: Data, mesh: Mesh, batch_size: int) -> Means:
   """Mean embeddings of the first `MEAN_IMAGES` images of each identity, in inference, over all devices of the mesh."""
+  source = data.source
   label_n = np.asarray(source.label_n)
   by_label_n = np.argsort(label_n, kind="stable")
   first_n = np.searchsorted(label_n[by_label_n], label_n[by_label_n])
   record_n = np.sort(by_label_n[np.arange(len(label_n)) - first_n < MEAN_IMAGES])
   everywhere = NamedSharding(mesh, P())
 
+  def embed(variables: Tree, image_bhwc: Array) -> Any:
+    return network.module.apply(variables, network.preprocess.apply(image_bhwc), train=False)
+
   def add(total: tuple[Array, Array, Array], variables: Tree, batch: dict[str, Array]) -> tuple[Array, Array, Array]:
     raw_cd, unit_cd, count_c = total
-    embedding_bd = jnp.asarray(model.apply(variables, preprocess.apply(batch["image"]), train=False), jnp.float32)
+    embedding_bd = jnp.asarray(embed(variables, batch["image"]), jnp.float32)
     # What lies behind the end of the list fills the last batch.
     weight_b = (batch["position"] < len(record_n)).astype(jnp.float32)
     label_b = batch["label"]
@@ -85,14 +81,12 @@ def mean_embeddings(
     return raw_cd, unit_cd, count_c.at[label_b].add(weight_b)
 
   image = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.uint8)
-  size = jax.eval_shape(lambda v, x: model.apply(v, preprocess.apply(x), train=False), variables, image).shape[-1]
+  size = jax.eval_shape(embed, variables, image).shape[-1]
   shape = (source.num_identities, size)
   total = jax.device_put((jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape[:1])), everywhere)
   step = jax.jit(add, donate_argnums=0, out_shardings=everywhere)
-  with Loader(
-    source, _Some(record_n), batch_size, steps=-(-len(record_n) // batch_size), sharding=batch_sharding(mesh),
-    on_damage=on_damage,
-  ) as loader:
+  listed = replace(data, order=_Some(record_n))
+  with listed.loader(batch_size, mesh, steps=-(-len(record_n) // batch_size)) as loader:
     for batch in loader:
       total = step(total, variables, batch)
   raw_cd, unit_cd, count_c = jax.device_get(total)
@@ -113,14 +107,14 @@ def centers_file(workdir: Path, term: str) -> Path:
   return workdir / f"centers_{term}.npz"
 
 
-def read_out(terms: Sequence[Term], state: TrainState, num_classes: int, mesh: Mesh) -> dict[str, np.ndarray]:
+def read_out(objective: Objective, state: TrainState, mesh: Mesh) -> dict[str, np.ndarray]:
   """Centres by term as rows [C, K·D] or, with biases, [C, K·D + 1]; all hosts must call it."""
   tables = {}
-  for name, term, params, own in zip(term_names(terms), terms, state.params["terms"], state.terms):
+  for name, term, params, own in zip(objective.names, objective.terms, state.params["terms"], state.terms):
     place = _place(params, own)
     if place is None:
       continue
-    tables[name] = _rows(_whole(place[1], mesh), num_classes, _subcenters(term))
+    tables[name] = _rows(_whole(place[1], mesh), objective.num_classes, _subcenters(term))
   return tables
 
 
@@ -149,12 +143,12 @@ def save_centers(workdir: Path, tables: dict[str, np.ndarray], names: list[str])
 
 
 def start_centers(
-  experiment: Experiment, state: TrainState, mesh: Mesh, means: Means | None, names: list[str] | None, origin: Path | None
+  objective: Objective, state: TrainState, mesh: Mesh, means: Means | None, names: list[str] | None, origin: Path | None
 ) -> tuple[TrainState, list[str]]:
   """The first state with centres kept from another run and those at mean embeddings, and lines that say which.
 
   Args:
-    experiment: the run.
+    objective: of the run.
     state: before the first step; its other centres stay as they are.
     mesh: of the run.
     means: of the training set, None where nothing needs them.
@@ -162,7 +156,7 @@ def start_centers(
     origin: folder with the other run's centres, None for none.
   """
   lines, params, states = [], list(state.params["terms"]), list(state.terms)
-  for index, (name, term) in enumerate(zip(term_names(experiment.terms), experiment.terms)):
+  for index, (name, term) in enumerate(zip(objective.names, objective.terms)):
     place = _place(params[index], states[index])
     if place is None:
       continue

@@ -1,7 +1,6 @@
 """The experiment: every choice of a run in one frozen value, composed of the packages' own configs."""
 
 import difflib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,9 +24,6 @@ from jaxface.training.choices import CHOICES
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.overrides import UnknownField, override
 from jaxface.training.schedule import ScheduleConfig
-
-# Steps over which `max_bad_share` is a share.
-BAD_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -147,11 +143,6 @@ class Experiment:
         )
     if self.export not in ("", "onnx"):
       raise ValueError(f"export is {self.export!r}: needs 'onnx', or '' for none")
-
-  @property
-  def most_bad_lately(self) -> int:
-    """How many of the last `BAD_WINDOW` steps may be skipped."""
-    return math.floor(self.max_bad_share * BAD_WINDOW + 1e-9)
 
   def with_overrides(self, overrides: Mapping[str, str]) -> "Experiment":
     """A copy with fields set from text by dotted name; see `overrides.override` for the errors.

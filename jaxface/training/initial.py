@@ -56,9 +56,9 @@ def resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
   return take_over(config, origin)
 
 
-def keep_origin(config: ModelConfig, folder: Path) -> None:
+def keep_origin(path: str, folder: Path) -> None:
   """Write what `model.init_from` is beside the states of a run."""
-  origin = describe_model(config.init_from)
+  origin = describe_model(path)
   write_json(folder / ORIGIN_FILE, {**asdict(origin), "preprocess": origin.preprocess.to_json()})
 
 

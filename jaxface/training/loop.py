@@ -2,26 +2,23 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from jaxface.checkpoint import Checkpoints
-from jaxface.data.augment_own import check_augmentation
-from jaxface.data.config import make_order
 from jaxface.data.loader import Loader
-from jaxface.models.config import make_model
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.begin import begin
-from jaxface.training.checks import check_mates
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
-from jaxface.training.initial import resolve_model
 from jaxface.training.interrupt import Interrupted, StopSignal
-from jaxface.training.mesh import batch_sharding, join_hosts, make_mesh, on_any_host, state_sharding
-from jaxface.training.rates import parse_rates, rate_lines
+from jaxface.training.mesh import batch_sharding, join_hosts, on_any_host, state_sharding
+from jaxface.training.parts import Plan, Run
+from jaxface.training.rates import rate_lines
+from jaxface.training.resolve import resolve_run
 from jaxface.training.resume import describe_data
 from jaxface.training.run_log import RunLog, TrainingDiverged
 from jaxface.training.speed_meter import SpeedMeter
@@ -84,92 +81,83 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   """
   join_hosts(experiment.mesh)
   with workdir.own():
-    return _train(experiment, workdir, source, hooks)
+    return train_run(resolve_run(experiment, source, workdir.path), workdir, hooks)
 
 
-def _train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook]) -> Trained:
-  mesh = make_mesh(experiment.mesh)
-  if experiment.batch_size // experiment.accumulate % mesh.size:
-    raise ValueError(
-      f"batch_size {experiment.batch_size} in {experiment.accumulate} part(s) does not spread over {mesh.size} devices"
-    )
-  experiment = replace(experiment, model=resolve_model(experiment.model, workdir.path))
-  order = make_order(experiment.data, source, experiment.batch_size, seed=experiment.seed)
-  check_mates(experiment, source.label_n)
-  for index, own in enumerate(experiment.augment.own):
-    check_augmentation(own, f"augment.own.{index}", source.image_shape)
-  workdir.save_config(experiment, describe_data(source, order, hooks))
-  model, options, preprocess = make_model(experiment.model, source.template)
-  step = TrainStep(experiment, model, preprocess, source.num_identities, mesh)
+def train_run(run: Run, workdir: Workdir, hooks: Sequence[Hook] = ()) -> Trained:
+  """`train` for an experiment that is resolved already, in a workdir that the caller owns."""
+  plan, mesh = run.plan, run.mesh
+  workdir.save_config(run.config, describe_data(run.data, hooks), best=plan.best)
+  step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
 
-  key = jax.random.key(experiment.seed)
-  shapes = jax.eval_shape(step.init, key)
+  shapes = jax.eval_shape(step.init, run.key)
   shardings = state_sharding(mesh, shapes)
-  state: TrainState = jax.jit(step.init, out_shardings=shardings)(key)
-  checkpoints = Checkpoints(workdir.checkpoints, keep=experiment.keep_checkpoints)
-  lines = rate_lines(parse_rates(experiment.optimizer.rates), shapes.params)
+  state: TrainState = jax.jit(step.init, out_shardings=shardings)(run.key)
+  checkpoints = Checkpoints(workdir.checkpoints, keep=plan.keep_checkpoints)
+  lines = rate_lines(run.optimizer.rates, shapes.params)
   if checkpoints.latest_step is not None:
     state = checkpoints.restore(state, least=step.unpadded())
   else:
-    begun = begin(experiment, model, preprocess, source, order, mesh, state, workdir.path)
+    begun = begin(run.network, run.data, run.batches, run.objective, mesh, state, workdir.path)
     state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
 
-  between = _BetweenSteps(experiment, workdir, checkpoints, hooks, start)
+  between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start)
   between.log.note(lines)
   compiled = compile_step(step, shardings, batch_sharding(mesh))
   try:
     if start == 0:
       between.call_hooks(0, state)
-    with StopSignal() as stop, Loader(
-      source, order, experiment.batch_size, start_step=start, steps=experiment.steps - start,
-      sharding=batch_sharding(mesh), on_damage=experiment.data.on_damage,
+    with StopSignal() as stop, run.data.loader(
+      run.batches.size, mesh, start_step=start, steps=plan.steps - start
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
         state, metrics = compiled(state, batch)
         between.after_step(number, state, metrics, loader)
-        if number < experiment.steps and between.may_stop(number) and on_any_host(stop.asked):
+        if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked):
           between.save(number, state)
           raise Interrupted(number)
     between.log.flush()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
-    if experiment.use == "best":
+    if plan.best:
       state = checkpoints.restore(state, best=True, least=step.unpadded())
   finally:
     between.close()
   if step.traces > 1:
     raise AssertionError(f"the training step was traced {step.traces} times: a shape or dtype changed between batches")
   variables = jax.tree.map(np.asarray, model_variables(state))
-  centers = read_out(experiment.terms, state, source.num_identities, mesh)
-  return Trained(int(state.step), variables, options, preprocess, step.traces, damaged, skipped, centers)
+  centers = read_out(run.objective, state, mesh)
+  return Trained(
+    int(state.step), variables, dict(run.network.options), run.network.preprocess, step.traces, damaged, skipped, centers
+  )
 
 
 class _BetweenSteps:
   """What happens between steps: logging, hooks and saving, each when it is due."""
 
   def __init__(
-    self, experiment: Experiment, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int
+    self, plan: Plan, batch_size: int, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int
   ):
-    self.experiment, self.workdir, self.checkpoints, self.hooks = experiment, workdir, checkpoints, hooks
-    self.log = RunLog(experiment, workdir.path, start)
-    self.speed = SpeedMeter(experiment.batch_size, start)
+    self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
+    self.log = RunLog(plan, workdir.path, start)
+    self.speed = SpeedMeter(batch_size, start)
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
-    last = number == self.experiment.steps
-    if number % self.experiment.log_every == 0 or last:
+    last = number == self.plan.steps
+    if number % self.plan.log_every == 0 or last:
       self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
     # Hooks come before the state is saved: one that a crash cut short is called again.
     self.call_hooks(number, state)
-    if number % self.experiment.checkpoint_every == 0 or last:
+    if number % self.plan.checkpoint_every == 0 or last:
       self.save(number, state)
 
   def may_stop(self, number: int) -> bool:
     """Whether to ask for signals after this step: several hosts must agree, which is too slow for every step."""
-    return jax.process_count() == 1 or number % self.experiment.log_every == 0
+    return jax.process_count() == 1 or number % self.plan.log_every == 0
 
   def call_hooks(self, number: int, state: TrainState) -> None:
     """Call the hooks that are due, log what they return, and keep the state if it is the best so far."""
-    due = [hook for hook in self.hooks if hook.due(number, self.experiment.steps)]
+    due = [hook for hook in self.hooks if hook.due(number, self.plan.steps)]
     if not due:
       return
     self.workdir.check_owner()
@@ -203,4 +191,4 @@ class _BetweenSteps:
       self.log.close()
 
 
-__all__ = ["Hook", "Trained", "TrainingDiverged", "train"]
+__all__ = ["Hook", "Trained", "TrainingDiverged", "train", "train_run"]

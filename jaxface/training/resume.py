@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxface.data.fingerprint import fingerprint
+from jaxface.training.parts import Data
 
 # Nothing here changes what is computed from step to step.
 FREE = frozenset({
@@ -59,19 +60,19 @@ def field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
   ]
 
 
-def describe_data(source: Any, order: Any, hooks: Sequence[Any]) -> dict[str, Any]:
+def describe_data(data: Data, hooks: Sequence[Any]) -> dict[str, Any]:
   """What a run sees, wherever it lies: JSON values that are equal for equal data.
 
   Args:
-    source: the training set.
-    order: of its records; one that was mined says from what in `fingerprint`.
+    data: the training set and its order; one that was mined says from what in `fingerprint`.
     hooks: of the run; a verification set says in `fingerprint` what it is.
   Returns:
     {"train": {...}, "order": {...}, "evaluation": {name: {...}}}.
   """
+  order: Any = data.order
   sets = {hook.config.name: hook.fingerprint() for hook in hooks if hasattr(hook, "fingerprint")}
   return {
-    "train": fingerprint(source), "order": order.fingerprint() if hasattr(order, "fingerprint") else {}, "evaluation": sets,
+    "train": fingerprint(data.source), "order": order.fingerprint() if hasattr(order, "fingerprint") else {}, "evaluation": sets,
     "first_evaluation": next(iter(sets), ""),
   }
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from jaxface.training.config import BAD_WINDOW, Experiment
 from jaxface.training.logs import MetricWriter, host_scalars
+from jaxface.training.parts import BAD_WINDOW, Plan
 from jaxface.training.progress import ProgressLine
 
 # What a run begins with, said once on the screen, in words.
@@ -27,16 +27,16 @@ class RunLog:
   """Writes what a run reports. Of several hosts, which all have the same numbers, the first one writes.
 
   Args:
-    experiment: the run.
+    plan: how long the run is, and what ends it early.
     folder: of the run.
     start: number of the step that was resumed from, 0 for a new run.
   """
 
-  def __init__(self, experiment: Experiment, folder: Path, start: int):
-    self.experiment, self.folder, self.resumed = experiment, folder, start > 0
+  def __init__(self, plan: Plan, folder: Path, start: int):
+    self.plan, self.folder, self.resumed = plan, folder, start > 0
     # A row says what holds after its step: the row of the step that was resumed from stays.
     self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
-    self.line = ProgressLine(experiment.steps, start_step=start)
+    self.line = ProgressLine(plan.steps, start_step=start)
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
     self._told = False  # that steps were skipped
 
@@ -70,7 +70,7 @@ class RunLog:
         self._told = True
         self.line.note(
           f"step {number}: {int(row['skipped'])} of the last steps had a non-finite loss or gradient and were skipped; the run"
-          f" ends at {self.experiment.max_bad_steps} in a row (max_bad_steps) or more than {self.experiment.max_bad_share:.0%}"
+          f" ends at {self.plan.max_bad_steps} in a row (max_bad_steps) or more than {self.plan.max_bad_share:.0%}"
           f" of {BAD_WINDOW} (max_bad_share)"
         )
       share = _collapsed(row)
@@ -79,15 +79,15 @@ class RunLog:
           f"step {number}: in {share:.0%} of the last steps all embeddings pointed one way, the network has"
           " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
         )
-    if row["bad_in_row"] >= self.experiment.max_bad_steps:
+    if row["bad_in_row"] >= self.plan.max_bad_steps:
       raise self._diverged(number, f"{int(row['bad_in_row'])} steps in a row", "max_bad_steps")
-    if row["bad_lately"] > self.experiment.most_bad_lately:
+    if row["bad_lately"] > self.plan.most_bad_lately:
       raise self._diverged(number, f"{int(row['bad_lately'])} of {BAD_WINDOW} steps", "max_bad_share")
 
   def _diverged(self, number: int, how_many: str, limit: str) -> TrainingDiverged:
     return TrainingDiverged(
       f"{how_many}, up to step {number} or shortly before, had a non-finite loss or gradient and were skipped ({limit} is"
-      f" {getattr(self.experiment, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or lengthen the margin's"
+      f" {getattr(self.plan, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or lengthen the margin's"
       " warmup_steps"
     )
 

@@ -8,25 +8,19 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxface.data.augmentation import augment
 from jaxface.losses.metrics import Max, Mean, Metric, Sum, as_metric, empty, merge, only_if, values
-from jaxface.models.preprocess import Preprocess
 from jaxface.seeds import Purpose, device_key
 from jaxface.training.checks import check_members, check_parts
-from jaxface.training.choices import term_names
-from jaxface.training.config import BAD_WINDOW, Experiment
 from jaxface.training.frozen import Frozen
 from jaxface.training.mesh import BATCH, ROWS, class_shapes, cut_classes, pad_classes
-from jaxface.training.optimizer import make_optimizer, update_ema
-from jaxface.training.rates import parse_rates
-from jaxface.training.schedule import make_schedule
+from jaxface.training.optimizer import update_ema
+from jaxface.training.parts import BAD_WINDOW, Batches, Network, Objective, Optimizer, Plan
 from jaxface.training.state import TrainState, select
 
 Tree = Any
@@ -37,24 +31,27 @@ class TrainStep:
   """Builds the first state and advances it.
 
   Args:
-    experiment: the run.
-    model: the network.
-    preprocess: its input convention.
-    num_classes: identities of the training set.
+    network: what is trained.
+    objective: on what, for how many classes.
+    optimizer: how gradients become updates.
+    batches: how a batch is taken.
+    plan: when a line of the log is due, and how many non-finite steps end the run.
     mesh: where the step runs. Class centres are padded to what its class axis divides, and arrays between the network and
       the objective are laid out on it; None leaves both alone.
 
   Attributes:
     traces: how often `__call__` was traced; a run ends with 1.
+  Raises:
+    ValueError: a term for another number of networks than there are.
   """
 
-  def __init__(self, experiment: Experiment, model: nn.Module, preprocess: Preprocess, num_classes: int, mesh: Mesh | None = None):
-    self.experiment, self.model, self.preprocess = experiment, model, preprocess
-    self.num_classes, self.mesh = num_classes, mesh
-    check_members(experiment, model)
-    self.schedule = make_schedule(experiment.schedule, experiment.optimizer.learning_rate, experiment.steps)
-    self.optimizer = make_optimizer(experiment.optimizer, self.schedule)
-    self.frozen = Frozen(parse_rates(experiment.optimizer.rates), experiment.model.freeze_norm)
+  def __init__(
+    self, network: Network, objective: Objective, optimizer: Optimizer, batches: Batches, plan: Plan, mesh: Mesh | None = None
+  ):
+    check_members(objective.terms, network)
+    self.network, self.objective, self.optimizer = network, objective, optimizer
+    self.batches, self.plan, self.mesh = batches, plan, mesh
+    self.frozen = Frozen(optimizer.rates, network.freeze_norm)
     self.traces = 0
 
   def init(self, key: Array) -> TrainState:
@@ -74,26 +71,27 @@ class TrainStep:
       params=params,
       batch_stats=batch_stats,
       terms=tuple(term_state for _, term_state in initial),
-      optimizer=self.optimizer.init(params),
+      optimizer=self.optimizer.transform.init(params),
       # A copy: a donated state must not hold one buffer twice.
-      ema=jax.tree.map(jnp.copy, average) if self.experiment.ema else None,
+      ema=jax.tree.map(jnp.copy, average) if self.optimizer.ema else None,
       bad_steps=jnp.zeros((), jnp.int32),
       bad_in_row=jnp.zeros((), jnp.int32),
       bad_lately=jnp.zeros(BAD_WINDOW, jnp.bool_),
       damaged=jnp.zeros((), jnp.int32),
       window={},
     )
-    check_parts(self.experiment, state.terms)
+    check_parts(self.objective.terms, state.terms, self.batches.accumulate)
     return state._replace(window=self._empty_window(state))
 
   def _initial(self, key: Array) -> tuple[Tree, list[tuple[Tree, Tree]]]:
     """Variables of the network, and parameters and state of each term, for as many classes as there are."""
-    size = (1, *self.preprocess.size, self.preprocess.channels)
-    variables = self.model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
-    embedding = jax.eval_shape(lambda v: self.model.apply(v, jnp.zeros(size), train=False), variables)
+    model, preprocess = self.network.module, self.network.preprocess
+    size = (1, *preprocess.size, preprocess.channels)
+    variables = model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
+    embedding = jax.eval_shape(lambda v: model.apply(v, jnp.zeros(size), train=False), variables)
     return variables, [
-      term.init(device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.num_classes)
-      for index, term in enumerate(self.experiment.terms)
+      term.init(device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.objective.num_classes)
+      for index, term in enumerate(self.objective.terms)
     ]
 
   @functools.cached_property
@@ -103,7 +101,7 @@ class TrainStep:
 
   def unpadded(self) -> dict[str, tuple[int, ...]]:
     """Shapes of what counts class centres, the optimizer's copies included, by name in a checkpoint, without padding."""
-    alone = TrainStep(self.experiment, self.model, self.preprocess, self.num_classes)
+    alone = TrainStep(self.network, self.objective, self.optimizer, self.batches, self.plan)
     return class_shapes(jax.eval_shape(alone.init, jax.random.key(0)))
 
   def _place(self, tree: Tree, spec: PartitionSpec) -> Tree:
@@ -113,11 +111,12 @@ class TrainStep:
     return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, spec))
 
   def _empty_window(self, state: TrainState) -> dict[str, Metric]:
+    size = self.batches.size
     batch = {
-      "image": jax.ShapeDtypeStruct((self.experiment.batch_size, *self.preprocess.size, 3), jnp.uint8),
-      "label": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.int32),
-      "weight": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.float32),
-      "position": jax.ShapeDtypeStruct((self.experiment.batch_size,), jnp.uint32),
+      "image": jax.ShapeDtypeStruct((size, *self.network.preprocess.size, 3), jnp.uint8),
+      "label": jax.ShapeDtypeStruct((size,), jnp.int32),
+      "weight": jax.ShapeDtypeStruct((size,), jnp.float32),
+      "position": jax.ShapeDtypeStruct((size,), jnp.uint32),
     }
     metrics = jax.eval_shape(lambda s, b: self._gradients(s, b)[2], state, batch)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
@@ -144,20 +143,20 @@ class TrainStep:
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     # The optimizer's own count, which a skipped step does not move.
     batch_stats = self.frozen.keep_statistics(state.batch_stats, batch_stats, state.step - state.bad_steps)
-    updates, optimizer = self.optimizer.update(grads, state.optimizer, state.params)
+    updates, optimizer = self.optimizer.transform.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
     if ema is not None:
-      ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.experiment.ema)
+      ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.optimizer.ema)
     moved = state._replace(params=params, batch_stats=batch_stats, terms=terms, optimizer=optimizer, ema=ema)
     kept = select(finite, moved, state)
     own: dict[str, Metric] = {"loss": Mean(loss, 1.0), "gradient_norm": Mean(norm, 1.0), "gradient_norm_max": Max(norm)}
     window = self._window(state, finite, {**metrics, **{name: as_metric(metric) for name, metric in own.items()}})
     bad = (~finite).astype(jnp.int32)
     # Once at their limits the counts stay: the log, which ends the run, looks at them only now and then.
-    over = state.bad_in_row >= self.experiment.max_bad_steps
+    over = state.bad_in_row >= self.plan.max_bad_steps
     in_row = jnp.where(over, state.bad_in_row, (state.bad_in_row + 1) * bad)
-    over = state.bad_lately.sum() > self.experiment.most_bad_lately
+    over = state.bad_lately.sum() > self.plan.most_bad_lately
     lately = jnp.where(over, state.bad_lately, state.bad_lately.at[state.step % BAD_WINDOW].set(~finite))
     damaged = state.damaged + (batch["damaged"].sum() if "damaged" in batch else 0)
     new = kept._replace(
@@ -165,7 +164,7 @@ class TrainStep:
       window=window,
     )
     # The schedule goes by the optimizer's own count, which a skipped step does not move.
-    rate = self.schedule(state.step - state.bad_steps)
+    rate = self.optimizer.schedule(state.step - state.bad_steps)
     return new, {
       **values(window), "learning_rate": rate.astype(jnp.float32), "bad_steps": new.bad_steps, "bad_in_row": in_row,
       "bad_lately": lately.sum(), "damaged_records": damaged,
@@ -173,13 +172,13 @@ class TrainStep:
 
   def _window(self, state: TrainState, finite: Array, metrics: dict[str, Metric]) -> dict[str, Metric]:
     """The metrics of the interval with those of this step; a skipped one says nothing but that it was skipped."""
-    first = state.step % self.experiment.log_every == 0
+    first = state.step % self.plan.log_every == 0
     seen = {**only_if(finite, metrics), "skipped": as_metric(Sum(~finite))}
     return merge(only_if(~first, state.window), seen)
 
   def _gradients(self, state: TrainState, batch: Batch) -> tuple:
     """Loss, gradients and metrics of the whole batch, taken in `accumulate` parts."""
-    parts = self.experiment.accumulate
+    parts = self.batches.accumulate
     total = jnp.maximum(batch["weight"].sum(), 1e-12)
     grad = jax.value_and_grad(self._loss, has_aux=True)
 
@@ -209,13 +208,13 @@ class TrainStep:
   def _loss(
     self, params: Tree, batch_stats: Tree, state: TrainState, batch: Batch, total: Array, part: Array | int
   ) -> tuple[Array, tuple]:
-    root = jax.random.key(self.experiment.seed)
-    image = augment(batch["image"], self.experiment.seed, batch["position"], self.experiment.augment)
+    root = jax.random.key(self.batches.seed)
+    image = self.network.preprocess.apply(self.batches.augmented(batch))
     params = self.frozen.stop(params, batch_stats)
     variables = {"params": params["model"], "batch_stats": batch_stats}
     with self.frozen.norms():
-      embedding_bd, moved = self.model.apply(
-        variables, self.preprocess.apply(image), train=True, mutable=["batch_stats"],
+      embedding_bd, moved = self.network.module.apply(
+        variables, image, train=True, mutable=["batch_stats"],
         rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
       )
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
@@ -224,8 +223,8 @@ class TrainStep:
     weight = batch["weight"].sum()
     metrics: dict[str, Metric] = {}
     terms = []
-    names = term_names(self.experiment.terms)
-    for index, term in enumerate(self.experiment.terms):
+    names = self.objective.names
+    for index, term in enumerate(self.objective.terms):
       term_key = device_key(root, Purpose.TERM, state.step, part, index)
       term_params, term_state, rows = params["terms"][index], state.terms[index], inputs
       if self.mesh is not None and class_shapes((term_params, term_state)):

@@ -15,10 +15,7 @@ import jax
 
 from jaxface.formats.atomic import write_json
 from jaxface.formats.lock import FolderInUse, FolderLock
-from jaxface.training.choices import kinds
-from jaxface.training.config import Experiment
 from jaxface.training.mesh import raise_on_all_hosts
-from jaxface.training.overrides import field_values
 from jaxface.training.resume import data_differences, field_differences
 
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
@@ -94,16 +91,16 @@ class Workdir:
   def model(self) -> Path:
     return self.path / "model"
 
-  def save_config(self, experiment: Experiment, data: Mapping[str, Any]) -> None:
+  def save_config(self, config: Mapping[str, Any], data: Mapping[str, Any], *, best: bool) -> None:
     """Write `config.json`, `data.json` and `environment.json`; a continuation must ask for the same run on the same data.
 
     Args:
-      experiment: the run.
+      config: every field of the run by its dotted name.
       data: what `jaxface.training.resume.describe_data` says of its data.
+      best: whether the first verification set chooses the state.
     Raises:
       ValueError: the folder holds the states of a run with other values, or on other data; all that differs is named.
     """
-    config = describe(experiment)
     config_file, data_file = self.path / "config.json", self.path / "data.json"
     # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
     if self.holds_states:
@@ -114,7 +111,7 @@ class Workdir:
           f"{self.path} holds a run with other values:\n" + "\n".join(differing)
           + "\nGive these values to continue it, or another --workdir to start anew"
         )
-      differing = data_differences(_read(data_file), data, best=experiment.use == "best")
+      differing = data_differences(_read(data_file), data, best=best)
       if differing:
         raise ValueError(
           f"{self.path} holds a run on other data:\n" + "\n".join(differing)
@@ -137,12 +134,6 @@ class Workdir:
 
 def _read(path: Path) -> dict[str, Any]:
   return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def describe(experiment: Experiment) -> dict[str, Any]:
-  """Every field by its dotted name, and the kind of each nested config that has several, for JSON."""
-  leaves = {**field_values(experiment), **kinds(experiment)}
-  return json.loads(json.dumps(leaves, default=str))
 
 
 def environment() -> dict[str, Any]:

@@ -19,7 +19,10 @@ from jaxface.training.config import Experiment, MeshConfig
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import train
 from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.parts import Network, Objective
+from jaxface.training.resolve import resolve_batches, resolve_optimizer, resolve_plan
 from jaxface.training.schedule import ScheduleConfig
+from jaxface.training.step import TrainStep
 from jaxface.training.workdir import Workdir
 
 
@@ -75,6 +78,20 @@ def with_devices():
     return replace(experiment, mesh=MeshConfig(devices=devices, class_devices=class_devices))
 
   return change
+
+
+@pytest.fixture(scope="session")
+def step_of():
+  """The step of an experiment with another network, for so many classes."""
+
+  def step_of(experiment, module, preprocess, num_classes, mesh=None):
+    network = Network(module, preprocess, name=experiment.model.name)
+    return TrainStep(
+      network, Objective(experiment.terms, num_classes), resolve_optimizer(experiment), resolve_batches(experiment),
+      resolve_plan(experiment), mesh,
+    )
+
+  return step_of
 
 
 TIMING = {"time", "images_per_second", "wait_share"}

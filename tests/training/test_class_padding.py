@@ -19,7 +19,8 @@ from jaxface.training.class_centers import read_out
 from jaxface.training.config import MeshConfig
 from jaxface.training.interrupt import Interrupted
 from jaxface.training.mesh import batch_sharding, cut_classes, make_mesh, pad_classes, state_sharding
-from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.parts import Objective
+from jaxface.training.step import compile_step
 
 IDENTITIES = 10
 
@@ -48,12 +49,12 @@ def few(source):
   return type(source)(identities=IDENTITIES)
 
 
-def advanced(experiment, net, batch, devices, terms, steps=3):
+def advanced(step_of, experiment, net, batch, devices, terms, steps=3):
   """State after some steps, and its metrics, on (data, class) devices."""
   config = MeshConfig(devices=devices[0] * devices[1], class_devices=devices[1])
   mesh = make_mesh(config)
   experiment = replace(experiment, terms=terms, mesh=config, ema=0.0)
-  step = TrainStep(experiment, net, get_preprocess("unit", size=8), IDENTITIES, mesh)
+  step = step_of(experiment, net, get_preprocess("unit", size=8), IDENTITIES, mesh)
   shardings = state_sharding(mesh, jax.eval_shape(step.init, jax.random.key(0)))
   state = jax.jit(step.init, out_shardings=shardings)(jax.random.key(0))
   run = compile_step(step, shardings, batch_sharding(mesh))
@@ -66,10 +67,10 @@ def advanced(experiment, net, batch, devices, terms, steps=3):
 @pytest.mark.parametrize(
   "terms", [TERMS, (Classification(SubcenterArcFace(scale=16.0, subcenters=3)),), (Own(),)], ids=["centers", "subcenters", "own"]
 )
-def test_padding_changes_no_number(devices, terms, experiment, plain, batch_of):
+def test_padding_changes_no_number(devices, terms, experiment, plain, batch_of, step_of):
   batch = batch_of(48 if 3 in devices else 16, identities=IDENTITIES)
-  state, metrics = advanced(experiment, plain, batch, devices, terms)
-  alone, expected = advanced(experiment, plain, batch, (1, 1), terms)
+  state, metrics = advanced(step_of, experiment, plain, batch, devices, terms)
+  alone, expected = advanced(step_of, experiment, plain, batch, (1, 1), terms)
   for name, value in expected.items():
     np.testing.assert_allclose(metrics[name], value, rtol=2e-4, atol=1e-5, err_msg=name)
   real = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), alone)
@@ -120,7 +121,7 @@ def test_centres_of_ones_own_head_are_read_out_class_by_class():
   (padded,) = pad_classes(mesh, (params,))
   state = SimpleNamespace(params={"terms": (padded,)}, terms=({},))
   assert len(padded["center_cd"]) == 32
-  np.testing.assert_array_equal(read_out((Own(),), state, IDENTITIES, mesh)["own"], params["center_cd"].reshape(IDENTITIES, 24))
+  np.testing.assert_array_equal(read_out(Objective((Own(),), IDENTITIES), state, mesh)["own"], params["center_cd"].reshape(IDENTITIES, 24))
 
 
 def test_centres_of_an_ensemble_are_padded_on_their_second_axis():

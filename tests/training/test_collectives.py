@@ -12,7 +12,7 @@ from jaxface.losses.margins import ArcFace
 from jaxface.models.preprocess import get_preprocess
 from jaxface.training.config import MeshConfig
 from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
-from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.step import compile_step
 
 BATCH, SIZE = 64, 8  # the network of `plain` gives 8 numbers
 KINDS = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
@@ -56,12 +56,12 @@ def collectives(text, mesh):
 
 @pytest.mark.parametrize("identities", [52, 50])
 @pytest.mark.parametrize("devices", [(2, 4), (4, 2), (8, 1)])
-def test_embeddings_travel_and_centres_stay(devices, identities, experiment, plain, batch_of):
+def test_embeddings_travel_and_centres_stay(devices, identities, experiment, plain, batch_of, step_of):
   data, classes = devices
   config = MeshConfig(devices=8, class_devices=classes)
   mesh = make_mesh(config)
   experiment = replace(experiment, terms=(Classification(ArcFace()),), mesh=config, ema=0.0)
-  step = TrainStep(experiment, plain, get_preprocess("unit", size=8), identities, mesh)
+  step = step_of(experiment, plain, get_preprocess("unit", size=8), identities, mesh)
   state = jax.eval_shape(step.init, jax.random.key(0))
   rows = state.params["terms"][0]["center_cd"].shape[0] // classes
   compiled = compile_step(step, state_sharding(mesh, state), batch_sharding(mesh)).lower(state, batch_of(BATCH)).compile()

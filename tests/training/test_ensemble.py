@@ -21,7 +21,7 @@ from jaxface.models.registry import create
 from jaxface.training.config import MeshConfig
 from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
 from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.step import compile_step
 
 NET = {"embedding_size": 5, "width": 0.2}
 PATCHES = {"regions": ("face", "nose"), "scales": (0.8, 1.0)}
@@ -47,7 +47,7 @@ def batches(batch_of):
 
 
 @pytest.fixture(scope="module")
-def trained(experiment, batch_of):
+def trained(experiment, batch_of, step_of):
   """The run, the ensemble's first state, and the state after some steps."""
   run = replace(
     experiment, ema=0.0, model=ModelConfig("deepid_ensemble", size=SIDE, options={**NET, **PATCHES}),
@@ -55,7 +55,7 @@ def trained(experiment, batch_of):
     # Far below the length of any gradient, so that every step is clipped.
     optimizer=OptimizerConfig(learning_rate=0.5, weight_decay=1e-2, clip_norm=0.05),
   )
-  step = TrainStep(run, create("deepid_ensemble", **NET, **PATCHES), get_preprocess("unit", size=SIDE), IDENTITIES)
+  step = step_of(run, create("deepid_ensemble", **NET, **PATCHES), get_preprocess("unit", size=SIDE), IDENTITIES)
   first = jax.jit(step.init)(jax.random.key(0))
   advance, state = jax.jit(step), first
   for batch in batches(batch_of):
@@ -73,14 +73,14 @@ def of_member(tree, member):
 
 
 @pytest.mark.parametrize("member", [0, 3, 5, 6])
-def test_every_network_learns_as_if_it_were_alone(trained, batch_of, member):
+def test_every_network_learns_as_if_it_were_alone(trained, batch_of, step_of, member):
   run, first, last, _ = trained
   patch = create("deepid_ensemble", **NET, **PATCHES).patches[member]
   alone = replace(run, terms=(Classification(Softmax()),))
-  step = TrainStep(alone, Alone(patch), get_preprocess("unit", size=SIDE), IDENTITIES)
+  step = step_of(alone, Alone(patch), get_preprocess("unit", size=SIDE), IDENTITIES)
   params = of_member(first.params, member)
   state = step.init(jax.random.key(1))._replace(params=params)
-  state = state._replace(optimizer=step.optimizer.init(params))
+  state = state._replace(optimizer=step.optimizer.transform.init(params))
   advance = jax.jit(step)
   for batch in batches(batch_of):
     state, _ = advance(state, batch)
@@ -90,10 +90,10 @@ def test_every_network_learns_as_if_it_were_alone(trained, batch_of, member):
 
 
 @pytest.mark.parametrize("class_devices", [1, 4])
-def test_eight_devices_train_the_same_ensemble(trained, batch_of, class_devices):
+def test_eight_devices_train_the_same_ensemble(trained, batch_of, step_of, class_devices):
   run, first, last, metrics = trained
   mesh = make_mesh(MeshConfig(devices=8, class_devices=class_devices))
-  step = TrainStep(run, create("deepid_ensemble", **NET, **PATCHES), get_preprocess("unit", size=SIDE), IDENTITIES)
+  step = step_of(run, create("deepid_ensemble", **NET, **PATCHES), get_preprocess("unit", size=SIDE), IDENTITIES)
   shardings = state_sharding(mesh, jax.eval_shape(lambda: first))
   state = jax.device_put(jax.tree.map(jnp.copy, first), shardings)
   centers = state.params["terms"][0][f"members_0_{MEMBERS}"]["center_cd"]
@@ -112,7 +112,7 @@ def test_the_log_shows_the_mean_and_the_ends(trained):
   assert float(metrics["loss"]) == pytest.approx(MEMBERS * float(metrics["member_loss"]), rel=1e-5)
 
 
-def test_terms_for_another_number_of_networks_are_refused(trained):
+def test_terms_for_another_number_of_networks_are_refused(trained, step_of):
   run = replace(trained[0], terms=(PerMember(members=4),))
   with pytest.raises(ValueError, match=r"terms\.0\.members is 4, but deepid_ensemble has 8"):
-    TrainStep(run, create("deepid_ensemble", **NET, **PATCHES), get_preprocess("unit", size=SIDE), IDENTITIES)
+    step_of(run, create("deepid_ensemble", **NET, **PATCHES), get_preprocess("unit", size=SIDE), IDENTITIES)

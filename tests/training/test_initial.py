@@ -13,7 +13,6 @@ from jaxface.models.saved import SavedModel, load_model, save_model, variable_sh
 from jaxface.models.take_over import Contradiction
 from jaxface.training.initial import begin_from
 from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.step import TrainStep
 
 TINY = {"patch": 2, "widths": (8, 16), "units": (1, 1)}
 
@@ -101,10 +100,10 @@ def trained_a(tmp_path_factory):
 
 
 @pytest.fixture
-def first_state(experiment):
+def first_state(experiment, step_of):
   def first_state(config, ema=0.0):
     module, _, preprocess = make_model(config)
-    step = TrainStep(replace(experiment, model=config, ema=ema), module, preprocess, 16)
+    step = step_of(replace(experiment, model=config, ema=ema), module, preprocess, 16)
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(step.init, jax.random.key(0))
     # Any numbers do, and compiling the real random ones takes long.

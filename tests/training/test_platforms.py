@@ -14,7 +14,7 @@ from jaxface.models.config import ModelConfig, make_model
 from jaxface.models.watch import abstract_variables
 from jaxface.training.config import MeshConfig
 from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
-from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.step import compile_step
 
 NETS = {
   "batch norms": ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
@@ -24,20 +24,26 @@ NETS = {
   "pools": ModelConfig("lightcnn9", size=32, embedding_size=8, options={"width": 0.125}),
 }
 
-def lowered(experiment, config, platform, devices=(4, 2)):
-  """StableHLO of the step on a mesh, lowered here for `platform`."""
-  mesh_config = MeshConfig(devices=devices[0] * devices[1], class_devices=devices[1])
-  experiment = replace(experiment, model=config, ema=0.0, mesh=mesh_config)
-  model, _, preprocess = make_model(config, "none")
-  step = TrainStep(experiment, model, preprocess, 16)
-  mesh = make_mesh(experiment.mesh)
-  state = jax.eval_shape(step.init, jax.random.key(0))
-  batch = {
-    "image": jax.ShapeDtypeStruct((16, *preprocess.size, 3), jnp.uint8), "label": jax.ShapeDtypeStruct((16,), jnp.int32),
-    "weight": jax.ShapeDtypeStruct((16,), jnp.float32), "position": jax.ShapeDtypeStruct((16,), jnp.uint32),
-  }
-  compiled = compile_step(step, state_sharding(mesh, state), batch_sharding(mesh))
-  return compiled.trace(state, batch).lower(lowering_platforms=(platform,)).as_text()
+
+@pytest.fixture
+def lowered(step_of):
+  """StableHLO of the step on a mesh, lowered here for a platform."""
+
+  def lowered(experiment, config, platform, devices=(4, 2)):
+    mesh_config = MeshConfig(devices=devices[0] * devices[1], class_devices=devices[1])
+    experiment = replace(experiment, model=config, ema=0.0, mesh=mesh_config)
+    model, _, preprocess = make_model(config, "none")
+    step = step_of(experiment, model, preprocess, 16)
+    mesh = make_mesh(experiment.mesh)
+    state = jax.eval_shape(step.init, jax.random.key(0))
+    batch = {
+      "image": jax.ShapeDtypeStruct((16, *preprocess.size, 3), jnp.uint8), "label": jax.ShapeDtypeStruct((16,), jnp.int32),
+      "weight": jax.ShapeDtypeStruct((16,), jnp.float32), "position": jax.ShapeDtypeStruct((16,), jnp.uint32),
+    }
+    compiled = compile_step(step, state_sharding(mesh, state), batch_sharding(mesh))
+    return compiled.trace(state, batch).lower(lowering_platforms=(platform,)).as_text()
+
+  return lowered
 
 
 def operations(text):
@@ -48,7 +54,7 @@ def operations(text):
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 @pytest.mark.parametrize("net", NETS)
-def test_a_step_for_another_platform_is_in_xlas_own_operations(net, platform, experiment, monkeypatch):
+def test_a_step_for_another_platform_is_in_xlas_own_operations(net, platform, experiment, lowered, monkeypatch):
   monkeypatch.setenv(VARIABLE, "xla")
   plain = operations(lowered(experiment, NETS[net], platform))
   monkeypatch.setenv(VARIABLE, "pure")
@@ -63,7 +69,7 @@ def test_a_step_for_another_platform_is_in_xlas_own_operations(net, platform, ex
   assert [own.get(name, 0) for name in heavy] == [plain.get(name, 0) for name in heavy]
 
 
-def test_the_process_lowers_for_its_own_cpu_what_it_has(experiment, monkeypatch):
+def test_the_process_lowers_for_its_own_cpu_what_it_has(experiment, lowered, monkeypatch):
   if not native.available():
     pytest.skip(f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
   monkeypatch.setenv(VARIABLE, "onednn")

@@ -21,6 +21,7 @@ from jaxface.training.config import Experiment
 from jaxface.training.interrupt import Interrupted
 from jaxface.training.loop import train
 from jaxface.training.overrides import field_values
+from jaxface.training.resolve import describe
 from jaxface.training.resume import (
   BOUND,
   BY_CONTENT,
@@ -30,7 +31,7 @@ from jaxface.training.resume import (
   generic,
   is_bound,
 )
-from jaxface.training.workdir import Workdir, describe
+from jaxface.training.workdir import Workdir
 
 
 def every_field():
@@ -165,11 +166,11 @@ def test_sources_that_say_nothing_are_known_by_names_and_labels(source):
 
 
 def test_states_without_a_record_of_their_data_are_told_of(tmp_path, capsys):
-  workdir, experiment = Workdir(tmp_path), Experiment()
+  workdir, config = Workdir(tmp_path), describe(Experiment())
   (workdir.checkpoints / "states" / "4").mkdir(parents=True)
-  workdir.save_config(experiment, {})
+  workdir.save_config(config, {}, best=False)
   errors = capsys.readouterr().err
   assert "no config.json: it cannot be checked that they were trained with the same values" in errors
   assert "no data.json: it cannot be checked that they were trained on the same data" in errors
-  workdir.save_config(experiment, {})
+  workdir.save_config(config, {}, best=False)
   assert capsys.readouterr().err == ""

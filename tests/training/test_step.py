@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxface.data.augmentation import AugmentConfig
@@ -14,6 +15,7 @@ from jaxface.heads.classification import Classification
 from jaxface.heads.per_member import PerMember
 from jaxface.losses.margins import CosFace
 from jaxface.models.preprocess import get_preprocess
+from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
 from jaxface.training.step import TrainStep
 
 
@@ -34,13 +36,17 @@ class Pair(nn.Module):
     return nn.Dense(8)(x.reshape(x.shape[0], -1))
 
 
-def make(experiment, model, **changes):
-  experiment = replace(experiment, augment=AugmentConfig(mirror=0.0, shift=0, brightness=0.0, contrast=0.0), **changes)
-  return TrainStep(experiment, model, get_preprocess("unit", size=8), 5)
+@pytest.fixture
+def make(step_of):
+  def make(experiment, model, **changes):
+    experiment = replace(experiment, augment=AugmentConfig(mirror=0.0, shift=0, brightness=0.0, contrast=0.0), **changes)
+    return step_of(experiment, model, get_preprocess("unit", size=8), 5)
+
+  return make
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_parts_of_a_batch_add_up_to_the_batch(experiment, parts, batch_of, plain):
+def test_parts_of_a_batch_add_up_to_the_batch(make, experiment, parts, batch_of, plain):
   whole = make(experiment, plain)
   split = make(experiment, plain, accumulate=parts)
   state, batch = whole.init(jax.random.key(0)), batch_of(16)
@@ -51,7 +57,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(experiment, parts, batch_of, plain
 
 
 @pytest.mark.parametrize("term", [Classification(CosFace()), PerMember(Classification(CosFace()), members=2)])
-def test_metrics_of_parts_are_those_of_the_batch(experiment, batch_of, plain, term):
+def test_metrics_of_parts_are_those_of_the_batch(make, experiment, batch_of, plain, term):
   net = Pair() if isinstance(term, PerMember) else plain
   whole, split = make(experiment, net, terms=(term,)), make(experiment, net, terms=(term,), accumulate=4)
   # Labels beyond the classes are counted; the weights make the parts unequal.
@@ -62,7 +68,7 @@ def test_metrics_of_parts_are_those_of_the_batch(experiment, batch_of, plain, te
   chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_count_adds_up_over_an_interval(experiment, batch_of, plain):
+def test_a_count_adds_up_over_an_interval(make, experiment, batch_of, plain):
   step = make(experiment, plain, log_every=3)
   advance, state = jax.jit(step), step.init(jax.random.key(0))
   counts = []
@@ -73,7 +79,7 @@ def test_a_count_adds_up_over_an_interval(experiment, batch_of, plain):
   assert counts == [1, 3, 3, 4]
 
 
-def test_damaged_records_add_up_in_the_state(experiment, batch_of, plain):
+def test_damaged_records_add_up_in_the_state(make, experiment, batch_of, plain):
   advance, state = jax.jit(make(experiment, plain)), make(experiment, plain).init(jax.random.key(0))
   for count in (0, 2, 1):
     state, metrics = advance(state, {**batch_of(16), "damaged": jnp.zeros(16, jnp.int32).at[5].set(count)})
@@ -81,7 +87,7 @@ def test_damaged_records_add_up_in_the_state(experiment, batch_of, plain):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_non_finite_step_changes_nothing_but_the_counters(experiment, bad, batch_of):
+def test_a_non_finite_step_changes_nothing_but_the_counters(make, experiment, bad, batch_of):
   step = make(experiment, Normed())
   advance = jax.jit(step)
   state, _ = advance(step.init(jax.random.key(0)), batch_of(16))
@@ -98,7 +104,7 @@ def test_a_non_finite_step_changes_nothing_but_the_counters(experiment, bad, bat
   assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(recovered.params), jax.tree.leaves(after.params)))
 
 
-def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(experiment, batch_of, plain):
+def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(make, experiment, batch_of, plain):
   advance = jax.jit(make(experiment, plain, max_bad_steps=2))
   state = make(experiment, plain).init(jax.random.key(0))
   poisoned = {**batch_of(16), "weight": jnp.ones(16).at[0].set(jnp.nan)}
@@ -109,7 +115,7 @@ def test_as_many_bad_steps_in_a_row_as_end_the_run_are_not_forgotten(experiment,
   assert counts == [1, 0, 1, 2, 2]
 
 
-def test_padding_has_no_say(experiment, batch_of, plain):
+def test_padding_has_no_say(make, experiment, batch_of, plain):
   step = make(experiment, plain)
   state, batch = step.init(jax.random.key(0)), batch_of(16)
   padded = {**batch, "weight": batch["weight"].at[8:].set(0.0)}
@@ -119,7 +125,7 @@ def test_padding_has_no_say(experiment, batch_of, plain):
   chex.assert_trees_all_close(a.params, b.params, rtol=1e-6, atol=1e-7)
 
 
-def test_the_logged_means_are_over_the_window_and_start_anew(experiment, batch_of, plain):
+def test_the_logged_means_are_over_the_window_and_start_anew(make, experiment, batch_of, plain):
   step = make(experiment, plain, log_every=2)
   advance, state, losses = jax.jit(step), step.init(jax.random.key(0)), []
   window = []
@@ -131,7 +137,7 @@ def test_the_logged_means_are_over_the_window_and_start_anew(experiment, batch_o
   np.testing.assert_allclose(window, [losses[0], np.mean(losses[:2]), losses[2], np.mean(losses[2:])], rtol=1e-5)
 
 
-def test_the_average_follows_the_parameters_and_their_statistics(experiment, batch_of):
+def test_the_average_follows_the_parameters_and_their_statistics(make, experiment, batch_of):
   step = make(experiment, Normed(), ema=0.5)
   before = step.init(jax.random.key(0))
   after, _ = jax.jit(step)(before, batch_of(16))
@@ -141,3 +147,15 @@ def test_the_average_follows_the_parameters_and_their_statistics(experiment, bat
     jax.tree.map(lambda a, b: keep * a + (1 - keep) * b, before.ema["batch_stats"], after.batch_stats),
     rtol=1e-5,
   )
+
+
+def test_a_step_is_built_from_parts_with_any_optax_transformation(batch_of, plain):
+  objective = Objective((Classification(CosFace()),), 5)
+  own = Optimizer(optax.sign_sgd(0.125), lambda step: jnp.float32(0.125))
+  step = TrainStep(Network(plain, get_preprocess("unit", size=8)), objective, own, Batches(16), Plan(steps=1))
+  before = jax.jit(step.init)(jax.random.key(0))
+  after, metrics = jax.jit(step)(before, batch_of(16))
+  moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)), after.params, before.params)
+  for leaf in jax.tree.leaves(moved):
+    assert np.all((leaf == 0) | np.isclose(leaf, 0.125, atol=1e-6)) and leaf.any()
+  assert float(metrics["learning_rate"]) == 0.125

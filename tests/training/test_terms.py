@@ -24,8 +24,8 @@ from jaxface.training.config import Experiment
 from jaxface.training.interrupt import Interrupted
 from jaxface.training.loop import train
 from jaxface.training.overrides import UnknownField, field_values
-from jaxface.training.step import TrainStep
-from jaxface.training.workdir import Workdir, describe
+from jaxface.training.resolve import describe
+from jaxface.training.workdir import Workdir
 
 STATEFUL = (Classification(AdaFace(scale=16.0)), CenterLoss(weight=0.01), VerificationSignal(pairs=100))
 
@@ -108,8 +108,8 @@ def test_stateful_terms_do_not_depend_on_the_mesh(straight, joint, source, tmp_p
       assert row[name] == pytest.approx(expected[name], rel=limit), name
 
 
-def test_centers_move_in_a_step_and_roll_back_with_one_that_is_not_finite(experiment, batch_of, plain):
-  step = TrainStep(replace(experiment, terms=STATEFUL), plain, get_preprocess("unit", size=8), 5)
+def test_centers_move_in_a_step_and_roll_back_with_one_that_is_not_finite(experiment, batch_of, plain, step_of):
+  step = step_of(replace(experiment, terms=STATEFUL), plain, get_preprocess("unit", size=8), 5)
   advance = jax.jit(step)
   before = step.init(jax.random.key(0))
   after, _ = advance(before, batch_of(16))
@@ -130,9 +130,9 @@ def test_centers_move_in_a_step_and_roll_back_with_one_that_is_not_finite(experi
     (TripletLoss(), r"terms\.1 \(TripletLoss\) compares images of the whole batch"),
   ],
 )
-def test_parts_of_a_batch_are_refused_to_a_term_that_needs_the_whole(experiment, term, message, plain):
+def test_parts_of_a_batch_are_refused_to_a_term_that_needs_the_whole(experiment, term, message, plain, step_of):
   split = replace(experiment, terms=(Classification(CosFace()), term), accumulate=2)
-  step = TrainStep(split, plain, get_preprocess("unit", size=8), 5)
+  step = step_of(split, plain, get_preprocess("unit", size=8), 5)
   with pytest.raises(ValueError, match=message):
     step.init(jax.random.key(0))
 

@@ -23,6 +23,10 @@ term: losses.Term = losses.TripletLoss()
 experiment = training.Experiment(steps=10, terms=(term,))
 assert_type(models.list_models(), list[str])
 loss = testing.from_term(term)
+plan = training.Plan(steps=10)
+assert_type(plan.most_bad_lately, int)
+optimizer = training.Optimizer.make(training.OptimizerConfig(), training.ScheduleConfig(), steps=plan.steps)
+objective = training.Objective((term,), num_classes=5)
 
 
 @dataclass(frozen=True)

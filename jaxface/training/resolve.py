@@ -1,0 +1,94 @@
+"""An experiment, resolved once: one small object for each part of the run. What only the whole shows is checked here."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from jaxface.data.augment_own import check_augmentation
+from jaxface.data.config import make_order
+from jaxface.models.config import make_model
+from jaxface.training.checks import check_mates
+from jaxface.training.choices import kinds
+from jaxface.training.config import Experiment
+from jaxface.training.initial import resolve_model
+from jaxface.training.mesh import make_mesh
+from jaxface.training.overrides import field_values
+from jaxface.training.parts import Batches, Data, Network, Objective, Optimizer, Plan, Run
+
+
+def resolve_run(experiment: Experiment, source: Any, folder: Path) -> Run:
+  """The parts of a run.
+
+  Args:
+    experiment: the run.
+    source: the training set (see `jaxface.data`).
+    folder: workdir of the run, where a continuation finds what `model.init_from` was.
+  Raises:
+    ValueError: a batch that does not spread over the devices, an order that shows no pairs to a term that lives on them, or
+      anything that the parts refuse by themselves.
+    FileNotFoundError: `model.init_from` names no model, and the run has not begun.
+  """
+  mesh = make_mesh(experiment.mesh)
+  batches = resolve_batches(experiment)
+  _check_spread(batches, mesh)
+  experiment = replace(experiment, model=resolve_model(experiment.model, folder))
+  order = make_order(experiment.data, source, batches.size, seed=batches.seed)
+  check_mates(experiment.terms, experiment.data.order, batches.size, source.label_n)
+  for index, own in enumerate(batches.augment.own):
+    check_augmentation(own, f"augment.own.{index}", source.image_shape)
+  return Run(
+    name=experiment.name,
+    network=resolve_network(experiment, source.template),
+    data=Data(source, order, experiment.data.on_damage),
+    batches=batches,
+    objective=Objective(experiment.terms, source.num_identities),
+    optimizer=resolve_optimizer(experiment),
+    plan=resolve_plan(experiment),
+    mesh=mesh,
+    config=describe(experiment),
+  )
+
+
+def resolve_network(experiment: Experiment, template: str | None = None) -> Network:
+  """The network, for images aligned to `template`."""
+  config = experiment.model
+  module, options, preprocess = make_model(config, template)
+  return Network(module, preprocess, options, config.name, config.init_from, config.freeze_norm)
+
+
+def resolve_batches(experiment: Experiment) -> Batches:
+  """How a step takes its batch."""
+  return Batches(experiment.batch_size, experiment.accumulate, experiment.augment, experiment.seed)
+
+
+def resolve_optimizer(experiment: Experiment) -> Optimizer:
+  """How gradients become updates."""
+  return Optimizer.make(experiment.optimizer, experiment.schedule, steps=experiment.steps, ema=experiment.ema)
+
+
+def resolve_plan(experiment: Experiment) -> Plan:
+  """How long the run is, when it logs and saves, and what ends it early."""
+  return Plan(
+    steps=experiment.steps, log_every=experiment.log_every, checkpoint_every=experiment.checkpoint_every,
+    keep_checkpoints=experiment.keep_checkpoints, max_bad_steps=experiment.max_bad_steps,
+    max_bad_share=experiment.max_bad_share, best=experiment.use == "best",
+  )
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+  """Every field by its dotted name, and the kind of each nested config that has several, for JSON."""
+  leaves = {**field_values(experiment), **kinds(experiment)}
+  return json.loads(json.dumps(leaves, default=str))
+
+
+def _check_spread(batches: Batches, mesh: Mesh) -> None:
+  if batches.part_size % mesh.size:
+    raise ValueError(
+      f"batch_size {batches.size} in {batches.accumulate} part(s) does not spread over {mesh.size} devices"
+    )
+
+
+__all__ = ["describe", "resolve_batches", "resolve_network", "resolve_optimizer", "resolve_plan", "resolve_run"]
