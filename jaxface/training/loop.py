@@ -85,7 +85,12 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
 
 
 def train_run(run: Run, workdir: Workdir, hooks: Sequence[Hook] = ()) -> Trained:
-  """`train` for an experiment that is resolved already, in a workdir that the caller owns."""
+  """`train` for an experiment that is resolved already, see `resolve_run`."""
+  with workdir.own():
+    return _train(run, workdir, hooks)
+
+
+def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   plan, mesh = run.plan, run.mesh
   workdir.save_config(run.config, describe_data(run.data, hooks), best=plan.best)
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
