@@ -19,9 +19,9 @@ from sweep_models import verdict
 from tqdm import tqdm
 
 from jaxface.commands.malloc import TUNABLES
-from jaxface.commands.models import figures
-from jaxface.commands.speed import measure
+from jaxface.models.overview import figures
 from jaxface.models.registry import list_models
+from jaxface.models.speed import measure_speed
 from jaxface.models.summary import summarise
 
 PAGE = Path(__file__).with_name("models.md")
@@ -51,7 +51,7 @@ SWEEP_TITLES = ("network", "input", "options", "parameters", "optimizer", "steps
 
 def measure_one(name: str) -> None:
   """Keep a network's speed."""
-  speed = measure(name, summarise(name).multiply_adds)
+  speed = measure_speed(name)
   keep_result(name, "speed", {**asdict(speed), "machine": machine()})
 
 

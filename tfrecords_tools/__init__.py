@@ -1,1 +1,1 @@
-"""Pack folders of faces into sharded TFRecords, and verify, count, reshard and unpack them."""
+"""Commands that pack folders of faces into sharded TFRecords, and verify, count, reshard and unpack them: `jaxface.formats` does it."""

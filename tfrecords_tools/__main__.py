@@ -1,42 +1,24 @@
-"""Packs faces into sharded TFRecords, and checks, describes, reshards and exports what was packed."""
+"""Pack faces into sharded TFRecords, and check, describe, reshard and export what was packed."""
 
-from __future__ import annotations
-
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
 
-from jaxface.interrupted import BEGINS_ANEW, say_interrupted
-from tfrecords_tools import export, pack, reshard, stats, verify
+from jaxface.command_line import run_command
 
-# Each has SUMMARY, add_arguments(parser) and run(arguments) -> exit code.
-COMMANDS = {"pack": pack, "verify": verify, "stats": stats, "reshard": reshard, "export": export}
+COMMANDS = {
+  "pack": ("tfrecords_tools.pack", "pack face images into sharded TFRecords; a run that died is finished by running it again"),
+  "verify": ("tfrecords_tools.verify", "read a packed set whole and name every fault; exit code 1 if there is one"),
+  "stats": ("tfrecords_tools.stats", "print counts of a packed set and draw images per identity"),
+  "reshard": ("tfrecords_tools.reshard", "write a packed set anew with another number of shards; records, their order and ids stay"),
+  "export": ("tfrecords_tools.export", "write a packed set back as a folder of images per identity"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """Runs one subcommand.
-
-  Args:
-    arguments: of the command line, without the program's name; None takes the process's.
-  Returns:
-    The exit code: 0: done. 1: done, and the answer is bad (`verify` found faults). 2: something given is wrong.
-    75: interrupted; the message says what the same command does next.
-  """
-  parser = argparse.ArgumentParser(prog="python -m tfrecords_tools", description=__doc__)
-  commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-  for name, module in COMMANDS.items():
-    module.add_arguments(commands.add_parser(name, help=module.SUMMARY, description=module.SUMMARY))
-  parsed = parser.parse_args(arguments)
+  """Run one subcommand; returns the exit code, see `run_command`."""
   logging.basicConfig(format="%(message)s", level=logging.WARNING)
-  try:
-    return COMMANDS[parsed.command].run(parsed)
-  except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  except KeyboardInterrupt:
-    rerun = getattr(COMMANDS[parsed.command], "RERUN", BEGINS_ANEW)
-    return say_interrupted(f"tfrecords_tools {parsed.command}", rerun)
+  return run_command("python -m tfrecords_tools", __doc__, COMMANDS, sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

@@ -1,93 +1,21 @@
-"""reshard OUT NEW: the same records in another number of shards."""
+"""Write a packed set anew with another number of shards; records, their order and ids stay.
 
-from __future__ import annotations
+  python -m tfrecords_tools reshard data/mine data/mine64 --shards 64
+"""
 
 import argparse
 import sys
-from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from jaxface.formats.atomic import atomic_directory
-from jaxface.formats.manifest import Manifest
-from jaxface.formats.recordset import RecordSet
-from jaxface.formats.writer import finish, write_shard
-
-SUMMARY = "write a packed set anew with another number of shards; records, their order and ids stay"
+from jaxface.formats.resharding import reshard
+from jaxface.options import add_packed
 
 
-def reshard(out: Path, new: Path, num_shards: int, *, progress: bool = False) -> Manifest:
-  """Writes the records of one set as another, byte for byte and in order.
-
-  Args:
-    out: the packed set.
-    new: where to; must not exist.
-    num_shards: from 1 to the number of records.
-    progress: whether to draw a progress bar on the error stream.
-  Returns:
-    The new manifest.
-  Raises:
-    ValueError: an impossible number of shards.
-    DamagedData: a damaged record; nothing is left at `new`.
-    FileExistsError: something stands at `new`.
-  """
-  records = RecordSet.open(out)
-  total = records.num_records
-  if not 1 <= num_shards <= total:
-    raise ValueError(f"--shards {num_shards}: {out} has {total} records, so 1 to {total} shards can be made")
-  cuts = [total * shard // num_shards for shard in range(num_shards + 1)]
-  old = records.manifest
-  with (
-    atomic_directory(new) as folder,
-    tqdm(total=total, desc="resharding", unit="img", disable=not progress, file=sys.stderr) as bar,
-  ):
-
-    def payloads(start: int, end: int):
-      for record in range(start, end):
-        yield bytes(records.payload(record))
-        bar.update()
-
-    shards = [
-      write_shard(folder, shard, num_shards, payloads(cuts[shard], cuts[shard + 1])) for shard in range(num_shards)
-    ]
-    return finish(
-      folder,
-      shards,
-      records.identity_names,
-      np.bincount(records.label_n, minlength=records.num_identities).tolist(),
-      image_size=old.image_size,
-      template=old.template,
-      source=old.source,
-      fingerprint=old.fingerprint,
-      layout=old.layout,
-      kept=old.kept,
-      damaged=old.damaged,
-      duplicates=old.duplicates,
-      licence=old.licence,
-      origin=old.origin,
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Declares the command's arguments.
-
-  Args:
-    parser: of the subcommand.
-  """
-  parser.add_argument("out", type=Path, metavar="OUT", help="packed set")
-  parser.add_argument("new", type=Path, metavar="NEW", help="folder to write, must not exist")
+def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+  """Parse, reshard, print."""
+  add_packed(parser)
+  parser.add_argument("new", metavar="NEW", help="folder to write, must not exist")
   parser.add_argument("--shards", type=int, required=True, metavar="N", help="number of shards")
-
-
-def run(arguments: argparse.Namespace) -> int:
-  """Reshards, and prints what became of it.
-
-  Args:
-    arguments: as declared.
-  Returns:
-    The exit code.
-  """
-  manifest = reshard(arguments.out, arguments.new, arguments.shards, progress=sys.stderr.isatty())
-  print(f"{arguments.new}: {manifest.num_records:,} records in {len(manifest.shards)} shards")
+  options = parser.parse_args(arguments)
+  manifest = reshard(options.out, options.new, options.shards, progress=sys.stderr.isatty())
+  print(f"{options.new}: {manifest.num_records:,} records in {len(manifest.shards)} shards")
   return 0

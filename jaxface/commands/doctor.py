@@ -1,28 +1,13 @@
 """Versions, devices, and what is missing on this machine."""
 
 import argparse
-import importlib.util
-import os
 
-from jaxface.layers.explain import convolution
-from jaxface.training.config import experiment_folder
-from jaxface.training.workdir import environment
-
-SOURCES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "torch": "'jaxface[bench]'"}
+from jaxface.command_line import listing
+from jaxface.pipeline.installation import describe_installation
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-  """Print what was found."""
+  """Print the list."""
   parser.parse_args(arguments)
-  found = environment()
-  print(f"python       {found['python']} on {found['platform']}, {found['cores']} cores")
-  for name, number in found["packages"].items():
-    print(f"{name:20} {number}")
-  print(f"devices      {', '.join(found['devices'])}")
-  print(f"convolution  {convolution()}")
-  print(f"experiments  {experiment_folder()}")
-  print(f"JAXFACE_DATA {os.environ.get('JAXFACE_DATA', 'not set: experiments on named datasets will ask for it')}")
-  for package, source in SOURCES.items():
-    if importlib.util.find_spec(package) is None:
-      print(f"{package:12} missing: pip install {source}")
+  print(listing(describe_installation()))
   return 0

@@ -2,13 +2,12 @@
 
 import argparse
 
-from jaxface.training.config import list_experiments, load_experiment
+from jaxface.command_line import listing
+from jaxface.pipeline.installation import describe_experiments
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Print the list."""
   parser.parse_args(arguments)
-  for name in list_experiments():
-    _, text = load_experiment(name)
-    print(f"{name:20} {text.strip().splitlines()[0] if text.strip() else ''}")
+  print(listing(describe_experiments()))
   return 0

@@ -17,25 +17,12 @@ a folder with one folder of aligned images per person and keeps what tells these
 
 import argparse
 import ast
-import json
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from jaxface.commands.network_option import add_network_option, load_network_option
-from jaxface.formats import provenance
-from jaxface.geometry.templates import TEMPLATES
-from jaxface.inference.calibrate import calibrate_on
-from jaxface.inference.sources import open_faces
-from jaxface.interop.compare import compare, report
-from jaxface.interop.onnx_import import import_onnx
-from jaxface.interop.state_dict import SUFFIXES, import_state_dict
-from jaxface.interop.weights import FLATTENS, Ambiguous
-from jaxface.models.calibration import folded_norms
-from jaxface.models.card import lineage_of
-from jaxface.models.preprocess import COLOURS, PREPROCESS, changed
-from jaxface.models.saved import SavedModel, count_parameters, save_model
+from jaxface.interop.import_file import import_model
+from jaxface.interop.weights import FLATTENS
+from jaxface.models.preprocess import COLOURS, PREPROCESS
+from jaxface.options import add_network, add_provenance, add_template, load_network
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -44,14 +31,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--model", default="", metavar="NAME", help="network that the weights are of (see `jaxface models`)")
   parser.add_argument("--preprocess", default="", choices=sorted(PREPROCESS),
                       help="input convention of the weights, which no file says; without it the network's own")
-  parser.add_argument(
-    "--template", choices=[*TEMPLATES, "none"],
-    help="how the faces were aligned that the weights were trained on, where you know it (default: what a file of ours says,"
-    " else unknown)",
-  )
-  parser.add_argument("--licence", "--license", default="", metavar="TEXT", help="of the weights; it travels with the model (else: unknown)")
-  parser.add_argument("--origin", default="", metavar="TEXT", help="who made the weights, or where they can be had (else: unknown)")
-  add_network_option(parser)
+  add_template(parser, "how the faces were aligned that the weights were trained on, where you know it (default: what a file of"
+                       " ours says, else unknown)")
+  add_provenance(parser, "weights", "it travels with the model")
+  add_network(parser)
   parser.add_argument("--colour", default="", choices=sorted(COLOURS),
                       help="order of the channels, where it is another than the convention's")
   parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
@@ -72,42 +55,18 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--calibrate", metavar="DIR", help="aligned faces, a folder or packed records: statistics for batch norms"
                       " that are folded into convolutions, without which training would destroy the network")
   options = parser.parse_args(arguments)
-  load_network_option(options)
-  path = Path(options.file)
-  onnx = path.suffix.lower() == ".onnx"
-  if not onnx and not path.name.lower().endswith(SUFFIXES):
-    raise ValueError(f"{path}: weights are read from files with suffix {', '.join(('.onnx', *SUFFIXES))}")
-  if not options.model and path.suffix.lower() != ".safetensors":
-    parser.error(f"{path} does not name the network that it is of: say which with --model")
-  if onnx and (options.key or options.names or options.flatten):
-    parser.error("--key, --names and --flatten are for PyTorch's files: a graph says itself what runs after what")
-  given = dict(option(text) for text in options.option)
-  if options.check:
-    saved = checked(path, options, given)
-  else:
-    saved = read(path, options, given, options.flatten or FLATTENS[0], quiet=False)
-  if options.template:
-    saved = replace(saved, preprocess=changed(saved.preprocess, template=options.template))
-  lineage = provenance.fill(lineage_of(saved.meta), options.licence, options.origin)
-  saved = replace(saved, meta={**saved.meta, "lineage": provenance.to_json(lineage)})
-  folded = len(folded_norms(saved.variables))
-  if options.calibrate and folded:
-    saved = calibrate_on(saved, open_faces(options.calibrate, saved.preprocess, saved.preprocess.template))
-  save_model(options.out, saved)
-  size = count_parameters(saved.variables["params"])
-  print(f"{options.out}: {saved.name}, {size:,} parameters, {saved.embedding_size}-d, preprocess {saved.preprocess},"
-        f" licence {provenance.summary(lineage, 'licence')}")
-  if options.calibrate:
-    seen = saved.meta.get("norms", {}).get("calibrated_on_images", 0)
-    print(f"batch norms: {folded} calibrated on {seen:,} images of {options.calibrate}" if folded else
-          "batch norms: none is folded, nothing to calibrate")
-  elif folded:
-    print(f"batch norms: {folded} are folded into convolutions and have no statistics: a training that begins with this model"
-          " calibrates them, or give --calibrate IMAGES")
+  load_network(options)
+  model = import_model(
+    options.file, options.model, options.out, preprocess=options.preprocess, template=options.template,
+    licence=options.licence, origin=options.origin, options=dict(map(named_value, options.option)), colour=options.colour,
+    key=options.key, names=options.names, flatten=options.flatten, check=options.check, calibrate=options.calibrate, say=print,
+  )
+  print(f"{options.out}: {model.name}, {model.num_parameters:,} parameters, {model.embedding_size}-d, preprocess"
+        f" {model.preprocess}, licence {model.licence}")
   return 0
 
 
-def option(text: str) -> tuple[str, Any]:
+def named_value(text: str) -> tuple[str, Any]:
   """Name and value of an option of a network; what is no literal of Python is a text."""
   name, equals, value = text.partition("=")
   if not equals:
@@ -116,67 +75,3 @@ def option(text: str) -> tuple[str, Any]:
     return name, ast.literal_eval(value)
   except (ValueError, SyntaxError):
     return name, value
-
-
-def read(path: Path, options: argparse.Namespace, given: dict[str, Any], flatten: str, quiet: bool) -> SavedModel:
-  """One reading of the file."""
-  say = (lambda line: None) if quiet else print
-  if path.suffix.lower() == ".onnx":
-    return import_onnx(path, options.model, options.preprocess, given, colour=options.colour, say=say)
-  names = read_names(Path(options.names)) if options.names else None
-  return import_state_dict(
-    path, options.model, options.preprocess, given, key=options.key, names=names, flatten=flatten, colour=options.colour,
-    say=say,
-  )
-
-
-def checked(path: Path, options: argparse.Namespace, given: dict[str, Any]) -> SavedModel:
-  """The reading that tells the people of `--check` apart best; says the figures of each."""
-  flattens = [options.flatten] if options.flatten else list(FLATTENS)
-  try:
-    read(path, options, given, flattens[0], quiet=False)
-    choices: list[dict[str, Any]] = [{}]
-  except Ambiguous as error:
-    choices = error.choices
-
-  def readings() -> Iterator[tuple[str, SavedModel]]:
-    for choice in choices:
-      words = [f"{name} {value}" for name, value in choice.items() if any(other[name] != value for other in choices)]
-      for flatten in flattens:
-        saved = read(path, options, {**given, **choice}, flatten, quiet=True)
-        if not saved.meta.get("flatten"):
-          yield ", ".join(words), saved
-          break  # nothing is flattened, so that the order does not matter
-        yield ", ".join([*words, f"flatten {flatten}"]), saved
-
-  candidates = compare(readings(), options.check, preprocess=options.preprocess, colour=options.colour)
-  clear = report(candidates, print)
-  best = candidates[0]
-  figures = {"separation": best.separation, "auc": best.auc, "clear": clear, "candidates": len(candidates)}
-  return replace(best.saved, meta={**best.saved.meta, "chosen": {"name": best.name, **figures}})
-
-
-def read_names(path: Path) -> dict[str, str]:
-  """Names of a file to paths of a network; "" where there is none.
-
-  Raises:
-    ValueError: neither a JSON object of texts nor lines of two columns; names the line.
-  """
-  text = path.read_text(encoding="utf-8")
-  if text.lstrip().startswith("{"):
-    try:
-      found = json.loads(text)
-    except ValueError as error:
-      raise ValueError(f"{path}: not JSON: {error}") from error
-    if not all(isinstance(value, str | None) for value in found.values()):
-      raise ValueError(f"{path}: takes names to paths, both texts, or null to leave out")
-    return {name: value or "" for name, value in found.items()}
-  names = {}
-  for number, line in enumerate(text.splitlines(), start=1):
-    if not line.strip() or line.startswith("#"):
-      continue
-    name, tab, place = line.partition("\t")
-    if not tab or name.strip() in names:
-      raise ValueError(f"{path}, line {number}: needs a name, a tab and a path, each name once; found {line!r:.100}")
-    names[name.strip()] = place.strip()
-  return names

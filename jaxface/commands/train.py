@@ -16,7 +16,7 @@ import shutil
 import sys
 import textwrap
 
-from jaxface.commands.network_option import add_network_option, load_network_option
+from jaxface.options import add_network, load_network
 from jaxface.pipeline.api import train
 from jaxface.training.choices import CHOICES, kinds
 from jaxface.training.config import list_experiments, load_experiment
@@ -32,12 +32,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("experiment", metavar="EXPERIMENT", help=f"a path, or one of: {', '.join(list_experiments())}")
   parser.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/NAME)")
   parser.add_argument("--small", action="store_true", help="the experiment's small form, for a laptop, where it has one")
-  add_network_option(parser)
+  add_network(parser)
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
   if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
     return _show_fields(arguments[0], small="--small" in arguments)
   options, rest = parser.parse_known_args(arguments)
-  load_network_option(options)
+  load_network(options)
   try:
     result = train(
       options.experiment, options.workdir, small=options.small, overrides=parse_overrides(rest), command=shown_command(arguments)

@@ -1,5 +1,6 @@
 """From records, folders or synthetic faces to batches in an exact order.
 
+  data.synthesize("FACES", identities=100, images=10)  # a folder of rendered faces, to try things
   source = data.open_records("data/mine")             # or data.FolderSource("MY_FACES", size=(112, 112))
   order = data.UniformOrder(source.num_records, batch_size=128, seed=0)
   for image_bhwc, weight_b in data.batches(source, 128): ...

@@ -19,5 +19,6 @@ from .subset import SubsetSource as SubsetSource
 from .subset import split_identities as split_identities
 from .synthetic import SyntheticSource as SyntheticSource
 from .synthetic import render as render
+from .synthetic_folder import synthesize as synthesize
 from .triplets import TripletOrder as TripletOrder
 from .triplets import mine as mine

@@ -3,6 +3,8 @@ from .figures import verify as verify
 from .folds import Folds as Folds
 from .folds import best_threshold as best_threshold
 from .folds import fold_accuracy as fold_accuracy
+from .list_figures import Evaluation as Evaluation
+from .list_figures import evaluate as evaluate
 from .measures import Operating as Operating
 from .measures import Roc as Roc
 from .measures import auc as auc

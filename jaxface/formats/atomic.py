@@ -32,7 +32,7 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
   """Opens a temporary file beside `path` that takes its name on success and vanishes on failure.
 
   Args:
-    path: the final name; its folder must exist.
+    path: the final name; its folder is made where there is none.
     mode: "wb" or "w" (UTF-8, newlines as written).
   Returns:
     A context manager that yields the open file.
@@ -41,6 +41,7 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
   """
   path = Path(path)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  path.parent.mkdir(parents=True, exist_ok=True)
   text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
   try:
     with open(temporary, mode, **text) as file:  # type: ignore[call-overload]

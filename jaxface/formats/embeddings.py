@@ -60,7 +60,7 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
   Raises:
     ValueError: another suffix, or metadata that JSON cannot hold.
   """
-  write = {".npz": _write_npz, ".parquet": _write_parquet}[_suffix(path)]
+  write = {".npz": _write_npz, ".parquet": _write_parquet}[embeddings_suffix(path)]
   content = {"shape": list(embeddings.embedding_nd.shape), "label": embeddings.label_n is not None}
   about = {"meta": dict(embeddings.meta), "content": content}
   meta = json.dumps(about, sort_keys=True, allow_nan=False)
@@ -84,7 +84,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     ValueError: another suffix.
   """
   path = Path(path)
-  column, meta = {".npz": _read_npz, ".parquet": _read_parquet}[_suffix(path)](path)
+  column, meta = {".npz": _read_npz, ".parquet": _read_parquet}[embeddings_suffix(path)](path)
   embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
   if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
     raise DamagedData(
@@ -126,7 +126,12 @@ def _numbers(path: Path, label_n: np.ndarray) -> np.ndarray:
   return label_n.astype(np.int64)
 
 
-def _suffix(path: str | Path) -> str:
+def embeddings_suffix(path: str | Path) -> str:
+  """The suffix of a file of embeddings, ".npz" or ".parquet".
+
+  Raises:
+    ValueError: another one; says what to do.
+  """
   suffix = Path(path).suffix.lower()
   if suffix not in (".npz", ".parquet"):
     what = f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}."

@@ -251,7 +251,7 @@ def pack(
     FolderInUse: another process is packing into `out`.
     OSError: the disk is full; names the bytes that are needed, and leaves only whole shards.
   """
-  options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template, on_damage, duplicates)
+  options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template or None, on_damage, duplicates)
   for what, text in (("licence", licence), ("origin", origin)):
     provenance_text(what, text)
   if processes is not None and processes < 1:

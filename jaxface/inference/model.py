@@ -1,6 +1,7 @@
 """A model in one object: load a folder, call it on arrays, embed files."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from jaxface.inference.sources import open_faces
 from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel, count_parameters, load_model
+
+_log = logging.getLogger(__name__)
 
 TAKEN = "a folder of images, packed records, a path or a list of paths, or an array [H, W, C] or [N, H, W, C]"
 
@@ -143,17 +146,46 @@ class Model:
     raise ValueError(f"cannot embed {type(source).__name__}: expected {TAKEN}")
 
   def embed_named(
-    self, source: str | Path | Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
+    self, source: str | Path | Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
+    template: str = "", skip_unreadable: bool = False, devices: int = 0, say: Callable[[str], object] = _log.info,
   ) -> Embeddings:
-    """The same for a folder, packed records or a `Source`, with names and labels, as `jaxface.verify` and files take them."""
+    """The same for a folder, packed records or a `Source`, with names and labels, as `jaxface.verify` and files take them.
+
+    Args:
+      source: a folder of images, one image, packed records, or a `jaxface.data.Source`.
+      mirror: as in `__call__`.
+      raw: as in `__call__`.
+      batch_size: images at a time over all devices; the result does not depend on it.
+      progress: draw a progress bar.
+      template: as in `open`.
+      skip_unreadable: leave out images that cannot be read, named and counted, with their names in `meta["unreadable"]`.
+      devices: how many of this host's devices to use, 0 for all.
+      say: called with each line for the user.
+    Raises:
+      ValueError: see `open`; images aligned to another template than the model takes; a number out of its range.
+      DamagedData: an image that cannot be read; with `skip_unreadable` most of them.
+    """
+    if batch_size < 1:
+      raise ValueError(f"batch_size is {batch_size}: at least 1 is needed")
+    opened = self.open(source, template)
+    for note in getattr(opened, "notes", ()):
+      say(note)
     return embed_source(
-      self.saved, self.open(source) if isinstance(source, (str, Path)) else source,
-      mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, embedder=self._embedder(mirror, raw),
+      self.saved, opened, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=skip_unreadable,
+      devices=devices, say=say, embedder=self._embedder(mirror, raw),
     )
 
-  def open(self, path: str | Path) -> Source:
-    """A folder of images, or packed records, as the source that this model reads."""
-    return open_faces(path, self.preprocess)
+  def open(self, path: str | Path | Source, template: str = "") -> Source:
+    """A folder of images, one image, or packed records, as the source that this model reads.
+
+    Args:
+      path: of them.
+      template: how the faces of a folder are aligned, where that is known, "none" for aligned to none.
+    Raises:
+      ValueError: an unknown template, or one beside packed records, which carry theirs.
+      FileNotFoundError: there is nothing.
+    """
+    return open_faces(path, self.preprocess, template)
 
   @cached_property
   def _variables(self) -> Any:

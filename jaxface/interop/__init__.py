@@ -1,9 +1,11 @@
 """Weights of other libraries in, models out.
 
-  saved = interop.import_onnx("face.onnx", model="mobilefacenet", preprocess="imagenet")
-  saved = interop.import_state_dict("backbone.pth", model="iresnet50")
-  interop.export_onnx(saved, "face.onnx")             # preprocessing inside, checked against the model
-  interop.export_state_dict(saved, "face.safetensors")
+  model = interop.import_model("backbone.pth", "iresnet50", "models/iresnet50", licence="MIT")
+  model = interop.import_model("face.onnx", "mobilefacenet", preprocess="imagenet")
+  interop.export_model(model, "face.onnx")            # preprocessing inside, checked against the model
+  interop.export_model(model, "face.safetensors")
+
+`import_onnx`, `import_state_dict`, `export_onnx` and `export_state_dict` are the parts, on a `SavedModel`.
 
 Nothing of a file is executed or unpickled. docs/weights.md says what is read and what is not.
 """

@@ -1,3 +1,5 @@
+from .export_file import export_model as export_model
+from .import_file import import_model as import_model
 from .onnx_export import Exported as Exported
 from .onnx_export import ParityError as ParityError
 from .onnx_export import export_onnx as export_onnx

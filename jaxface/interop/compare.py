@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxface.data.folder import FolderSource
 from jaxface.evaluation.measures import auc, roc
+from jaxface.inference.sources import folder_size
 from jaxface.interop.weights import recoloured
 from jaxface.models.preprocess import PREPROCESS, Preprocess, changed
 from jaxface.models.saved import SavedModel
@@ -93,7 +94,7 @@ def compare(
   for reading, saved in readings:
     embed = jax.jit(lambda variables, x, module=saved.module: module.apply(variables, x, train=False))
     for name, convention in conventions(saved, preprocess, colour).items():
-      size = convention.size if convention.fit == "crop" else None
+      size = folder_size(convention)
       if size not in sources:
         sources[size] = _read(Path(images), size, convention.template)
       image_nhwc, person_n = sources[size]
@@ -147,7 +148,7 @@ def _separation(cosine_p: np.ndarray, same_p: np.ndarray) -> float:
   return float((same.mean() - different.mean()) / spread) if spread else 0.0
 
 
-def report(candidates: list[Candidate], say: Callable[[str], None]) -> bool:
+def report(candidates: list[Candidate], say: Callable[[str], object]) -> bool:
   """Say every candidate's figures; returns whether the first is better than the second by more than chance."""
   width = max(len(candidate.name) for candidate in candidates)
   for candidate in candidates:

@@ -38,6 +38,7 @@ from jaxface.interop.weights import (
   find_convention,
   lineage_in,
   metadata,
+  nameless,
   recoloured,
   source,
 )
@@ -86,7 +87,7 @@ def import_state_dict(
       convention = changed(find_convention(model, options, preprocess, convention.size), template=convention.template)
     convention = recoloured(convention, colour)
   elif not model:
-    raise ValueError(f"{path} does not name the network that it is of: say which with --model")
+    raise nameless(path)
   else:
     options, convention = dict(options or {}), None
   model_options(model)  # an unknown name is an error before anything is read into it

@@ -35,6 +35,11 @@ class Ambiguous(WrongWeights):
     self.choices = choices
 
 
+def nameless(path: Path) -> ValueError:
+  """The error of a file that does not name its network, and of which nobody says it."""
+  return ValueError(f"{path} does not name the network that it is of: say which with --model")
+
+
 def find_convention(
   model: str, options: dict[str, Any], preprocess: str, size: int | tuple[int, int], colour: str = ""
 ) -> Preprocess:
@@ -138,4 +143,4 @@ def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...], flatten: str 
   return array.transpose(*(1 + flatten.index(axis) for axis in "hwc"), 0).reshape(weight.shape[::-1])
 
 
-__all__ = ["FLATTENS", "Ambiguous", "WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "lineage_in", "metadata", "recoloured", "source"]
+__all__ = ["FLATTENS", "Ambiguous", "WrongWeights", "conv_kernel", "dense_kernel", "described", "find_convention", "lineage_in", "metadata", "nameless", "recoloured", "source"]

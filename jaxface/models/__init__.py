@@ -1,6 +1,7 @@
 """Networks by name, their input conventions, and model folders.
 
   models.list_models("iresnet*")                      # every network of the field by name
+  for line in models.describe("iresnet50"): print(line)  # its layers, as `jaxface models` shows them
   network = models.create("iresnet50", embedding_size=512)
   saved = models.load_model("runs/mine")              # what training or an import left
   models.save_model("models/copy", saved)

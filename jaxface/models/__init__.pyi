@@ -2,6 +2,7 @@ from .config import ModelConfig as ModelConfig
 from .config import make_model as make_model
 from .contract import Published as Published
 from .contract import takes_image as takes_image
+from .overview import describe as describe
 from .own import BrokenContract as BrokenContract
 from .own import check_network as check_network
 from .own import load_networks as load_networks
@@ -20,5 +21,7 @@ from .saved import count_parameters as count_parameters
 from .saved import load_model as load_model
 from .saved import save_model as save_model
 from .saved import variable_shapes as variable_shapes
+from .speed import Speed as Speed
+from .speed import measure_speed as measure_speed
 from .summary import Summary as Summary
 from .summary import summarise as summarise

@@ -3,6 +3,8 @@
   result = pipeline.train("folder", "runs/mine", overrides={"data.images": "MY_FACES"})   # the same as jaxface.train
   result.model.embed("OTHER_FACES")
   result.verification["unseen"].accuracy
+  pipeline.describe_experiments()                     # name and first line of each
+  pipeline.describe_installation()                    # versions, devices, what is missing
 """
 
 import lazy_loader

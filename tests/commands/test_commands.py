@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxface.commands import embed
-from jaxface.commands.doctor import convolution
 from jaxface.commands.main import COMMANDS, main
 from jaxface.commands.train import parse_overrides, shown_command
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.lock import FolderLock
 from jaxface.interrupted import INTERRUPTED
+from jaxface.layers.explain import convolution
 from jaxface.models.saved import load_model, save_model
 from jaxface.training.config import load_experiment
 
@@ -343,7 +342,7 @@ def test_an_unset_variable_of_the_environment_says_what_to_set(folder, monkeypat
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, capsys):
-  module = importlib.import_module(f"jaxface.commands.{COMMANDS[command][0]}")
+  module = importlib.import_module(COMMANDS[command][0])
 
   def stop(*_):
     raise KeyboardInterrupt
@@ -357,12 +356,12 @@ def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, ca
     main(["--traceback", command])
 
 
-@pytest.mark.parametrize("moment", ["embed_source", "write_embeddings"])
+@pytest.mark.parametrize("moment", ["jaxface.inference.model.embed_source", "jaxface.inference.faces.write_embeddings"])
 def test_ctrl_c_leaves_no_half_of_an_embedding_file(folder, trained, tmp_path, monkeypatch, capsys, moment):
   def stop(*_, **__):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(embed, moment, stop)
+  monkeypatch.setattr(moment, stop)
   out = tmp_path / "out" / "x.npz"
   assert main(["embed", "--model", str(trained), "--images", str(folder / "faces"), "--out", str(out)]) == 75
   assert "begins anew" in capsys.readouterr().err and not list(out.parent.iterdir())

@@ -1,10 +1,9 @@
-"""`jaxface models`: the table, one network's layers, and a measurement."""
+"""`jaxface models`: the table, and one network's layers."""
 
 import pytest
 
 from jaxface.commands.main import main
-from jaxface.commands.models import rounded
-from jaxface.commands.speed import measure
+from jaxface.models.overview import rounded
 from jaxface.models.registry import list_models
 from jaxface.models.summary import published
 
@@ -31,22 +30,11 @@ def test_a_name_gives_its_layers_and_their_sums(capsys):
   assert layers["total"] == [f"{12_562_496:,}", f"{sum(products) + dense:,}", f"{sum(products) + sum(biases) + dense + 512:,}"]
 
 
-def test_an_unknown_name_lists_near_ones(capsys):
-  assert main(["models", "sphereface5"]) == 2
-  assert "Did you mean 'sphereface" in capsys.readouterr().err
-
-
 def test_papers_figures_belong_to_networks_that_there_are():
   found = published()
   assert set(found) <= set(list_models())
   assert {"mobilefacenet", "lightcnn9", "vggface_d"} <= set(found)
   assert all(paper.paper for paper in found.values())
-
-
-def test_speed_is_measured_at_the_networks_own_size():
-  speed = measure("smallresnet", 10**12, seconds=0)
-  assert (speed.batch, speed.dtype) == (4, "float32")
-  assert 0 < speed.train < speed.forward
 
 
 @pytest.mark.parametrize(("number", "text"), [(4_300, "4.300 K"), (1.603e9, "1.603 G"), (285e6, "285.0 M"), (12, "12")])

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxface.models.registry import create, model_options
+from jaxface.models.summary import summarise
 
 # Larger nets get smaller batches, so that a step stays in seconds.
 _WORK = 60e9
@@ -33,15 +34,20 @@ class Speed:
   train: float
 
 
-def measure(name: str, multiply_adds: int, *, dtype: str = "float32", seconds: float = 2.0) -> Speed:
+def measure_speed(name: str, multiply_adds: int = 0, *, dtype: str = "float32", seconds: float = 2.0) -> Speed:
   """Time a network at its own input size, with the formulation that is in force.
 
   Args:
     name: of the network.
-    multiply_adds: of one image; says how large a batch is bearable.
+    multiply_adds: of one image, which says how large a batch is bearable; 0 counts them.
     dtype: of the computation.
     seconds: how long each of the two is repeated, after a first call that compiles; five times at least.
+  Returns:
+    `Speed`.
+  Raises:
+    ValueError: no such network; the message lists near names.
   """
+  multiply_adds = multiply_adds or summarise(name).multiply_adds
   if dtype != "float32" or "dtype" in model_options(name):
     module = create(name, dtype=dtype)
   else:
@@ -96,4 +102,4 @@ def _repeat(call: Callable[[Any], tuple[Any, Any]], value: Any, seconds: float) 
   return statistics.median(taken), value
 
 
-__all__ = ["Speed", "measure"]
+__all__ = ["Speed", "measure_speed"]

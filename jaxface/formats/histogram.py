@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,7 +60,7 @@ def as_svg(bins: Sequence[Bin], title: str) -> str:
     f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 {height}" width="680" height="{height}" '
     'font-family="system-ui, sans-serif" font-size="13">',
     '<rect width="100%" height="100%" fill="#fff"/>',
-    f'<text x="20" y="28" font-size="16" font-weight="600" fill="#222">{escape(title)}</text>',
+    f'<text x="20" y="28" font-size="16" font-weight="600" fill="#222">{html.escape(title)}</text>',
   ]
   for number, (label, count) in enumerate(bins):
     y = top + number * line
@@ -71,12 +72,4 @@ def as_svg(bins: Sequence[Bin], title: str) -> str:
   return "\n".join(parts) + "\n"
 
 
-def escape(text: str) -> str:
-  """Text for SVG and HTML.
-
-  Args:
-    text: anything.
-  Returns:
-    The same with its special characters as entities.
-  """
-  return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+__all__ = ["as_svg", "as_text", "doubling_bins"]

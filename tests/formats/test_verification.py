@@ -10,15 +10,15 @@ import pytest
 from jaxface.formats.face import Face
 from jaxface.formats.manifest import read_manifest
 from jaxface.formats.packing import pack
+from jaxface.formats.verification import verify_records
 from jaxface.formats.writer import write_recordset
 from tfrecords_tools.__main__ import main
-from tfrecords_tools.verify import verify
 
 
 @pytest.fixture
 def packed(make_folder, tmp_path):
   pack(make_folder([6, 5, 9, 7]), tmp_path / "out", shard_mb=0.012)
-  assert verify(tmp_path / "out") == []
+  assert verify_records(tmp_path / "out") == []
   return tmp_path / "out"
 
 
@@ -49,7 +49,7 @@ def test_every_fault_is_named_with_file_offset_and_record(packed, capsys, lost_i
   flip(packed / other.file, 100)
   if lost_index:
     (packed / shard.index).unlink()
-  faults = verify(packed)
+  faults = verify_records(packed)
   found = [(fault.file, fault.offset, fault.record) for fault in faults]
   wanted = [(str(packed / shard.file), spans[record][0], record) for record in positions]
   assert found == [*wanted, (str(packed / other.file), 0, shard.records)]
@@ -68,7 +68,7 @@ def test_a_truncated_shard(packed, lost_index):
   os.truncate(packed / shard.file, spans[-1][0] + 6)
   if lost_index:
     (packed / shard.index).unlink()
-  faults = verify(packed)
+  faults = verify_records(packed)
   assert f"{spans[-1][0] + 6} bytes, {shard.bytes} in the manifest" in faults[0].what
   assert "truncated" in faults[1].what
   assert (faults[1].offset, faults[1].record) == (spans[-1][0], len(spans) - 1)
@@ -79,7 +79,7 @@ def test_a_missing_index_is_rebuilt_and_no_fault(packed, caplog):
   path = packed / read_manifest(packed).shards[1].index
   before = path.read_bytes()
   path.unlink()
-  assert verify(packed) == []
+  assert verify_records(packed) == []
   assert path.name in caplog.text and path.read_bytes() == before
 
 
@@ -88,7 +88,7 @@ def test_a_missing_shard_and_a_longer_one(packed):
   (packed / first.file).unlink()
   with open(packed / second.file, "ab") as file:
     file.write(b"tail")
-  what = [fault.what for fault in verify(packed)]
+  what = [fault.what for fault in verify_records(packed)]
   assert what == [f"shard with {first.records} records is missing", f"shard has {second.bytes + 4} bytes, {second.bytes} in the manifest"]
 
 
@@ -107,10 +107,10 @@ def test_a_manifest_that_disagrees(packed):
     fields = json.loads(text)
     change(fields)
     path.write_text(json.dumps(fields))
-    assert any(message in fault.what for fault in verify(packed)), message
+    assert any(message in fault.what for fault in verify_records(packed)), message
   path.unlink()
   with pytest.raises(FileNotFoundError, match="not a packed set"):
-    verify(packed)
+    verify_records(packed)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_metadata_that_lies_to_tensorflow_datasets(packed, name, old, new, messa
     path.unlink()
   else:
     path.write_text(path.read_text().replace(old, new))
-  (fault,) = verify(packed)
+  (fault,) = verify_records(packed)
   assert fault.file == str(path)
   assert message in fault.what
 
@@ -143,7 +143,7 @@ def test_images_labels_and_ids_are_looked_at(tmp_path, make_jpeg):
     Face(make_jpeg(3), 1, "b/3", 0),
   ]
   write_recordset(tmp_path / "set", faces, ["a", "b"], image_size=(24, 24, 3))
-  faults = verify(tmp_path / "set")
+  faults = verify_records(tmp_path / "set")
   offsets = [start for start, _ in frames(tmp_path / "set" / "faces-train.tfrecord-00000-of-00001")]
   assert [(fault.record, fault.offset) for fault in faults] == [(1, offsets[1]), (2, offsets[2]), (None, None)]
   assert "image 'a/1': JPEG cannot be decoded: Premature end" in faults[0].what
@@ -154,7 +154,7 @@ def test_images_labels_and_ids_are_looked_at(tmp_path, make_jpeg):
 def test_processes_find_the_same(packed):
   for shard in read_manifest(packed).shards[:2]:
     flip(packed / shard.file, 100, 900)
-  assert [str(fault) for fault in verify(packed, processes=2)] == [str(fault) for fault in verify(packed, processes=1)]
+  assert [str(fault) for fault in verify_records(packed, processes=2)] == [str(fault) for fault in verify_records(packed, processes=1)]
 
 
 @pytest.mark.real_data
@@ -167,10 +167,10 @@ def test_a_flip_anywhere_in_real_records_is_found(face_data, tmp_path):
   whole = (tmp_path / "out" / shard.file).read_bytes()
   spans = frames(tmp_path / "out" / shard.file)
   starts = np.array([start for start, _ in spans])
-  assert verify(tmp_path / "out") == []
+  assert verify_records(tmp_path / "out") == []
   for position in np.random.default_rng(0).integers(0, len(whole), 12).tolist():
     flip(tmp_path / "out" / shard.file, position)
     record = int(np.searchsorted(starts, position, "right")) - 1
-    (fault,) = verify(tmp_path / "out")
+    (fault,) = verify_records(tmp_path / "out")
     assert (fault.record, fault.offset) == (record, starts[record])
     (tmp_path / "out" / shard.file).write_bytes(whole)

@@ -1,0 +1,72 @@
+"""How a program of subcommands runs: one table, one parser for each command, errors in one sentence, exit codes.
+
+A command is a module with a docstring, which is its help, and `run(parser, arguments)`, which parses, calls one public
+function and prints. `RERUN`, where it has one, says what is left after Ctrl-C and what a rerun does.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import jaxface
+from jaxface.interrupted import BEGINS_ANEW, say_interrupted
+
+# name: (module, one line for --help). Modules are imported when called: `--help` alone loads no JAX.
+Commands = Mapping[str, tuple[str, str]]
+
+
+def run_command(
+  program: str, description: str | None, commands: Commands, arguments: Sequence[str], *,
+  before: Callable[[str], None] | None = None,
+) -> int:
+  """Runs one subcommand.
+
+  Args:
+    program: what was called, such as "jaxface".
+    description: of the program, for --help.
+    commands: its table.
+    arguments: of the command line, without the program's name.
+    before: called with the command's name before its module is imported.
+  Returns:
+    The exit code. 0: done. 1: the job was done and its answer is bad. 2: something is wrong with what was asked or given.
+    75: interrupted; the same command goes on, or begins anew where nothing is saved in between: the message says which.
+  """
+  parser = argparse.ArgumentParser(prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--version", action="version", version=f"jaxface {jaxface.__version__}")
+  parser.add_argument("--traceback", action="store_true", help="show where an error arose")
+  table = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+  for name, (_, line) in commands.items():
+    table.add_parser(name, help=line, add_help=False)
+  given = list(arguments)
+  known, _ = parser.parse_known_args(given)
+  if before:
+    before(known.command)
+  called = f"{program.removeprefix('python -m ')} {known.command}"
+  rerun = BEGINS_ANEW
+  try:
+    module = importlib.import_module(commands[known.command][0])
+    rerun = getattr(module, "RERUN", BEGINS_ANEW)
+    own = argparse.ArgumentParser(
+      prog=f"{program} {known.command}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return module.run(own, given[given.index(known.command) + 1 :]) or 0
+  except KeyboardInterrupt:
+    if known.traceback:
+      raise
+    return say_interrupted(called, rerun)
+  except Exception as error:
+    # What the user can mend needs no traceback; what only we can mend does.
+    ours = type(error).__module__.startswith(("jaxface", "tfrecords_tools"))
+    if known.traceback or not (ours or isinstance(error, (ValueError, OSError, ImportError))):
+      raise
+    print(f"{called}: {error}", file=sys.stderr)
+    return 2
+
+
+def listing(lines: Mapping[str, str]) -> str:
+  """Names in one column and what is said of them in another, a line each."""
+  return "\n".join(f"{name:20} {text}" for name, text in lines.items())
+
+
+__all__ = ["Commands", "listing", "run_command"]

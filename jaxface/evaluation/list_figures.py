@@ -1,0 +1,159 @@
+"""From a file of embeddings and a pair list to all that is said of them, in one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from jaxface.evaluation.folds import best_threshold
+from jaxface.evaluation.normalisation import LargestFeatures
+from jaxface.evaluation.pair_names import list_notes, matched, scores_of_one_kind, without_missing
+from jaxface.evaluation.verification import Verification, score_pairs, verify_pairs
+from jaxface.formats.atomic import write_json
+from jaxface.formats.embeddings import Embeddings, read_embeddings
+from jaxface.formats.pairs import Pairs, read_pairs
+
+# Formats and rules of pair lists, by name.
+PROTOCOLS = MappingProxyType({"lfw": read_pairs})
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+  """What a pair list says of embeddings; `print` shows the figures, or the scores where the list has no figures.
+
+  Attributes:
+    pairs: the list, under the names of the embeddings.
+    score_p: [P] float64, cosine of each pair.
+    verification: the figures; None for a list without mated or without non-mated pairs, which has scores alone.
+    figures: everything as plain JSON values.
+    notes: lines on what a reader of the figures should know.
+  """
+
+  pairs: Pairs
+  score_p: np.ndarray
+  verification: Verification | None
+  figures: Mapping[str, Any]
+  notes: tuple[str, ...]
+
+  def __str__(self) -> str:
+    if self.verification:
+      return f"{self.verification.summary()}\n{self.verification.threshold_table()}"
+    pairs, score_p = self.pairs, self.score_p
+    lines = ["cosine  pair"]
+    lines += [f"{score:.4f}  {left}  {right}" for score, left, right in zip(score_p[:SHOWN], pairs.left, pairs.right)]
+    if "accepted" in self.figures:
+      threshold = self.figures["threshold_cosine"]
+      lines.append(
+        f"{self.figures['accepted']:,} of {len(pairs):,} accepted at the threshold {threshold:.4f} of the other list"
+      )
+    if len(pairs) > SHOWN:
+      lines.append(f"… and {len(pairs) - SHOWN:,} more, in the JSON; cosine {score_p.min():.4f} to {score_p.max():.4f}")
+    return "\n".join(lines)
+
+
+def evaluate(
+  embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "lfw",
+  normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
+  threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
+) -> Evaluation:
+  """Verification figures of embeddings, made here or elsewhere, on a pair list.
+
+  `verify` gives the figures alone, of arrays too; this takes files, and lists that `verify` refuses: with missing images, or
+  with pairs of one kind.
+
+  Args:
+    embeddings: an `Embeddings`, or a file of them (.npz, .parquet).
+    pairs: a `Pairs`, or the file of a pair list.
+    protocol: format and rules of the list, one of `PROTOCOLS`.
+    normalise: divides each feature by its largest number over a training set: a `LargestFeatures`, a file of one (.json), or
+      of embeddings of that set (.npz, .parquet) to fit it on.
+    save_fit: file to write that fit to.
+    threshold_from: another list, which sets the threshold; None takes that of the other folds, or, of a list without folds,
+      of its own pairs, which flatters.
+    skip_missing: leave out pairs of images without an embedding, with a note; false refuses them.
+    out: JSON file for every figure.
+  Returns:
+    `Evaluation`.
+  Raises:
+    ValueError: a pair names no embedding, or none is left; an unknown protocol; embeddings of length one where `normalise`
+      needs the network's own numbers; `save_fit` without `normalise`.
+    DamagedData: a file that cannot be read.
+  """
+  if protocol not in PROTOCOLS:
+    raise ValueError(f"protocol {protocol!r} is unknown: there are {', '.join(PROTOCOLS)}")
+  if save_fit and normalise is None:
+    raise ValueError("save_fit needs normalise, which says what to fit on")
+  read = PROTOCOLS[protocol]
+  pairs = pairs if isinstance(pairs, Pairs) else read(pairs)
+  where = "these embeddings" if isinstance(embeddings, Embeddings) else str(embeddings)
+  embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+  embedding_nd = embeddings.embedding_nd
+  if normalise is not None:
+    fit = normalise if isinstance(normalise, LargestFeatures) else _fitted(Path(normalise))
+    embedding_nd = fit.apply(_network_numbers(where, embeddings))
+    if save_fit:
+      fit.save(save_fit)
+  train = threshold_from if isinstance(threshold_from, Pairs | None) else read(threshold_from)
+  notes: list[str] = []
+  if skip_missing:
+    pairs, notes = without_missing(matched(pairs, embeddings.names), embeddings.names)
+    if not len(pairs):
+      raise ValueError(f"{pairs.file}: no pair is left. {notes[0]}")
+  notes += _unreadable(embeddings)
+  found = _judged(embedding_nd, embeddings.names, pairs, train)
+  notes += found.notes
+  found = Evaluation(
+    found.pairs, found.score_p, found.verification, {"protocol": protocol, **found.figures, "notes": notes}, tuple(notes)
+  )
+  if out:
+    write_json(out, found.figures)
+  return found
+
+
+def _judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pairs | None) -> Evaluation:
+  """The figures of a list; of one without mated or without non-mated pairs the scores alone."""
+  if pairs.same.any() and not pairs.same.all():
+    result = verify_pairs(embedding_nd, names, pairs, train=train)
+    return Evaluation(result.pairs, result.score_p, result, result.to_json(), result.notes)
+  pairs, score_p = score_pairs(embedding_nd, names, pairs)
+  figures = scores_of_one_kind(pairs, score_p)
+  missing = "non-mated" if pairs.same.any() else "mated"
+  note = f"the list has no {missing} pair: accuracy, rates and thresholds need pairs of both kinds, scores stand alone."
+  if train is not None:
+    train, train_score_p = score_pairs(embedding_nd, names, train)
+    threshold = best_threshold(train_score_p, train.same)
+    figures |= {
+      "threshold_cosine": threshold, "threshold_from": "train pairs", "accepted": int((score_p >= threshold).sum()),
+    }
+  return Evaluation(pairs, score_p, None, figures, (*list_notes(pairs), note))
+
+
+def _unreadable(embeddings: Embeddings) -> list[str]:
+  """A line on images that could not be read when the embeddings were made, or none."""
+  lost = embeddings.meta.get("unreadable", [])
+  return [f"{len(lost):,} images could not be read when the embeddings were made (first: {lost[0]})."] if lost else []
+
+
+def _fitted(path: Path) -> LargestFeatures:
+  """The fit that a `.json` file holds, or that is made on the embeddings of another file."""
+  if path.suffix == ".json":
+    return LargestFeatures.load(path)
+  return LargestFeatures.fit(_network_numbers(str(path), read_embeddings(path)))
+
+
+def _network_numbers(where: str, embeddings: Embeddings) -> np.ndarray:
+  """The embeddings [N, D], unless they say that they were scaled to length one.
+
+  Raises:
+    ValueError: they say so: lengths are lost, and with them what one face's features are worth beside another's.
+  """
+  if not embeddings.meta.get("raw", True):
+    raise ValueError(f"{where}: its embeddings were scaled to length one; --normalise takes them as `jaxface embed --raw` makes them")
+  return embeddings.embedding_nd
+
+
+__all__ = ["PROTOCOLS", "Evaluation", "evaluate"]

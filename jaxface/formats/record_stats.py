@@ -1,0 +1,115 @@
+"""Counts of a packed set, and images per identity drawn."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from jaxface.formats.atomic import write_text
+from jaxface.formats.histogram import as_svg, as_text, doubling_bins
+from jaxface.formats.recordset import RecordSet
+
+FACES_SHOWN = 32
+
+
+@dataclass(frozen=True)
+class RecordStats:
+  """What a packed set holds; `print` shows the figures and the histogram.
+
+  Attributes:
+    figures: text by name, such as "records": "15,000".
+    images_per_identity: number of images of each identity, by label.
+  """
+
+  figures: Mapping[str, str]
+  images_per_identity: tuple[int, ...]
+
+  def __str__(self) -> str:
+    lines = [f"{name:>20}  {text}" for name, text in self.figures.items()]
+    return "\n".join([*lines, "", as_text(doubling_bins(self.images_per_identity))])
+
+
+def describe_records(
+  path: str | Path, *, svg: str | Path | None = None, html: str | Path | None = None
+) -> RecordStats:
+  """Counts a packed set and draws its images per identity.
+
+  Args:
+    path: the packed set.
+    svg: file to write the histogram to, as a picture that stands alone.
+    html: file to write a page to that stands alone: figures, picture, some faces.
+  Returns:
+    `RecordStats`.
+  Raises:
+    FileNotFoundError: there is no packed set.
+    DamagedData: its parts disagree, or an image that the page shows cannot be read.
+  """
+  records = RecordSet.open(path)
+  figures = _figures(records)
+  images = tuple(np.bincount(records.label_n, minlength=records.num_identities).tolist())
+  title = Path(path).resolve().name
+  picture = as_svg(doubling_bins(images), f"{title}: images per identity")
+  if svg:
+    write_text(svg, picture)
+  if html:
+    some = np.unique(np.linspace(0, records.num_records - 1, FACES_SHOWN).astype(int)).tolist()
+    write_text(html, _page(title, figures, picture, [bytes(records.image(record)) for record in some]))
+  return RecordStats(figures, images)
+
+
+def _figures(records: RecordSet) -> dict[str, str]:
+  """What there is to know of a set at a glance, as text by name."""
+  manifest = records.manifest
+  images_c = np.bincount(records.label_n, minlength=records.num_identities)
+  size = sum(shard.bytes for shard in manifest.shards)
+  height, width, channels = manifest.image_size
+  across = sum(bool(group["across_identities"]) for group in manifest.duplicates)
+  return {
+    "records": f"{records.num_records:,}",
+    "identities": f"{records.num_identities:,}",
+    "images per identity": f"mean {images_c.mean():.2f}, median {np.median(images_c):g}, "
+    f"from {images_c.min()} to {images_c.max()}",
+    "one image only": f"{int((images_c == 1).sum()):,} identities",
+    "mated pairs": f"{int((images_c * (images_c - 1) // 2).sum()):,}",
+    "images": f"{height}×{width}×{channels} {manifest.colour_order}, {manifest.encoding}, template {manifest.template}",
+    "shards": f"{len(manifest.shards)}, {size / 1e6:,.1f} MB, {size / records.num_records / 1e3:.1f} KB per record",
+    "kept byte for byte": f"{manifest.kept:,}",
+    "damaged, left out": f"{len(manifest.damaged):,}",
+    "duplicates": f"{len(manifest.duplicates):,} groups, {across:,} of them across identities",
+    "source": f"{manifest.source} ({manifest.layout})",
+    "licence": manifest.licence,
+    "origin": manifest.origin,
+  }
+
+
+def _page(title: str, figures: dict[str, str], picture: str, faces: list[bytes]) -> str:
+  """A page that stands alone: figures, histogram, some faces."""
+  rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in figures.items())
+  sheet = "\n".join(
+    f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(face).decode()}">' for face in faces
+  )
+  return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 720px; margin: 2rem auto; padding: 0 1rem }}
+th {{ text-align: left; font-weight: 500; color: #555; padding-right: 1.5rem; vertical-align: top }}
+img {{ width: 80px; margin: 2px; border-radius: 3px }} svg {{ max-width: 100%; height: auto; margin: 1rem 0 }}
+</style>
+<h1>{escape(title)}</h1>
+<table>
+{rows}
+</table>
+{picture}<div>
+{sheet}
+</div>
+</html>
+"""
+
+
+__all__ = ["RecordStats", "describe_records"]

@@ -1,0 +1,94 @@
+"""Options that several commands share, each declared once.
+
+What loads JAX is imported inside, so that `tfrecords_tools` does without it.
+"""
+
+import argparse
+import re
+
+from jaxface.geometry.templates import TEMPLATES
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+  """Declare --model for a model that exists, and --network beside it."""
+  parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training")
+  add_network(parser)
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+  """Declare --network, for every command that may meet a network of the user's own."""
+  parser.add_argument(
+    "--network", metavar="FILE", default="",
+    help="Python file of your own networks (docs/own_network.md); it is executed, so give only what you trust",
+  )
+
+
+def load_network(options: argparse.Namespace) -> None:
+  """Execute the file that --network names, if one is given."""
+  if options.network:
+    from jaxface.models.own import load_networks
+
+    load_networks(options.network)
+
+
+def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") -> None:
+  """Declare --mirror.
+
+  Args:
+    parser: of the command.
+    default: one of `MIRRORS`.
+    prefix: before the help's line.
+  """
+  from jaxface.evaluation.config import MIRRORS
+
+  parser.add_argument(
+    "--mirror", choices=MIRRORS, default=default,
+    help=f"{prefix}what becomes of the mirror image's embedding: added, set beside the image's, left out (default: %(default)s)",
+  )
+
+
+def add_template(parser: argparse.ArgumentParser, text: str) -> None:
+  """Declare --template; `text` is its help."""
+  parser.add_argument("--template", choices=[*TEMPLATES, "none"], default="", help=text)
+
+
+def add_provenance(parser: argparse.ArgumentParser, what: str, use: str) -> None:
+  """Declare --licence and --origin.
+
+  Args:
+    parser: of the command.
+    what: they are of, "images" or "weights".
+    use: what becomes of the licence, for its help.
+  """
+  parser.add_argument("--licence", "--license", default="", metavar="TEXT", help=f"of the {what}; {use} (default: unknown)")
+  parser.add_argument(
+    "--origin", default="", metavar="TEXT", help=f"who made the {what}, or where they can be had (default: unknown)"
+  )
+
+
+def add_packed(parser: argparse.ArgumentParser) -> None:
+  """Declare OUT, the packed set that a tool reads."""
+  parser.add_argument("out", metavar="OUT", help="packed set")
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+  """Declare --processes."""
+  parser.add_argument("--processes", type=int, metavar="N", help="default: as many as are worth it")
+
+
+def image_size(text: str) -> tuple[int, int]:
+  """Reads "112" as 112×112 and "112x96" as 112 high, 96 wide.
+
+  Raises:
+    argparse.ArgumentTypeError: anything else.
+  """
+  match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text)
+  if not match:
+    raise argparse.ArgumentTypeError(f"{text!r} should be N, or HEIGHTxWIDTH, in pixels")
+  return int(match[1]), int(match[2] or match[1])
+
+
+__all__ = [
+  "add_mirror", "add_model", "add_network", "add_packed", "add_processes", "add_provenance", "add_template", "image_size",
+  "load_network",
+]

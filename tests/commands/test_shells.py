@@ -1,0 +1,62 @@
+"""Every command is a shell over one public function: it hands on what it was given, and does no work of its own."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from jaxface.commands.main import COMMANDS, main
+from tfrecords_tools.__main__ import COMMANDS as TOOLS
+from tfrecords_tools.__main__ import main as tools
+
+# command line: public function, some of what it is called with
+SHELLS = {
+  "train quickstart --workdir w --small --steps 3": ("jaxface.train", ("quickstart", "w"), {"small": True, "overrides": {"steps": "3"}}),
+  "embed --model m --images i --out o.npz --raw --devices 2": ("jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2}),
+  "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
+  "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
+  "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
+  "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
+  "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
+  "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
+  "doctor": ("jaxface.pipeline.describe_installation", (), {}),
+}
+TOOL_SHELLS = {
+  "pack s o --size 112x96 --licence MIT": ("jaxface.formats.pack", ("s", "o"), {"size": (112, 96), "licence": "MIT"}),
+  "verify o --processes 2": ("jaxface.formats.verify_records", ("o",), {"processes": 2}),
+  "stats o --svg f": ("jaxface.formats.describe_records", ("o",), {"svg": "f", "html": None}),
+  "reshard o n --shards 3": ("jaxface.formats.reshard", ("o", "n", 3), {}),
+  "export o d": ("jaxface.formats.unpack", ("o", "d"), {}),
+}
+
+
+class Called(Exception):
+  """The function of a shell was called."""
+
+
+@pytest.mark.parametrize(
+  ("line", "call", "commands"), [(line, main, COMMANDS) for line in SHELLS] + [(line, tools, TOOLS) for line in TOOL_SHELLS]
+)
+def test_a_command_calls_its_function_with_what_it_was_given(line, call, commands, monkeypatch):
+  path, args, kwargs = {**SHELLS, **TOOL_SHELLS}[line]
+  package, _, name = path.rpartition(".")
+  module = importlib.import_module(commands[line.split()[0]][0])
+  assert getattr(module, name) is getattr(importlib.import_module(package), name), f"{line} does not use {path}"
+
+  def stop(*given, **options):
+    assert given == tuple(ours if wanted is None else wanted for wanted, ours in zip(args, given, strict=True))
+    assert options | kwargs == options
+    raise Called
+
+  monkeypatch.setattr(module, name, stop)
+  if line.startswith("embed"):
+    monkeypatch.setattr(module, "load", lambda path: path)
+  with pytest.raises(Called):
+    call(line.split())
+
+
+def test_every_command_has_its_function_and_is_short():
+  assert {line.split()[0] for line in SHELLS} == set(COMMANDS) and {line.split()[0] for line in TOOL_SHELLS} == set(TOOLS)
+  for path, _ in [*COMMANDS.values(), *TOOLS.values()]:
+    file = Path(importlib.import_module(path).__file__)
+    assert len(file.read_text().splitlines()) <= 100, f"{file} is more than parse, call, print"
