@@ -6,28 +6,11 @@ Command: jaxface train arcface_r18 --data.records DIR --model.dtype bfloat16
 Expected: the paper's figures are for millions of images; none of them was reproduced here.
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import ArcFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from dataclasses import replace
 
-EXPERIMENT = Experiment(
-  name="arcface_r18",
-  steps=180_000,
-  batch_size=512,
-  log_every=100,
-  checkpoint_every=2000,
-  data=DataConfig(records="records", holdout=0.01),
-  augment=AugmentConfig(mirror=0.5, shift=0, jitter=0.0),
-  model=ModelConfig("iresnet18", size=112, dropout=0.4),
-  terms=(Classification(ArcFace(m=0.5, scale=64.0)),),
-  optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
-  schedule=ScheduleConfig(name="step", milestones=(100 / 180, 160 / 180), gamma=0.1),
-  evaluation=(VerificationConfig(name="unseen", every=2000),),
-  export="onnx",
-)
+from jaxface.models.config import ModelConfig
+from jaxface.training.config import load_experiment
+
+R50, _ = load_experiment("arcface_r50")
+
+EXPERIMENT = replace(R50, name="arcface_r18", model=ModelConfig("iresnet18", size=112, dropout=0.4))

@@ -19,7 +19,7 @@ from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import Experiment, load_experiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
 
@@ -39,6 +39,8 @@ EXPERIMENT = Experiment(
   export="onnx",
 )
 
+CELEBA, _ = load_experiment("celeba_lfw")
+
 SMALL = replace(
   EXPERIMENT,
   name="arcface_r50_small",
@@ -46,14 +48,10 @@ SMALL = replace(
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  data=CELEBA.data,
+  augment=CELEBA.augment,
+  schedule=CELEBA.schedule,
+  evaluation=CELEBA.evaluation,
   model=ModelConfig("iresnet50", size=64, fit="resize", embedding_size=256, dtype="bfloat16", options={"width": 0.25}),
   terms=(Classification(ArcFace(m=0.5, scale=30.0, warmup_steps=400)),),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
 )

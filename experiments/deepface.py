@@ -26,7 +26,7 @@ from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import Softmax
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import Experiment, load_experiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
 
@@ -47,22 +47,20 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=5000),),
 )
 
+CELEBA, _ = load_experiment("celeba_lfw")
+
 SMALL = replace(
   EXPERIMENT,
   name="deepface_small",
   steps=2000,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  data=CELEBA.data,
+  augment=CELEBA.augment,
+  schedule=CELEBA.schedule,
+  evaluation=CELEBA.evaluation,
   model=ModelConfig(
     "deepface", size=96, fit="crop", embedding_size=512, dropout=0.5, options={"width": 0.5, "init": "he"}
   ),
   optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.05),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
 )

@@ -23,7 +23,7 @@ from jaxface.heads.classification import Classification
 from jaxface.heads.per_member import PerMember
 from jaxface.losses.margins import Softmax
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import Experiment, load_experiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
 
@@ -43,24 +43,21 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=4000, mirror="concat"),),
 )
 
+CELEBA, _ = load_experiment("celeba_lfw")
+
 SMALL = replace(
   EXPERIMENT,
   name="deepid_small",
   steps=1500,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  data=CELEBA.data,
+  augment=CELEBA.augment,
+  schedule=CELEBA.schedule,
   model=ModelConfig(
     "deepid_ensemble", options={"regions": ("face", "middle", "nose", "left_eye"), "scales": (1.0,)},
   ),
   terms=(PerMember(Classification(Softmax()), members=8),),
   optimizer=OptimizerConfig(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip_norm=5.0),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-      mirror="concat",
-    ),
-  ),
+  evaluation=(replace(CELEBA.evaluation[0], mirror="concat"),),
 )

@@ -13,35 +13,19 @@ Expected on LFW view 2, each after some three minutes on two quiet cores: 82.20 
 the fitted margin and all distances shrink together, and it ends at 61.15 ± 0.66.
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
+from dataclasses import replace
+
 from jaxface.heads.classification import Classification
 from jaxface.losses.joint_signal import VerificationSignal
 from jaxface.losses.margins import Softmax
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.training.config import load_experiment
 
-EXPERIMENT = Experiment(
+MARGINS, _ = load_experiment("margins")
+
+EXPERIMENT = replace(
+  MARGINS,
   name="deepid2",
-  steps=1000,
-  batch_size=128,
-  log_every=50,
-  checkpoint_every=500,
-  data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
-    order="balanced", identities_per_batch=32, images_per_identity=4
-  ),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=160),
+  data=replace(MARGINS.data, order="balanced", identities_per_batch=32, images_per_identity=4),
+  model=replace(MARGINS.model, embedding_size=160),
   terms=(Classification(Softmax()), VerificationSignal(unit=True, weight=0.05)),
-  optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
 )

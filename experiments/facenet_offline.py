@@ -11,33 +11,23 @@ nearest of 13,000 negatives, some of them with a wrong label, and identities wit
 batch finds the nearest of a hundred. FaceNet prefers mining in the batch too.
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
+from dataclasses import replace
+
 from jaxface.losses.triplet_term import TripletLoss
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.config import load_experiment
 from jaxface.training.schedule import ScheduleConfig
 
-EXPERIMENT = Experiment(
+TRIPLET, _ = load_experiment("facenet_triplet")
+
+EXPERIMENT = replace(
+  TRIPLET,
   name="facenet_offline",
   steps=750,
   batch_size=126,
-  log_every=50,
   checkpoint_every=250,
-  data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
-    order="triplets", embeddings="runs/round1.npz", mining="semi_hard"
-  ),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=128, init_from="runs/facenet_triplet"),
+  data=replace(TRIPLET.data, order="triplets", embeddings="runs/round1.npz", mining="semi_hard"),
+  model=replace(TRIPLET.model, init_from="runs/facenet_triplet"),
   terms=(TripletLoss(mining="listed", margin=0.2),),
-  optimizer=OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=5e-4),
+  optimizer=replace(TRIPLET.optimizer, learning_rate=0.02),
   schedule=ScheduleConfig(name="cosine", warmup_steps=50),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
 )

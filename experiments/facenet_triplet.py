@@ -8,33 +8,18 @@ Other miners: --terms.0.mining hard (or all, easy). FaceNet's own networks: --mo
 Expected: 85.37 % ± 0.48 on LFW view 2 (AUC 0.929) after some three minutes on two quiet cores.
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.losses.triplet_term import TripletLoss
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from dataclasses import replace
 
-EXPERIMENT = Experiment(
+from jaxface.losses.triplet_term import TripletLoss
+from jaxface.training.config import load_experiment
+
+MARGINS, _ = load_experiment("margins")
+
+EXPERIMENT = replace(
+  MARGINS,
   name="facenet_triplet",
-  steps=1000,
-  batch_size=128,
-  log_every=50,
-  checkpoint_every=500,
-  data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
-    order="balanced", identities_per_batch=32, images_per_identity=4
-  ),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96, dtype="bfloat16", embedding_size=128),
+  data=replace(MARGINS.data, order="balanced", identities_per_batch=32, images_per_identity=4),
+  model=replace(MARGINS.model, embedding_size=128),
   terms=(TripletLoss(mining="semi_hard", margin=0.2),),
-  optimizer=OptimizerConfig(learning_rate=0.05, momentum=0.9, weight_decay=5e-4),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
+  optimizer=replace(MARGINS.optimizer, learning_rate=0.05),
 )

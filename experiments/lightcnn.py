@@ -21,7 +21,7 @@ from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import Softmax
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import Experiment, load_experiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
 
@@ -43,20 +43,18 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=50_000, mirror="none"),),
 )
 
+CELEBA, _ = load_experiment("celeba_lfw")
+
 SMALL = replace(
   EXPERIMENT,
   name="lightcnn_small",
   steps=1000,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  data=CELEBA.data,
+  augment=CELEBA.augment,
+  schedule=CELEBA.schedule,
+  evaluation=CELEBA.evaluation,
   model=ModelConfig("lightcnn9", size=64, dtype="bfloat16", dropout=0.2, options={"width": 0.5}),
   optimizer=OptimizerConfig("adamw", learning_rate=2e-3, weight_decay=0.05),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
 )

@@ -11,31 +11,19 @@ Expected on LFW view 2, each after some three minutes on two quiet cores: softma
 86.52, AdaFace 86.22, all ± 0.4 to 0.6. In so short a run on so few images the order is chance: docs/losses.md, "Side by side".
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
+from dataclasses import replace
+
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.training.config import load_experiment
 
-EXPERIMENT = Experiment(
+CELEBA, _ = load_experiment("celeba_lfw")
+
+EXPERIMENT = replace(
+  CELEBA,
   name="margins",
   steps=1000,
-  batch_size=128,
-  log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
-  model=ModelConfig("smallresnet", size=96, dtype="bfloat16"),
   terms=(Classification(ArcFace(m=0.5, scale=30.0, warmup_steps=400)),),
-  optimizer=OptimizerConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
+  export="",
 )

@@ -20,7 +20,7 @@ from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins_asoftmax import ASoftmax
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import Experiment, load_experiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
 
@@ -39,6 +39,8 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=4000, mirror="concat"),),
 )
 
+CELEBA, _ = load_experiment("celeba_lfw")
+
 SMALL = replace(
   EXPERIMENT,
   name="sphereface_small",
@@ -46,14 +48,9 @@ SMALL = replace(
   batch_size=128,
   log_every=50,
   checkpoint_every=500,
-  data=DataConfig(images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
+  data=CELEBA.data,
+  augment=CELEBA.augment,
+  schedule=CELEBA.schedule,
   model=ModelConfig("sphereface20", size=80, fit="resize", dtype="bfloat16", options={"width": 0.25}),
-  schedule=ScheduleConfig(name="cosine", warmup_steps=100),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-      mirror="concat",
-    ),
-  ),
+  evaluation=(replace(CELEBA.evaluation[0], mirror="concat"),),
 )

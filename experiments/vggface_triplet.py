@@ -9,36 +9,22 @@ The first stage elsewhere: --model.init_from WORKDIR.
 Expected: 86.08 % ± 0.58 on LFW view 2 (AUC 0.933), after 84.83 of the first stage.
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.losses.triplet_term import TripletLoss
+from dataclasses import replace
+
 from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
+from jaxface.training.config import load_experiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.schedule import ScheduleConfig
 
-EXPERIMENT = Experiment(
+TRIPLET, _ = load_experiment("facenet_triplet")
+
+EXPERIMENT = replace(
+  TRIPLET,
   name="vggface_triplet",
-  steps=1000,
-  batch_size=128,
-  log_every=50,
-  checkpoint_every=500,
-  data=DataConfig(
-    images="$JAXFACE_DATA/celeba_aligned112", template="arcface112", min_images=2,
-    order="balanced", identities_per_batch=32, images_per_identity=4
-  ),
-  augment=AugmentConfig(mirror=0.5, shift=3, jitter=1.0, brightness=0.1, contrast=0.2),
   model=ModelConfig(
     "projected", size=96, embedding_size=128, init_from="runs/vggface",
     options={"backbone": "smallresnet", "backbone_options": {"dropout": 0.5}},
   ),
-  terms=(TripletLoss(mining="semi_hard", margin=0.2),),
   optimizer=OptimizerConfig(learning_rate=0.25, momentum=0.9, weight_decay=0.0),
   schedule=ScheduleConfig(name="cosine", warmup_steps=0),
-  evaluation=(
-    VerificationConfig(
-      name="lfw", images="$JAXFACE_DATA/lfw_aligned112", template="arcface112", pairs="$JAXFACE_DATA/protocols/pairs.txt",
-    ),
-  ),
 )
