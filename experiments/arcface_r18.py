@@ -8,8 +8,8 @@ Expected: the paper's figures are for millions of images; none of them was repro
 
 from dataclasses import replace
 
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import load_experiment
+from jaxface.models import ModelConfig
+from jaxface.training import load_experiment
 
 R50, _ = load_experiment("arcface_r50")
 

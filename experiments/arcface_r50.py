@@ -13,15 +13,12 @@ Expected of the small one: 83.50 % ± 0.80 on LFW view 2 (AUC 0.916, untrained 0
 
 from dataclasses import replace
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import ArcFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, load_experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import ArcFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig, load_experiment
 
 EXPERIMENT = Experiment(
   name="arcface_r50",
@@ -39,19 +36,12 @@ EXPERIMENT = Experiment(
   export="onnx",
 )
 
-CELEBA, _ = load_experiment("celeba_lfw")
+MARGINS, _ = load_experiment("margins")
 
 SMALL = replace(
-  EXPERIMENT,
+  MARGINS,
   name="arcface_r50_small",
-  steps=1000,
-  batch_size=128,
-  log_every=50,
-  checkpoint_every=500,
-  data=CELEBA.data,
-  augment=CELEBA.augment,
-  schedule=CELEBA.schedule,
-  evaluation=CELEBA.evaluation,
   model=ModelConfig("iresnet50", size=64, fit="resize", embedding_size=256, dtype="bfloat16", options={"width": 0.25}),
   terms=(Classification(ArcFace(m=0.5, scale=30.0, warmup_steps=400)),),
+  export=EXPERIMENT.export,
 )

@@ -9,15 +9,12 @@ Expected: people kept out, AUC 0.9690 before and 0.9725 after; LFW view 2, 99.25
 test pairs, looked at first, 99.30 % before and after.
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import CosFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import CosFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig
 
 EXPERIMENT = Experiment(
   name="celeba_finetune",

@@ -8,15 +8,12 @@ Expected: 88.9 % on LFW view 2 (AUC 0.955) after some 20 minutes on two cores wi
 28 minutes in float32 without it (JAXFACE_CPU_CONV=pure, --model.dtype float32).
 """
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import CosFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import CosFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig
 
 STEPS = 4500
 

@@ -9,10 +9,9 @@ Expected: 86.78 % ± 0.54 on LFW view 2 (AUC 0.943), the softmax of `margins` al
 
 from dataclasses import replace
 
-from jaxface.heads.classification import Classification
-from jaxface.losses.center import CenterLoss
-from jaxface.losses.margins import Softmax
-from jaxface.training.config import load_experiment
+from jaxface.heads import Classification
+from jaxface.losses import CenterLoss, Softmax
+from jaxface.training import load_experiment
 
 MARGINS, _ = load_experiment("margins")
 

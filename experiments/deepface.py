@@ -20,15 +20,12 @@ Expected of the small one: 73.87 % ± 0.58 on LFW view 2 (AUC 0.813, untrained 0
 
 from dataclasses import replace
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import Softmax
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, load_experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import Softmax
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig, load_experiment
 
 IMAGES, EPOCHS, BATCH = 4_400_000, 15, 128
 
@@ -47,20 +44,15 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=5000),),
 )
 
-CELEBA, _ = load_experiment("celeba_lfw")
+MARGINS, _ = load_experiment("margins")
 
 SMALL = replace(
-  EXPERIMENT,
+  MARGINS,
   name="deepface_small",
   steps=2000,
-  log_every=50,
-  checkpoint_every=500,
-  data=CELEBA.data,
-  augment=CELEBA.augment,
-  schedule=CELEBA.schedule,
-  evaluation=CELEBA.evaluation,
   model=ModelConfig(
     "deepface", size=96, fit="crop", embedding_size=512, dropout=0.5, options={"width": 0.5, "init": "he"}
   ),
+  terms=EXPERIMENT.terms,
   optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.05),
 )

@@ -16,16 +16,12 @@ on two cores that were never free. The paper's 97.45 % (100 patches, Joint Bayes
 
 from dataclasses import replace
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.heads.per_member import PerMember
-from jaxface.losses.margins import Softmax
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, load_experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification, PerMember
+from jaxface.losses import Softmax
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig, load_experiment
 
 EXPERIMENT = Experiment(
   name="deepid",
@@ -43,21 +39,16 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=4000, mirror="concat"),),
 )
 
-CELEBA, _ = load_experiment("celeba_lfw")
+MARGINS, _ = load_experiment("margins")
 
 SMALL = replace(
-  EXPERIMENT,
+  MARGINS,
   name="deepid_small",
   steps=1500,
-  log_every=50,
-  checkpoint_every=500,
-  data=CELEBA.data,
-  augment=CELEBA.augment,
-  schedule=CELEBA.schedule,
   model=ModelConfig(
     "deepid_ensemble", options={"regions": ("face", "middle", "nose", "left_eye"), "scales": (1.0,)},
   ),
   terms=(PerMember(Classification(Softmax()), members=8),),
   optimizer=OptimizerConfig(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip_norm=5.0),
-  evaluation=(replace(CELEBA.evaluation[0], mirror="concat"),),
+  evaluation=(replace(MARGINS.evaluation[0], mirror="concat"),),
 )

@@ -15,10 +15,9 @@ the fitted margin and all distances shrink together, and it ends at 61.15 ± 0.6
 
 from dataclasses import replace
 
-from jaxface.heads.classification import Classification
-from jaxface.losses.joint_signal import VerificationSignal
-from jaxface.losses.margins import Softmax
-from jaxface.training.config import load_experiment
+from jaxface.heads import Classification
+from jaxface.losses import Softmax, VerificationSignal
+from jaxface.training import load_experiment
 
 MARGINS, _ = load_experiment("margins")
 

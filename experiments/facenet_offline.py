@@ -13,9 +13,8 @@ batch finds the nearest of a hundred. FaceNet prefers mining in the batch too.
 
 from dataclasses import replace
 
-from jaxface.losses.triplet_term import TripletLoss
-from jaxface.training.config import load_experiment
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.losses import TripletLoss
+from jaxface.training import ScheduleConfig, load_experiment
 
 TRIPLET, _ = load_experiment("facenet_triplet")
 

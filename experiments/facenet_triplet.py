@@ -10,8 +10,8 @@ Expected: 85.37 % ± 0.48 on LFW view 2 (AUC 0.929) after some three minutes on 
 
 from dataclasses import replace
 
-from jaxface.losses.triplet_term import TripletLoss
-from jaxface.training.config import load_experiment
+from jaxface.losses import TripletLoss
+from jaxface.training import load_experiment
 
 MARGINS, _ = load_experiment("margins")
 

@@ -11,14 +11,12 @@ a tenth of the rate. Few images: fewer --steps, or --optimizer.rates "body/*=0" 
 Expected: depends on the folder and on MODEL; the report says how far the people kept out are told apart, before and after.
 """
 
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import CosFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import CosFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig
 
 EXPERIMENT = Experiment(
   name="finetune",

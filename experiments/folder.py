@@ -6,14 +6,12 @@ Other sizes: --data.size 112 brings every image to 112×112. Few images: fewer -
 Expected: depends on the folder; the report says how far the people kept out are told apart.
 """
 
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import CosFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import CosFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig
 
 EXPERIMENT = Experiment(
   name="folder",

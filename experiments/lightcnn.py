@@ -15,15 +15,12 @@ that are published for LightCNN-29 and millions of images were not reproduced he
 
 from dataclasses import replace
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import Softmax
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, load_experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import Softmax
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig, load_experiment
 
 EPOCHS, IMAGES, BATCH = 80, 5_000_000, 128
 
@@ -43,18 +40,12 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=50_000, mirror="none"),),
 )
 
-CELEBA, _ = load_experiment("celeba_lfw")
+MARGINS, _ = load_experiment("margins")
 
 SMALL = replace(
-  EXPERIMENT,
+  MARGINS,
   name="lightcnn_small",
-  steps=1000,
-  log_every=50,
-  checkpoint_every=500,
-  data=CELEBA.data,
-  augment=CELEBA.augment,
-  schedule=CELEBA.schedule,
-  evaluation=CELEBA.evaluation,
   model=ModelConfig("lightcnn9", size=64, dtype="bfloat16", dropout=0.2, options={"width": 0.5}),
+  terms=EXPERIMENT.terms,
   optimizer=OptimizerConfig("adamw", learning_rate=2e-3, weight_decay=0.05),
 )

@@ -1,7 +1,7 @@
 """Margins side by side: one network, one budget, an override for each margin.
 
-Here: the small network and the CelebA subset of celeba_lfw, 1,000 steps. Margins with a scale take 30, which fits a few
-thousand identities; those with a warm-up reach their full size after two fifths of the steps.
+Here: the small network and the CelebA subset of celeba_lfw, 1,000 steps; other runs on this subset build on this one. Margins with
+a scale take 30, which fits a few thousand identities; those with a warm-up reach their full size after two fifths of the steps.
 Command: JAXFACE_DATA=FOLDER jaxface train margins --workdir runs/margins_arcface
 softmax:   --workdir runs/margins_softmax  --terms.0.margin softmax
 A-Softmax: --workdir runs/margins_asoftmax --terms.0.margin asoftmax
@@ -13,9 +13,9 @@ Expected on LFW view 2, each after some three minutes on two quiet cores: softma
 
 from dataclasses import replace
 
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import ArcFace
-from jaxface.training.config import load_experiment
+from jaxface.heads import Classification
+from jaxface.losses import ArcFace
+from jaxface.training import load_experiment
 
 CELEBA, _ = load_experiment("celeba_lfw")
 

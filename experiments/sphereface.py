@@ -14,15 +14,12 @@ half a million images were not reproduced here.
 
 from dataclasses import replace
 
-from jaxface.data.augmentation import AugmentConfig
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins_asoftmax import ASoftmax
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, load_experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.data import AugmentConfig, DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import ASoftmax
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, OptimizerConfig, ScheduleConfig, load_experiment
 
 EXPERIMENT = Experiment(
   name="sphereface",
@@ -39,18 +36,12 @@ EXPERIMENT = Experiment(
   evaluation=(VerificationConfig(name="unseen", every=4000, mirror="concat"),),
 )
 
-CELEBA, _ = load_experiment("celeba_lfw")
+MARGINS, _ = load_experiment("margins")
 
 SMALL = replace(
-  EXPERIMENT,
+  MARGINS,
   name="sphereface_small",
-  steps=1000,
-  batch_size=128,
-  log_every=50,
-  checkpoint_every=500,
-  data=CELEBA.data,
-  augment=CELEBA.augment,
-  schedule=CELEBA.schedule,
   model=ModelConfig("sphereface20", size=80, fit="resize", dtype="bfloat16", options={"width": 0.25}),
-  evaluation=(replace(CELEBA.evaluation[0], mirror="concat"),),
+  terms=EXPERIMENT.terms,
+  evaluation=(replace(MARGINS.evaluation[0], mirror="concat"),),
 )

@@ -9,9 +9,9 @@ Expected: 84.83 % ± 0.58 on LFW view 2 (AUC 0.927) after some three minutes on 
 
 from dataclasses import replace
 
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import Softmax
-from jaxface.training.config import load_experiment
+from jaxface.heads import Classification
+from jaxface.losses import Softmax
+from jaxface.training import load_experiment
 
 MARGINS, _ = load_experiment("margins")
 

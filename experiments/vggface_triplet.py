@@ -11,10 +11,8 @@ Expected: 86.08 % ± 0.58 on LFW view 2 (AUC 0.933), after 84.83 of the first st
 
 from dataclasses import replace
 
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import load_experiment
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.models import ModelConfig
+from jaxface.training import OptimizerConfig, ScheduleConfig, load_experiment
 
 TRIPLET, _ = load_experiment("facenet_triplet")
 
