@@ -7,8 +7,6 @@ under `jit`: in float32 by XLA's own convolution and by oneDNN, by oneDNN on flo
 (`precision="bfloat16"`), and by oneDNN on bfloat16 arrays. There is no bar.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.common import equal_malloc, interleave, machine
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import cores
 
@@ -105,15 +104,12 @@ def compare(shape: Shape, batch_size: int, rounds: int) -> dict[str, Any]:
 
 def main() -> int:
   """Measures and prints."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 15, "timed calls of each")
   parser.add_argument("--batch", type=int, default=32, help="images at a time (default: %(default)s)")
-  parser.add_argument("--rounds", type=int, default=15, help="timed calls of each (default: %(default)s)")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   rows = []
   for shape in SHAPES:
-    print(f"{shape} …", file=sys.stderr, flush=True)
+    announce(shape)
     rows.append(compare(shape, options.batch, options.rounds))
   facts = {"batch": options.batch, "threads": cores(), "rounds": options.rounds}
   Findings("Convolutions", machine("jax", "jaxlib", "onednn-cpu-gomp"), facts, rows, NOTES).publish(options.json)

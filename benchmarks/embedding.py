@@ -8,8 +8,6 @@ ONNX Runtime on the file that `jaxface export` writes of our network. Exits with
 faster of PyTorch's; `--eager` leaves `torch.compile` out.
 """
 
-import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ import numpy as np
 
 from benchmarks.common import Speedup, equal_malloc, has, interleave, machine, speedup
 from benchmarks.nets import NETS, images, same_parameters
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.torch_sides import COMPILED, below, torch_sides
 from benchmarks.worker import Worker, cores
@@ -150,19 +149,14 @@ def compare(
 
 def main() -> int:
   """Measures and prints; exits with 1 if a bar is missed."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 11, f"of so many batches: {CALLS}", eager=True)
   parser.add_argument("--nets", nargs="+", choices=list(CALLS), default=list(CALLS), help="default: all")
   parser.add_argument("--batch", type=int, default=32, help="images at a time (default: %(default)s)")
-  parser.add_argument("--rounds", type=int, default=11, help=f"of so many batches: {CALLS} (default: %(default)s)")
-  parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes longest to get ready")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  # Ours as the others, whatever other devices there are.
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   peers = torch_sides(options.eager)
   rows, missed, slower = [], [], []
   for net in options.nets:
-    print(f"{net} …", file=sys.stderr, flush=True)
+    announce(net)
     row, speed = compare(net, options.batch, options.rounds, peers)
     rows.append(row)
     missed += below(net, speed, BAR)

@@ -7,9 +7,7 @@ A step is value and gradient of softmax over 1,000 identities on the patches of 
 mapped, all of them are one call.
 """
 
-import argparse
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import equal_malloc, interleave, machine, speedup
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import Worker, cores
 
@@ -116,16 +115,13 @@ def compare(name: str, shapes: tuple[str, ...], nets: int, rounds: int) -> dict[
 
 def main() -> int:
   """Measures and prints."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 7)
   parser.add_argument("--nets", type=int, default=15, help="of each shape (default: %(default)s)")
-  parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   plan = {f"{options.nets} of {SHAPES[0]}": SHAPES[:1], f"{options.nets} of each shape": SHAPES}
   rows = []
   for name, shapes in plan.items():
-    print(f"{name} …", file=sys.stderr, flush=True)
+    announce(name)
     rows.append(compare(name, shapes, options.nets, options.rounds))
   facts = {"batch": BATCH, "identities": IDENTITIES, "threads": cores()}
   Findings("Ensemble: DeepID's stacks", machine("jax", "jaxlib"), facts, rows, NOTES).publish(options.json)

@@ -7,8 +7,6 @@ The batch is a quarter of that there, because plain XLA is slow and needs much m
 compiled part is worth, and what those who cannot build it have.
 """
 
-import argparse
-import os
 import sys
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from benchmarks.common import equal_malloc, interleave, machine, speedup
 from benchmarks.nets import NETS
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.training import jaxface_step
 from benchmarks.worker import Worker, cores
@@ -44,17 +43,14 @@ def compare(net: str, dtype: str, batch_size: int, rounds: int) -> dict[str, Any
 
 def main() -> int:
   """Measures and prints."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 3, "timed steps of each")
   parser.add_argument("--nets", nargs="+", choices=list(NETS), default=DEFAULT, help=f"default: {DEFAULT}")
   parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
   parser.add_argument("--batch", type=int, help="images per step (default: a quarter of that in benchmarks.training)")
-  parser.add_argument("--rounds", type=int, default=3, help="timed steps of each (default: %(default)s)")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   rows = []
   for net in options.nets:
-    print(f"{net} …", file=sys.stderr, flush=True)
+    announce(net)
     rows.append(compare(net, options.dtype, options.batch or NETS[net].batch // 4, options.rounds))
   facts = {"threads": cores(), "rounds": options.rounds}
   Findings("Ways of computing the step", machine("jax", "jaxlib"), facts, rows, NOTES).publish(options.json)

@@ -3,12 +3,12 @@
   python -m benchmarks.imports
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 
 from benchmarks.common import machine
+from benchmarks.options import benchmark_parser
 from benchmarks.page import Findings
 
 BAR = 0.3
@@ -46,9 +46,7 @@ def measure(line: str, rounds: int) -> dict:
 
 def main() -> int:
   """Measures and prints; 1 if the bar was missed."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--rounds", type=int, default=5, help="fresh interpreters for each line (default: %(default)s)")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
+  parser = benchmark_parser(__doc__, 5, "fresh interpreters for each line")
   options = parser.parse_args()
   rows = [measure(line, options.rounds) for line in LINES]
   notes = [f"Watched: {', '.join(WATCHED)}."]

@@ -8,8 +8,6 @@ DeepFace's L4, L5 and L6 at batch 32 (bars: 5 × `jax.lax.conv_general_dilated_l
 gives the output and the gradients with respect to input and kernels, in float32. Exits with 1 when a bar was missed.
 """
 
-import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import Worker, beyond, cores
 
@@ -273,17 +272,13 @@ NOTES = [
 
 def main() -> int:
   """Measures and prints; 1 if a bar was missed."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 5, "of DeepFace's layers, others four times as many")
   parser.add_argument("--layers", nargs="+", choices=list(LAYERS), default=list(LAYERS), metavar="NAME", help="default: all")
-  parser.add_argument("--rounds", type=int, default=5, help="of DeepFace's layers, others four times as many (default: %(default)s)")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  # Ours as PyTorch's, whatever other devices there are.
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   rows = []
   for name in options.layers:
     for peer, (build, bar) in peers_of(name).items():
-      print(f"{name}, {peer} …", file=sys.stderr, flush=True)
+      announce(f"{name}, {peer}")
       rows.append(compare(name, peer, build, bar, options.rounds * (4 if LAYERS[name].block > 1 else 1)))
   facts = {"batch of deepface": LAYERS["deepface L4"].batch, "batch of deepid": LAYERS["deepid2 conv3"].batch, "threads": cores()}
   Findings("Locally connected layers", machine("jax", "jaxlib", "torch"), facts, rows, NOTES).publish(options.json)

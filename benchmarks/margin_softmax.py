@@ -8,9 +8,7 @@ those that people use: `linear` of normalised tensors, the own class's cosine ga
 place, `cross_entropy`, in eager mode. Exits with 1 when a bar was missed.
 """
 
-import argparse
 import math
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import Worker, cores
 
@@ -123,17 +122,13 @@ def compare(margin: str, classes: int, rounds: int) -> tuple[dict[str, Any], flo
 
 def main() -> int:
   """Measures and prints."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 11, "timed calls of each side")
   parser.add_argument("--classes", type=int, default=100_000, help="default: %(default)s")
   parser.add_argument("--margins", nargs="+", choices=list(MARGINS), default=list(MARGINS), help="default: all")
-  parser.add_argument("--rounds", type=int, default=11, help="timed calls of each side (default: %(default)s)")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  # Ours as PyTorch's, whatever other devices there are.
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   rows, missed = [], []
   for margin in options.margins:
-    print(f"{margin} …", file=sys.stderr, flush=True)
+    announce(margin)
     row, middle = compare(margin, options.classes, options.rounds)
     rows.append(row)
     if middle is not None and middle < BAR:

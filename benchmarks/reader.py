@@ -13,7 +13,6 @@ Bars: reader ≥ 0.75 raw (goal 0.9), loader ≥ 1.1 pytorch. A reader that seem
 took the cores: then the ratio of processor time is the one to believe.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import numpy as np
 import simplejpeg
 
 from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.options import benchmark_parser
 from benchmarks.page import Findings
 from jaxface.data.loader import Loader, empty_images
 from jaxface.data.order import UniformOrder
@@ -141,11 +141,9 @@ def pytorch_side(data: list[bytes], images: int, workers: int) -> Callable[[], N
 
 def main() -> int:
   """Measures and prints; exits with 1 if a bar is missed."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 15)
   parser.add_argument("--records", metavar="DIR", help="packed set of 112 × 112 faces (default: one is made)")
   parser.add_argument("--images", type=int, default=60 * BATCH, help="per round and side (default: %(default)s)")
-  parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
   options = parser.parse_args()
   images = -(-options.images // BATCH) * BATCH
   threads = len(os.sched_getaffinity(0))

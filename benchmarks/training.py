@@ -9,7 +9,6 @@ with a thread per core and the fused optimizer, eagerly and through `torch.compi
 when a bar was missed against the faster of the two; `--eager` leaves `torch.compile` out.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -21,6 +20,7 @@ import numpy as np
 
 from benchmarks.common import Speedup, equal_malloc, interleave, machine, speedup
 from benchmarks.nets import NETS, images, same_parameters
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.torch_sides import COMPILED, below, torch_sides
 from benchmarks.worker import Worker, cores
@@ -196,22 +196,17 @@ def compare(
 
 def main() -> int:
   """Measures and prints; exits with 1 if a bar is missed."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = benchmark_parser(__doc__, 7, "timed steps of each side", eager=True)
   parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="default: all")
   parser.add_argument("--dtypes", nargs="+", choices=list(BARS), default=list(BARS), help="default: both")
   sizes = ", ".join(f"{name} {net.batch}" for name, net in NETS.items())
   parser.add_argument("--batch", type=int, help=f"images per step (default: {sizes})")
-  parser.add_argument("--rounds", type=int, default=7, help="timed steps of each side (default: %(default)s)")
-  parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes longest to get ready")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  # Ours as PyTorch's, whatever other devices there are.
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   peers = torch_sides(options.eager)
   rows, missed = [], []
   for net in options.nets:
     for dtype in options.dtypes:
-      print(f"{net} {dtype} …", file=sys.stderr, flush=True)
+      announce(f"{net} {dtype}")
       row, speed = compare(net, dtype, options.batch or NETS[net].batch, options.rounds, peers)
       rows.append(row)
       missed += below(f"{net} in {dtype}", speed, BARS[dtype][0])

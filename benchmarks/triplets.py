@@ -8,8 +8,6 @@ differentiated by JAX, a block of its rows at a time: the whole array takes long
 Bars: 100 × at B = 1,024, 120 × at 1,800; batch-hard 3 ×.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import Worker, cores
 
@@ -157,13 +156,9 @@ def compare(mining: str, size: int, peer: str, build: Callable | None, bar: floa
 
 def main() -> int:
   """Measures and prints; 1 if a bar was missed."""
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--rounds", type=int, default=5, help="of the cubic form, others four times as many (default: %(default)s)")
+  parser = benchmark_parser(__doc__, 5, "of the cubic form, others four times as many")
   parser.add_argument("--batches", type=int, nargs="+", default=[], help="only these sizes (default: all)")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
-  options = parser.parse_args()
-  # Ours as the others, whatever other devices there are.
-  os.environ["JAX_PLATFORMS"] = "cpu"
+  options = parse_for_cpu(parser)
   plan = [("semi_hard", size, "cubic form", cubic_loss if bar else None, bar) for size, bar in SEMI_HARD.items()]
   if has("torch") and has("pytorch_metric_learning"):
     plan += [("hard", size, "pytorch-metric-learning", metric_learning_loss, bar) for size, bar in BATCH_HARD.items()]
@@ -171,7 +166,7 @@ def main() -> int:
   for mining, size, peer, build, bar in plan:
     if options.batches and size not in options.batches:
       continue
-    print(f"{mining} {size} …", file=sys.stderr, flush=True)
+    announce(f"{mining} {size}")
     rounds = options.rounds if build is cubic_loss else 4 * options.rounds
     rows.append(compare(mining, size, peer, build, bar, rounds))
   facts = {"embedding": SIZE, "images per identity": IMAGES, "threads": cores()}

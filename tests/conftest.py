@@ -1,5 +1,6 @@
 """Eight forced host devices for every test, a warm compile cache, where real faces are, and small faces and networks."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -104,3 +105,20 @@ def random_model():
     return SavedModel(name, options, convention, variables, {"source": "a test"})
 
   return make
+
+
+@pytest.fixture
+def forbid_reading(monkeypatch) -> Callable[[str], None]:
+  """Function that makes every file of a name unreadable, as a missing permission does (of which root knows nothing)."""
+
+  def forbid(name: str) -> None:
+    real = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+      if path.name == name:
+        raise PermissionError(errno.EACCES, "Permission denied")
+      return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+  return forbid

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxface.data.synthetic_draw import Array, Draw
+from jaxface.losses.ranges import check_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +31,7 @@ class Nuisance:
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if not 0 <= value <= 2:
-        raise ValueError(f"Nuisance.{field.name} is {value!r}: it has to be in 0..2")
+      check_range(self, field.name, 0, 2)
 
 
 class Scene(NamedTuple):

@@ -11,7 +11,7 @@ from jax import Array
 
 from jaxface.losses.angle import turned_cosine
 from jaxface.losses.joint import Geometry, Prep, Reduce
-from jaxface.losses.margins_base import CallableMargin
+from jaxface.losses.margins_base import Plain
 from jaxface.losses.ranges import check_choice, check_range
 
 
@@ -55,7 +55,7 @@ _published.defvjp(lambda m, target_b, norm_b: (_published(m, target_b, norm_b), 
 
 
 @dataclass(frozen=True)
-class ASoftmax(CallableMargin):
+class ASoftmax(Plain):
   """‖x‖·(λ·cos θ + ψ(θ))/(1 + λ) for the own class, ‖x‖·cos θ for the others.
 
   λ = max(least, start/(1 + decay·step)) starts near the modified softmax and lets ψ in. With start and least at 0 there
@@ -93,9 +93,6 @@ class ASoftmax(CallableMargin):
   @property
   def geometry(self) -> Geometry:
     return Geometry(unit_x=False, unit_w=True)
-
-  def init_state(self) -> dict:
-    return {}
 
   def prepare(
     self, target_b: Array, norm_b: Array, weight_b: Array, *, state: Any, step: Array | int,

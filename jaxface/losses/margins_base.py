@@ -73,7 +73,7 @@ class CallableMargin:
 
 
 class Plain(CallableMargin):
-  """A margin without state, context or penalty."""
+  """A margin without state; without context or penalty too, unless it prepares them."""
 
   def init_state(self) -> dict:
     return {}

@@ -25,12 +25,12 @@ from jaxface.training.config import load_experiment
 EXPERIMENT = '''
 """A run of seconds on a folder."""
 
-from jaxface.data.config import DataConfig
-from jaxface.evaluation.config import VerificationConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import CosFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, MeshConfig
+from jaxface.data import DataConfig
+from jaxface.evaluation import VerificationConfig
+from jaxface.heads import Classification
+from jaxface.losses import CosFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, MeshConfig
 
 EXPERIMENT = Experiment(
   name="small",

@@ -1,7 +1,5 @@
 """A folder of images as a source."""
 
-import errno
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,15 +76,8 @@ def test_one_image(folder):
     FolderSource(folder / "face.heic", size=None)
 
 
-def test_a_file_that_may_not_be_read_is_named_with_its_row(folder, monkeypatch):
-  real = Path.read_bytes
-
-  def refuse(path):
-    if path.name == "a_1.png":
-      raise PermissionError(errno.EACCES, "Permission denied")
-    return real(path)
-
-  monkeypatch.setattr(Path, "read_bytes", refuse)
+def test_a_file_that_may_not_be_read_is_named_with_its_row(folder, forbid_reading):
+  forbid_reading("a_1.png")
   (folder / "b" / "gone.jpg").symlink_to(folder / "nothing")
   source = FolderSource(folder, size=(8, 8))
   errors = source.read(np.arange(4), np.empty((4, 8, 8, 3), np.uint8))

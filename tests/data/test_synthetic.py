@@ -140,5 +140,5 @@ def test_wrong_numbers_to_render():
     render([-1], [0], size=SIZE)
   with pytest.raises(ValueError, match="both should be"):
     render([1, 2], [0], size=SIZE)
-  with pytest.raises(ValueError, match=r"Nuisance\.pose is 3"):
+  with pytest.raises(ValueError, match=r"Nuisance\.pose = 3 is out of range"):
     Nuisance(pose=3)

@@ -1,6 +1,5 @@
 """Packing: what goes in comes out, the same bytes however it is run, whole or not at all."""
 
-import errno
 import json
 import os
 import shutil
@@ -150,16 +149,9 @@ def test_damaged_images_are_left_out_counted_and_named(make_folder, tmp_path, ma
   assert not (tmp_path / "strict").exists()
 
 
-def test_unreadable_and_huge_files(make_folder, tmp_path, monkeypatch):
+def test_unreadable_and_huge_files(make_folder, tmp_path, forbid_reading):
   root = make_folder([2])
-  real = Path.read_bytes
-
-  def refuse(path):
-    if path.name == "0001.jpg":
-      raise PermissionError(errno.EACCES, "Permission denied")
-    return real(path)
-
-  monkeypatch.setattr(Path, "read_bytes", refuse)
+  forbid_reading("0001.jpg")
   with open(root / "person00" / "huge.jpg", "wb") as file:
     file.truncate(300_000_000)
   manifest = pack(root, tmp_path / "out")

@@ -18,11 +18,11 @@ from jaxface.training.interrupt import INTERRUPTED
 EXPERIMENT = '''
 """A run of seconds."""
 
-from jaxface.data.config import DataConfig, SyntheticConfig
-from jaxface.heads.classification import Classification
-from jaxface.losses.margins import CosFace
-from jaxface.models.config import ModelConfig
-from jaxface.training.config import Experiment, MeshConfig
+from jaxface.data import DataConfig, SyntheticConfig
+from jaxface.heads import Classification
+from jaxface.losses import CosFace
+from jaxface.models import ModelConfig
+from jaxface.training import Experiment, MeshConfig
 
 EXPERIMENT = Experiment(
   name="killed",

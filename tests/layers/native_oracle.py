@@ -8,6 +8,7 @@ from jax import lax
 from jax.sharding import AxisType
 
 from jaxface.layers import native
+from jaxface.layers.native_call import IMAGES, SHARED, native_call
 
 BUILT = pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
 # For the `pytestmark` of a file whose tests all run in native code.
@@ -32,6 +33,14 @@ def forms(function, x, kernel, dy):
   """The values and both gradients."""
   y, pull = jax.vjp(function, x, kernel)
   return y, *pull(dy)
+
+
+def refused(target, a, b, result, message, **settings):
+  """A native call on arguments that do not fit raises `message`; each of the three is a shape and a type."""
+  shape = jax.ShapeDtypeStruct(*result)
+  call = native_call(target, lambda *_: shape, (IMAGES, SHARED), IMAGES, lambda *_: jnp.zeros(*result), **settings)
+  with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+    jax.block_until_ready(jax.jit(call)(jnp.ones(*a), jnp.ones(*b)))
 
 
 def in_float64(function, *given):

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
-from native_oracle import NATIVE, arrays, assert_close, assert_rounded, data_mesh, forms, in_float64
+from native_oracle import NATIVE, arrays, assert_close, assert_rounded, data_mesh, forms, in_float64, refused
 
 from jaxface.layers.formulation import formulation
 from jaxface.layers.local import locally_connected, output_size
 from jaxface.layers.local_shared import locally_shared_conv
-from jaxface.layers.native_call import IMAGES, SHARED, native_call
 
 pytestmark = NATIVE
 
@@ -202,18 +201,9 @@ WRONG = {
 
 @pytest.mark.parametrize("shapes,changes,message", WRONG.values(), ids=WRONG)
 def test_what_does_not_fit_together_is_an_error_with_shapes(shapes, changes, message):
-  a, b, result = shapes
-  call = native_call(
-    "JaxfaceLocal", lambda *_: jax.ShapeDtypeStruct(result, jnp.float32), (IMAGES, SHARED), IMAGES,
-    lambda *_: jnp.zeros(result), **CALL | changes
-  )
-  with pytest.raises(jax.errors.JaxRuntimeError, match=message):
-    jax.block_until_ready(jax.jit(call)(jnp.ones(a), jnp.ones(b)))
+  refused("JaxfaceLocal", *((shape, "float32") for shape in shapes), message, **CALL | changes)
 
 
 def test_types_that_do_not_fit_are_an_error():
-  call = native_call(
-    "JaxfaceLocal", lambda *_: jax.ShapeDtypeStruct(Y, "float32"), (IMAGES, SHARED), IMAGES, lambda *_: jnp.zeros(Y), **CALL
-  )
-  with pytest.raises(jax.errors.JaxRuntimeError, match="kernels is of another type than float32"):
-    jax.block_until_ready(jax.jit(call)(jnp.ones(X), jnp.ones(K, jnp.bfloat16)))
+  given = (X, "float32"), (K, "bfloat16"), (Y, "float32")
+  refused("JaxfaceLocal", *given, "kernels is of another type than float32", **CALL)
