@@ -12,7 +12,7 @@ from jaxface.data.augment_own import check_augmentation, check_augmentation_shap
 from jaxface.data.augmentation import AugmentConfig, augment
 from jaxface.losses.own_part import WrongPart
 from jaxface.training.config import Experiment
-from jaxface.training.workdir import describe
+from jaxface.training.resolve import describe
 
 SHAPE = (8, 6, 3)
 
