@@ -1,6 +1,6 @@
-"""Alignment templates, and the patches that DeepID's networks look at.
+"""Alignment templates, and the image patches of DeepID's networks.
 
-  geometry.template("arcface112").points               # where eyes, nose and mouth corners lie, in pixels
+  geometry.template("arcface112").points               # eyes, nose and mouth corners, in pixels
   geometry.deepid_patches(geometry.template("arcface112"))
 """
 

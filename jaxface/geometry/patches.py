@@ -1,10 +1,10 @@
-"""Patches of an aligned face: which boxes an ensemble looks at, and how they are cut out and scaled on the device.
+"""Patches of an aligned face: the boxes that an ensemble takes as inputs, cropped and scaled on the device.
 
-Boxes come from the five points of a template. A network of an ensemble sees its patch, and as its mirror image the mirrored
-patch of the *opposite* eye or mouth corner. No template is quite symmetric (arcface112 by up to 1.3 pixels), so boxes are placed
-by `symmetric_points`: each point's mean with the mirror of its opposite, at most half of that away. Then the box of an eye
-in the mirrored face holds, pixel by pixel, the mirror image of the other eye's patch, and a whole mirrored face, in
-training or for the second half of the features, mirrors every patch as the papers want it.
+Boxes are derived from the five points of a template. Each network of an ensemble receives its patch and, as the mirror image, the
+mirrored patch of the *opposite* eye or mouth corner. No template is exactly symmetric (arcface112 is off by up to 1.3 pixels), so
+boxes are placed by `symmetric_points`: the mean of each point and the mirror of its opposite, which moves a point by at most half
+of that. The box of an eye in the mirrored face is then, pixel by pixel, the mirror image of the other eye's patch. Mirroring the
+face, in training or for the second half of the features, therefore mirrors every patch as the papers require.
 """
 
 import functools
@@ -20,7 +20,7 @@ from jax import Array
 from jaxface.geometry.templates import Template
 
 COLOURS = ("rgb", "grey")
-# The points of a template, and which of them each becomes in the mirror.
+# The points of a template, and the point that each becomes when mirrored.
 OPPOSITE = (1, 0, 2, 4, 3)
 
 
@@ -31,12 +31,12 @@ class Patch:
   Attributes:
     name: region, scale in percent and colour, such as "left_eye_080_rgb".
     region: what the patch shows.
-    scale: of the box, 1 for the region's own size.
+    scale: scale factor of the box, 1 for the region's own size.
     colour: "rgb" or "grey".
     center: (x, y) in pixels of the template, where the centre of the first pixel is (0, 0).
     size: (height, width) of the box in pixels of the template.
     input_size: (height, width) in pixels to which the box is scaled.
-    partner: name of the patch whose mirror image is this patch of the mirrored face; its own on the midline.
+    partner: name of the patch whose mirror image is this patch of the mirrored face; the patch itself on the midline.
   """
 
   name: str
@@ -50,7 +50,7 @@ class Patch:
 
   @property
   def channels(self) -> int:
-    """Of the patch: 3 or 1."""
+    """Channels of the patch: 3 or 1."""
     return 3 if self.colour == "rgb" else 1
 
   @property
@@ -61,12 +61,12 @@ class Patch:
 
 @dataclass(frozen=True)
 class Region:
-  """Where patches of all scales and colours lie.
+  """Location of a region's patches, at all scales and in both colours.
 
   Attributes:
     center: (x, y) in pixels of the template.
-    height: of the box at scale 1, in pixels.
-    opposite: the region that it becomes in the mirror.
+    height: height of the box at scale 1, in pixels.
+    opposite: the region that it becomes when mirrored.
   """
 
   center: tuple[float, float]
@@ -110,16 +110,16 @@ def deepid_patches(
   scales: Sequence[float] = (0.8, 1.0, 1.25),
   colours: Sequence[str] = COLOURS,
 ) -> tuple[Patch, ...]:
-  """DeepID's patches: 10 regions × 3 scales × {RGB, grey} = 60, fifteen of each of four input shapes.
+  """DeepID's patches: 10 regions × 3 scales × {RGB, grey} = 60, fifteen for each of four input shapes.
 
-  Five global regions in boxes of 39:31 (face, upper, bridge, middle, lower: our choice, the paper prints a picture without
-  numbers), five squares around the landmarks, scaled to 39×31 and 31×31. The order: networks of one input shape stand
-  together, 39×31×3, 39×31×1, 31×31×3, 31×31×1; inside, regions in the order above and then scales.
+  Five global regions in boxes of 39:31 (face, upper, bridge, middle, lower: our choice, the paper shows a picture without
+  numbers) are scaled to 39×31; five squares around the landmarks to 31×31. Patches are ordered by input shape (39×31×3, 39×31×1,
+  31×31×3, 31×31×1), then by region in the order above, then by scale.
 
   Args:
-    template: of the aligned face.
+    template: template of the aligned face.
     regions: names of some of the ten; none for all.
-    scales: factors of the boxes (our choice).
+    scales: scale factors of the boxes (our choice).
     colours: "rgb", "grey" or both.
   Returns:
     The patches.
@@ -140,14 +140,13 @@ def deepid_patches(
 
 
 def deepid2_patches(template: Template) -> tuple[Patch, ...]:
-  """DeepID2's patches: 200, which with their mirror images are its 400 crops; 200 networks of 55×47 pixels.
+  """DeepID2's 200 patches, 400 crops with their mirror images; 200 networks of 55×47 pixels.
 
-  The paper says that they differ in position, scale and colour, and gives no numbers. Ours: 25 positions, from one half of
-  the distance of the eyes to the left of the midline to as much to its right, and from above the eyes to below the mouth;
-  4 scales; RGB and grey.
+  The paper says that they differ in position, scale and colour, and gives no numbers. Our choice: 25 positions, up to half the
+  distance between the eyes to either side of the midline, and from above the eyes to below the mouth; 4 scales; RGB and grey.
 
   Args:
-    template: of the aligned face.
+    template: template of the aligned face.
   Source: Sun et al., "Deep Learning Face Representation by Joint Identification-Verification", 2014, §3.
   """
   points = symmetric_points(template)
@@ -163,7 +162,7 @@ def deepid2_patches(template: Template) -> tuple[Patch, ...]:
 def _patches(
   regions: Mapping[str, Region], input_size: tuple[int, int], scales: Sequence[float], colours: Sequence[str]
 ) -> list[Patch]:
-  """Every region at every scale; all patches of one colour stand together."""
+  """Every region at every scale, grouped by colour."""
   aspect = input_size[1] / input_size[0]
 
   def name(region: str, scale: float, colour: str) -> str:
@@ -183,20 +182,20 @@ def _patches(
 def _check(field: str, given: Sequence, valid: Sequence[str] | None = None) -> None:
   wrong = [value for value in given if valid is not None and value not in valid]
   if wrong:
-    raise ValueError(f"deepid_patches: {field} {wrong}: needs some of {', '.join(valid or ())}")
+    raise ValueError(f"deepid_patches: {field} {wrong}: takes some of {', '.join(valid or ())}")
   if len(set(given)) < len(given) or (valid is None and (not given or min(given) <= 0)):
-    raise ValueError(f"deepid_patches: {field} {tuple(given)}: needs different ones" + (", all positive" if valid is None else ""))
+    raise ValueError(f"deepid_patches: {field} {tuple(given)}: must be distinct" + (" and positive" if valid is None else ""))
 
 
 def boxes(patches: Sequence[Patch], template: Template, image_size: tuple[int, int]) -> np.ndarray:
-  """Boxes of patches in an image that shows the aligned face of a template at any size.
+  """Boxes of patches in an image of an aligned face, at any image size.
 
-  A box that reaches beyond the image is moved inside; where it is larger than the image it stays around the middle, and
-  `crop` repeats the edge. Both treat left and right alike.
+  A box that reaches beyond the image is moved inside. A box larger than the image stays centred, and `crop` repeats the edge
+  pixels. Both are symmetric in left and right.
 
   Args:
-    patches: what to cut out.
-    template: on which they were made.
+    patches: the patches to crop.
+    template: the template from which they were made.
     image_size: (height, width) in pixels.
   Returns:
     [N, 4] float32: y and x of the centre, height and width, in pixels; the centre of the first pixel is (0, 0).
@@ -212,29 +211,29 @@ def boxes(patches: Sequence[Patch], template: Template, image_size: tuple[int, i
 def crop(image_bhwc: Array, box_n4: Array, size: tuple[int, int]) -> Array:
   """Every box of every image, scaled to one size: two small matrix products per box, for `jit` and `vmap`.
 
-  Bilinear; where pixels are merged, with the triangle filter widened to them, so that nothing is skipped.
+  Bilinear; when scaling down, the triangle filter is widened so that no pixel is skipped.
 
   Args:
     image_bhwc: [B, H, W, C] float.
     box_n4: [N, 4] from `boxes`.
     size: (height, width) of the result in pixels.
   Returns:
-    [N, B, *size, C] of the type of the image.
+    [N, B, *size, C], with the dtype of the image.
   """
 
   def weights(axis: int) -> Array:
     line = functools.partial(_weights, steps=size[axis], pixels=image_bhwc.shape[1 + axis])
     return jax.vmap(line)(box_n4[:, axis], box_n4[:, 2 + axis]).astype(image_bhwc.dtype)
 
-  # Columns first, as the last axis of the planes, and the boxes before the images: one plain product, then one per box.
+  # Columns first (the last axis of the planes), boxes before images: one matrix product for all boxes, then one per box.
   narrow_njbch = jnp.einsum("njw,bchw->njbch", weights(1), image_bhwc.transpose(0, 3, 1, 2))
   return jnp.einsum("njbch,nih->njbci", narrow_njbch, weights(0)).transpose(0, 2, 4, 1, 3)
 
 
 def _weights(center: Array, length: Array, steps: int, pixels: int) -> Array:
-  """[steps, pixels]: how much of each pixel of a line each step across a box takes; sums over pixels are 1."""
+  """[steps, pixels]: weight of each pixel in each sample along one axis of a box; rows sum to 1."""
   position_s = center + ((jnp.arange(steps) + 0.5) / steps - 0.5) * length
-  # Beyond the edge lies what lies on it.
+  # Pixels beyond the edge repeat the edge.
   distance_sp = jnp.abs(jnp.clip(position_s, 0, pixels - 1)[:, None] - jnp.arange(pixels))
   weight_sp = jnp.maximum(1.0 - distance_sp / jnp.maximum(length / steps, 1.0), 0.0)
   return weight_sp / weight_sp.sum(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Alignment templates: where five points of a face come to lie in an aligned image, by name."""
+"""Alignment templates by name: the positions of five points of a face in an aligned image."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Template:
-  """Where the points of a face lie in an aligned image.
+  """Positions of the points of a face in an aligned image.
 
   Args:
-    name: under which packed sets and models carry it.
+    name: the name that packed sets and models record.
     size: (height, width) of the aligned image in pixels.
     points: (x, y) in pixels of left eye, right eye, nose, left and right mouth corner, as seen in the image.
     source: where the numbers come from.
@@ -52,26 +52,26 @@ TEMPLATES: dict[str, Template] = {
 
 
 def check_template_name(field: str, name: str) -> None:
-  """Refuses what names no template.
+  """Rejects a name that is no template.
 
   Args:
-    field: what the name was given for.
-    name: one of `TEMPLATES`, "none" for faces aligned to none, or "" where it is not known.
+    field: the option or field that holds the name, for the message.
+    name: one of `TEMPLATES`, "none" for faces aligned to no template, or "" if unknown.
   Raises:
     ValueError: another name; lists the valid ones.
   """
   if name and name != "none" and name not in TEMPLATES:
-    raise ValueError(f"{field} is {name!r}, should be one of {', '.join(TEMPLATES)}, none, or empty where it is not known")
+    raise ValueError(f"{field} is {name!r}, should be one of {', '.join(TEMPLATES)}, none, or empty if unknown")
 
 
 def unknown_template(option: str) -> str:
-  """A line for users whose images come without a word on their alignment.
+  """A message for users whose images do not record an alignment template.
 
   Args:
-    option: how they can say it, such as "--template".
+    option: the option that sets it, such as "--template".
   """
   return (
-    f"how the faces are aligned is not known, and no size tells it: if they follow a template, say so with {option} "
+    f"the alignment of the faces is unknown, and cannot be inferred from the image size: if they follow a template, set it with {option} "
     f"({', '.join(TEMPLATES)})."
   )
 

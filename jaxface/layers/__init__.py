@@ -1,4 +1,4 @@
-"""Blocks that Flax lacks, and those that are faster here than Flax's own.
+"""Layers that Flax lacks, and faster versions of some that it has.
 
   layers.Conv(64, (3, 3))(x)                           # oneDNN on a CPU where it is built, XLA elsewhere
   layers.ConvNorm(64, (3, 3), activation="prelu")(x, train)

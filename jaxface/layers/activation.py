@@ -1,7 +1,7 @@
-"""Rectifiers by name.
+"""Activations by name.
 
-Each function is jitted under its own name, so that a network written as a jaxpr still says `prelu` where it
-means it: the export translates that name into one node instead of three.
+Each function is jitted under its own name, so that a jaxpr keeps the name, such as `prelu`. The export translates that name
+into one node instead of three.
 """
 
 import flax.linen as nn
@@ -29,17 +29,17 @@ ACTIVATIONS = ("prelu", "relu", "relu6")
 
 
 def check_activation(name: str) -> str:
-  """`name` itself; raises ValueError that lists the valid names."""
+  """Returns `name`, or raises a ValueError that lists the valid names."""
   if name not in ACTIVATIONS:
-    raise ValueError(f"no activation {name!r}: there are {', '.join(ACTIVATIONS)}")
+    raise ValueError(f"unknown activation {name!r}: takes {', '.join(ACTIVATIONS)}")
   return name
 
 
 def activate(kind: str | None, x: Array, alpha_c: Array | None = None) -> Array:
-  """`x` through an activation.
+  """Applies an activation.
 
   Args:
-    kind: one of `ACTIVATIONS`; None leaves `x` as it is.
+    kind: one of `ACTIVATIONS`; None returns `x` unchanged.
     x: [..., C].
     alpha_c: [C] slopes of "prelu".
   Returns:
@@ -54,7 +54,7 @@ def activate(kind: str | None, x: Array, alpha_c: Array | None = None) -> Array:
 
 
 class Activation(nn.Module):
-  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [features] that starts at 0.25, others have None there.
+  """One of `ACTIVATIONS`; "prelu" has a parameter `alpha` [features], initialised to 0.25; the others have none.
 
   Source: He et al., "Delving Deep into Rectifiers", 2015, for the learned slope.
   """

@@ -17,18 +17,18 @@ from jaxface.layers.onednn import Window, fused_conv
 class ConvNorm(nn.Module):
   """Convolution, batch norm and, unless `activation` is None, an activation.
 
-  Zeros pad both sides alike ("SAME" of a stride of two would pad the right and the bottom only).
+  Zero padding is symmetric ("SAME" with stride two would pad the right and the bottom only).
 
   Attributes:
     features: channels of the result.
-    kernel: side of the kernel in pixels, or its height and width.
+    kernel: side length of the kernel in pixels, or its height and width.
     stride: step in pixels.
     padding: zeros on each side; None takes half of the kernel.
     depthwise: one filter per channel.
-    groups: of channels, each of which is convolved by itself; no matter where `depthwise`.
-    use_bias: for weights trained with a bias before the norm.
+    groups: number of channel groups, convolved separately; ignored if `depthwise`.
+    use_bias: adds a bias before the norm, for weights that were trained with one.
     activation: a name of `jaxface.layers.activation.ACTIVATIONS`, None for a linear block.
-    dtype: of the computation.
+    dtype: dtype of the computation.
   """
 
   features: int
@@ -43,20 +43,20 @@ class ConvNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x_bhwc: Array, train: bool, shortcut: Callable[[], Array] | None = None) -> Array:
-    """[B, H, W, C] to [B, H', W', features], to which the array that `shortcut` makes is added.
+    """Maps [B, H, W, C] to [B, H', W', features] and adds the result of `shortcut`.
 
-    It is made when it is needed: before the block where all is one native call, else after it, so that layers run in
-    the order that other libraries have.
+    `shortcut` is called before the block where the block is one native call, else after it, so that layers run in the same
+    order as in other libraries.
     """
     height, width = (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
     pad_h, pad_w = (height // 2, width // 2) if self.padding is None else (self.padding, self.padding)
     padding, groups = ((pad_h, pad_h), (pad_w, pad_w)), x_bhwc.shape[-1] if self.depthwise else self.groups
-    # The filters of a group see its own channels only: their fan-out is not that of the whole layer.
+    # The filters of a group see only its own channels, so their fan-out is smaller than the layer's.
     fan: Literal["fan_in", "fan_out"] = "fan_in" if groups > 1 else "fan_out"
     if not train and not self.is_initializing() and current_formulation() == "onednn":
       kernel = self.variables["params"]["conv"]["kernel"]
       window = make_window(x_bhwc, kernel, (self.stride,) * 2, padding, groups=groups)
-      # Parameters of another shape are for the layer below to refuse.
+      # The layer below rejects parameters of another shape.
       fits = kernel.shape == (height, width, x_bhwc.shape[-1] // groups, self.features)
       if fits and window.supports(x_bhwc.dtype) and x_bhwc.dtype == self.dtype:
         return self._folded(x_bhwc, window, None if shortcut is None else shortcut())
@@ -82,7 +82,7 @@ class ConvNorm(nn.Module):
     return x_bhwc if shortcut is None else shortcut() + x_bhwc
 
   def _folded(self, x_bhwc: Array, window: Window, shortcut: Array | None) -> Array:
-    """The whole block as one native call: with given statistics a norm is a factor on the kernel and a bias."""
+    """The block as one native call: with fixed statistics the norm is folded into the kernel and a bias."""
     params, statistics = self.variables["params"], self.variables["batch_stats"]["norm"]
     slope_c = lax.rsqrt(statistics["var"] + BatchNorm.epsilon) * params["norm"]["scale"]
     offset_c = params["norm"]["bias"] - statistics["mean"] * slope_c

@@ -1,4 +1,4 @@
-"""A batch taken a few images at a time, so that what a convolution unfolds stays in the cache."""
+"""Splits a batch into chunks of a few images, so that a convolution's unfolded windows stay in the cache."""
 
 import math
 
@@ -9,14 +9,14 @@ IMAGES = 16
 
 
 def images_per_chunk(x_bhwc: Array) -> int:
-  """Images that are worked on at once, on all CPU devices together: a divisor of the batch."""
+  """Images processed at once on all CPU devices together; a divisor of the batch size."""
   inside_shard_map = jax.sharding.get_abstract_mesh().manual_axes
   devices = 1 if inside_shard_map else _cpu_devices()
   return math.gcd(x_bhwc.shape[0], IMAGES * devices)
 
 
 def _cpu_devices() -> int:
-  """CPU devices of this process and its peers; what is chunked is lowered for them, whatever the default backend is."""
+  """CPU devices of all processes. Chunked code is lowered for them, whatever the default backend is."""
   try:
     return jax.device_count("cpu")
   except RuntimeError:  # JAX_PLATFORMS names other platforms only
@@ -24,9 +24,9 @@ def _cpu_devices() -> int:
 
 
 def split(x: Array, images: int) -> Array:
-  """[B, ...] to [B / images, images, ...], each chunk with images from the whole length of the batch.
+  """[B, ...] to [B / images, images, ...]; each chunk takes images at regular intervals of the batch.
 
-  A mesh shards the batch into stretches: chunks of neighbours would each lie on one device, and be gathered.
+  A mesh shards the batch into contiguous parts: a chunk of neighbours would lie on one device and have to be gathered.
   """
   return x.reshape(images, x.shape[0] // images, *x.shape[1:]).swapaxes(0, 1)
 

@@ -11,14 +11,14 @@ from jaxface.layers.winograd import Pads, winograd_conv
 
 Strides = tuple[int, ...]
 
-# Below this many channels the transforms of Winograd's algorithm cost more than its products save.
+# Below this many channels the transforms of Winograd's algorithm cost more than they save.
 MIN_WINOGRAD_CHANNELS = 32
-# Above this many places the slices of the kernel make programs that compile slowly.
+# Above this many kernel positions the slices make programs that compile slowly.
 MAX_PLACES = 25
 
 
 def patchwise(x_bhwc: Array, kernel_hwio: Array) -> Array:
-  """Convolution whose steps are as long as its kernel, 1×1 included, as one matrix product over all patches."""
+  """Convolution whose strides equal its kernel size (including 1×1), as one matrix product over all patches."""
   h, w, channels, features = kernel_hwio.shape
   batch, tall, wide = x_bhwc.shape[0], x_bhwc.shape[1] // h, x_bhwc.shape[2] // w
   x_bhwc = x_bhwc[:, : tall * h, : wide * w]
@@ -28,7 +28,7 @@ def patchwise(x_bhwc: Array, kernel_hwio: Array) -> Array:
 
 
 def _shifted(x_bhwc: Array, window: tuple[int, ...], strides: Strides, pads: Pads) -> list[Array]:
-  """What each place of the kernel sees: kh·kw arrays [B, H', W', C], row by row."""
+  """The input at each kernel position: kh·kw arrays [B, H', W', C], row by row."""
   x_bhwc = jnp.pad(x_bhwc, ((0, 0), *pads, (0, 0)))
   batch, height, width, channels = x_bhwc.shape
   tall, wide = ((pixels - k) // s * s + 1 for pixels, k, s in zip((height, width), window, strides))
@@ -40,7 +40,7 @@ def _shifted(x_bhwc: Array, window: tuple[int, ...], strides: Strides, pads: Pad
 
 
 def depthwise(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads) -> Array:
-  """Each channel by its own kernels, as a sum of shifted products."""
+  """Depthwise convolution as a sum of shifted products."""
   features = kernel_hwio.shape[-1]
   x_bhwc = jnp.repeat(x_bhwc, features // x_bhwc.shape[-1], axis=-1)
   window = kernel_hwio.shape[:2]
@@ -75,13 +75,13 @@ def _unfold_pull_back(strides: Strides, pads: Pads, saved: tuple[Array, Array], 
   return join(dx), dkernel
 
 
-# Without a rule of its own the unfolded windows of the whole batch, kh·kw times the input, would be kept for the gradient.
+# Without a custom rule the unfolded windows of the batch, kh·kw times the input, would be saved for the gradient.
 _unfold = jax.custom_vjp(_unfold_value, nondiff_argnums=(2, 3))
 _unfold.defvjp(lambda x, kernel, strides, pads: (_unfold(x, kernel, strides, pads), (x, kernel)), _unfold_pull_back)
 
 
 def takes(image: tuple[int, ...], kernel: tuple[int, ...], pads: Pads, groups: int) -> bool:
-  """Whether `pure_conv` knows the convolution; `lax.conv_general_dilated` knows them all.
+  """Whether `pure_conv` supports the convolution; `lax.conv_general_dilated` supports all of them.
 
   Args:
     image: (H, W, C).
@@ -96,13 +96,13 @@ def takes(image: tuple[int, ...], kernel: tuple[int, ...], pads: Pads, groups: i
 
 
 def pure_conv(x_bhwc: Array, kernel_hwio: Array, strides: Strides, pads: Pads, groups: int) -> Array:
-  """A convolution that it `takes`, by whichever formulation is fast on a CPU.
+  """A convolution supported by `takes`, in the formulation that is fastest on a CPU.
 
   Args:
     x_bhwc: [B, H, W, C] float; narrower types than float32 are computed in float32.
     kernel_hwio: [kh, kw, C / groups, O].
-    strides: along height and width.
-    pads: pixels of zeros ((top, bottom), (left, right)).
+    strides: steps in pixels along height and width.
+    pads: zero padding ((top, bottom), (left, right)) in pixels.
     groups: channel groups.
   """
   window = kernel_hwio.shape[:2]

@@ -1,4 +1,4 @@
-"""The one convolution: every network calls it, and it picks the formulation that is fast on the platform."""
+"""The convolution that every network calls. It picks the fastest formulation for the platform."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ _BF16_PRODUCTS = ("bfloat16", "BF16_BF16_F32")
 
 
 def _bf16_products(precision: Any) -> bool | None:
-  """Whether float32 numbers may be multiplied as bfloat16; None where only `lax` knows what is meant."""
+  """Whether float32 numbers may be multiplied as bfloat16; None for a precision that only `lax` can interpret."""
   if precision is None or precision in ("float32", "highest", lax.Precision.HIGHEST):
     return False
   return True if precision in _BF16_PRODUCTS else None
@@ -36,8 +36,8 @@ def conv(
 ) -> Array:
   """Two-dimensional convolution, NHWC by HWIO.
 
-  On a CPU oneDNN and the pure formulations carry reverse-mode gradients of any order; forward mode (`jax.jvp`) raises
-  a TypeError where one has its own gradient rule.
+  On a CPU oneDNN and the pure formulations support reverse-mode gradients of any order. Forward mode (`jax.jvp`) raises a
+  TypeError for those with a custom gradient rule.
 
   Args:
     x_bhwc: [B, H, W, C] float.
@@ -45,11 +45,11 @@ def conv(
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
     dilation: step between taps of the kernel, in pixels.
-    groups: channel groups; C of them make it depthwise.
-    precision: as for `jax.lax.conv_general_dilated`; None is what `jax.default_matmul_precision` says. "bfloat16" lets
-      oneDNN multiply float32 numbers as bfloat16, with sums in float32; the pure way stays exact.
+    groups: channel groups; C groups make it depthwise.
+    precision: as for `jax.lax.conv_general_dilated`; None follows `jax.default_matmul_precision`. "bfloat16" lets
+      oneDNN multiply float32 numbers as bfloat16, with sums in float32; the pure formulations ignore it.
   Returns:
-    [B, H', W', O], of the type of `x_bhwc`.
+    [B, H', W', O], with the dtype of `x_bhwc`.
   """
   way = current_formulation()
   if precision is None:
@@ -73,7 +73,7 @@ def make_window(
   x_bhwc: Array, kernel_hwio: Array, strides: tuple[int, int] = (1, 1), padding: Padding = "SAME",
   dilation: tuple[int, int] = (1, 1), groups: int = 1, bf16_math: bool = False, precision: Any = None,
 ) -> Window:
-  """The geometry of `conv` with these arguments, its padding in pixels."""
+  """The geometry of `conv` with these arguments, with the padding in pixels."""
   strides, dilation = (strides[0], strides[1]), (dilation[0], dilation[1])
   given: Sequence[tuple[int, int]]
   if isinstance(padding, str):
@@ -87,7 +87,7 @@ def make_window(
 
 
 class Conv(nn.Module):
-  """`conv` with its parameters: `kernel` [kh, kw, C / groups, features] and, if asked, `bias` [features]."""
+  """`conv` with parameters `kernel` [kh, kw, C / groups, features] and, optionally, `bias` [features]."""
 
   features: int
   kernel_size: tuple[int, int] = (3, 3)

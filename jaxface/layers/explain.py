@@ -1,4 +1,4 @@
-"""What computes convolutions in this process, in words."""
+"""Describes which implementation computes convolutions in this process."""
 
 import jax
 
@@ -7,7 +7,7 @@ from jaxface.layers.formulation import current_formulation
 
 
 def convolution() -> str:
-  """What computes convolutions here, and why it is not oneDNN where it could be."""
+  """The implementation of convolutions in this process, and why oneDNN is not used where it could be."""
   try:
     name = current_formulation()
   except ValueError as error:

@@ -1,7 +1,7 @@
-"""Which way of computing a layer is taken on a CPU: oneDNN and native passes, pure JAX made for CPUs, or XLA's own operations.
+"""Selects how a layer is computed on a CPU: by oneDNN and native code, by pure JAX written for CPUs, or by XLA's operations.
 
-Every other platform takes XLA's own operations. What is traced holds both, and the choice is made when it is lowered
-(`by_platform`): a program may be lowered in one process for the platform of another.
+All other platforms use XLA's operations. The traced program contains both, and the choice is made at lowering (`by_platform`),
+because a program may be lowered for a platform other than that of its process.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ def _checked(name: str, origin: str) -> str:
 
 @contextlib.contextmanager
 def formulation(name: str) -> Iterator[None]:
-  """Make layers use one formulation on a CPU in what is traced inside the `with`.
+  """Makes layers that are traced inside the `with` use one formulation on a CPU.
 
-  What `jit` traced before is not traced again: jit a new function inside.
+  A function that `jit` has already traced is not traced again: jit a new function inside.
 
   Args:
-    name: "onednn" for native code, "pure" for matrix products and shifted products, "xla" for XLA's own operations alone,
-      such as one `lax.conv_general_dilated` for a convolution (for an export: no choice is left in what is traced).
+    name: "onednn" for native code, "pure" for matrix products and shifted products, "xla" for XLA's operations only,
+      such as one `lax.conv_general_dilated` for a convolution (for an export: the traced program then contains no choice).
   """
   token = _forced.set(_checked(name, "formulation"))
   try:
@@ -47,10 +47,10 @@ def formulation(name: str) -> Iterator[None]:
 
 
 def current_formulation() -> str:
-  """What layers use on a CPU if traced now.
+  """The formulation that layers use on a CPU if traced now.
 
-  The `formulation` in force; else JAXFACE_CPU_CONV; else "onednn" where it was built and "pure" where not. It is the same in a
-  process whose default backend is no CPU.
+  The active `formulation`; else JAXFACE_CPU_CONV; else "onednn" if it was built, else "pure". It does not depend on the default
+  backend of the process.
   """
   if forced := _forced.get():
     return forced
@@ -60,16 +60,16 @@ def current_formulation() -> str:
 
 
 def by_platform(*arrays: Array, cpu: Callable, other: Callable, of: tuple = ()) -> Any:
-  """`cpu(*of, *arrays)` where the program is lowered for a CPU, `other(*of, *arrays)` where it is for anything else.
+  """`cpu(*of, *arrays)` where the program is lowered for a CPU, `other(*of, *arrays)` for any other platform.
 
-  Both are traced and must agree in the shapes and types of their results; one is lowered, in the place of the call. Outside of
-  `jit` equal `cpu`, `other` and `of` are compiled once for each shape.
+  Both are traced and must return the same shapes and dtypes; one is lowered, inline. Outside of `jit`, equal `cpu`, `other`
+  and `of` are compiled once for each shape.
 
   Args:
-    arrays: given to the functions.
-    cpu: a function made for CPUs.
-    other: the same in XLA's own operations; formulation "xla" is in force while it is traced.
-    of: hashable values given to both before the arrays.
+    arrays: arguments of both functions.
+    cpu: the implementation for CPUs.
+    other: the same in XLA's operations; formulation "xla" is active while it is traced.
+    of: hashable arguments that precede the arrays in both.
   """
   return _chosen(cpu, other, of)(*arrays)
 

@@ -1,4 +1,4 @@
-"""Convolutions whose weights are not shared: every position, or every group of inputs, has a kernel of its own."""
+"""Convolutions with unshared weights: every position, or every group of inputs, has its own kernel."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ BIASES = ("position", "channel", "none")
 def output_size(
   size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], padding: Padding
 ) -> tuple[Pair, tuple[Pair, Pair]]:
-  """Height and width that windows have positions for, and the padding in pixels.
+  """Height and width of the output, and the padding in pixels.
 
   Raises:
     ValueError: an unknown padding, or no position at all.
@@ -40,13 +40,12 @@ def locally_connected(
   padding: Padding = "VALID",
   low_memory: bool | None = None,
 ) -> Array:
-  """Convolution with another kernel at each position of the output.
+  """Convolution with a different kernel at each position of the output.
 
-  On a CPU with native code: `jaxface.layers.local_native`, the fastest, in little memory. Elsewhere a stack of matrix
-  products with the positions as its batch: what each of them sees is copied beside each other, images innermost. That takes
-  kh · kw / (sh · sw) times the memory of the input: 0.5 GB for DeepFace's L4 at batch 32. With low memory it is done for a
-  few rows of the output at a time, and again in the backward pass, which needs as little: the same numbers, in a loop of
-  small steps where the other form has one large one.
+  On a CPU with native code this is `jaxface.layers.local_native`, the fastest form, which uses little memory. Elsewhere it is
+  a batched matrix product over the positions, on unfolded windows with images innermost. Unfolding takes kh · kw / (sh · sw)
+  times the memory of the input: 0.5 GB for DeepFace's L4 at batch 32. With low memory a few rows of the output are unfolded
+  at a time, and again in the backward pass. The numbers are the same, in a loop of small steps instead of one large one.
 
   Reverse-mode gradients of any order; forward mode (`jax.jvp`) raises a TypeError.
 
@@ -55,13 +54,13 @@ def locally_connected(
     kernel: [H', W', kh, kw, C, O] float, for H' × W' positions.
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
-    low_memory: of the stack of products. None decides by size: as soon as the copies are more than `WHOLE` numbers
-      (128 MB of float32). Then as many rows are taken at a time as divide H' and make no more than `AT_A_TIME` numbers
-      (8 MB), but at least one. Under `vmap` the sizes are those of one member.
+    low_memory: applies to the matrix products. None turns it on when the unfolded windows exceed `WHOLE` numbers (128 MB of
+      float32). Then as many rows are unfolded at a time as divide H' and make at most `AT_A_TIME` numbers (8 MB), but at
+      least one. Under `vmap` the sizes are those of one member.
   Returns:
-    [B, H', W', O], of the type of `x_bhwc`.
+    [B, H', W', O], with the dtype of `x_bhwc`.
   Raises:
-    ValueError: kernels for another number of positions or channels.
+    ValueError: the kernel's positions or channels do not match.
   Source: Taigman et al., "DeepFace", 2014, §3.2.
   """
   (kh, kw), channels = kernel.shape[2:4], x_bhwc.shape[-1]
@@ -76,7 +75,7 @@ def locally_connected(
 
 
 def each(init: Any, count: tuple[int, ...]) -> Any:
-  """An initialiser of arrays [*count, ...] that calls `init` for each of their parts: its fan is that of one part."""
+  """An initialiser of arrays [*count, ...] that calls `init` for each part, so that the fan is that of one part."""
 
   def initialise(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     keys = jax.random.split(key, math.prod(count))
@@ -93,10 +92,10 @@ class LocallyConnected(nn.Module):
     kernel_size: height and width of the windows in pixels.
     strides: steps in pixels.
     padding: as for `locally_connected`.
-    bias: "position" for one at every position and channel, [H', W', features]; "channel" for one per channel,
-      [features]; "none".
+    bias: "position" for one per position and channel, [H', W', features]; "channel" for one per channel, [features];
+      or "none".
     low_memory: as for `locally_connected`.
-    dtype: of the computation.
+    dtype: dtype of the computation.
     kernel_init: initialiser of the kernel of one position, [kh, kw, C, features].
     bias_init: initialiser of the bias.
   """
@@ -130,13 +129,13 @@ class LocallyConnected(nn.Module):
 
 
 class GroupedLocallyConnected(nn.Module):
-  """Fully connected layers side by side, one for each group of inputs, with `kernel` [G, D, features] and `bias` [G, features].
+  """One fully connected layer for each group of inputs, with `kernel` [G, D, features] and `bias` [G, features].
 
   DeepID's verifier has 60 groups, one per patch, each with the 640 features of two images: 80 numbers of each.
 
   Attributes:
-    features: results of each group.
-    dtype: of the computation.
+    features: outputs of each group.
+    dtype: dtype of the computation.
     kernel_init: initialiser of the kernel of one group, [D, features].
   Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014, §3.4.
   """

@@ -1,9 +1,9 @@
 """Locally connected and locally shared layers in native code, called through XLA's foreign function interface.
 
-The kernels are nearly all of such a layer: DeepFace's L4 has 63 million weights. Each is read once for the value and once for
-the gradient of the input, and written once for its own, by all threads. What a position sees of the images is multiplied
-where it lies, a few images at a time from the cache: nothing is unfolded. Beyond arguments and results a call takes as
-much memory as the images once more (float32, padded), and the gradient of the input that of the result.
+Most of the memory of such a layer is its kernel: DeepFace's L4 has 63 million weights. Each weight is read once for the value
+and once for the input gradient, and its gradient is written once, by all threads. Windows are multiplied in place, a few
+images at a time from the cache; nothing is unfolded. Beyond arguments and results a call allocates one copy of the images
+(float32, padded); the input gradient allocates one of the result.
 """
 
 from typing import Any, NamedTuple
@@ -24,9 +24,9 @@ class Regions(NamedTuple):
     kernel: (R, S, kh, kw, C, O), one for each of R × S regions.
     result: (H', W', O).
     strides: (rows, columns).
-    corner: (top, left) padding in pixels; what else a window sees outside of the image is zero too.
-    block: side of a region in positions.
-    low_memory: of `plain`, see `jaxface.layers.local.locally_connected`.
+    corner: (top, left) padding in pixels; pixels beyond the other borders are zero too.
+    block: side length of a region in positions.
+    low_memory: for `plain`, see `jaxface.layers.local.locally_connected`.
   """
 
   image: tuple[int, ...]
@@ -39,21 +39,21 @@ class Regions(NamedTuple):
 
   @property
   def symbol(self) -> str:
-    """The handler in the library."""
+    """Name of the handler in the library."""
     return "JaxfaceLocal"
 
   @property
   def attributes(self) -> dict[str, Any]:
-    """What the handler is told beside shapes."""
+    """Attributes for the handler."""
     return {"window": (*self.strides, *self.corner), "block": self.block}
 
   @property
   def transposes(self) -> bool:
-    """Where positions have kernels of their own, `plain` has a gradient rule of its own."""
+    """Whether JAX can transpose `plain`; false if each position has its own kernel: `plain` then has a custom rule."""
     return self.block > 1
 
   def plain(self, x_bhwc: Array, kernel: Array) -> Array:
-    """The layer as a stack of matrix products."""
+    """The layer as batched matrix products."""
     places = self.result, self.strides, self.corner
     if self.block == 1:
       return connected(x_bhwc, kernel, *places, self.low_memory)
@@ -63,7 +63,7 @@ class Regions(NamedTuple):
 def regions_of(
   x_bhwc: Array, kernel: Array, out: Pair, strides: Pair, pads: tuple[Pair, Pair], block: int = 1, low_memory: bool | None = None
 ) -> Regions:
-  """The geometry of a layer of `out` positions, with `pads` ((top, bottom), (left, right)); the rest as `Regions` has it."""
+  """The geometry of a layer of `out` positions with `pads` ((top, bottom), (left, right)); other arguments as in `Regions`."""
   corner = pads[0][0], pads[1][0]
   return Regions(
     x_bhwc.shape[1:], kernel.shape, (*out, kernel.shape[-1]), (strides[0], strides[1]), corner, block, low_memory
@@ -71,7 +71,7 @@ def regions_of(
 
 
 def local_layer(x_bhwc: Array, kernel: Array, regions: Regions) -> Array:
-  """The layer's result [B, H', W', O]: on a CPU by native code, where that is built, wanted and able; else by `Regions.plain`."""
+  """The result [B, H', W', O]: by native code on a CPU if it is built, selected and applicable, else by `Regions.plain`."""
   known = x_bhwc.dtype == kernel.dtype and x_bhwc.dtype in (jnp.float32, jnp.bfloat16)
   if current_formulation() == "onednn" and known and min(regions.corner) >= 0:
     return trilinear.value(regions, x_bhwc, kernel)

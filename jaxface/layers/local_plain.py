@@ -1,4 +1,4 @@
-"""Locally connected and locally shared layers as stacks of matrix products, in operations of JAX alone."""
+"""Locally connected and locally shared layers as batched matrix products, in JAX operations only."""
 
 from collections.abc import Callable
 from functools import partial, reduce
@@ -12,19 +12,19 @@ from jaxface.layers.formulation import by_platform, current_formulation
 
 Pair = tuple[int, int]
 
-# Numbers of unfolded input above which all positions at once need too much memory, and which are unfolded at a time then.
+# Above WHOLE numbers of unfolded input, at most AT_A_TIME numbers are unfolded at a time.
 WHOLE = 2**25
 AT_A_TIME = 2**21
 
 
 def framed(x_bhwc: Array, corner: Pair, seen: Pair) -> Array:
-  """`x_bhwc` behind `corner` rows and columns of zeros, and with as many more, or less of it, as gives `seen` pixels."""
+  """`x_bhwc` with `corner` rows and columns of zeros before it, padded or cropped at the end to `seen` pixels."""
   edges = [(low, much - size - low, 0) for size, much, low in zip(x_bhwc.shape[1:3], seen, corner)]
   return lax.pad(x_bhwc, jnp.zeros((), x_bhwc.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
 
 class _Plan(NamedTuple):
-  """How to go over the positions of a layer: so many rows of the output at a time."""
+  """Iteration over the positions of a layer, `rows` rows of the output at a time."""
 
   kernel: Pair
   strides: Pair
@@ -33,25 +33,25 @@ class _Plan(NamedTuple):
 
   @property
   def reach(self) -> int:
-    """Rows of the input that `rows` rows of the output see."""
+    """Rows of the input that `rows` rows of the output depend on."""
     return (self.rows - 1) * self.strides[0] + self.kernel[0]
 
   def unfold(self, x_hwcb: Array) -> Array:
-    """What each position sees of `reach` rows: [rows · columns, kh · kw · C, B]."""
+    """The windows of `reach` rows of the input: [rows · columns, kh · kw · C, B]."""
     if current_formulation() == "xla":
       return self.by_place(x_hwcb)
-    # On a CPU one copy for each position is faster than one for each place of the window.
+    # On a CPU one copy per output position is faster than one per window position.
     return by_platform(x_hwcb, cpu=_Plan.by_position, other=_Plan.by_place, of=(self,))
 
   def by_place(self, x_hwcb: Array) -> Array:
-    """`unfold` by a copy for each place of the window."""
+    """`unfold` with one copy per window position."""
     (kh, kw), (sh, sw) = self.kernel, self.strides
     height, width = (self.rows - 1) * sh + 1, (self.columns - 1) * sw + 1
     places = [x_hwcb[i : i + height : sh, j : j + width : sw] for i in range(kh) for j in range(kw)]
     return jnp.stack(places, 2).reshape(self.rows * self.columns, kh * kw * x_hwcb.shape[2], x_hwcb.shape[3])
 
   def by_position(self, x_hwcb: Array) -> Array:
-    """`unfold` by a copy for each position of the result."""
+    """`unfold` with one copy per output position."""
     (kh, kw), (sh, sw), (channels, batch) = self.kernel, self.strides, x_hwcb.shape[2:]
 
     def window(row: Array, column: Array) -> Array:
@@ -62,7 +62,7 @@ class _Plan(NamedTuple):
     return seen.reshape(self.rows * self.columns, kh * kw * channels, batch)
 
   def fold(self, unfolded: Array, channels: int) -> Array:
-    """The transpose of `unfold`: each pixel gets the sum over the windows that see it; first along rows, then columns."""
+    """The transpose of `unfold`: each pixel gets the sum over the windows that contain it; first along rows, then columns."""
     (kh, kw), (sh, sw) = self.kernel, self.strides
     x = unfolded.reshape(self.rows, self.columns, kh, kw, channels, unfolded.shape[-1])
     still = (0, 0, 0)
@@ -76,13 +76,13 @@ class _Plan(NamedTuple):
 
 
 def _dot(a: Array, b: Array, axis_a: int, axis_b: int) -> Array:
-  """Matrix products of a stack of matrices [P, ·, ·], summed over one axis of each in at least float32."""
+  """Batched matrix product of [P, ·, ·] arrays over one axis of each, summed in at least float32."""
   wide = jnp.promote_types(a.dtype, jnp.float32)
   return lax.dot_general(a, b, (((axis_a,), (axis_b,)), ((0,), (0,))), preferred_element_type=wide)
 
 
 def _scan(body: Callable, carry: Any, items: Any) -> tuple[Any, Any]:
-  """`lax.scan`, and without a loop where there is one item only."""
+  """`lax.scan`, without a loop if there is only one item."""
   if jax.tree.leaves(items)[0].shape[0] > 1:
     return lax.scan(body, carry, items)
   carry, y = body(carry, jax.tree.map(lambda array: array[0], items))
@@ -96,7 +96,7 @@ def _blocks(plan: _Plan, x: Array) -> Array:
 
 
 def _starts(plan: _Plan, positions: int) -> Array:
-  """First row of the input that each block sees."""
+  """First input row of each block."""
   return plan.rows * plan.strides[0] * jnp.arange(positions // (plan.rows * plan.columns))
 
 
@@ -121,7 +121,7 @@ def _pull_back(plan: _Plan, saved: tuple[Array, Array], dy_pob: Array) -> tuple[
     more = plan.fold(_dot(kernel, dy, 2, 1), x_hwcb.shape[2])
     return lax.dynamic_update_slice_in_dim(dx, lax.dynamic_slice_in_dim(dx, start, plan.reach) + more, start, 0), dkernel
 
-  # A pixel is summed over many windows: in at least float32.
+  # A pixel is summed over many windows, so sum in at least float32.
   zeros = jnp.zeros(x_hwcb.shape, jnp.promote_types(x_hwcb.dtype, jnp.float32))
   items = (_starts(plan, len(kernel_pko)), _blocks(plan, kernel_pko), _blocks(plan, dy_pob))
   dx, dkernel = _scan(block, zeros, items)
@@ -134,7 +134,7 @@ _local.defvjp(lambda plan, x, kernel: (_local(plan, x, kernel), (x, kernel)), _p
 def connected(
   x_bhwc: Array, kernel: Array, result: tuple[int, ...], strides: Pair, corner: Pair, low_memory: bool | None = None
 ) -> Array:
-  """A layer with a kernel for each position.
+  """A layer with one kernel per position.
 
   Args:
     x_bhwc: [B, H, W, C].
@@ -160,15 +160,15 @@ def connected(
 def shared(
   x_bhwc: Array, kernel: Array, result: tuple[int, ...], strides: Pair, corner: Pair, block: int
 ) -> Array:
-  """A layer with a kernel for each region of block × block positions; kernel [R, S, kh, kw, C, O], the rest as `connected`."""
+  """A layer with one kernel per region of block × block positions; kernel [R, S, kh, kw, C, O], otherwise as `connected`."""
   (out_h, out_w), (rows, columns, kh, kw, channels) = result[:2], kernel.shape[:5]
   batch = len(x_bhwc)
-  # Smaller regions are made whole with positions that see zeros, and that nobody looks at.
+  # Smaller regions are padded with positions that read zeros and whose results are dropped.
   span_h, span_w = (rows * block - 1) * strides[0] + 1, (columns * block - 1) * strides[1] + 1
   x_hwcb = framed(x_bhwc, corner, (span_h - 1 + kh, span_w - 1 + kw)).transpose(1, 2, 3, 0)
 
   def by_region(i: int, j: int) -> Array:
-    """Place (i, j) of all windows: [R, S, C, block, block, B]."""
+    """Element (i, j) of all windows: [R, S, C, block, block, B]."""
     seen = x_hwcb[i : i + span_h : strides[0], j : j + span_w : strides[1]]
     return seen.reshape(rows, block, columns, block, channels, batch).transpose(0, 2, 4, 1, 3, 5)
 

@@ -1,4 +1,4 @@
-"""Convolutions whose weights are shared only inside square regions of the output."""
+"""Convolutions whose weights are shared only within square regions of the output."""
 
 from typing import Any
 
@@ -19,22 +19,22 @@ def locally_shared_conv(
   strides: Pair = (1, 1),
   padding: Padding = "VALID",
 ) -> Array:
-  """Convolution with another kernel for each region of block × block positions of the output.
+  """Convolution with a different kernel for each region of block × block positions of the output.
 
-  On a CPU with native code: `jaxface.layers.local_native`. Elsewhere a stack of matrix products with the regions as its
-  batch: what the positions of a region see is copied beside each other, images innermost. No weight is repeated.
+  On a CPU with native code this is `jaxface.layers.local_native`. Elsewhere it is a batched matrix product over the regions, on
+  unfolded windows with images innermost. No weight is repeated.
 
   Args:
     x_bhwc: [B, H, W, C] float.
-    kernel: [R, S, kh, kw, C, O] float, for R × S regions. Where block does not divide the output, regions at its bottom and
-      right are smaller.
-    block: side of a region in positions.
+    kernel: [R, S, kh, kw, C, O] float, for R × S regions. If block does not divide the output size, the regions at the bottom
+      and right are smaller.
+    block: side length of a region in positions.
     strides: steps in pixels along height and width.
     padding: "SAME", "VALID", or ((top, bottom), (left, right)) in pixels.
   Returns:
-    [B, H', W', O], of the type of `x_bhwc`.
+    [B, H', W', O], with the dtype of `x_bhwc`.
   Raises:
-    ValueError: kernels for another number of regions or channels.
+    ValueError: the kernel's regions or channels do not match.
   Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014, §3.1.
   """
   (kh, kw), channels = kernel.shape[2:4], x_bhwc.shape[-1]
@@ -54,10 +54,10 @@ class LocallySharedConv(nn.Module):
   Attributes:
     features: channels of the result.
     kernel_size: height and width of the windows in pixels.
-    block: side of a region in positions.
+    block: side length of a region in positions.
     strides: steps in pixels.
     padding: as for `locally_shared_conv`.
-    dtype: of the computation.
+    dtype: dtype of the computation.
     kernel_init: initialiser of the kernel of one region, [kh, kw, C, features].
   """
 

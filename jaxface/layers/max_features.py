@@ -1,4 +1,4 @@
-"""Units that pass on the largest of several linear answers: maxout, and max-feature-map, its form of two halves."""
+"""Units that return the largest of several linear responses: maxout, and max-feature-map, its form with two halves."""
 
 from functools import reduce
 from typing import Any
@@ -9,21 +9,21 @@ from jax import Array
 
 
 def maxout(x: Array, pieces: int = 2) -> Array:
-  """The largest of `pieces` neighbouring stretches of the last axis, entry by entry.
+  """The elementwise maximum of `pieces` contiguous parts of the last axis.
 
-  Entries that tie share the gradient: two halve it.
+  Tied entries share the gradient equally.
 
   Args:
     x: [..., pieces · C] float.
-    pieces: how many stretches of length C there are.
+    pieces: number of parts, each of length C.
   Returns:
     [..., C].
   Raises:
-    ValueError: the last axis does not divide into `pieces`.
+    ValueError: the last axis is not a multiple of `pieces`.
   Source: Goodfellow et al., "Maxout Networks", 2013.
   """
   if pieces < 1 or x.shape[-1] % pieces:
-    raise ValueError(f"maxout of {pieces} pieces takes a last axis that divides by {pieces}; got shape {x.shape}")
+    raise ValueError(f"maxout of {pieces} pieces needs a last axis divisible by {pieces}; got shape {x.shape}")
   return reduce(jnp.maximum, jnp.split(x, pieces, axis=-1))
 
 
@@ -41,11 +41,11 @@ class Maxout(nn.Module):
   """Fully connected layer of maxout units, with parameters `kernel` [D, pieces · features] and `bias` [pieces · features].
 
   Attributes:
-    features: length of the result.
-    pieces: linear answers of each unit.
-    dtype: of the computation.
-    kernel_init: initialiser of the kernel. By default the larger of two answers has the size of the inputs; half of
-      the variance is not lost as it is in a rectifier.
+    features: number of outputs.
+    pieces: linear responses of each unit.
+    dtype: dtype of the computation.
+    kernel_init: initialiser of the kernel. By default the larger of two responses has the scale of the inputs, without
+      the factor 2 that a rectifier needs.
   """
 
   features: int

@@ -1,8 +1,7 @@
-"""Networks of an ensemble side by side: arrays with one leading axis for all, and the name that says whose they are.
+"""Stacked networks of an ensemble: arrays with a leading member axis, and the name that records the members.
 
-What lies below a name that ends in `members_0_15` has a leading axis of 15: the members 0 to 14 of an ensemble, be it
-parameters of the networks, their class centres, gradients, or what the optimizer keeps. So the arrays of one member are
-found again wherever they stand.
+Arrays below a name that ends in `members_0_15` have a leading axis of 15, for the members 0 to 14 of an ensemble: parameters of
+the networks, class centres, gradients or optimizer state. The arrays of one member can thus be found in any tree.
 """
 
 import re
@@ -14,7 +13,7 @@ _NAME = re.compile(r"(?:.*_)?members_(\d+)_(\d+)")
 
 
 def members_name(first: int, past: int, prefix: str = "") -> str:
-  """The name over arrays of the members `first` to `past` − 1.
+  """The name for arrays of the members `first` to `past` − 1.
 
   >>> members_name(0, 15, "39x31x3")
   '39x31x3_members_0_15'
@@ -23,7 +22,7 @@ def members_name(first: int, past: int, prefix: str = "") -> str:
 
 
 def members_of(path: tuple[Any, ...]) -> range | None:
-  """Which members the leading axis of a leaf counts, by its path in a tree; None where it has no such axis."""
+  """The members along the leading axis of a leaf, by its path in a tree; None if it has no such axis."""
   for key in path:
     if found := _NAME.fullmatch(jax.tree_util.keystr((key,), simple=True)):
       return range(int(found[1]), int(found[2]))

@@ -1,4 +1,4 @@
-"""The compiled part: finds libjaxface_cpu.so and the oneDNN it needs, loads both once, or says why it cannot."""
+"""Finds and loads libjaxface_cpu.so and the oneDNN that it needs, once, or reports why it cannot."""
 
 import ctypes
 import functools
@@ -7,11 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
-# Another build of the library than the package's own, for one with a sanitizer.
+# Selects another build of the library, such as one with a sanitizer.
 VARIABLE = "JAXFACE_NATIVE_LIBRARY"
 LIBRARY = Path(__file__).parents[1] / "native" / "libjaxface_cpu.so"
 ONEDNN_PACKAGE, ONEDNN = "onednn-cpu-gomp", "libdnnl.so.3"
-# What this version of jaxface calls in the library.
+# Symbols of the library that this version of jaxface calls.
 HANDLERS = (
   "JaxfaceConv", "JaxfaceConvFused", "JaxfaceLocal", "JaxfaceNormMoments", "JaxfaceNormApply", "JaxfaceNormApplyAdd",
   "JaxfaceNormSums", "JaxfaceNormInputGradient", "JaxfaceSettle",
@@ -23,7 +23,7 @@ class _Version(ctypes.Structure):
 
 
 def _onednn_file() -> str:
-  """Where pip put oneDNN: under the prefix of its environment, which the loader does not search. Else the bare name."""
+  """Path where pip installed oneDNN, in the environment's prefix, which the loader does not search; else the bare name."""
   try:
     files = importlib.metadata.files(ONEDNN_PACKAGE) or []
   except importlib.metadata.PackageNotFoundError:
@@ -42,31 +42,31 @@ def _not_built(path: Path) -> str:
 
 @functools.cache
 def _load(path: Path) -> tuple[ctypes.CDLL | None, str]:
-  """The library, or None and what is wrong."""
+  """The library, or None and the reason why it does not load."""
   if not path.is_file():
     return None, _not_built(path)
   try:
-    # Once oneDNN is in the process, our library's need of it is met by its name, wherever it came from.
+    # Once oneDNN is loaded, the loader resolves our library's dependency on it by name.
     ctypes.CDLL(_onednn_file())
   except OSError as error:
-    hint = "install libgomp1 (or libgomp) of the system" if "libgomp" in str(error) else f"pip install {ONEDNN_PACKAGE}"
+    hint = "install the system package libgomp1 (or libgomp)" if "libgomp" in str(error) else f"pip install {ONEDNN_PACKAGE}"
     return None, f"oneDNN does not load: {error}; {hint}"
   again = "build it again (`pip install --force-reinstall --no-deps` jaxface, or `make native` in a checkout)"
   try:
     library = ctypes.CDLL(str(path))
   except OSError as error:
     return None, f"{path.name} does not load: {error}; {again}"
-  # A checkout that was updated keeps the library that was built before.
+  # An updated checkout still has the library of its previous build.
   lacking = [name for name in HANDLERS if not hasattr(library, name)]
   if lacking:
-    return None, f"{path.name} is of another version of jaxface, without {lacking[0]}; {again}"
+    return None, f"{path.name} was built from another version of jaxface: it lacks {lacking[0]}; {again}"
   if refused := _refused(library, path):
     return None, f"{path.name} was built for another jaxlib than {importlib.metadata.version('jaxlib')}: {refused}; {again}"
   return library, ""
 
 
 def _refused(library: ctypes.CDLL, path: Path) -> str:
-  """Why XLA does not take a handler of the library: one built with a newer jaxlib speaks a newer interface than this one knows."""
+  """Why XLA rejects a handler of the library: a library built with a newer jaxlib uses a newer interface."""
   import jax  # loaded by the first use of a layer, not by `import jaxface`
 
   try:
@@ -81,7 +81,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
 
 
 def available() -> bool:
-  """Whether the library is there and loads."""
+  """Whether the library exists and loads."""
   return _loaded()[0] is not None
 
 
@@ -91,7 +91,7 @@ def why_not() -> str:
 
 
 def library() -> ctypes.CDLL:
-  """The library, loaded once a process.
+  """The library, loaded once per process.
 
   Raises:
     RuntimeError: it is not available; the message is `why_not()`.
@@ -114,13 +114,13 @@ def onednn_version() -> str:
   return f"{version.major}.{version.minor}.{version.patch}"
 
 
-# oneDNN's name for "at least AVX-512 with byte and word operations": the least with which it convolves bfloat16.
+# oneDNN's value for AVX-512 with byte and word operations, the minimum for its bfloat16 convolutions.
 _AVX512_CORE = 0x27
 
 
 @functools.cache
 def has_bfloat16() -> bool:
-  """Whether oneDNN convolves bfloat16 arrays on this processor (or what ONEDNN_MAX_CPU_ISA leaves of it)."""
+  """Whether oneDNN supports bfloat16 convolution on this processor (as limited by ONEDNN_MAX_CPU_ISA)."""
   return library().dnnl_get_effective_cpu_isa() & _AVX512_CORE == _AVX512_CORE
 
 

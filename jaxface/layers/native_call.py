@@ -1,8 +1,8 @@
-"""What the native functions share: a call through XLA's foreign function interface that `vmap` and a mesh understand.
+"""Calls to native functions through XLA's foreign function interface, with support for `vmap` and meshes.
 
-Every array a native function takes or gives is either *images*, [many, B, ...], or *shared*, [many, ...]: kernels,
-parameters, statistics. `many` is an axis of independent calls, which `vmap` fills, and one shared array for them all may
-be [1, ...]; B is the batch, which a mesh splits.
+Every argument and result of a native function is either *images*, [many, B, ...], or *shared*, [many, ...]: kernels,
+parameters, statistics. `many` is an axis of independent calls, filled by `vmap`; an array shared by all calls may be
+[1, ...]. B is the batch, which a mesh splits.
 """
 
 import functools
@@ -27,7 +27,7 @@ IMAGES, SHARED = "images", "shared"
 
 @functools.cache
 def _register(symbol: str) -> str:
-  """Makes a function of the library known to XLA; returns the name of its call there."""
+  """Registers a function of the library with XLA; returns the name of its target."""
   name = f"jaxface_{symbol}"
   jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(native.library(), symbol)), platform="cpu")
   return name
@@ -38,7 +38,7 @@ def _sum(part: Array, axes: Any) -> Array:
 
 
 def _devices(mesh: Mesh, axes: Any) -> int:
-  """Into how many parts these mesh axes split."""
+  """Number of parts into which these mesh axes split an array."""
   names = () if axes is None else (axes,) if isinstance(axes, str) else axes
   return math.prod(mesh.shape[name] for name in names)
 
@@ -54,19 +54,19 @@ def native_call(
   aliases: dict[int, int] | None = None,
   **attributes: Any,
 ) -> Callable[..., Array]:
-  """A function of arrays that runs native code where it is lowered for a CPU.
+  """A function of arrays that runs native code if lowered for a CPU.
 
   Args:
-    symbol: the handler in the library.
-    shape: shape and type of the result for given arguments.
+    symbol: name of the handler in the library.
+    shape: returns shape and dtype of the result for given arguments.
     arguments: IMAGES or SHARED for each argument; the first is images.
-    result: IMAGES or SHARED; a shared result is what `merge` makes of each device's.
-    plain: the same function in operations of JAX, for every other platform; takes the arrays whole.
-    merge: takes a device's result and the mesh axes over which the batch is split.
-    aliases: argument to result whose memory may be one, by position.
+    result: IMAGES or SHARED; a shared result is merged over devices by `merge`.
+    plain: the same function in JAX operations, for all other platforms; takes unsharded arrays.
+    merge: called with a device's result and the mesh axes over which the batch is split.
+    aliases: positions of an argument and the result that may share memory.
     attributes: integers or tuples of integers for the handler.
   Returns:
-    The function; it has no gradient of its own.
+    The function; it has no gradient.
   """
   attributes = {name: np.asarray(value, np.int64)[()] for name, value in attributes.items()}
 
@@ -77,7 +77,7 @@ def native_call(
   def partition(mesh: Mesh, given: Any, wanted: Any) -> tuple:
     many, batch = (*given[0].sharding.spec, None, None)[:2]
     if result == SHARED and given[0].shape[1] % _devices(mesh, batch):
-      batch = None  # the mesh fills uneven parts up with anything, which must not be summed
+      batch = None  # the padding of uneven parts is undefined and must not be summed
 
     def place(kind: str, shape: tuple[int, ...]) -> NamedSharding:
       if kind == IMAGES:

@@ -1,4 +1,4 @@
-"""Batch normalisation with statistics in float32, whatever the network computes in."""
+"""Batch normalisation with statistics in float32, whatever the network's dtype."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxface.layers.norm_native import affine, train_norm
 
 
 def channel_sum(x: Array) -> Array:
-  """Sum [C] of `x` [B, ..., C] over all but the last axis; in two stages, which is several times faster on a CPU."""
+  """Sum [C] of `x` [B, ..., C] over all but the last axis; two stages are several times faster on a CPU."""
   return x.reshape(x.shape[0], -1, x.shape[-1]).sum(1).sum(0)
 
 
@@ -28,8 +28,8 @@ def batch_normalise(x: Array, scale_c: Array, bias_c: Array, epsilon: float) -> 
     epsilon: added to the variance.
   Returns:
     The normalised array, and mean [C] and (biased) variance [C], which carry no gradient.
-  Source: Ioffe and Szegedy, "Batch Normalization", 2015; the gradient of its page 4, gathered into two sums: JAX's own
-    passes over the array six times.
+  Source: Ioffe and Szegedy, "Batch Normalization", 2015; the gradient of its page 4, reduced to two sums: the gradient that JAX
+    derives reads the array six times.
   """
   return _forward(x, scale_c, bias_c, epsilon)[0]
 
@@ -61,13 +61,13 @@ batch_normalise.defvjp(_forward, _backward)
 class BatchNorm(nn.Module):
   """Batch normalisation over all axes but the last.
 
-  In a step that is jitted over a mesh the mean is the mean of the global batch.
+  In a step jitted over a mesh, the statistics are those of the global batch.
 
   Attributes:
-    dtype: of the result; statistics and arithmetic are float32.
-    momentum: share of the running statistics that a training step keeps.
+    dtype: dtype of the result; statistics and arithmetic are float32.
+    momentum: decay of the running statistics per training step.
     epsilon: added to the variance.
-    frozen_scale: the scale counts as a parameter but gets no gradient, so it stays one.
+    frozen_scale: the scale is a parameter without a gradient, so it stays one.
   """
 
   dtype: Any = jnp.float32
@@ -79,16 +79,16 @@ class BatchNorm(nn.Module):
   def __call__(
     self, x: Array, train: bool, activation: str | None = None, alpha_c: Array | None = None, shortcut: Array | None = None
   ) -> Array:
-    """Normalise `x` by its own statistics, or by the running ones if not `train`; then activate, then add.
+    """Normalise `x` by its own statistics, or by the running statistics if not `train`; then activate, then add.
 
     Args:
       x: [..., C] float.
-      train: whether this is a training step, which moves the running statistics.
+      train: whether this is a training step, which updates the running statistics.
       activation: a name of `jaxface.layers.activation.ACTIVATIONS`, or None.
       alpha_c: [C] slopes of "prelu".
-      shortcut: of the shape of `x`, added to the activation's result; or None.
+      shortcut: an array of the shape of `x`, added after the activation; or None.
     Returns:
-      [..., C] of type `dtype`.
+      [..., C] with dtype `dtype`.
     """
     channels = x.shape[-1:]
     scale_c = self.param("scale", nn.initializers.ones, channels, jnp.float32)

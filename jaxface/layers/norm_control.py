@@ -1,4 +1,4 @@
-"""Batch norms of any network, controlled from outside: held at their running statistics, or watched."""
+"""Controls the batch norms of any network from outside: freezes their running statistics, or records their inputs."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,18 +15,18 @@ NORM_INPUTS = "norm_inputs"
 
 
 def norm_paths(batch_stats: Any) -> list[Path]:
-  """Paths of the modules that keep running statistics, in the tree's order."""
+  """Paths of the modules with running statistics, in the tree's order."""
   return list(dict.fromkeys(path[:-1] for path in flatten_dict(batch_stats)))
 
 
 @contextlib.contextmanager
 def running_statistics(where: Callable[[Path], bool] = lambda path: True) -> Iterator[None]:
-  """What is traced inside the `with` normalises by running statistics in a training step too, and leaves them alone.
+  """Inside the `with`, traced training steps normalise by the running statistics and do not update them.
 
-  `BatchNorm` of this package and `flax.linen.BatchNorm` obey, in whatever network they are.
+  Applies to `BatchNorm` of this package and to `flax.linen.BatchNorm`, in any network.
 
   Args:
-    where: whether the norm of a module path is held; all by default.
+    where: selects norms by module path; all by default.
   """
 
   def hold(next_call: Any, args: tuple, kwargs: dict[str, Any], context: Any) -> Any:
@@ -37,7 +37,7 @@ def running_statistics(where: Callable[[Path], bool] = lambda path: True) -> Ite
       x, *rest = args
       kwargs.pop("train", None)
       return next_call(x, False, *rest[1:], **kwargs)
-    # Flax takes the choice from the call or from the attribute, and refuses both at once.
+    # Flax takes the choice from the call or from the attribute, and rejects both at once.
     said = module.use_running_average
     object.__setattr__(module, "use_running_average", None)
     try:

@@ -1,8 +1,8 @@
-"""Batch norm, its activation and a shortcut's sum as a few native passes over memory on a CPU.
+"""Batch norm, activation and shortcut addition in a few native passes over memory on a CPU.
 
-z = slope·x + offset with slope = scale/σ and offset = bias − μ·slope; y = act(z) + shortcut. XLA takes each as passes of
-their own and keeps z for the gradient; here the forward pass reads x twice and writes y once, and the backward pass reads x
-and dy twice and writes dx once. What is [C]-sized stays in JAX, so a mesh sums statistics over all its devices.
+z = slope·x + offset with slope = scale/σ and offset = bias − μ·slope; y = act(z) + shortcut. XLA uses separate passes
+for each and saves z for the gradient. Here the forward pass reads x twice and writes y once, and the backward pass reads x
+and dy twice and writes dx once. Arrays of size [C] are computed in JAX, so a mesh sums statistics over all its devices.
 """
 
 import functools
@@ -29,7 +29,7 @@ def _rows(count: int) -> Callable[..., jax.ShapeDtypeStruct]:
 
 
 def _merge_moments(part_k2c: Array, axes: Any) -> Array:
-  """Mean and variance of all devices' rows, of which each has as many."""
+  """Mean and variance over all devices, which have equal numbers of rows."""
   mean, var = part_k2c[:, 0], part_k2c[:, 1]
   whole = lax.pmean(mean, axes)
   return jnp.stack([whole, lax.pmean(var + (mean - whole) ** 2, axes)], axis=1)
@@ -37,8 +37,8 @@ def _merge_moments(part_k2c: Array, axes: Any) -> Array:
 
 def _refuse(saved: None, cotangent: Array) -> tuple:
   raise TypeError(
-    'batch norm in native passes has first derivatives only; trace the function inside `with formulation("pure"):` '
-    "(jaxface.layers.formulation), or set JAXFACE_CPU_CONV=pure, for higher ones"
+    'native batch norm has first derivatives only; for higher ones trace the function inside `with formulation("pure"):` '
+    "(jaxface.layers.formulation), or set JAXFACE_CPU_CONV=pure"
   )
 
 
@@ -66,12 +66,12 @@ def _passes(name: str, activation: str | None) -> Callable[..., Array]:
 
 
 def _canonical(x_bhwc: Array) -> Array:
-  """[1, B, H·W, C]: one call, rows without their geometry."""
+  """[1, B, H·W, C]: one call, spatial axes flattened."""
   return x_bhwc.reshape(1, x_bhwc.shape[0], -1, x_bhwc.shape[-1])
 
 
 def _stack(*row_c: Array | None) -> Array:
-  """[1, rows, C]; a missing row is zeros."""
+  """[1, rows, C]; a row that is None becomes zeros."""
   like = next(row for row in row_c if row is not None)
   return jnp.stack([jnp.zeros_like(like) if row is None else row for row in row_c])[None]
 
@@ -109,9 +109,10 @@ def train_norm(
     scale_c: [C] float32.
     bias_c: [C] float32.
     alpha_c: [C] float32, slopes of "prelu"; or None.
-    shortcut: of the shape and type of `x`, or None.
+    shortcut: an array of the shape and dtype of `x`, or None.
+
   Returns:
-    The result, of the type of `x`; mean [C] and (biased) variance [C], float32, which carry no gradient.
+    The result, with the dtype of `x`; mean [C] and (biased) variance [C], float32, which carry no gradient.
   """
   return _train_forward(activation, epsilon, x, scale_c, bias_c, alpha_c, shortcut)[0]
 
@@ -147,7 +148,7 @@ train_norm.defvjp(_train_forward, _train_backward)
 def affine(
   activation: str | None, x: Array, slope_c: Array, offset_c: Array, alpha_c: Array | None, shortcut: Array | None
 ) -> Array:
-  """act(slope·x + offset) + shortcut: batch norm by given statistics.
+  """act(slope·x + offset) + shortcut: batch norm with given statistics.
 
   Args:
     activation: a key of `CODES`.
@@ -157,7 +158,7 @@ def affine(
     alpha_c: [C] float32, slopes of "prelu"; or None.
     shortcut: of the shape and type of `x`, or None.
   Returns:
-    Of the shape and type of `x`.
+    An array of the shape and dtype of `x`.
   """
   return _apply(activation, x, shortcut, slope_c, offset_c, alpha_c)
 

@@ -1,4 +1,4 @@
-"""The passes of a batch norm in operations of JAX, for platforms without native code; `norm_native` says what each is.
+"""The passes of a batch norm in JAX operations, for platforms without native code; `norm_native` describes each.
 
 Arrays are images [many, B, N, C] and rows [many or 1, rows, C], as the native passes take them.
 """
@@ -17,7 +17,7 @@ def _wide(x: Array) -> Array:
 
 
 def _each(rows_mkc: Array, many: int) -> list[Array]:
-  """The rows one by one, [many, 1, 1, C], to stand beside images."""
+  """The rows as separate arrays [many, 1, 1, C], which broadcast against images."""
   rows_mkc = jnp.broadcast_to(rows_mkc, (many, *rows_mkc.shape[1:]))
   return [rows_mkc[:, None, None, k] for k in range(rows_mkc.shape[1])]
 

@@ -1,4 +1,4 @@
-"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface; on other platforms XLA's own."""
+"""Convolution by oneDNN on a CPU, called through XLA's foreign function interface; on other platforms by XLA."""
 
 import functools
 from collections.abc import Callable
@@ -24,8 +24,8 @@ class Window(NamedTuple):
     pads: ((top, bottom), (left, right)) in pixels.
     dilation: (rows, columns) between taps of the kernel.
     groups: channel groups.
-    bf16_math: multiply float32 arrays in bfloat16, with float32 sums.
-    precision: of XLA's own convolution, as `jax.lax.conv_general_dilated` takes it.
+    bf16_math: whether to multiply float32 arrays in bfloat16, with float32 sums.
+    precision: `precision` of `jax.lax.conv_general_dilated`, for XLA's convolution.
   """
 
   image: tuple[int, ...]
@@ -39,7 +39,7 @@ class Window(NamedTuple):
 
   @property
   def symbol(self) -> str:
-    """The handler in the library."""
+    """Name of the handler in the library."""
     return "JaxfaceConv"
 
   @property
@@ -53,25 +53,25 @@ class Window(NamedTuple):
 
   @property
   def attributes(self) -> dict[str, Any]:
-    """What the native handlers are told beside shapes."""
+    """Attributes for the native handlers."""
     (top, bottom), (left, right) = self.pads
     numbers = (*self.strides, top, bottom, left, right, *self.dilation)
     return {"window": numbers, "groups": self.groups, "bf16_math": int(self.bf16_math)}
 
   @property
   def transposes(self) -> bool:
-    """JAX knows the gradients of `plain`."""
+    """True: JAX can transpose `plain`."""
     return True
 
   def plain(self, x_bhwc: Array, kernel_hwio: Array) -> Array:
-    """The convolution by XLA's own operation."""
+    """The convolution by XLA's operation."""
     return lax.conv_general_dilated(
       x_bhwc, kernel_hwio, self.strides, self.pads, rhs_dilation=self.dilation,
       dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=self.groups, precision=self.precision,
     )
 
   def supports(self, dtype: jnp.dtype) -> bool:
-    """Whether oneDNN has this convolution: a type that the processor knows, no cropping, no empty result."""
+    """Whether oneDNN can compute it: a dtype that the processor supports, no cropping, no empty result."""
     known = dtype == jnp.float32 or (dtype == jnp.bfloat16 and native.has_bfloat16())
     return known and min(map(min, self.pads)) >= 0 and min(self.result) > 0
 
@@ -81,12 +81,12 @@ def onednn_conv(x_bhwc: Array, kernel_hwio: Array, window: Window) -> Array:
 
   Args:
     x_bhwc: [B, H, W, C] float32 or bfloat16.
-    kernel_hwio: [kh, kw, C / groups, O] of the same type.
-    window: everything else; its shapes must be those of the arrays.
+    kernel_hwio: [kh, kw, C / groups, O], same dtype.
+    window: the remaining geometry; its shapes must match the arrays.
   Returns:
-    [B, H', W', O] of the same type.
+    [B, H', W', O], same dtype.
   Raises:
-    RuntimeError: the native part is not there.
+    RuntimeError: the native library is not available.
   """
   return trilinear.value(window, x_bhwc, kernel_hwio)
 
@@ -96,18 +96,18 @@ def fused_conv(
   window: Window, activation: str | None, x_bhwc: Array, kernel_hwio: Array, bias_o: Array, alpha_o: Array | None,
   shortcut: Array | None,
 ) -> Array:
-  """act(convolution + bias) + shortcut, written to memory once: a block of a network in inference.
+  """act(convolution + bias) + shortcut, written to memory once: a network's block in inference.
 
   Args:
     window: see `onednn_conv`.
     activation: a key of `jaxface.layers.norm_native.CODES`.
     x_bhwc: [B, H, W, C] float32 or bfloat16.
-    kernel_hwio: [kh, kw, C / groups, O] of the same type.
+    kernel_hwio: [kh, kw, C / groups, O], same dtype.
     bias_o: [O] float32.
     alpha_o: [O] float32 slopes of "prelu", or None.
-    shortcut: of the shape and type of the result, or None.
+    shortcut: an array of the shape and dtype of the result, or None.
   Returns:
-    [B, H', W', O] of the type of `x_bhwc`. Gradients are those of the same in several steps.
+    [B, H', W', O] with the dtype of `x_bhwc`. Gradients are those of the unfused operations.
   """
   rows = jnp.stack([bias_o, jnp.zeros_like(bias_o) if alpha_o is None else alpha_o])
   more = () if shortcut is None else (shortcut[None],)

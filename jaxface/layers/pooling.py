@@ -1,4 +1,4 @@
-"""Pooling over windows of an image: largest, mean and Euclidean length, with zero, "SAME" and ceil-mode borders."""
+"""Max, mean and L2 pooling, with explicit, "SAME", "VALID" or ceil-mode padding."""
 
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -27,18 +27,18 @@ def _along(size: int, window: int, stride: int, padding: str) -> tuple[int, int]
 
 
 def pool_pads(size: Sequence[int], window: Sequence[int], strides: Sequence[int], padding: Padding) -> Pads:
-  """Pixels beyond the border that windows reach: ((top, bottom), (left, right)).
+  """The padding ((top, bottom), (left, right)) in pixels.
 
   Args:
     size: height and width of the image.
     window: height and width in pixels.
     strides: steps in pixels.
-    padding: "VALID": windows lie inside the image. "SAME": ceil(size / stride) windows, what they hang over shared by both
-      sides, the odd pixel on the right and the bottom (as TensorFlow). "CEIL": the first window begins at the first
-      pixel and the last may hang over the end: ceil((size − window) / stride) + 1 windows, without those that would begin
-      outside of the image (as Caffe's pooling and PyTorch's `ceil_mode`). Else the pixels themselves.
+    padding: "VALID": windows lie inside the image. "SAME": ceil(size / stride) windows, padded on both sides, the
+      odd pixel on the right and the bottom (as in TensorFlow). "CEIL": the first window begins at the first pixel and the
+      last may reach beyond the end: ceil((size − window) / stride) + 1 windows, without those that would begin outside of
+      the image (as Caffe's pooling and PyTorch's `ceil_mode`). Otherwise the padding itself, in pixels.
   Raises:
-    ValueError: an unknown padding, a window that could lie wholly outside of the image, or one larger than the image.
+    ValueError: an unknown padding, a window that could lie entirely outside of the image, or one larger than the image.
   """
   if isinstance(padding, str):
     if padding not in ("VALID", "SAME", "CEIL"):
@@ -50,18 +50,18 @@ def pool_pads(size: Sequence[int], window: Sequence[int], strides: Sequence[int]
     if not 0 <= min(pad) <= max(pad) < k:
       raise ValueError(f"padding of a pool is {padding!r}: each number must be 0 to {k - 1}, less than the window {window}")
     if n + sum(pad) < k:
-      raise ValueError(f"pool of window {window} and padding {padding!r} sees nothing of an image of {size[0]}x{size[1]} pixels")
+      raise ValueError(f"pool with window {window} and padding {padding!r} does not fit into an image of {size[0]}x{size[1]} pixels")
   return top_bottom, left_right
 
 
 def _windows(x: Array, axis: int, window: int, stride: int) -> list[Array]:
-  """What each place of a window sees along one axis: `window` arrays."""
+  """The input at each window position along one axis: `window` arrays."""
   count = (x.shape[axis] - window) // stride + 1
   return [lax.slice_in_dim(x, k, k + (count - 1) * stride + 1, stride, axis) for k in range(window)]
 
 
 def _padded(x: Array, axis: int, low: int, high: int, value: float) -> Array:
-  """`x` with `value` before and behind it along one axis; negative amounts crop."""
+  """`x` padded with `value` along one axis; negative amounts crop."""
   amounts = [(0, 0, 0)] * x.ndim
   amounts[axis] = (low, high, 0)
   return lax.pad(x, jnp.asarray(value, x.dtype), amounts)
@@ -70,8 +70,8 @@ def _padded(x: Array, axis: int, low: int, high: int, value: float) -> Array:
 class _Line(NamedTuple):
   """Windows along one axis of an array.
 
-  A place k of the window sees every stride-th pixel from k on. Cut into stretches of one stride, those are one and the
-  same pixel of each stretch: copies of whole rows both ways, where strided slices have gradients that are scattered.
+  Window position k reads every stride-th pixel from k on. If the axis is split into parts of one stride, that is the same pixel
+  of each part, so both directions copy contiguous rows. The gradient of a strided slice would be a scatter.
   """
 
   axis: int
@@ -86,7 +86,7 @@ class _Line(NamedTuple):
     return self.count(size) - 1 + -(-self.window // self.stride)
 
   def places(self, x: Array, empty: float) -> list[Array]:
-    """What each place of the window sees: `window` arrays."""
+    """The input at each window position: `window` arrays."""
     size, axis, stride = x.shape[self.axis], self.axis, self.stride
     count, stretches = self.count(size), self.stretches(size)
     x = _padded(x, axis, self.pad[0], stretches * stride - size - self.pad[0], empty)
@@ -95,7 +95,7 @@ class _Line(NamedTuple):
     return [lax.slice_in_dim(pixel, k // stride, k // stride + count, axis=axis) for k, pixel in enumerate(pixels)]
 
   def spread(self, places: Sequence[Array], size: int) -> Array:
-    """The transpose of `places`: the sum of what each pixel gets from the windows that see it."""
+    """The transpose of `places`: each pixel gets the sum over the windows that contain it."""
     axis, stride, stretches = self.axis, self.stride, self.stretches(size)
     spare = stretches - self.count(size)
     laid = [_padded(place, axis, k // stride, spare - k // stride, 0) for k, place in enumerate(places)]
@@ -106,7 +106,7 @@ class _Line(NamedTuple):
 
 
 def _best(x: Array, line: _Line) -> tuple[Array, Array]:
-  """The largest number of each window, and the first place where it stands."""
+  """The maximum of each window, and its first position."""
   best, *rest = line.places(x, -jnp.inf)
   place = jnp.zeros(best.shape, jnp.uint8 if line.window <= 256 else jnp.int32)
   for k, other in enumerate(rest, 1):
@@ -121,7 +121,7 @@ def _line_max(x: Array, line: _Line, size: int) -> Array:
 
 
 def _line_max_pull_back(line: _Line, size: int, place: Array, dy: Array) -> tuple[Array]:
-  # Several windows may give to one pixel: narrow types are summed wide, which is also faster than rounding each time.
+  # Several windows may add to one pixel: narrow dtypes are summed in a wide one, which is also faster than rounding each time.
   wide = dy.astype(jnp.promote_types(dy.dtype, jnp.float32))
   return (line.spread([jnp.where(place == k, wide, 0) for k in range(line.window)], size).astype(dy.dtype),)
 
@@ -132,16 +132,16 @@ _line_max.defvjp(lambda x, line, size: _best(x, line), _line_max_pull_back)
 def max_pool(
   x_bhwc: Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding = "VALID"
 ) -> Array:
-  """The largest number of each window.
+  """The maximum of each window.
 
-  The gradient goes to the first pixel, row by row, that has it, in every formulation. XLA's own gradient takes about ten
-  times as long on a CPU; there, windows are reduced along columns and then along rows.
+  The gradient goes to the first pixel, row by row, that attains it, in every formulation. On a CPU windows are reduced along
+  columns and then along rows, because XLA's own gradient takes about ten times as long there.
 
   Args:
     x_bhwc: [B, H, W, C] float.
     window: height and width in pixels.
     strides: steps in pixels.
-    padding: see `pool_pads`; pixels outside of the image never count.
+    padding: see `pool_pads`; pixels outside of the image are ignored.
   Returns:
     [B, H', W', C].
   """
@@ -150,7 +150,7 @@ def max_pool(
 
 
 class _Largest(NamedTuple):
-  """The largest number of each window."""
+  """The maximum of each window."""
 
   window: tuple[int, int]
   strides: tuple[int, int]
@@ -186,14 +186,14 @@ class _Sum(NamedTuple):
 
 
 def _pooled(x_bhwc: Array, pool: _Largest | _Sum) -> Array:
-  """Windows along one axis and then the other on a CPU, by XLA's own operation elsewhere."""
+  """Pools along one axis and then the other on a CPU, by XLA's operation elsewhere."""
   if current_formulation() == "xla":
     return pool.whole(x_bhwc)
   return by_platform(x_bhwc, cpu=type(pool).by_lines, other=type(pool).whole, of=(pool,))
 
 
 def _pixels_inside(size: int, window: int, stride: int, pad: tuple[int, int]) -> np.ndarray:
-  """How many pixels each window along one axis has inside the image."""
+  """Number of pixels inside the image for each window along one axis."""
   first = np.arange(-pad[0], size + pad[1] - window + 1, stride)
   return np.minimum(first + window, size) - np.maximum(first, 0)
 
@@ -201,7 +201,7 @@ def _pixels_inside(size: int, window: int, stride: int, pad: tuple[int, int]) ->
 def mean_pool(
   x_bhwc: Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding = "VALID"
 ) -> Array:
-  """The mean over each window's pixels inside the image, summed in float32 or wider; arguments as for `max_pool`."""
+  """The mean over the pixels of each window inside the image, summed in float32 or wider; arguments as for `max_pool`."""
   pads = pool_pads(x_bhwc.shape[1:3], window, strides, padding)
   wide = x_bhwc.astype(jnp.promote_types(x_bhwc.dtype, jnp.float32))
   rows, columns = map(_pixels_inside, x_bhwc.shape[1:3], window, strides, pads)
@@ -214,7 +214,7 @@ def l2_pool(
 ) -> Array:
   """The square root of the sum of squares of each window, summed in float32 or wider; arguments as for `max_pool`.
 
-  Where a window is all zero the gradient is defined as zero.
+  The gradient of an all-zero window is defined as zero.
   Source: Sermanet et al., "Convolutional Neural Networks Applied to House Numbers Digit Classification", 2012 (Lp-pooling).
   """
   pads = pool_pads(x_bhwc.shape[1:3], window, strides, padding)

@@ -1,4 +1,4 @@
-"""Local response normalisation: each channel is held down by the squares of its neighbours."""
+"""Local response normalisation: each channel is divided by a power of its neighbours' sum of squares."""
 
 from functools import partial, reduce
 
@@ -8,20 +8,20 @@ from jax import Array, lax
 
 
 def _neighbours(x: Array, n: int) -> Array:
-  """The sum over the `n` channels around each, as shifted sums."""
+  """The sum over the `n` channels around each channel, as shifted sums."""
   padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(n // 2, n // 2)])
   return reduce(jnp.add, (lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(n)))
 
 
 def _inverse_power(t: Array, beta: float) -> Array:
-  """t^-beta; two square roots for the exponent that everybody takes: a general power costs more than all the rest."""
+  """t^-beta; two square roots for the usual exponent 0.75, since a general power costs more than all the rest."""
   if beta == 0.75:
     root = lax.rsqrt(t)
     return root * jnp.sqrt(root)
   return t**-beta
 
 
-# By hand the gradient is one more sum over neighbours; the one that JAX derives scatters five, and takes three times as long.
+# Written by hand the gradient is one more sum over neighbours; the one JAX derives scatters five and takes three times as long.
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def _normalise(x: Array, n: int, k: float, alpha: float, beta: float) -> Array:
   return _value(x, n, k, alpha, beta)[0]
@@ -49,18 +49,18 @@ def local_response_norm(x: Array, *, n: int = 5, k: float = 2.0, alpha: float = 
 
   Args:
     x: [..., C] float; narrower types than float32 are computed in float32.
-    n: neighbouring channels in a sum, itself included; odd.
-    k: added to the sum.
+    n: number of channels in a sum, including c; odd.
+    k: constant added to the sum.
     alpha: factor on the sum.
     beta: exponent.
   Returns:
-    [..., C], of the type of `x`.
+    [..., C], with the dtype of `x`.
   Raises:
     ValueError: `n` is even or not positive.
   Source: Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012, section 3.3.
   """
   if n < 1 or n % 2 == 0:
-    raise ValueError(f"local response normalisation over {n} channels: takes an odd number, the middle one is normalised")
+    raise ValueError(f"local response normalisation over {n} channels: needs a positive odd number, centred on the normalised channel")
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   return _normalise(wide, n, k, alpha, beta).astype(x.dtype)
 

@@ -1,9 +1,8 @@
-"""Sums that a CPU computes once.
+"""Prevents XLA:CPU from recomputing residual sums.
 
-XLA fuses cheap operations into each that reads them, and computes them there again. Where a network adds to one array all
-the way, as a transformer does, the last of its blocks computes the whole sum anew, and so does every block in the
-backward pass: work that grows with the square of the depth. Optimisation barriers are gone before XLA fuses; a call
-of a library stays.
+XLA fuses cheap operations into each of their consumers and recomputes them there. In a residual network without other barriers,
+such as a transformer, the last block recomputes the whole sum of residuals, and so does every block in the backward pass: work
+that grows with the square of the depth. XLA removes optimisation barriers before fusion, but not a library call.
 """
 
 import functools
@@ -32,9 +31,9 @@ def _native() -> Callable[[Array], Array]:
 
 
 def settled(x_bn: Array) -> Array:
-  """`x_bn` [B, ...] itself; on a CPU with native code it, and its gradient, are computed once and kept.
+  """Returns `x_bn` [B, ...]; on a CPU with native code, it and its gradient are computed once and stored.
 
-  Reverse-mode gradients of any order; where native code is in use forward mode raises a TypeError.
+  Reverse-mode gradients of any order; with native code forward mode raises a TypeError.
   """
   return _once(x_bn) if current_formulation() == "onednn" else x_bn
 

@@ -1,7 +1,7 @@
-"""Native layers that are linear in their images and in their kernel: three functions, and reverse mode of any order.
+"""Native layers that are linear in images and in kernel: three functions with reverse-mode gradients of any order.
 
 Such a layer y = V(x, k) has two gradients, dx = I(dy, k) and dk = K(x, dy). All three come from one trilinear form,
-⟨V(x, k), dy⟩ = ⟨x, I(dy, k)⟩ = ⟨k, K(x, dy)⟩, so each of them has the other two for its gradients.
+⟨V(x, k), dy⟩ = ⟨x, I(dy, k)⟩ = ⟨k, K(x, dy)⟩, so the gradients of each are the other two.
 """
 
 import functools
@@ -19,16 +19,16 @@ VALUE, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
 
 
 class Geometry(Protocol):
-  """What a layer is told beside its arrays; hashable, and never equal to that of another kind of layer: calls are cached by it.
+  """The static description of a layer. Hashable, and never equal to that of another kind of layer, since calls are cached by it.
 
   Attributes:
-    symbol: the handler in the library.
+    symbol: name of the handler in the library.
     image: (H, W, C).
     kernel: shape of the kernel.
     result: (H', W', O).
     attributes: integers or tuples of integers for the handler.
-    plain: the layer in operations of JAX, (images [B, H, W, C], kernel) to [B, H', W', O], for platforms without the handler.
-    transposes: whether JAX can transpose `plain`, which has no gradient rule of its own then.
+    plain: the layer in JAX operations, (images [B, H, W, C], kernel) to [B, H', W', O], for platforms without the handler.
+    transposes: whether JAX can transpose `plain`, which then has no custom gradient rule.
   """
 
   @property
@@ -48,7 +48,7 @@ class Geometry(Protocol):
 
 
 def value(geometry: Geometry, x_bhwc: Array, kernel: Array) -> Array:
-  """The layer's result [B, H', W', O] for images [B, H, W, C] and a kernel, of one type."""
+  """The layer's result [B, H', W', O] for images [B, H, W, C] and a kernel of the same dtype."""
   return _form(VALUE, geometry, x_bhwc[None], kernel[None])[0]
 
 
@@ -62,9 +62,9 @@ def _pull_back(kind: int, geometry: Geometry, saved: tuple[Array, Array], cotang
   a, b = saved
   if kind == VALUE:  # a = x, b = k, cotangent = dy
     return _form(INPUT_GRADIENT, geometry, cotangent, b), _form(KERNEL_GRADIENT, geometry, a, cotangent)
-  if kind == INPUT_GRADIENT:  # a = dy, b = k, cotangent stands where x does
+  if kind == INPUT_GRADIENT:  # a = dy, b = k, cotangent takes the place of x
     return _form(VALUE, geometry, cotangent, b), _form(KERNEL_GRADIENT, geometry, cotangent, a)
-  # a = x, b = dy, cotangent stands where k does
+  # a = x, b = dy, cotangent takes the place of k
   return _form(INPUT_GRADIENT, geometry, b, cotangent), _form(VALUE, geometry, a, cotangent)
 
 
@@ -81,12 +81,12 @@ def _plain(kind: int, geometry: Geometry, a: Array, b: Array) -> Array:
   cotangent = a if of_images else b
   if geometry.transposes:
     return jax.linear_transpose(layer, like)(cotangent)[0]
-  # The layer is linear: the point of its derivative is of no matter.
+  # The layer is linear, so its derivative can be taken at any point.
   return jax.vjp(layer, jnp.zeros(like.shape, like.dtype))[1](cotangent)[0]
 
 
 def over_members(function: Callable[..., Array]) -> Callable[..., Array]:
-  """`function` over a leading axis of all its arrays, of which one with a single entry serves all calls."""
+  """Maps `function` over the leading axis of its arrays; an array with a single entry is used for all calls."""
 
   def mapped(*arrays: Array) -> Array:
     if len(arrays[0]) == 1:

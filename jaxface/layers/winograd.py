@@ -1,4 +1,4 @@
-"""3×3 convolution of stride 1 with fewer multiplications, written so that XLA:CPU runs it as plain matrix products.
+"""3×3 convolution of stride 1 by Winograd's algorithm, written so that XLA:CPU runs it as matrix products.
 
 A tile of m×m outputs is a linear map of (m + 2)×(m + 2) inputs: y = Aᵀ[(G k Gᵀ) ⊙ (Bᵀ x B)]A. The product ⊙, taken over
 all tiles and channels, is (m + 2)² matrix products with m²·9 / (m + 2)² times fewer multiplications than the
@@ -53,7 +53,7 @@ F4 = Algorithm(
 
 
 def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
-  """`matrix` times a column of arrays, skipping its many zeros."""
+  """`matrix` times a column of arrays, skipping zeros of the matrix."""
   rows = []
   for row in matrix:
     terms = [part if c == 1 else -part if c == -1 else float(c) * part for c, part in zip(row, parts) if c]
@@ -62,12 +62,12 @@ def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
 
 
 def _tiles(matrix: np.ndarray, x_bhwc: Array, step: int, pads: Pads, count: Size) -> list[list[Array]]:
-  """`matrix` on both sides of every square of its size that starts each `step` pixels.
+  """Applies `matrix` on both sides of every square tile; tiles start every `step` pixels.
 
-  The squares cover the image padded by `pads`, which leaves `count` of them along height and width.
+  The tiles cover the image padded by `pads`: `count` of them along height and width.
 
   Returns:
-    A table by row and column of [B, count, count, C], one entry per place in the transformed square.
+    [B, count, count, C] for each row and column of the transformed tile.
   """
   size = matrix.shape[1]
   batch, _, _, channels = x_bhwc.shape
@@ -155,8 +155,8 @@ def _value(x_bhwc: Array, kernel_hwio: Array, pads: Pads) -> Array:
 
 def _pull_back(pads: Pads, saved: tuple[Array, Array], dy_bhwo: Array) -> tuple[Array, Array]:
   x_bhwc, kernel_hwio = saved
-  # The input gradient is the convolution of dy by the kernel turned by half a circle; F(4, 3) pays in the kernel
-  # gradient, where the products are long and few, and not in the values, where its transforms cost more than it saves.
+  # The input gradient is the convolution of dy with the kernel rotated by 180°. F(4, 3) is faster for the kernel gradient,
+  # where the products are long and few, but not for the values, where its transforms cost more than it saves.
   turned = _transform_kernel(F2, kernel_hwio[::-1, ::-1].swapaxes(2, 3))
   turned_pads = tuple((KERNEL - 1 - low, KERNEL - 1 - high) for low, high in pads)
 
@@ -182,7 +182,7 @@ def winograd_conv(x_bhwc: Array, kernel_hwio: Array, pads: Pads) -> Array:
   Args:
     x_bhwc: [B, H, W, C] float32 or float64.
     kernel_hwio: [3, 3, C, O] of the same type.
-    pads: pixels of zeros ((top, bottom), (left, right)), none above two.
+    pads: zero padding ((top, bottom), (left, right)) in pixels, each at most two.
   Returns:
     [B, H', W', O], equal to the convolution within about 1e-5 of its largest value in float32.
   """

@@ -144,10 +144,10 @@ def test_crops_map_over_an_axis_and_keep_the_type():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"regions": ("ear",)}, r"regions \['ear'\]: needs some of face, upper"),
-    ({"colours": ("red",)}, "needs some of rgb, grey"),
-    ({"scales": ()}, "all positive"),
-    ({"scales": (1.0, 1.0)}, "different"),
+    ({"regions": ("ear",)}, r"regions \['ear'\]: takes some of face, upper"),
+    ({"colours": ("red",)}, "takes some of rgb, grey"),
+    ({"scales": ()}, "distinct and positive"),
+    ({"scales": (1.0, 1.0)}, "distinct"),
   ],
 )
 def test_a_wrong_choice_says_what_would_be_right(options, message):

@@ -48,5 +48,5 @@ def test_gradients_against_finite_differences_and_under_vmap():
 
 
 def test_channels_that_do_not_divide_are_named():
-  with pytest.raises(ValueError, match=r"divides by 2; got shape \(1, 3\)"):
+  with pytest.raises(ValueError, match=r"divisible by 2; got shape \(1, 3\)"):
     max_feature_map(jnp.zeros((1, 3)))

@@ -51,7 +51,7 @@ def test_without_openmp_the_systems_package_is_named(monkeypatch, tmp_path):
   library = tmp_path / "library.so"
   library.touch()
   monkeypatch.setattr(native, "_onednn_file", lambda: "libgomp-absent.so.1")
-  assert "install libgomp1" in refusal(monkeypatch, library)
+  assert "install the system package libgomp1" in refusal(monkeypatch, library)
 
 
 @BUILT
@@ -59,7 +59,7 @@ def test_a_library_of_another_version_is_told_to_be_built_again(monkeypatch, tmp
   (tmp_path / "old.so").symlink_to(native.LIBRARY)
   monkeypatch.setattr(native, "HANDLERS", (*native.HANDLERS, "JaxfaceTomorrow"))
   why = refusal(monkeypatch, tmp_path / "old.so")
-  assert "old.so is of another version of jaxface, without JaxfaceTomorrow" in why and "make native" in why
+  assert "old.so was built from another version of jaxface: it lacks JaxfaceTomorrow" in why and "make native" in why
 
 
 @BUILT

@@ -59,5 +59,5 @@ def test_vmap_normalises_each_stack_alone():
 
 
 def test_an_even_number_of_channels_is_refused():
-  with pytest.raises(ValueError, match="4 channels: takes an odd number"):
+  with pytest.raises(ValueError, match="4 channels: needs a positive odd number"):
     local_response_norm(jnp.zeros((1, 8)), n=4)
