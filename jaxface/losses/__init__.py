@@ -2,9 +2,9 @@
 
 Functions take arrays and give the loss of each row, pair or triplet:
   losses.triplet_loss(embedding_bd, label_b), losses.center_loss(embedding_bd, label_b, center_cd), ...
-Margins (`ArcFace`, ...) become a loss in a head, which owns the class centres:
+Margins (`ArcFace`, ...) are used in a head, which owns the class centres:
   jaxface.heads.margin_softmax(embedding_bd, label_b, center_cd, margin=losses.ArcFace())
-Terms (`TripletLoss`, `CenterLoss`, ...) are what an experiment sums; see `Term`. docs/losses.md has them all.
+Terms (`TripletLoss`, `CenterLoss`, ...) are summed by an experiment; see `Term`. docs/losses.md lists all of them.
 """
 
 from jaxface.losses.center import CenterLoss, center_loss, move_centers

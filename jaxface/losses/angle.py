@@ -1,4 +1,4 @@
-"""The cosine of a turned angle, cos(m1·θ + m2) as a function of cos θ, finite and with finite gradients everywhere."""
+"""cos(m1·θ + m2) as a function of cos θ, finite and with finite gradients everywhere."""
 
 import math
 
@@ -16,18 +16,18 @@ def _angle(cosine: Array) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def turned_cosine(cosine: Array, m1: Array, m2: Array) -> Array:
-  """cos(m1·θ + m2) where cos θ is given.
+  """cos(m1·θ + m2), given cos θ.
 
-  Written as cos(θ + δ) with δ = (m1 − 1)·θ + m2, so that no margin gives back `cosine` to the last bit. The true
+  Written as cos(θ + δ) with δ = (m1 − 1)·θ + m2, so that without a margin the result is bitwise `cosine`. The true
   slope m1·sin(m1·θ + m2)/sin θ is infinite at θ = 0 and π when m2 > 0; there it is taken at the nearest angle
-  that the type can tell from them (√(2·eps), 0.03° in float32).
+  that the dtype can distinguish from them (√(2·eps), 0.03° in float32).
 
   Args:
-    cosine: any shape, float32 or float64; values that rounding pushed past ±1 are harmless.
-    m1: factor of the angle, scalar or broadcasting.
-    m2: radians added to the angle, scalar or broadcasting.
+    cosine: any shape, float32 or float64; rounding errors beyond ±1 are harmless.
+    m1: factor of the angle, scalar or broadcastable.
+    m2: radians added to the angle, scalar or broadcastable.
   Returns:
-    The shape and type of `cosine`.
+    An array with the shape and dtype of `cosine`.
   """
   theta, sine = _angle(cosine)
   turn = (m1 - 1.0) * theta + m2
@@ -49,14 +49,14 @@ def _turned_cosine_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]):
 
 
 def guarded_cosine(cosine: Array, m1: Array, m2: Array, *, guard: str) -> Array:
-  """cos(m1·θ + m2), kept from rising with θ where m1·θ + m2 leaves [0, π].
+  """cos(m1·θ + m2), with a guard against increasing with θ where m1·θ + m2 leaves [0, π].
 
-  `hard` falls on along cos θ past the bound θ* = (π − m2)/m1: cos θ − cos θ* − cos m2 − m2·sin m2. For m1 = 1 that is
-  ArcFace's cos θ − m2·sin m2, for m2 = 0 it joins without a jump. A negative m2 has a bound θ° = −m2/m1 at the other
-  end too, before which it runs along 1 + cos θ − cos θ°. Its slope is never zero but at the ends of the circle.
-  `hold` stays at −1 past θ* and at 1 before θ°, with slope zero.
-  `easy` turns the angle only where cos θ > 0. `none` lets the cosine rise.
-  `hard` and `hold` never rise for m1 ≥ 1 and |m2| ≤ π/2.
+  `hard` continues parallel to cos θ beyond the bound θ* = (π − m2)/m1: cos θ − cos θ* − cos m2 − m2·sin m2. For m1 = 1 this is
+  ArcFace's cos θ − m2·sin m2; for m2 = 0 it is continuous. A negative m2 also has a bound θ° = −m2/m1 at the other end, below
+  which the value is 1 + cos θ − cos θ°. The slope is zero only at θ = 0 and π.
+  `hold` is −1 beyond θ* and 1 below θ°, with slope zero.
+  `easy` applies the margin only where cos θ > 0. `none` has no guard.
+  `hard` and `hold` never increase with θ for m1 ≥ 1 and |m2| ≤ π/2.
 
   Args:
     cosine: [B] cos θ.

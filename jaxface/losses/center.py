@@ -1,4 +1,4 @@
-"""Center loss: every embedding is drawn to the centre of its identity, and the centres follow by a rule of their own."""
+"""Center loss: embeddings are pulled to the centre of their identity; the centres have their own update rule."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from jaxface.losses.unit import at_least_float32
 
 
 def _rows(center_cd: Array, label_b: Array) -> Array:
-  # A label that is no class gets a centre at zero; plain indexing would count -1 from the end.
+  # A label outside [0, C) gets a zero centre; plain indexing would count -1 from the end.
   return jnp.take(center_cd, _outside(label_b, len(center_cd)), axis=0, mode="fill", fill_value=0.0)
 
 
@@ -32,7 +32,7 @@ def center_loss(embedding_bd: Array, label_b: Array, center_cd: Array) -> Array:
   Returns:
     [B], at least float32.
   Raises:
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
     AssertionError: ranks or sizes differ.
   Source: Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", 2016, eq. 2.
   """
@@ -46,20 +46,20 @@ def move_centers(
 ) -> Array:
   """Centres after a batch: c_j − α·Σ(c_j − x)/(1 + n_j), the sum and n_j over the batch's rows of class j.
 
-  A class that is not in the batch stays where it is. Only the rows of classes in the batch are touched: O(B·D + C).
+  Classes that are not in the batch do not move. Only the rows of classes in the batch are touched: O(B·D + C).
 
   Args:
     center_cd: [C, D] float.
     embedding_bd: [B, D] float.
-    label_b: [B] int; a row whose label is no class moves nothing.
-    weight_b: [B], how often each row counts, 0 for padding; None counts each once.
+    label_b: [B] int; rows with a label outside [0, C) are ignored.
+    weight_b: [B] weight of each row, 0 for padding; None for ones.
     alpha: α in [0, 1].
   Returns:
-    [C, D] in the type of `center_cd`.
+    [C, D] with the dtype of `center_cd`.
   Raises:
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
     AssertionError: ranks or sizes differ.
-  Source: Wen et al., 2016, eq. 4 and algorithm 1. Other code moves the centres by the optimizer instead.
+  Source: Wen et al., 2016, eq. 4 and algorithm 1. Other implementations update the centres with the optimizer instead.
   """
   _check(embedding_bd, label_b, center_cd)
   embedding_bd = lax.stop_gradient(at_least_float32(embedding_bd))
@@ -80,13 +80,13 @@ def _check(embedding_bd: Array, label_b: Array, center_cd: Array) -> None:
 
 @dataclass(frozen=True)
 class CenterLoss:
-  """Center loss as a term, beside a classification that keeps the centres apart; alone it lets all embeddings collapse.
+  """Center loss as a term. It needs a classification that separates the centres; alone, all embeddings collapse.
 
-  The centres are state, not parameters: the optimizer, its momentum and its weight decay never see them. They start at
-  zero. The loss of a step is taken to the centres before that step's batch has moved them.
+  The centres are state, not parameters: no optimizer, momentum or weight decay applies to them. They start at zero. The loss of a
+  step uses the centres from before that step's update.
 
   Attributes:
-    alpha: share of the way that a centre goes, in [0, 1].
+    alpha: update rate of the centres, in [0, 1].
     weight: λ of the paper.
   """
 
@@ -95,23 +95,23 @@ class CenterLoss:
   weight: float = 0.003
 
   def __post_init__(self) -> None:
-    check_range(self, "alpha", 0.0, 1.0, what="share of the way that a centre goes")
+    check_range(self, "alpha", 0.0, 1.0, what="update rate of the centres")
     check_range(self, "weight", 0.0, what="factor of this term in the objective")
 
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict, dict[str, Array]]:
-    """No parameters, and the centres center_cd [C, D] at zero."""
+    """No parameters; the state is center_cd [C, D], zeros."""
     return {}, {"center_cd": jnp.zeros((num_classes, embedding_size), jnp.float32)}
 
   def __call__(
     self, params: Any, inputs: dict[str, Array], *, state: dict[str, Array], step: Array | int, key: Array | None,
   ) -> tuple[Array, dict[str, Array], dict[str, Mean]]:
-    """Weighted loss of each row, the moved centres, and metrics; see `Term`.
+    """Weighted loss of each row, the updated centres, and metrics; see `Term`.
 
-    A row of weight 0, or whose label is no class, adds nothing and moves nothing, whatever it holds.
+    Rows of weight 0, or with a label outside [0, C), are ignored, even if they hold NaN.
 
     Returns:
       loss_b [B], already multiplied by the weight of its row; the state; metrics: distance (mean ‖x − c_y‖) and
-      embedding_norm, against which to judge it.
+      embedding_norm, its reference scale.
     """
     label_b, center_cd = class_labels(inputs["label_b"]), state["center_cd"]
     live_b = (label_b >= 0) & (label_b < len(center_cd)) & (inputs["weight_b"] > 0)

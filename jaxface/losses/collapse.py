@@ -1,4 +1,4 @@
-"""Seeing a net collapse: the embeddings of all faces drift to one point, where losses of distances stand still."""
+"""Detects collapse: the embeddings of all faces converge to one point, where distance losses have no gradient."""
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -9,13 +9,13 @@ from jaxface.losses.unit import unit_rows
 def collapse(embedding_bd: Array, weight_b: Array) -> Array:
   """Squared length of the mean direction.
 
-  About 1/B for embeddings in all directions, 1 where all point one way; the length of embeddings plays no part.
+  About 1/B for embeddings in random directions, 1 if all directions are equal; independent of the embeddings' lengths.
 
   Args:
     embedding_bd: [B, D] float.
     weight_b: [B] float ≥ 0, 0 for padding.
   Returns:
-    A scalar in [0, 1], without a gradient; 0 where nothing has weight.
+    A scalar in [0, 1], without a gradient; 0 if all weights are 0.
   """
   unit_bd = unit_rows(lax.stop_gradient(embedding_bd))[0]
   total = weight_b.sum()

@@ -1,4 +1,4 @@
-"""The dense head: every score of the batch against every class in one block, left to the compiler to shard."""
+"""The dense head: the scores of the batch against all classes in one block, sharded by the compiler."""
 
 from typing import Any, NamedTuple
 
@@ -12,13 +12,13 @@ from jaxface.losses.tally import cross_entropy, tally
 
 
 class HeadResult(NamedTuple):
-  """What a head gives back.
+  """Result of a head.
 
   Attributes:
     loss_b: [B] loss of each row.
     state: the margin's new state.
     target_b: [B] score of the own class, before the margin.
-    best_other_b: [B] largest score of another class; -inf where there is none.
+    best_other_b: [B] largest score of another class; -inf if there is none.
     norm_b: [B] length of each embedding.
   """
 
@@ -43,24 +43,24 @@ def dense_head(
 ) -> HeadResult:
   """Cross-entropy of a margin over all classes.
 
-  The own score is picked by a mask and a sum, not by a gather: it joins the passes that are made anyway, and where
-  the classes are sharded over a mesh axis the sum is the only exchange. Under `jit` with centres sharded over
-  "class" and rows over "data" this is the whole class-sharded softmax.
+  The target score is selected by a mask and a sum, not by a gather: it is fused into existing passes, and with classes
+  sharded over a mesh axis the sum is the only communication. Under `jit`, with centres sharded over "class" and rows over
+  "data", this is a class-sharded softmax.
 
   Args:
     params: center_cd [C·K, D] and, with a bias, bias_c [C].
     embedding_bd: [B, D] float.
-    label_b: [B] int in [0, C). A label outside has no own column: its score is 0.
+    label_b: [B] int in [0, C). A label outside has no column: its target score is 0.
     weight_b: [B], passed to the margin's statistics; the loss is not multiplied by it.
-    margin: what scores become.
-    state: of the margin.
+    margin: turns scores into logits.
+    state: state of the margin.
     step: number of the optimizer step.
     key: random key of this step.
-    label_smoothing: ε in [0, 1), share of the target spread evenly over all finite logits.
+    label_smoothing: ε in [0, 1), share of the target distributed evenly over all finite logits.
   Returns:
     Loss, state, and the scores that metrics need.
   Raises:
-    TypeError: labels that are no whole numbers.
+    TypeError: labels are not integers.
   """
   label_b = class_labels(label_b)
   geometry = margin.geometry
@@ -86,24 +86,24 @@ def margin_softmax(
   step: Array | int = 0,
   key: Array | None = None,
 ) -> Array:
-  """Loss of a margin over given class centres, as one pure function, for use outside of an experiment.
+  """Loss of a margin over given class centres, as a pure function, for use outside of an experiment.
 
-  A margin that carries statistics (AdaFace, CurricularFace) has those of its first step here: `dense_head` takes and
-  returns them.
+  A margin with running statistics (AdaFace, CurricularFace) starts from its initial state here; `dense_head` takes and returns
+  the state.
 
   Args:
     embedding_bd: [B, D] float.
     label_b: [B] int in [0, C).
-    center_cd: [C·K, D], the K sub-centres of a class in consecutive rows; of any length where the margin normalises.
+    center_cd: [C·K, D], the K sub-centres of a class in consecutive rows; of any length if the margin normalises.
     margin: such as `jaxface.losses.ArcFace()`.
-    bias_c: [C], for a margin whose geometry has a bias; zero where left out.
+    bias_c: [C], for a margin whose geometry has a bias; zero by default.
     label_smoothing: ε in [0, 1).
     step: number of the optimizer step, for margins that warm up.
-    key: random key, for margins that draw.
+    key: random key, for margins that sample.
   Returns:
     [B], at least float32.
   Raises:
-    TypeError: labels that are no whole numbers.
+    TypeError: labels are not integers.
   """
   params = {"center_cd": center_cd}
   if margin.geometry.bias:

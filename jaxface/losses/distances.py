@@ -1,4 +1,4 @@
-"""Distances between all rows of two sets, as [N, M] matrices: float32 at least, finite gradients, never N×M×D numbers."""
+"""Distances between all rows of two sets, as [N, M] matrices: at least float32, finite gradients, no N×M×D arrays."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ from jax import Array, lax
 
 from jaxface.losses.unit import at_least_float32, unit_rows
 
-# Two features of which the sum of sizes is below this count as equal: their χ² would be smaller still.
+# Two features whose absolute values sum to less than this count as equal: their χ² would be smaller still.
 _NOTHING = 1e-15
 
 
 def _sets(x_nd: Array, y_md: Array | None) -> tuple[Array, Array]:
-  """Both sets in one type of at least float32; the second is the first where it is left out."""
+  """Both sets in a common dtype of at least float32; the second defaults to the first."""
   y_md = x_nd if y_md is None else y_md
   chex.assert_rank([x_nd, y_md], [2, 2])
   chex.assert_equal(x_nd.shape[1], y_md.shape[1])
@@ -23,19 +23,19 @@ def _sets(x_nd: Array, y_md: Array | None) -> tuple[Array, Array]:
 
 
 def _dots(x_nd: Array, y_md: Array) -> Array:
-  # Reduced products of some accelerators would show where two distances are compared.
+  # Reduced precision, the default of some accelerators, would distort comparisons of distances.
   return jnp.matmul(x_nd, y_md.T, precision=lax.Precision.HIGHEST)
 
 
 def squared_l2(x_nd: Array, y_md: Array | None = None) -> Array:
   """‖x − y‖², one matrix product.
 
-  Computed as ‖x‖² + ‖y‖² − 2x·y about the mean of the rows: features with a common offset (what a ReLU gives, or a
-  net that collapses) would otherwise lose their digits to it.
+  Computed as ‖x‖² + ‖y‖² − 2x·y about the mean of the rows: features with a common offset (from a ReLU, or a collapsed
+  net) would otherwise lose precision to cancellation.
 
   Args:
     x_nd: [N, D] float.
-    y_md: [M, D] float; `x_nd` itself where left out, and then the diagonal is exactly 0.
+    y_md: [M, D] float; `x_nd` by default, and then the diagonal is exactly 0.
   Returns:
     [N, M] ≥ 0, at least float32. The gradient at distance 0 is 0.
   Raises:
@@ -44,7 +44,7 @@ def squared_l2(x_nd: Array, y_md: Array | None = None) -> Array:
   if y_md is None:
     return _among_themselves(_sets(x_nd, None)[0])
   x_nd, y_md = _sets(x_nd, y_md)
-  # A constant shift: the distances do not depend on it, so neither does the gradient.
+  # A constant shift changes neither the distances nor the gradient.
   middle_d = lax.stop_gradient(y_md.mean(0))
   return _squares(x_nd - middle_d, y_md - middle_d)
 
@@ -56,7 +56,7 @@ def _squares(x_nd: Array, y_md: Array) -> Array:
 
 @jax.custom_jvp
 def _among_themselves(x_nd: Array) -> Array:
-  """Squared distances of the rows of one set; their gradient is two matrix products and no other N×N array."""
+  """Squared distances of the rows of one set; the gradient is two matrix products without another N×N array."""
   x_nd = x_nd - x_nd.mean(0)
   return jnp.where(jnp.eye(len(x_nd), dtype=bool), 0.0, _squares(x_nd, x_nd))
 
@@ -64,21 +64,21 @@ def _among_themselves(x_nd: Array) -> Array:
 @_among_themselves.defjvp
 def _among_themselves_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
   (x_nd,), (turn_nd,) = primals, tangents
-  # About the mean, which the distances do not depend on: rows close together keep their digits.
+  # Subtracting the mean does not change distances, and preserves the precision of rows that are close together.
   middle_nd = x_nd - x_nd.mean(0)
   own_n = (middle_nd * turn_nd).sum(1)
-  # The two products are each other's transpose; as one, the gradient would first add up an N×N array.
+  # The two products are transposes of each other; as one product, the gradient would first sum an N×N array.
   mixed_nn = _dots(middle_nd, turn_nd) + _dots(turn_nd, middle_nd)
   return _among_themselves(x_nd), 2.0 * (own_n[:, None] + own_n[None, :] - mixed_nn)
 
 
 def root(square: Array) -> Array:
-  """√, with gradient 0 at 0 instead of an infinite one.
+  """Square root with gradient 0 at 0 instead of an infinite one.
 
   Args:
     square: any shape, float, ≥ 0.
   Returns:
-    The shape and type of `square`.
+    An array with the shape and dtype of `square`.
   """
   positive = square > 0.0
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
@@ -90,27 +90,27 @@ def l2(x_nd: Array, y_md: Array | None = None) -> Array:
 
 
 def cosine(x_nd: Array, y_md: Array | None = None) -> Array:
-  """The cosine of the angle between x and y: large where they are alike; a distance is 1 − cosine.
+  """The cosine of the angle between x and y, a similarity; 1 − cosine is a distance.
 
   Args:
     x_nd: [N, D] float.
-    y_md: [M, D] float; `x_nd` itself where left out.
+    y_md: [M, D] float; `x_nd` by default.
   Returns:
     [N, M] in [−1, 1], at least float32; 0, with gradient 0, to a row of zeros.
   Raises:
     AssertionError: ranks or embedding sizes differ.
   """
   x_nd, y_md = _sets(x_nd, y_md)
-  # Where rounding leaves [−1, 1] the true slope is 0, which is the slope of the clipping.
+  # Where rounding leaves [−1, 1] the true slope is 0, as is the slope of the clip.
   return jnp.clip(_dots(unit_rows(x_nd)[0], unit_rows(y_md)[0]), -1.0, 1.0)
 
 
 def _by_feature(
   part: Callable[[Array, Array], Array], x_nd: Array, y_md: Array | None, weight_d: Array | None
 ) -> Array:
-  """Σ_d w_d·part(x_d, y_d), one feature after the other.
+  """Σ_d w_d·part(x_d, y_d), feature by feature.
 
-  The gradient computes every part again, from x_d and y_d: kept, they would be N×M×D numbers.
+  The gradient recomputes every part from x_d and y_d: storing them would take N×M×D numbers.
   """
   x_nd, y_md = _sets(x_nd, y_md)
   size = x_nd.shape[1]
@@ -128,7 +128,7 @@ def _by_feature(
 
 
 def _l1_part(x: Array, y: Array) -> Array:
-  # |x − y|, whose slope where both are equal is 0; that of `abs` is 1.
+  # |x − y| with slope 0 where both are equal; the slope of `abs` is 1 there.
   return (x - y) * jnp.sign(x - y)
 
 
@@ -137,8 +137,8 @@ def l1(x_nd: Array, y_md: Array | None = None, *, weight_d: Array | None = None)
 
   Args:
     x_nd: [N, D] float.
-    y_md: [M, D] float; `x_nd` itself where left out.
-    weight_d: [D] float of any sign, 1 where left out.
+    y_md: [M, D] float; `x_nd` by default.
+    weight_d: [D] float of any sign, 1 by default.
   Returns:
     [N, M], at least float32. Where two features are equal their gradient is 0.
   Raises:
@@ -157,12 +157,12 @@ def _chi2_part(x: Array, y: Array) -> Array:
 def chi2(x_nd: Array, y_md: Array | None = None, *, weight_d: Array | None = None) -> Array:
   """Σ w(x − y)²/(|x| + |y|): the χ² distance of histograms and of features that are not negative.
 
-  The sizes in the denominator change nothing there and keep a stray negative feature harmless.
+  The absolute values in the denominator change nothing there and make a negative feature harmless.
 
   Args:
     x_nd: [N, D] float.
-    y_md: [M, D] float; `x_nd` itself where left out.
-    weight_d: [D] float of any sign, 1 where left out.
+    y_md: [M, D] float; `x_nd` by default.
+    weight_d: [D] float of any sign, 1 by default.
   Returns:
     [N, M], at least float32. Two zeros differ by 0, with gradient 0.
   Raises:

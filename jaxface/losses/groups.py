@@ -1,4 +1,4 @@
-"""Who is whose positive in a batch: sorting instead of a B×B table, and no fixed number of images per identity."""
+"""Positives of each row of a batch: by sorting instead of a B×B mask, for any number of images per identity."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ from jax import Array, lax
 
 
 class Groups(NamedTuple):
-  """Who is whose positive, in O(B).
+  """Positives of each row, in O(B).
 
   Attributes:
     order_b: [B] rows sorted by identity, padding last.
-    first_b: [B] where in `order_b` the identity of each row begins.
-    rank_b: [B] how manyth of its identity each row is, from 0.
-    positives_b: [B] how many positives each row has.
+    first_b: [B] index in `order_b` of the first row of each row's identity.
+    rank_b: [B] index of each row within its identity, from 0.
+    positives_b: [B] number of positives of each row.
   """
 
   order_b: Array
@@ -27,7 +27,7 @@ def group(label_b: Array, live_b: Array) -> Groups:
 
   Args:
     label_b: [B] int, any values.
-    live_b: [B] bool, false for padding, which gets no positives and is nobody's.
+    live_b: [B] bool, false for padding, which has no positives and is none.
   Returns:
     The groups.
   """
@@ -47,12 +47,12 @@ def kth_positive(groups: Groups, k: Array | int) -> tuple[Array, Array]:
   """The k-th positive of every anchor.
 
   Args:
-    groups: of the batch.
+    groups: groups of the batch.
     k: from 0.
   Returns:
-    [B] int32 row, any row where there is none; [B] bool, whether there is one.
+    [B] int32 row (arbitrary if there is none); [B] bool, whether there is one.
   """
-  # An anchor is left out of its own group.
+  # An anchor is not its own positive.
   place_b = groups.first_b + k + (k >= groups.rank_b)
   return groups.order_b[jnp.clip(place_b, 0, len(groups.order_b) - 1)], k < groups.positives_b
 

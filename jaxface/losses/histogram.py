@@ -1,4 +1,4 @@
-"""The histogram loss: how often a different pair is more alike than a same pair, from two soft histograms."""
+"""The histogram loss: how often a different pair is more similar than a same pair, from two soft histograms."""
 
 import chex
 import jax.numpy as jnp
@@ -6,21 +6,21 @@ from jax import Array
 
 
 def _nodes(cosine: Array, nodes: int) -> tuple[Array, Array]:
-  """Index of the node at or below a cosine, of at most the last but one, and the share that belongs to the next."""
+  """Index of the node at or below a cosine (at most the last but one), and the weight of the next node."""
   place = (jnp.clip(cosine, -1.0, 1.0) + 1.0) * (0.5 * (nodes - 1))
   lower = jnp.minimum(jnp.floor(place).astype(jnp.int32), nodes - 2)
   return lower, place - lower
 
 
 def soft_histogram(cosine: Array, weight: Array, *, nodes: int) -> Array:
-  """Shares of cosines at equally spaced nodes of [−1, 1]; a cosine belongs to its two neighbours in proportion.
+  """Soft histogram of cosines at equally spaced nodes of [−1, 1]; a cosine is interpolated between its two neighbours.
 
   Args:
     cosine: any shape, in [−1, 1].
-    weight: of that shape, ≥ 0.
-    nodes: how many, both ends included.
+    weight: same shape, ≥ 0.
+    nodes: number of nodes, both ends included.
   Returns:
-    [nodes], of sum 1, or all 0 where nothing has weight.
+    [nodes] with sum 1, or all 0 if all weights are 0.
   """
   chex.assert_equal_shape([cosine, weight])
   lower, share = _nodes(cosine, nodes)
@@ -31,7 +31,7 @@ def soft_histogram(cosine: Array, weight: Array, *, nodes: int) -> Array:
 
 
 def histogram(cosine_bb: Array, same_bb: Array, different_bb: Array, *, nodes: int = 151) -> Array:
-  """For every different pair, the estimated share of same pairs that are at most as alike.
+  """For every different pair, the estimated share of same pairs that are at most as similar.
 
   The weighted mean over the different pairs is the histogram loss Σ_r h⁻_r·φ⁺_r: h⁻ the histogram of the different pairs,
   φ⁺ the cumulative one of the same pairs. It needs batches with enough pairs of both kinds to fill a histogram.
@@ -40,9 +40,9 @@ def histogram(cosine_bb: Array, same_bb: Array, different_bb: Array, *, nodes: i
     cosine_bb: [B, B] in [−1, 1].
     same_bb: [B, B] weights of the same pairs.
     different_bb: [B, B] weights of the different pairs.
-    nodes: of the histograms, both ends included; the paper has 101 to 201.
+    nodes: number of nodes of the histograms, both ends included; the paper uses 101 to 201.
   Returns:
-    [B, B] in [0, 1], 0 where a pair is none of two identities.
+    [B, B] in [0, 1], 0 for entries that are no different pair.
   Raises:
     AssertionError: shapes differ.
   Source: Ustinova and Lempitsky, "Learning Deep Embeddings with Histogram Loss", 2016.

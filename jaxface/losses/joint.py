@@ -1,9 +1,8 @@
-"""The joint between a margin and a head: neither knows the other, so every margin works in every head.
+"""The interface between margins and heads. They are independent: every margin works in every head.
 
-The head owns class centres, scores and the log-sum-exp; the margin says what a score becomes. The order of calls:
-the head computes scores as `Geometry` asks; `prepare` sees the score of each row's own class, once per step and
-over the whole batch; `target` turns that score into the own class's logit; `others` turns every other score, block
-by block, into the remaining logits.
+The head owns class centres, scores and the log-sum-exp; the margin maps scores to logits. The order of calls: the head computes
+scores according to `Geometry`; `prepare` receives the score of each row's own class, once per step and over the whole batch;
+`target` maps that score to the own class's logit; `others` maps all other scores, block by block, to the remaining logits.
 """
 
 from collections.abc import Callable
@@ -19,13 +18,13 @@ Reduce = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Geometry:
-  """What the head does before the margin sees a score.
+  """How the head computes scores.
 
   Attributes:
     unit_x: embeddings are scaled to length one.
     unit_w: class centres are scaled to length one; with `unit_x` a score is a cosine.
     bias: a learned constant is added to the scores of each class.
-    subcenters: centres per class; the class scores by the nearest of them.
+    subcenters: centres per class; the nearest one determines the score.
   """
 
   unit_x: bool
@@ -35,12 +34,12 @@ class Geometry:
 
 
 class Prep(NamedTuple):
-  """What `Margin.prepare` hands on.
+  """Result of `Margin.prepare`.
 
   Attributes:
-    ctx: whatever `target` and `others` need; every leaf is [B, ...] or a scalar.
+    ctx: context for `target` and `others`; every leaf is [B, ...] or a scalar.
     state: the margin's state after this step.
-    penalty_b: [B], added to the loss of each row.
+    penalty_b: [B] penalty added to the loss of each row.
   """
 
   ctx: Any
@@ -49,29 +48,29 @@ class Prep(NamedTuple):
 
 
 class Margin(Protocol):
-  """A classification loss, seen from the head."""
+  """A classification loss, as a head uses it."""
 
   @property
   def geometry(self) -> Geometry:
-    """What a score is."""
+    """How scores are computed."""
 
   def init_state(self) -> Any:
-    """A tree of arrays that `prepare` carries from step to step; {} when there is nothing to carry."""
+    """Initial state, a tree of arrays that `prepare` updates at each step; {} if there is none."""
 
   def prepare(
     self, target_b: Array, norm_b: Array, weight_b: Array, *, state: Any, step: Array | int,
     key: Array | None, reduce: Reduce,
   ) -> Prep:
-    """Once per step, before any logit.
+    """Called once per step, before any logit is computed.
 
     Args:
       target_b: [B] score of each row's own class.
       norm_b: [B] length of each embedding before scaling.
-      weight_b: [B], 0 for padding, which must not move a statistic.
-      state: of the step before.
+      weight_b: [B], 0 for padding, which must not affect statistics.
+      state: state after the previous step.
       step: number of the optimizer step, from 0.
-      key: random key of this step; None where the margin draws nothing.
-      reduce: makes sums global.
+      key: random key of this step; None if the margin does not sample.
+      reduce: turns a sum over this device's rows into a global sum.
     """
 
   def target(self, target_b: Array, ctx: Any) -> Array:

@@ -1,8 +1,8 @@
-"""DeepID2's verification signal, whose margin follows from the verification errors of the pairs seen last.
+"""DeepID2's verification signal, whose margin is fitted to the verification errors of recent pairs.
 
-A gradient would drive the margin to 0. The paper instead sets it, after every so many pairs, to the threshold of the
-distance that makes the fewest verification errors on them. Here those pairs live in two histograms of distances, summed
-over the global batch, so that one step costs the memory of its own pairs only.
+A gradient would drive the margin to 0. The paper instead sets it, after a fixed number of pairs, to the distance threshold with
+the fewest verification errors on them. Here the pairs are accumulated in two histograms of distances over the global batch, so
+that a step needs the memory of its own pairs only.
 """
 
 import math
@@ -19,17 +19,17 @@ from jaxface.losses.pairs import AVERAGES, contrastive, pair_mean
 from jaxface.losses.ranges import check_choice, check_range
 from jaxface.losses.unit import at_least_float32
 
-# Equal steps of the logarithm, 0.9 % each: the scale of features that are not normalised is unknown beforehand.
+# Logarithmic bins of 0.9 % each: the scale of features that are not normalised is unknown beforehand.
 BINS = 2048
 _LOW, _HIGH = math.log(1e-4), math.log(1e4)
 
 
 def distance_histogram(distance: Array, weight: Array) -> Array:
-  """Weight of the distances in each of `BINS` bins from 1e-4 to 1e4; what lies outside joins the end bins.
+  """Weight of the distances in each of `BINS` bins from 1e-4 to 1e4; values outside are counted in the end bins.
 
   Args:
     distance: any shape, ≥ 0.
-    weight: of that shape.
+    weight: same shape.
   Returns:
     [BINS].
   """
@@ -39,14 +39,14 @@ def distance_histogram(distance: Array, weight: Array) -> Array:
 
 
 def best_threshold(same_n: Array, different_n: Array, *, by_kind: bool = True) -> tuple[Array, Array]:
-  """The distance below which calling a pair "same" makes the fewest errors; the middle of the best ones.
+  """The distance threshold for "same" with the fewest errors; the middle one if several are best.
 
   Args:
     same_n: [BINS] from `distance_histogram` of the same pairs.
     different_n: [BINS] of the different pairs.
     by_kind: the error is the mean of the error rates of both kinds; otherwise the rate over all pairs.
   Returns:
-    The distance and the error rate there, scalars. Both kinds are needed: without one, the distance says nothing.
+    The distance and the error rate there, scalars. Meaningful only if both kinds have pairs.
   """
   start = jnp.zeros(1, same_n.dtype)
   same_total, different_total = same_n.sum(), different_n.sum()
@@ -67,18 +67,18 @@ def best_threshold(same_n: Array, different_n: Array, *, by_kind: bool = True) -
 class VerificationSignal:
   """`pairs.contrastive` over all pairs of the global batch, with the margin re-fitted from verification errors.
 
-  Beside a `Classification` this is the joint signal of DeepID2. Its batches held as many same as different pairs, which
-  `by_kind` imitates.
+  Together with a `Classification` this is the joint signal of DeepID2. Its batches had equal numbers of same and different pairs,
+  which `by_kind` emulates.
 
   Attributes:
-    margin: first value, until enough pairs were seen.
-    pairs: after how many pairs the margin is fitted again, to those since the last time. All pairs of the batch count.
+    margin: initial value, used until enough pairs were seen.
+    pairs: number of pairs after which the margin is fitted again, to the pairs since the last fit. All pairs of a batch count.
     distance: `l2` or `l1`.
-    unit: embeddings are scaled to length one first; the paper does not.
-    kinds: `both`, or `same` or `different` pairs alone (the paper's L2+ and L2−); the margin sees both.
-    average: over `all` pairs, or over the `active` ones, which cost something.
-    by_kind: same and different pairs count alike, in the loss as in the verification error.
-    weight: λ, of this term in the objective; the objective multiplies by it, the term does not.
+    unit: whether embeddings are scaled to length one first; the paper does not scale them.
+    kinds: `both`, or `same` or `different` pairs alone (the paper's L2+ and L2−); the margin is fitted to both.
+    average: over `all` pairs, or over the `active` ones, those with a non-zero loss.
+    by_kind: same and different pairs have equal total weight, in the loss and in the verification error.
+    weight: λ, weight of this term in the objective; the objective multiplies by it, the term does not.
   Source: Sun et al., "Deep Learning Face Representation by Joint Identification-Verification", 2014, §2.
   """
 
@@ -109,19 +109,19 @@ class VerificationSignal:
   def __call__(
     self, params: dict, inputs: dict[str, Array], *, state: dict[str, Array], step: Array | int, key: Array | None,
   ) -> tuple[Array, dict[str, Array], dict[str, Mean | Array]]:
-    """What each row adds to the mean over pairs, the state that has seen this batch, and metrics.
+    """Contribution of each row to the mean over pairs, the state updated with this batch, and metrics.
 
     Args:
       params: {}.
       inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding).
-      state: from `init` or the step before.
+      state: from `init` or the previous step.
       step: not used.
       key: not used.
     Returns:
       loss_b [B], of which sum(loss_b) / sum(weight_b) is the mean over pairs at the margin of `state`; the new state;
-      metrics of `pair_metrics`, margin, and verification_error (of this batch with the margin for its threshold).
+      metrics of `pair_metrics`, margin, and verification_error (of this batch, with the margin as threshold).
     Raises:
-      TypeError: labels that are no integers.
+      TypeError: labels are not integers.
     """
     embedding_bd, same_bb, different_bb = live_rows(inputs)
     weight_b = at_least_float32(inputs["weight_b"])
@@ -137,7 +137,7 @@ class VerificationSignal:
     return loss_b, self._seen(state, distance_bb, same_bb, different_bb), metrics
 
   def _seen(self, state: dict[str, Array], distance_bb: Array, same_bb: Array, different_bb: Array) -> dict[str, Array]:
-    # Half: the matrix holds every pair twice.
+    # Half: the matrix contains every pair twice.
     same_n = state["same_n"] + 0.5 * distance_histogram(distance_bb, same_bb).astype(jnp.float32)
     different_n = state["different_n"] + 0.5 * distance_histogram(distance_bb, different_bb).astype(jnp.float32)
     same, different = same_n.sum(), different_n.sum()

@@ -1,4 +1,4 @@
-"""Softmax, its normalised forms, and the margins that turn or lower the cosine of the own class by a constant."""
+"""Softmax, its normalised forms, and margins that change the angle or cosine of the own class by a constant."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from jaxface.losses.ranges import check_range
 
 @dataclass(frozen=True)
 class Softmax(Plain):
-  """Softmax over x·w + b, nothing normalised.
+  """Softmax over x·w + b, without normalisation.
 
   Attributes:
     bias: whether each class has a bias b.
@@ -34,7 +34,7 @@ class Softmax(Plain):
 
 @dataclass(frozen=True)
 class ModifiedSoftmax(Plain):
-  """Softmax over ‖x‖·cos θ: centres of length one, no bias, embeddings as they are.
+  """Softmax over ‖x‖·cos θ: unit centres, no bias, unnormalised embeddings.
 
   Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, eq. 4.
   """
@@ -78,12 +78,12 @@ class NormSoftmax(Plain):
 
 @dataclass(frozen=True)
 class CombinedMargin(FixedMargin):
-  """scale·(cos(m1·θ + m2) − m3): the three margins at once.
+  """scale·(cos(m1·θ + m2) − m3): the three margins combined.
 
   Attributes:
     m1: factor of the angle, 1 to 8.
     m2: added to the angle, in radians.
-    m3: taken from the cosine.
+    m3: subtracted from the cosine.
 
   Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, eq. 4.
   """
@@ -126,7 +126,7 @@ class ArcFace(FixedMargin):
 
 @dataclass(frozen=True)
 class SubcenterArcFace(ArcFace):
-  """ArcFace with three centres per class, of which the nearest counts: a noisy class spreads over them.
+  """ArcFace with three centres per class, of which the nearest is used: noisy samples can use another centre.
 
   Source: Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", 2020.
   """
@@ -136,10 +136,10 @@ class SubcenterArcFace(ArcFace):
 
 @dataclass(frozen=True)
 class CosFace(FixedMargin):
-  """scale·(cos θ − m); both gradient modes are the same here, and the guard is idle.
+  """scale·(cos θ − m); both gradient modes are equal here, and the guard has no effect.
 
   Attributes:
-    m: taken from the cosine between embedding and centre.
+    m: subtracted from the cosine between embedding and centre.
 
   Source: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", 2018, eq. 4.
   """
@@ -157,7 +157,7 @@ class CosFace(FixedMargin):
 
 @dataclass(frozen=True)
 class SphereFaceR(FixedMargin):
-  """scale·cos(min(m·θ, π)), the margin kept out of the gradient ("characteristic gradient detachment").
+  """scale·cos(min(m·θ, π)), with the margin excluded from the gradient ("characteristic gradient detachment").
 
   Attributes:
     m: factor of the angle between embedding and centre, 1 to 8.

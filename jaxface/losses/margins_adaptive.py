@@ -1,4 +1,4 @@
-"""Margins that are not the same for every row: by the length of the embedding, by chance, or by how training goes."""
+"""Margins that vary by row: with the length of the embedding, at random, or with training progress."""
 
 import math
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from jaxface.losses.joint import Prep, Reduce
 from jaxface.losses.margins_base import TURN, CosineMargin
 from jaxface.losses.ranges import check_range
 
-# What AdaFace takes a length for at least and at most.
+# Bounds to which AdaFace clips lengths.
 SHORTEST, LONGEST = 1e-3, 100.0
 _RATE = "share of the new batch in the running average"
 
 
 def _moved(old: Array, new: Array, rate: float, known: Array) -> Array:
-  """Running average a step further; where a batch knows nothing it stays."""
+  """The running average after a step; unchanged by a batch without data."""
   return jnp.where(known, (1.0 - rate) * old + rate * new, old).astype(old.dtype)
 
 
 @dataclass(frozen=True)
 class AdaFace(CosineMargin):
-  """scale·(cos(θ − m·ẑ) − m·(1 + ẑ)): short embeddings, poor images, get an angular margin, long ones a lowered cosine.
+  """scale·(cos(θ − m·ẑ) − m·(1 + ẑ)): an angular margin for short embeddings (poor images), a cosine margin for long ones.
 
   ẑ is h times the length of the embedding, centred and scaled by running averages of mean and deviation, clipped to
-  ±1; no gradient flows through it. The averages see the lengths of the whole batch, clipped to 0.001…100, before they
-  are used; padding does not move them, nor does a batch of one row move the deviation. Unlike the released code, scores
+  ±1; no gradient flows through it. The averages are updated with the lengths of the batch, clipped to 0.001…100,
+  before they are used. Padding does not affect them, and a batch of one row does not affect the deviation. Unlike the released code, scores
   are not clipped to ±0.999.
 
   Attributes:
     m: the margin.
-    h: how many deviations of length make the whole swing: 1/h.
+    h: the margin reaches its extremes at 1/h deviations of the length.
     rate: share of the new batch in the running averages.
 
   Source: Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", 2022, and its released code.
@@ -48,7 +48,7 @@ class AdaFace(CosineMargin):
   def __post_init__(self) -> None:
     super().__post_init__()
     check_range(self, "m", 0.0, 1.0, what="the margin, in radians and in cosine")
-    check_range(self, "h", 0.0, open_high=True, what="swing of the margin per deviation of length")
+    check_range(self, "h", 0.0, open_high=True, what="change of the margin per deviation of length")
     check_range(self, "rate", 0.0, 1.0, what=_RATE)
 
   def init_state(self) -> dict[str, Array]:
@@ -61,7 +61,7 @@ class AdaFace(CosineMargin):
     norm_b = jnp.clip(lax.stop_gradient(norm_b), SHORTEST, LONGEST)
     count = reduce(weight_b.sum())
     mean = reduce((weight_b * norm_b).sum()) / jnp.where(count > 0, count, 1.0)
-    # The deviation of a sample: one less than the count.
+    # The sample deviation: divided by the count less one.
     spare = jnp.where(count > 1, count - 1.0, 1.0)
     deviation = jnp.sqrt(reduce((weight_b * (norm_b - mean) ** 2).sum()) / spare)
     state = {
@@ -78,14 +78,14 @@ class MagFace(CosineMargin):
   """scale·cos(θ + m(a)) with a margin that grows with the length a of the embedding, and a penalty on short ones.
 
   m(a) runs linearly from `low_m` at `low_norm` to `high_m` at `high_norm`; the penalty is
-  pull·(a/high_norm² + 1/a). Lengths outside are taken for the nearest end, where neither has a gradient. As in the released
-  settings the angle is turned only where cos θ > 0 (`guard` "easy").
+  pull·(a/high_norm² + 1/a). Lengths outside are clipped, with zero gradient. As in the released settings the margin is
+  applied only where cos θ > 0 (`guard` "easy").
 
   Attributes:
-    low_norm: least length that counts.
-    high_norm: greatest length that counts.
-    low_m: margin there, radians.
-    high_m: margin there, radians.
+    low_norm: lower bound of the length.
+    high_norm: upper bound of the length.
+    low_m: margin at low_norm, in radians.
+    high_m: margin at high_norm, in radians.
     pull: weight of the penalty.
 
   Source: Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality Assessment", 2021, eq. 3,
@@ -101,8 +101,8 @@ class MagFace(CosineMargin):
 
   def __post_init__(self) -> None:
     super().__post_init__()
-    check_range(self, "low_norm", 0.0, open_low=True, open_high=True, what="least length that counts")
-    check_range(self, "high_norm", self.low_norm, open_low=True, open_high=True, what="greatest length, above low_norm")
+    check_range(self, "low_norm", 0.0, open_low=True, open_high=True, what="lower bound of the length")
+    check_range(self, "high_norm", self.low_norm, open_low=True, open_high=True, what="upper bound of the length, above low_norm")
     check_range(self, "low_m", 0.0, math.pi / 2, what=TURN)
     check_range(self, "high_m", self.low_m, math.pi / 2, what=f"{TURN}, not below low_m")
     check_range(self, "pull", 0.0, open_high=True, what="weight of the penalty")
@@ -119,14 +119,14 @@ class MagFace(CosineMargin):
 
 @dataclass(frozen=True)
 class ElasticFace(CosineMargin):
-  """scale·cos(θ + m) with m drawn anew for every row and step from a normal distribution.
+  """scale·cos(θ + m) with m sampled for every row and step from a normal distribution.
 
-  Draws outside of 0…π/2 are taken for the nearest end; at the default that never happens. The draw belongs to the place
-  of a row in the batch, whatever the devices. The released code has no guard (`guard` "none"); the default is ArcFace's.
+  Samples are clipped to 0…π/2, which never happens at the default. A sample depends on the position of the row in the global
+  batch, not on the devices. The released code has no guard (`guard` "none"); the default is ArcFace's.
 
   Attributes:
-    m: mean of the margin, radians.
-    deviation: of the margin, radians.
+    m: mean of the margin, in radians.
+    deviation: standard deviation of the margin, in radians.
 
   Source: Boutros et al., "ElasticFace: Elastic Margin Loss for Deep Face Recognition", 2022, eq. 6.
   """
@@ -137,14 +137,14 @@ class ElasticFace(CosineMargin):
   def __post_init__(self) -> None:
     super().__post_init__()
     check_range(self, "m", 0.0, math.pi / 2, what=TURN)
-    check_range(self, "deviation", 0.0, math.pi / 2, what="of the margin, radians")
+    check_range(self, "deviation", 0.0, math.pi / 2, what="standard deviation of the margin, in radians")
 
   def prepare(
     self, target_b: Array, norm_b: Array, weight_b: Array, *, state: Any, step: Array | int,
     key: Array | None, reduce: Reduce,
   ) -> Prep:
     if key is None:
-      raise ValueError("ElasticFace draws its margins and got no random key: pass key=jax.random.key(...)")
+      raise ValueError("ElasticFace samples its margins and got no random key: pass key=jax.random.key(...)")
     turn_b = self.m + self.deviation * jax.random.normal(key, target_b.shape, target_b.dtype)
     turn_b = self.share(target_b, step) * jnp.clip(turn_b, 0.0, math.pi / 2)
     return Prep((1.0, turn_b, 0.0), state, jnp.zeros_like(target_b))
@@ -152,11 +152,10 @@ class ElasticFace(CosineMargin):
 
 @dataclass(frozen=True)
 class CurricularFace(CosineMargin):
-  """scale·cos(θ + m) for the own class, and hard classes weighted the more the better training goes.
+  """scale·cos(θ + m) for the own class; hard other classes gain weight as training progresses.
 
-  Another class is hard where its cosine c is above the own class's turned one; its logit is scale·c·(t + c). t is
-  the running average of the own class's cosine and starts at 0; padding does not move it. No gradient flows through t
-  or the choice.
+  Another class is hard if its cosine c exceeds cos(θ + m) of the own class; its logit is then scale·c·(t + c). t is the running
+  average of the own class's cosine, starting at 0; padding does not affect it. No gradient flows through t or the selection.
 
   Attributes:
     m: radians added to the angle.

@@ -1,4 +1,4 @@
-"""A-Softmax, SphereFace's loss: the angle of the own class multiplied, blended in by a falling schedule."""
+"""A-Softmax, SphereFace's loss: a multiplicative angular margin, introduced by an annealed weight λ."""
 
 import functools
 import math
@@ -16,13 +16,13 @@ from jaxface.losses.ranges import check_choice, check_range
 
 
 def multiplied_cosine(cosine: Array, m: int) -> Array:
-  """ψ(θ) = (−1)^k·cos(m·θ) − 2k with k = ⌊m·θ/π⌋: cos(m·θ) unrolled so that it falls all the way to 1 − 2m at θ = π.
+  """ψ(θ) = (−1)^k·cos(m·θ) − 2k with k = ⌊m·θ/π⌋: cos(m·θ) extended to decrease monotonically to 1 − 2m at θ = π.
 
   Args:
-    cosine: any shape, cos θ; values that rounding pushed past ±1 are harmless.
+    cosine: any shape, cos θ; rounding errors beyond ±1 are harmless.
     m: factor of the angle, 1 or more.
   Returns:
-    The shape and type of `cosine`.
+    An array with the shape and dtype of `cosine`.
   Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, eq. 7.
   """
   # k = m only at θ = π itself, where both branches give 1 − 2m.
@@ -64,12 +64,12 @@ class ASoftmax(Plain):
   Attributes:
     m: factor of the angle, a whole number.
     start: λ at step 0.
-    decay: how fast λ falls.
-    least: λ at the end.
+    decay: decay rate of λ.
+    least: lower bound of λ.
     gradient: "exact", or "published" for the embedding's gradient as the released layer computes it: that of ‖x‖·ψ(θ) is
       a·ŵ + b·x with a = ψ′(cos θ) and b = (ψ − a·cos θ)/‖x‖, and the layer divides both by √(a² + b²). The values are the
-      same. Here the centre's gradient through ψ is divided by the same number; the released layer gives each centre
-      the gradient of plain products instead, whatever the margin.
+      same. Here the centre's gradient through ψ is divided by the same number; the released layer uses the gradient of
+      plain products for the centres instead, independent of the margin.
 
   Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, and its released settings
     (λ from 1000 to 5).
@@ -84,10 +84,10 @@ class ASoftmax(Plain):
   def __post_init__(self) -> None:
     check_range(self, "m", 1, 8, what="factor of the angle")
     if self.m != int(self.m):
-      raise ValueError(f"ASoftmax.m = {self.m!r} is no whole number: ψ is defined for 1, 2, 3, …")
+      raise ValueError(f"ASoftmax.m = {self.m!r} is not an integer: ψ is defined for 1, 2, 3, …")
     check_range(self, "start", 0.0, open_high=True, what="λ at step 0")
-    check_range(self, "decay", 0.0, open_high=True, what="how fast λ falls")
-    check_range(self, "least", 0.0, open_high=True, what="λ at the end")
+    check_range(self, "decay", 0.0, open_high=True, what="decay rate of λ")
+    check_range(self, "least", 0.0, open_high=True, what="lower bound of λ")
     check_choice(self, "gradient", ("exact", "published"))
 
   @property

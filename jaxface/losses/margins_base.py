@@ -1,4 +1,4 @@
-"""What margins share: none of anything, and the cosine of the own class turned and lowered by margins."""
+"""Base classes of margins: the call with class centres, margins without state, and margins on the cosine."""
 
 import abc
 import math
@@ -15,18 +15,18 @@ from jaxface.losses.ranges import check_choice, check_range
 
 GRADIENTS = ("exact", "detached")
 TURN = "radians added to the angle"
-LOWER = "taken off the cosine"
+LOWER = "subtracted from the cosine"
 
 
 def ramp(step: Array | int, warmup_steps: int) -> Array | float:
-  """Share of the margin in force at a step: min(1, step / warmup_steps), and 1 without a warm-up."""
+  """Share of the margin at a step: min(1, step / warmup_steps), or 1 without a warm-up."""
   if warmup_steps == 0:
     return 1.0
   return jnp.minimum(jnp.asarray(step, jnp.float32) / warmup_steps, 1.0)
 
 
 def check_scale(config: Any) -> None:
-  """Refuses a `scale` that is not above 0."""
+  """Rejects a `scale` that is not positive."""
   check_range(config, "scale", 0.0, open_low=True, high=math.inf, open_high=True, what="factor of the cosine")
 
 
@@ -37,29 +37,29 @@ class CallableMargin:
     self, embedding_bd: Array, label_b: Array | None = None, center_cd: Array | None = None, *, bias_c: Array | None = None,
     label_smoothing: float = 0.0, step: Array | int = 0, key: Array | None = None,
   ) -> Array:
-    """Loss of each row over given class centres, as `jaxface.losses.dense.margin_softmax` has it.
+    """Loss of each row over given class centres, see `jaxface.losses.dense.margin_softmax`.
 
     Args:
-      embedding_bd: [B, D] float; scaled to length one where the margin's geometry asks for it.
+      embedding_bd: [B, D] float; scaled to length one if the margin's geometry requires it.
       label_b: [B] int in [0, C).
       center_cd: [C·K, D] float, the K sub-centres of a class in consecutive rows.
-      bias_c: [C], for a margin whose geometry has a bias; zero where left out.
+      bias_c: [C], for a margin whose geometry has a bias; zero by default.
       label_smoothing: ε in [0, 1).
       step: number of the optimizer step, for margins that warm up.
-      key: random key, for margins that draw.
+      key: random key, for margins that sample.
     Returns:
       [B], at least float32.
     Raises:
-      TypeError: arrays are missing, or labels are no integers.
-      ValueError: shapes that do not belong together.
+      TypeError: arrays are missing, or labels are not integers.
+      ValueError: shapes that do not match.
     """
     name = type(self).__name__
-    takes = "takes embedding_bd [B, D], label_b [B] of integers and center_cd [C·subcenters, D]"
+    takes = "takes embedding_bd [B, D], integer label_b [B] and center_cd [C·subcenters, D]"
     if label_b is None or center_cd is None:
       given = ["embedding_bd", *["label_b"] * (label_b is not None)]
       raise TypeError(
-        f"{name}(...)(...) {takes}, got {' and '.join(given)} alone: a margin owns no class centres. Pass them, or let"
-        f" jaxface.heads.Classification(margin={name}()) keep them"
+        f"{name}(...)(...) {takes}, got only {' and '.join(given)}: a margin owns no class centres. Pass them, or use"
+        f" jaxface.heads.Classification(margin={name}()), which does"
       )
     shapes = [tuple(jnp.shape(array)) for array in (embedding_bd, label_b, center_cd)]
     subcenters = self.geometry.subcenters  # type: ignore[attr-defined]
@@ -87,17 +87,17 @@ class Plain(CallableMargin):
 
 @dataclass(frozen=True)
 class CosineMargin(CallableMargin, abc.ABC):
-  """scale·(cos(m1·θ + m2) − m3) for the own class, scale·cos θ for the others; `prepare` says the margins.
+  """scale·(cos(m1·θ + m2) − m3) for the own class, scale·cos θ for the others; `prepare` returns the margins.
 
   Attributes:
     scale: factor of the cosine.
-    gradient: "exact" differentiates the formula; "detached" takes d logit / d cos θ = scale whatever the margin,
-      as the widely used PyTorch code trains. The values are the same.
-    guard: what happens where the turned angle leaves [0, π], see `guarded_cosine`; m3 needs no guard and always
-      holds.
+    gradient: "exact" differentiates the formula; "detached" uses d logit / d cos θ = scale for any margin,
+      as the widely used PyTorch code does. The values are the same.
+    guard: behaviour where the angle with margin leaves [0, π], see `guarded_cosine`; m3 needs no guard and always
+      applies.
     warmup_steps: the margin grows linearly from none at step 0 to its full size at this step
       (m1 from 1, m2 and m3 from 0).
-    subcenters: centres per class, of which the nearest counts.
+    subcenters: centres per class, of which the nearest is used.
   """
 
   _: KW_ONLY
@@ -126,10 +126,10 @@ class CosineMargin(CallableMargin, abc.ABC):
     self, target_b: Array, norm_b: Array, weight_b: Array, *, state: Any, step: Array | int,
     key: Array | None, reduce: Reduce,
   ) -> Prep:
-    """As `Margin.prepare`; the context is (m1, m2, m3), scalars or [B]."""
+    """See `Margin.prepare`; the context is (m1, m2, m3), scalars or [B]."""
 
   def share(self, target_b: Array, step: Array | int) -> Array:
-    """Share of the margin in force, in the type of the scores."""
+    """Share of the margin at this step, in the dtype of the scores."""
     return jnp.asarray(ramp(step, self.warmup_steps), target_b.dtype)
 
   def target(self, target_b: Array, ctx: Any) -> Array:

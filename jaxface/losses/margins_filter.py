@@ -1,4 +1,4 @@
-"""Inter-class filtering: classes that a row resembles too much are probably its own under another name."""
+"""Inter-class filtering: drops classes so similar to a row that they are probably the same identity under another label."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ from jaxface.losses.ranges import check_range
 
 @dataclass(frozen=True)
 class Filtered(CallableMargin):
-  """Any margin, without the other classes whose score against the row is above a threshold.
+  """Any margin, ignoring other classes whose score exceeds a threshold.
 
-  They are dropped from the loss and get no gradient. (The released PyTorch code sets their logit to 0 instead, which at
-  its scale of 64 leaves next to nothing of them.)
+  They are dropped from the loss and get no gradient. (The released PyTorch code sets their logit to 0 instead, which is
+  negligible at its scale of 64.)
 
   Attributes:
-    margin: of the classes that stay.
-    threshold: a cosine, in (0, 1). Where the margin scales only centres, scores are divided by the embedding's length
-      first; where it scales neither (`Softmax`), this is a bound of the score itself.
+    margin: margin for the remaining classes.
+    threshold: a cosine, in (0, 1). If the margin normalises only centres, scores are divided by the embedding's length first;
+      if it normalises neither (`Softmax`), this is a bound on the score itself.
 
   Source: An et al., "Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by
     Partial FC", 2022, and its released code (`interclass_filtering_threshold`).
@@ -34,7 +34,7 @@ class Filtered(CallableMargin):
 
   def __post_init__(self) -> None:
     high = 1.0 if self.margin.geometry.unit_w else math.inf
-    check_range(self, "threshold", 0.0, high, open_low=True, open_high=True, what="greatest score of another class")
+    check_range(self, "threshold", 0.0, high, open_low=True, open_high=True, what="largest score of another class")
 
   @property
   def geometry(self) -> Geometry:

@@ -1,10 +1,10 @@
-"""Which triplets of a batch teach: miners on the matrix of distances, anchors in rows, all anchor–positive pairs seen.
+"""Triplet mining on the distance matrix of a batch, with anchors in rows and all anchor–positive pairs considered.
 
-A *pair* is two different rows of one identity, (anchor, positive) and (positive, anchor) being two pairs; a *negative* of
-an anchor is a row of another identity. Rows of weight 0 are padding: neither anchor, positive nor negative, whatever they
-hold. Nothing here depends on how many images an identity has: pass k handles the k-th positive of every anchor, and there
-are as many passes as the anchor with most positives needs. A pass takes O(B²) time and memory; no B×B×B array exists.
-Among equal distances the lowest row is taken, so that a tie counts once.
+A *pair* is two different rows of one identity; (anchor, positive) and (positive, anchor) are two pairs. A *negative* of an
+anchor is a row of another identity. Rows of weight 0 are padding: neither anchor, positive nor negative, even if they hold NaN.
+Identities may have any number of images: pass k handles the k-th positive of every anchor, and the number of passes is the
+largest number of positives of an anchor. A pass takes O(B²) time and memory; there is no B×B×B array. Ties are broken by the
+lowest row.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REACHES = ("inside", "beyond", "farthest")
 
 
 class Triplets(NamedTuple):
-  """At most one triplet for each anchor; its distances are meaningless where `valid_b` is false.
+  """At most one triplet for each anchor; distances are undefined where `valid_b` is false.
 
   Attributes:
     positive_b: [B] int32 row of the positive.
@@ -40,11 +40,11 @@ class Triplets(NamedTuple):
 
 
 class Mining(NamedTuple):
-  """Mined triplets, to be taken pass by pass.
+  """Mined triplets, computed pass by pass.
 
   Attributes:
-    passes: how many there are: an int, or a scalar that `lax.fori_loop` takes.
-    take: the triplets of pass k.
+    passes: number of passes: an int, or a scalar for `lax.fori_loop`.
+    take: returns the triplets of pass k.
   """
 
   passes: Array | int
@@ -52,11 +52,11 @@ class Mining(NamedTuple):
 
 
 class Pairs(NamedTuple):
-  """All triplets, as pairs to be taken pass by pass, each with all negatives of its anchor.
+  """All triplets, as pairs computed pass by pass, each with all negatives of its anchor.
 
   Attributes:
-    passes: as of `Mining`.
-    take: of pass k, for each anchor: [B] int32 row of a positive, [B] its distance, [B] bool whether there is one.
+    passes: as in `Mining`.
+    take: returns for pass k and each anchor: [B] int32 row of a positive, [B] its distance, [B] bool whether there is one.
     other_bb: [B, B] bool, negatives of the anchor in rows.
   """
 
@@ -66,7 +66,7 @@ class Pairs(NamedTuple):
 
 
 def check_batch(distance_bb: Array, label_b: Array, weight_b: Array | None) -> Array:
-  """Refuses what is no batch, and says which rows count.
+  """Checks a batch and returns which rows are not padding.
 
   Args:
     distance_bb: [B, B] float.
@@ -76,7 +76,7 @@ def check_batch(distance_bb: Array, label_b: Array, weight_b: Array | None) -> A
     [B] bool, false for padding.
   Raises:
     AssertionError: ranks or sizes differ.
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
   """
   chex.assert_rank([distance_bb, label_b], [2, 1])
   chex.assert_shape(distance_bb, (len(label_b), len(label_b)))
@@ -102,29 +102,29 @@ def same_and_other(label_b: Array, live_b: Array) -> tuple[Array, Array]:
 
 
 def column_of(matrix_nm: Array, value_n: Array) -> Array:
-  """The first column that holds a value in each row.
+  """The first column that equals a value in each row.
 
-  After a plain minimum this is several times as fast as an argmin where that is not vectorised, and it costs nothing where
-  nobody asks for it.
+  After a plain minimum this is several times faster than an argmin that is not vectorised, and costs nothing if the result is
+  unused.
 
   Args:
     matrix_nm: [N, M].
     value_n: [N].
   Returns:
-    [N] int32, the last column where the value does not occur.
+    [N] int32, the last column if the value does not occur.
   """
   last = matrix_nm.shape[1] - 1
-  # Counted in float32, exact up to 2²⁴: minima of integers are the slower ones.
+  # Indices in float32, exact up to 2²⁴: integer minima are slower.
   column_m = jnp.arange(last + 1, dtype=jnp.float32)
   return jnp.where(matrix_nm == value_n[:, None], column_m, jnp.float32(last)).min(axis=1).astype(jnp.int32)
 
 
 def lowest(distance_nm: Array, mask_nm: Array) -> tuple[Array, Array]:
-  """Smallest masked entry of each row and the first column that holds it.
+  """Smallest masked entry of each row and its first column.
 
   Args:
     distance_nm: [N, M] float.
-    mask_nm: [N, M] bool, the entries to look at.
+    mask_nm: [N, M] bool, the entries to consider.
   Returns:
     [N] distance, ∞ where the mask is empty; [N] int32 column.
   """
@@ -134,7 +134,7 @@ def lowest(distance_nm: Array, mask_nm: Array) -> tuple[Array, Array]:
 
 
 def highest(distance_nm: Array, mask_nm: Array) -> tuple[Array, Array]:
-  """As `lowest`, the largest; −∞ where the mask is empty."""
+  """As `lowest`, for the largest entry; −∞ where the mask is empty."""
   low_n, column_n = lowest(-distance_nm, mask_nm)
   return -low_n, column_n
 
@@ -144,7 +144,7 @@ def _at(distance_bb: Array, column_b: Array) -> Array:
 
 
 def every(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> Pairs:
-  """Every pair with every negative of its anchor.
+  """Batch-all: every pair with every negative of its anchor.
 
   An anchor without a positive, or without a negative, forms no triplet.
 
@@ -153,7 +153,7 @@ def every(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> 
     label_b: [B] int.
     weight_b: [B], 0 for padding.
   Returns:
-    As many passes as any anchor has positives.
+    As many passes as the largest number of positives of an anchor.
   """
   live_b = check_batch(distance_bb, label_b, weight_b)
   groups = group(label_b, live_b)
@@ -166,7 +166,7 @@ def every(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> 
 
 
 def hard(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> Mining:
-  """Batch-hard: for each anchor its farthest positive with its nearest negative, one triplet.
+  """Batch-hard: one triplet per anchor, of its farthest positive and its nearest negative.
 
   An anchor without a positive, or without a negative, forms none.
 
@@ -186,11 +186,10 @@ def hard(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> M
 
 
 def easy(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> Mining:
-  """Easy positives: for each anchor its nearest positive with its nearest negative, one triplet.
+  """Easy positives: one triplet per anchor, of its nearest positive and its nearest negative.
 
-  An identity may then lie in several places, as long as every image has one of its own beside it. (The easiest triplet of
-  all, with the *farthest* negative, would hardly ever cost anything.) An anchor without a positive, or without a
-  negative, forms none.
+  An identity may then form several clusters, as long as every image has a neighbour of its identity. (The easiest triplet, with
+  the *farthest* negative, would have zero loss almost always.) An anchor without a positive, or without a negative, forms none.
 
   Args:
     distance_bb: [B, B], anchors in rows.
@@ -210,32 +209,32 @@ def easy(distance_bb: Array, label_b: Array, weight_b: Array | None = None) -> M
 def semi_hard(
   distance_bb: Array, label_b: Array, weight_b: Array | None = None, *, margin: float = 0.2, reach: str = "inside",
 ) -> Mining:
-  """For every pair the nearest of the anchor's negatives that are strictly farther than the positive.
+  """Semi-hard: for every pair the nearest of the anchor's negatives that are strictly farther than the positive.
 
-  `reach` says what counts, and what becomes of a pair for which no negative does:
-    inside: the negative must lie less than `margin` beyond the positive; else the pair forms no triplet.
-    beyond: wherever it lies; a pair whose negatives are all as near as the positive, or nearer, forms no triplet.
-    farthest: as `beyond`, but such a pair takes the farthest negative there is.
+  `reach` selects which negatives qualify, and the treatment of a pair without one:
+    inside: the negative must be less than `margin` farther than the positive; else the pair forms no triplet.
+    beyond: at any distance; a pair whose negatives are all as near as the positive, or nearer, forms no triplet.
+    farthest: as `beyond`, but such a pair takes the farthest negative.
   An anchor without negatives forms no triplet in any case.
 
   Args:
     distance_bb: [B, B], anchors in rows.
     label_b: [B] int.
     weight_b: [B], 0 for padding.
-    margin: in units of the distance; used by `inside` alone.
+    margin: in units of the distance; used by `inside` only.
     reach: one of `REACHES`.
   Returns:
-    As many passes as any anchor has positives.
+    As many passes as the largest number of positives of an anchor.
   Raises:
     ValueError: unknown reach.
   Source: Schroff, Kalenichenko, Philbin, "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015, §3.2;
-    `farthest` is what TensorFlow Addons computed under the name semi-hard.
+    `farthest` is the semi-hard loss of TensorFlow Addons.
   """
   check_name("reach", reach, REACHES)
   live_b = check_batch(distance_bb, label_b, weight_b)
   groups = group(label_b, live_b)
   other_bb = same_and_other(label_b, live_b)[1]
-  # Whatever is no negative is nearer than anything: one comparison per pass is enough.
+  # Entries that are no negatives are set to −∞, so that one comparison per pass is enough.
   candidate_bb = jnp.where(other_bb, distance_bb, -jnp.inf)
   farthest_b, farthest_row_b = highest(distance_bb, other_bb)
 
@@ -259,11 +258,11 @@ def semi_hard(
 
 
 def collect(mining: Mining, passes: int) -> Triplets:
-  """Triplets of the first passes as arrays, for looking at.
+  """Triplets of the first passes as arrays, for inspection.
 
   Args:
     mining: from a miner.
-    passes: K, a constant: `hard` and `easy` have one pass, `semi_hard` as many as any anchor has positives.
+    passes: K, a constant: `hard` and `easy` have one pass, `semi_hard` the largest number of positives of an anchor.
   Returns:
     Triplets with all fields [B, K].
   """

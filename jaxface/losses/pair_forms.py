@@ -1,4 +1,4 @@
-"""The losses of pairs as choices of `PairLoss`: constants, learned parameters, and the distance each is about."""
+"""The pair losses as forms of `PairLoss`: constants, learned parameters, and the distance that each uses."""
 
 import math
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ Params = dict[str, Array]
 
 
 class PairForm(Protocol):
-  """A loss of pairs, seen from the term."""
+  """A pair loss, as `PairLoss` uses it."""
 
   def init(self, embedding_size: int) -> Params:
-    """Learned parameters; {} when there are none."""
+    """Learned parameters; {} if there are none."""
 
   def __call__(self, params: Params, embedding_bd: Array, same_bb: Array, different_bb: Array) -> tuple[Array, Array]:
-    """Cost of each pair and the distance it is about, both [B, B].
+    """Cost of each pair and its distance, both [B, B].
 
     Args:
       params: from `init`.
@@ -35,7 +35,7 @@ class PairForm(Protocol):
 
 
 class _Fixed:
-  """What forms that learn nothing share."""
+  """Base of forms without learned parameters."""
 
   def init(self, embedding_size: int) -> Params:
     return {}
@@ -50,9 +50,9 @@ class Contrastive(_Fixed):
   """`pairs.contrastive`: Hadsell's loss, DeepID2's verification signal in its L2 and L1 forms.
 
   Attributes:
-    margin: distance beyond which a different pair costs nothing; it has the scale of the embeddings.
+    margin: distance beyond which a different pair has zero loss, on the scale of the embeddings.
     distance: `l2` or `l1`.
-    unit: embeddings are scaled to length one first; the papers do not.
+    unit: whether embeddings are scaled to length one first; the papers do not scale them.
   """
 
   margin: float = 1.0
@@ -77,10 +77,10 @@ class Hinge(_Fixed):
   """`pairs.hinge` or `pairs.squared_hinge` of L2 distances.
 
   Attributes:
-    pos_margin: distance within which a same pair costs nothing.
-    neg_margin: distance beyond which a different pair costs nothing.
-    squared: the square of the hinge.
-    unit: embeddings are scaled to length one first.
+    pos_margin: distance within which a same pair has zero loss.
+    neg_margin: distance beyond which a different pair has zero loss.
+    squared: whether to square the hinge.
+    unit: whether embeddings are scaled to length one first.
   """
 
   pos_margin: float = 0.0
@@ -103,7 +103,7 @@ class CosineHinge(_Fixed):
   """`pairs.cosine_hinge`.
 
   Attributes:
-    margin: cosine below which a different pair costs nothing.
+    margin: cosine below which a different pair has zero loss.
   """
 
   margin: float = 0.0
@@ -118,11 +118,11 @@ class CosineHinge(_Fixed):
 
 @dataclass(frozen=True)
 class ContrastiveCosine:
-  """`pairs.contrastive_cosine`, whose two scalars are learned.
+  """`pairs.contrastive_cosine` with two learned scalars.
 
   Attributes:
-    scale: first value of the factor of the cosine.
-    bias: first value of what is added; −bias/scale is the cosine of the decision.
+    scale: initial factor of the cosine.
+    bias: initial constant added to the scaled cosine; −bias/scale is the decision threshold.
   """
 
   scale: float = 10.0
@@ -130,7 +130,7 @@ class ContrastiveCosine:
 
   def __post_init__(self) -> None:
     check_range(self, "scale", what="factor of the cosine")
-    check_range(self, "bias", what="what is added to the cosine")
+    check_range(self, "bias", what="constant added to the scaled cosine")
 
   def init(self, embedding_size: int) -> Params:
     return {"scale": jnp.float32(self.scale), "bias": jnp.float32(self.bias)}
@@ -146,8 +146,8 @@ class BinomialDeviance(_Fixed):
 
   Attributes:
     alpha: steepness.
-    beta: cosine of the decision.
-    cost: how much steeper different pairs are.
+    beta: decision threshold of the cosine.
+    cost: relative steepness for different pairs.
   """
 
   alpha: float = 2.0
@@ -167,10 +167,10 @@ class BinomialDeviance(_Fixed):
 
 @dataclass(frozen=True)
 class Histogram(_Fixed):
-  """`histogram.histogram`; the only form whose average is prescribed: over all pairs, by kind.
+  """`histogram.histogram`; the only form with a fixed average: over all pairs, by kind.
 
   Attributes:
-    nodes: of the histograms, both ends included.
+    nodes: number of nodes of the histograms, both ends included.
   """
 
   nodes: int = 151
@@ -188,7 +188,7 @@ class SiameseRegression(_Fixed):
   """`siamese.siamese_regression`.
 
   Attributes:
-    different_target: cosine at which different pairs should end.
+    different_target: target cosine of different pairs.
   """
 
   different_target: float = 0.0
@@ -204,13 +204,13 @@ class SiameseRegression(_Fixed):
 
 @dataclass(frozen=True)
 class SiameseLogistic:
-  """`siamese.siamese_logistic`: one learned weight per feature, and the distance of the decision.
+  """`siamese.siamese_logistic`: one learned weight per feature, and a learned decision threshold.
 
-  The weights start at 1/√D, which makes distances of unit embeddings about 1, and the decision starts at 1.
+  The weights start at 1/√D, which makes distances of unit embeddings about 1, and the threshold starts at 1.
 
   Attributes:
     distance: `l1`, or `chi2` for features that are not negative.
-    unit: embeddings are scaled to length one first.
+    unit: whether embeddings are scaled to length one first.
   """
 
   distance: Literal["l1", "chi2"] = "l1"

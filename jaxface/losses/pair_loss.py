@@ -1,4 +1,4 @@
-"""Losses of all pairs of the global batch as a term of the objective."""
+"""Pair losses over the global batch as a term of the objective."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -19,7 +19,7 @@ Kinds = tuple[Array, Array]
 
 
 def live_rows(inputs: dict[str, Array]) -> tuple[Array, Array, Array]:
-  """Embeddings in at least float32 with padding set to zero, whatever it held; the pair weights by kind."""
+  """Embeddings in at least float32 with padding set to zero, and the pair weights by kind."""
   embedding_bd, weight_b = at_least_float32(inputs["embedding_bd"]), at_least_float32(inputs["weight_b"])
   embedding_bd = jnp.where(weight_b[:, None] > 0.0, embedding_bd, 0.0)
   return embedding_bd, *pair_weights(inputs["label_b"], weight_b)
@@ -28,7 +28,7 @@ def live_rows(inputs: dict[str, Array]) -> tuple[Array, Array, Array]:
 def pair_metrics(
   embedding_bd: Array, weight_b: Array, distance_bb: Array, cost_bb: Array, pairs: Kinds, taken_pairs: Kinds
 ) -> dict[str, Mean | Array]:
-  """What a batch of pairs looks like, without gradients.
+  """Statistics of a batch of pairs, without gradients.
 
   Args:
     embedding_bd: [B, D] float.
@@ -36,10 +36,10 @@ def pair_metrics(
     distance_bb: [B, B] float.
     cost_bb: [B, B] float, ≥ 0.
     pairs: weights of all same pairs and of all different pairs of the batch.
-    taken_pairs: the same, of the pairs in the loss.
+    taken_pairs: the same, for the pairs in the loss.
   Returns:
-    same_distance and different_distance (means over all pairs of the kind), active_share (of the pairs in the loss, those
-    that cost something), same_pairs (how many there are, a mean over steps), collapse (`jaxface.losses.collapse`).
+    same_distance and different_distance (means over all pairs of the kind), active_share (share of the pairs in the
+    loss with a non-zero loss), same_pairs (their number, a mean over steps), collapse (`jaxface.losses.collapse`).
   """
   distance_bb, cost_bb = lax.stop_gradient((distance_bb, cost_bb))
 
@@ -56,20 +56,20 @@ def pair_metrics(
 
 
 def taken(kinds: str, same_bb: Array, different_bb: Array) -> Kinds:
-  """Pair weights of which one kind alone is left: L2+ takes the same pairs, L2− the different ones."""
+  """Pair weights reduced to one kind: L2+ keeps the same pairs, L2− the different ones."""
   return same_bb * (kinds != "different"), different_bb * (kinds != "same")
 
 
 @dataclass(frozen=True)
 class PairLoss:
-  """All pairs of the global batch, padding left out.
+  """A loss over all pairs of the global batch, without padding.
 
   Attributes:
-    form: what a pair costs.
+    form: the loss of a pair.
     kinds: `both`, or `same` or `different` pairs alone (DeepID2's L2+ and L2−).
-    average: over `all` pairs, or over the `active` ones, which cost something.
+    average: over `all` pairs, or over the `active` ones, those with a non-zero loss.
     by_kind: the mean over same pairs plus the mean over different pairs; otherwise one mean over both.
-    weight: of this term in the objective; the objective multiplies by it, the term does not.
+    weight: weight of this term in the objective; the objective multiplies by it, the term does not.
   """
 
   scope: ClassVar[str] = "pairs"
@@ -97,18 +97,18 @@ class PairLoss:
   def __call__(
     self, params: Params, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
   ) -> tuple[Array, Any, dict[str, Mean | Array]]:
-    """What each row adds to the mean over pairs, and metrics of the batch.
+    """Contribution of each row to the mean over pairs, and metrics of the batch.
 
     Args:
       params: from `init`.
       inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding).
-      state: handed on.
+      state: returned unchanged.
       step: not used.
       key: not used.
     Returns:
       loss_b [B], of which sum(loss_b) / sum(weight_b) is the mean over pairs; the state; metrics of `pair_metrics`.
     Raises:
-      TypeError: labels that are no integers.
+      TypeError: labels are not integers.
     """
     embedding_bd, same_bb, different_bb = live_rows(inputs)
     weight_b = at_least_float32(inputs["weight_b"])
@@ -119,7 +119,7 @@ class PairLoss:
     return loss_b, state, metrics
 
 
-# What other libraries call their loss of pairs.
+# Names of pair losses in other libraries.
 LIBRARY_LOSSES = {
   "pytorch_metric_learning.losses.ContrastiveLoss": PairLoss(Hinge(), average="active"),
   "tensorflow_addons.losses.ContrastiveLoss": PairLoss(Hinge(squared=True, unit=False), by_kind=False),

@@ -1,7 +1,7 @@
-"""Losses of pairs: what a distance or a cosine costs where two images show one person, and where they show two.
+"""Pair losses: functions of a distance or cosine for pairs of one identity and of two identities.
 
-Every cost is elementwise in a matrix of distances (`jaxface.losses.distances`), so that it serves all pairs of a batch
-as well as a list of pairs. `pair_weights` says which pairs there are and `pair_mean` averages their costs:
+Every loss is elementwise in a matrix of distances (`jaxface.losses.distances`), so it applies to all pairs of a batch and to a
+list of pairs. `pair_weights` gives the pairs of a batch and `pair_mean` averages their losses:
 
   same_bb, different_bb = pair_weights(label_b)
   cost_bb = contrastive(l2(embedding_bd), same_bb > 0, margin=1.0)
@@ -20,15 +20,15 @@ AVERAGES = ("all", "active")
 
 
 def pair_weights(label_b: Array, weight_b: Array | None = None) -> tuple[Array, Array]:
-  """Which pairs of a batch show one identity and which show two.
+  """The pairs of a batch with one identity, and those with two.
 
   Args:
     label_b: [B] int, identity of each row.
-    weight_b: [B] float ≥ 0, 0 for padding; 1 where left out. A pair weighs the product.
+    weight_b: [B] float ≥ 0, 0 for padding; 1 by default. The weight of a pair is the product.
   Returns:
-    Weights of same pairs and of different pairs, two symmetric [B, B]. A row and itself are no pair.
+    Weights of same pairs and of different pairs, two symmetric [B, B]. The diagonal is zero.
   Raises:
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
     AssertionError: ranks or sizes differ.
   """
   check_labels(label_b)
@@ -43,17 +43,17 @@ def pair_weights(label_b: Array, weight_b: Array | None = None) -> tuple[Array, 
 def pair_mean(
   cost_bb: Array, same_bb: Array, different_bb: Array, *, average: str = "all", by_kind: bool = True
 ) -> Array:
-  """The weighted mean of pair costs, as what each row adds to it.
+  """The contribution of each row to the weighted mean of pair costs.
 
   Args:
     cost_bb: [B, B] float, ≥ 0.
     same_bb: [B, B] weights of the same pairs.
     different_bb: [B, B] weights of the different pairs.
-    average: `all` divides by the weight of all pairs, `active` by that of the pairs that cost something.
-    by_kind: the mean over same pairs plus the mean over different pairs, so that the few same pairs of a batch count
-      as much as the many different ones; otherwise one mean over both.
+    average: `all` divides by the weight of all pairs, `active` by that of the pairs with a non-zero cost.
+    by_kind: the mean over same pairs plus the mean over different pairs, which gives the few same pairs of a batch the
+      same total weight as the many different ones; otherwise one mean over both.
   Returns:
-    [B]; its sum is the mean, 0 where there is no pair.
+    [B]; its sum is the mean, 0 if there is no pair.
   """
 
   def shares(weight_bb: Array) -> Array:
@@ -72,10 +72,10 @@ def contrastive(distance: Array, same: Array, *, margin: float | Array = 1.0) ->
 
   Args:
     distance: any shape, ≥ 0, such as `l2` or `l1` of a batch; features are not necessarily of length one.
-    same: bool of that shape, true where both show one identity.
-    margin: distance beyond which a different pair costs nothing.
+    same: bool, same shape, true for pairs of one identity.
+    margin: distance beyond which a different pair has zero loss.
   Returns:
-    The shape of `distance`, ≥ 0.
+    An array of the shape of `distance`, ≥ 0.
   Source: Hadsell et al., "Dimensionality Reduction by Learning an Invariant Mapping", 2006, eq. 4; Sun et al., "Deep
     Learning Face Representation by Joint Identification-Verification", 2014, eq. 3.
   """
@@ -85,7 +85,7 @@ def contrastive(distance: Array, same: Array, *, margin: float | Array = 1.0) ->
 def hinge(
   distance: Array, same: Array, *, pos_margin: float | Array = 0.0, neg_margin: float | Array = 1.0
 ) -> Array:
-  """Hinges of plain distances: same max(0, d − pos_margin), different max(0, neg_margin − d).
+  """Hinge losses of distances: same max(0, d − pos_margin), different max(0, neg_margin − d).
 
   pytorch-metric-learning's ContrastiveLoss (unit embeddings; mean over the active pairs of each kind),
   torch.nn.HingeEmbeddingLoss (pos_margin 0), and, with threshold t and margin m, dlib's loss_metric and the margin based
@@ -93,11 +93,11 @@ def hinge(
 
   Args:
     distance: any shape, ≥ 0.
-    same: bool of that shape.
-    pos_margin: distance within which a same pair costs nothing.
-    neg_margin: distance beyond which a different pair costs nothing.
+    same: bool, same shape.
+    pos_margin: distance within which a same pair has zero loss.
+    neg_margin: distance beyond which a different pair has zero loss.
   Returns:
-    The shape of `distance`, ≥ 0.
+    An array of the shape of `distance`, ≥ 0.
   """
   return jax.nn.relu(jnp.where(same, distance - pos_margin, neg_margin - distance))
 
@@ -114,10 +114,10 @@ def cosine_hinge(cosine: Array, same: Array, *, margin: float | Array = 0.0) -> 
 
   Args:
     cosine: any shape, in [−1, 1].
-    same: bool of that shape.
-    margin: cosine below which a different pair costs nothing.
+    same: bool, same shape.
+    margin: cosine below which a different pair has zero loss.
   Returns:
-    The shape of `cosine`, ≥ 0.
+    An array of the shape of `cosine`, ≥ 0.
   """
   return jnp.where(same, 1.0 - cosine, jax.nn.relu(cosine - margin))
 
@@ -127,14 +127,14 @@ def contrastive_cosine(cosine: Array, same: Array, *, scale: float | Array, bias
 
   Args:
     cosine: any shape, in [−1, 1].
-    same: bool of that shape.
+    same: bool, same shape.
     scale: learned scalar.
     bias: learned scalar.
   Returns:
-    The shape of `cosine`, ≥ 0.
+    An array of the shape of `cosine`, ≥ 0.
   Source: Sun et al., "Deep Learning Face Representation by Joint Identification-Verification", 2014, eq. 4.
   """
-  # y − σ(z) is σ(−z) for y = 1 and −σ(z) for y = 0: no difference of two numbers near one.
+  # y − σ(z) is σ(−z) for y = 1 and −σ(z) for y = 0: this avoids cancellation.
   logit = scale * cosine + bias
   return 0.5 * jnp.square(jax.nn.sigmoid(jnp.where(same, -logit, logit)))
 
@@ -144,16 +144,16 @@ def binomial_deviance(
 ) -> Array:
   """ln(1 + exp(−α(cos − β)·m)), m = 1 for same pairs and −cost for different ones.
 
-  The paper's sum weighs every pair by one over the number of its kind: `pair_mean` over `all`, by kind.
+  The paper weights every pair by one over the number of its kind: `pair_mean` over `all`, by kind.
 
   Args:
     cosine: any shape, in [−1, 1].
-    same: bool of that shape.
+    same: bool, same shape.
     alpha: steepness.
-    beta: cosine of the decision.
-    cost: how much steeper different pairs are.
+    beta: decision threshold of the cosine.
+    cost: relative steepness for different pairs.
   Returns:
-    The shape of `cosine`, > 0.
+    An array of the shape of `cosine`, > 0.
   Source: Yi et al., "Deep Metric Learning for Practical Person Re-Identification", 2014, eq. 9.
   """
   return jax.nn.softplus(alpha * (cosine - beta) * jnp.where(same, -1.0, cost))

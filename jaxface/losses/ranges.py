@@ -1,4 +1,4 @@
-"""One way to refuse an argument or a hyper-parameter: the message names it, its value and what would be right."""
+"""Checks of arguments and hyper-parameters. Messages give the name, the value and the valid values."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,24 +16,24 @@ def check_range(
   config: Any, field: str, low: float = -math.inf, high: float = math.inf, *,
   open_low: bool = False, open_high: bool = False, what: str = "",
 ) -> None:
-  """Refuses a number outside of its interval.
+  """Rejects a number outside of its interval.
 
   Args:
-    config: a configuration; its class names the fault.
+    config: a configuration; the message gives its class.
     field: name of the attribute to check.
-    low: lower end; itself allowed unless `open_low`.
-    high: upper end; itself allowed unless `open_high`. An end that is infinite stands for
-        the largest number of float32, in which everything is computed.
-    open_low: the lower end is no value of the field.
-    open_high: the upper end is no value of the field.
-    what: what the field means, for the message.
+    low: lower bound, inclusive unless `open_low`.
+    high: upper bound, inclusive unless `open_high`. An infinite bound means the largest float32 number, since
+        everything is computed in float32.
+    open_low: excludes the lower bound.
+    open_high: excludes the upper bound.
+    what: meaning of the field, for the message.
   Raises:
-    ValueError: naming class, field, value and interval. NaN and the infinities are in no interval, and text is none.
+    ValueError: gives class, field, value and interval. NaN, infinities and strings are always rejected.
   """
   value = getattr(config, field)
   name = f"{type(config).__name__}.{field}"
   if value is None or isinstance(value, str):
-    raise ValueError(f"{name} = {value!r} is no number")
+    raise ValueError(f"{name} = {value!r} is not a number")
   above = value > low if open_low or low == -math.inf else value >= low
   below = value < high if open_high or high == math.inf else value <= high
   if above and below and abs(value) <= LARGEST:
@@ -46,45 +46,45 @@ def check_range(
 
 
 def _end(number: float) -> str:
-  """An end of an interval; whole numbers with all their digits."""
+  """Formats a bound of an interval; integers with all digits."""
   return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def check_choice(config: Any, field: str, choices: Iterable[str]) -> None:
-  """Refuses a name that is none of `choices`, and lists them.
+  """Rejects a name that is not in `choices`.
 
   Args:
-    config: a configuration; its class names the fault.
+    config: a configuration; the message gives its class.
     field: name of the attribute to check.
     choices: the valid names.
   Raises:
-    ValueError: naming class, field, value and the valid names.
+    ValueError: gives class, field, value and the valid names.
   """
   check_name(f"{type(config).__name__}.{field}", getattr(config, field), list(choices))
 
 
 def check_name(argument: str, value: str, known: Sequence[str]) -> None:
-  """Refuses a name that is none of the known ones with a ValueError that lists them."""
+  """Rejects an unknown name with a ValueError that lists the known ones."""
   if value not in known:
     raise ValueError(f"{argument} = {value!r} is unknown: choose one of {', '.join(known)}")
 
 
 def check_labels(label_b: Array) -> None:
-  """Refuses labels that are no integers with a TypeError; costs nothing under `jit`."""
+  """Rejects labels that are not integers with a TypeError; costs nothing under `jit`."""
   if not jnp.issubdtype(label_b.dtype, jnp.integer):
     raise TypeError(f"label_b is {label_b.dtype}: identities must be integers")
 
 
 def class_labels(label_b: Array) -> Array:
-  """Labels in a type that holds the number of every class: a uint8 cannot be compared with class 300.
+  """Labels in a dtype that can represent every class: a uint8 cannot be compared with class 300.
 
   Args:
-    label_b: [B] of any integer type.
+    label_b: [B] of any integer dtype.
   Returns:
-    [B] int32, or int64 for 64-bit labels where JAX has them. A label beyond its range becomes negative: no class.
+    [B] int32, or int64 for 64-bit labels if JAX has x64 enabled. A label beyond the range becomes negative, which is no class.
   Raises:
-    TypeError: labels that are no integers.
-    ValueError: a host array of 64-bit labels that JAX, as it is set, would cut to 32 bits and so to other classes.
+    TypeError: labels are not integers.
+    ValueError: a host array of 64-bit labels that JAX would truncate to 32 bits, and so to other classes.
   """
   check_labels(label_b)
   wide = jnp.dtype(label_b.dtype).itemsize == 8

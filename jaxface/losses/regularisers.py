@@ -1,4 +1,4 @@
-"""Regularisers beside a classification: range loss, marginal loss, and the repulsion between class centres (SphereFace+)."""
+"""Regularisers for a classification: range loss, marginal loss, and repulsion between class centres (SphereFace+)."""
 
 import abc
 import math
@@ -13,12 +13,12 @@ from jaxface.losses.distances import cosine, squared_l2
 from jaxface.losses.ranges import check_labels, check_range, class_labels
 from jaxface.losses.unit import at_least_float32, unit_rows
 
-# Unit vectors whose squared distance is below this repel each other no more than at it.
+# Lower bound on the squared distance of unit vectors in the repulsion.
 _TOUCHING = 1e-4
 
 
 def _same(label_b: Array, live_b: Array) -> Array:
-  """[B, B] bool: two rows that count, of one identity; true on their diagonal."""
+  """[B, B] bool: two rows of one identity, neither of them padding; includes the diagonal."""
   return (label_b[:, None] == label_b) & live_b[:, None] & live_b
 
 
@@ -26,18 +26,18 @@ def range_loss(
   embedding_bd: Array, label_b: Array, weight_b: Array, *, k: int = 2, margin: float = 2e4, intra: float = 5e-5,
   inter: float = 1e-4,
 ) -> Array:
-  """intra·Σ over identities of the harmonic mean of the k greatest distances within + inter·max(0, margin − D).
+  """intra·Σ over identities of the harmonic mean of the k largest distances within + inter·max(0, margin − D).
 
-  Distances are squared L2. D is the least between the centres of two identities of the batch; a batch of one identity
-  has none, and pays nothing for it. An identity with fewer than k pairs takes those it has.
+  Distances are squared L2. D is the smallest distance between the centres of two identities of the batch; a batch of one identity has
+  no second summand. An identity with fewer than k pairs uses those it has.
 
   Args:
     embedding_bd: [B, D] float, not normalised.
     label_b: [B] int, identity of each row.
-    weight_b: [B]; rows of weight 0 are left out, the others count alike.
-    k: how many distances of each identity.
-    margin: squared distance beyond which two centres cost nothing.
-    intra: weight of the distances within.
+    weight_b: [B]; rows of weight 0 are ignored, the others count equally.
+    k: number of distances of each identity.
+    margin: squared distance beyond which two centres have zero loss.
+    intra: weight of the distances within an identity.
     inter: weight of the distance between centres.
   Returns:
     A scalar, at least float32.
@@ -49,17 +49,17 @@ def range_loss(
   embedding_bd = jnp.where(live_b[:, None], at_least_float32(embedding_bd), 0.0)
   rows = len(label_b)
   same_bb = _same(label_b, live_b)
-  # The first row of an identity stands for it.
+  # The first row of an identity represents it.
   first_b = jnp.where(live_b, jnp.argmax(same_bb, axis=1), rows)
   stands_b = first_b == jnp.arange(rows)
 
-  # The greatest of an identity are among the greatest of its rows; each pair belongs to its earlier row.
+  # The largest distances of an identity are among the largest of its rows; each pair is counted at its earlier row.
   pair_bb = jnp.where(jnp.triu(same_bb, 1), squared_l2(embedding_bd), -1.0)
   greatest_bk = lax.top_k(pair_bb, min(k, rows))[0]
   of_bbk = jnp.where((first_b == jnp.arange(rows)[:, None])[:, :, None], greatest_bk, -1.0)
   distance_bk = lax.top_k(of_bbk.reshape(rows, -1), min(k, rows))[0]
   pair_bk = distance_bk >= 0.0
-  # Through one distance of 0 the harmonic mean is 0.
+  # With a distance of 0 the harmonic mean is 0.
   alive_b = ((distance_bk > 0.0) | ~pair_bk).all(axis=1) & pair_bk[:, 0]
   inverse_bk = jnp.where(pair_bk, 1.0 / jnp.where(distance_bk > 0.0, distance_bk, 1.0), 0.0)
   mean_b = jnp.where(alive_b, pair_bk.sum(axis=1) / jnp.where(alive_b, inverse_bk.sum(axis=1), 1.0), 0.0)
@@ -82,9 +82,9 @@ def marginal_loss(
   Args:
     embedding_bd: [B, D] float.
     label_b: [B] int, identity of each row.
-    weight_b: [B]; rows of weight 0 are left out, the others count alike.
+    weight_b: [B]; rows of weight 0 are ignored, the others count equally.
     threshold: distance that separates same from different pairs.
-    margin: how far from it a pair must be.
+    margin: required distance from the threshold.
   Returns:
     A scalar, at least float32; 0 with fewer than two rows.
   Source: Deng et al., "Marginal Loss for Deep Face Recognition", 2017, eq. 5.
@@ -100,16 +100,16 @@ def marginal_loss(
 
 
 def center_repulsion(center_cd: Array, label_b: Array) -> Array:
-  """Mean over all other classes of 1/‖ŵ_y − ŵ_j‖²: the energy that pushes the centre of each row's class from the rest.
+  """Mean over all other classes of 1/‖ŵ_y − ŵ_j‖²: the energy that repels the centre of each row's class from the others.
 
   Args:
     center_cd: [C, D] float, scaled to length one here.
     label_b: [B] int in [0, C).
   Returns:
-    [B], at least float32; 0 where there is one class. Centres that all but coincide (squared distance below 1e-4) pay as
-    at that distance, without a gradient.
+    [B], at least float32; 0 if there is one class. Nearly equal centres (squared distance below 1e-4) are treated as at
+    that distance, without a gradient.
   Raises:
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
   Source: Liu et al., "Learning towards Minimum Hyperspherical Energy", 2018, eq. 8 with s = 2 (SphereFace+).
   """
   chex.assert_rank([center_cd, label_b], [2, 1])
@@ -122,7 +122,7 @@ def center_repulsion(center_cd: Array, label_b: Array) -> Array:
 
 
 class _BatchTerm(abc.ABC):
-  """A term without parameters or state, whose value belongs to the batch."""
+  """A term without parameters or state, with one value per batch."""
 
   scope: ClassVar[str] = "pairs"
 
@@ -136,21 +136,21 @@ class _BatchTerm(abc.ABC):
   def __call__(
     self, params: dict[str, Array], inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
   ) -> tuple[Array, Any, dict[str, Array]]:
-    """Every row pays the value of the batch: sum(loss_b) / sum(weight_b) is that value."""
+    """The loss of every row is the value of the batch: sum(loss_b) / sum(weight_b) is that value."""
     value = self.value(inputs["embedding_bd"], inputs["label_b"], inputs["weight_b"])
     return value * inputs["weight_b"], state, {"value": lax.stop_gradient(value)}
 
 
 @dataclass(frozen=True)
 class RangeLoss(_BatchTerm):
-  """`range_loss` as a term. The published constants are for embeddings of length in the hundreds.
+  """`range_loss` as a term. The published constants are for embeddings with norms in the hundreds.
 
   Attributes:
-    k: how many distances of each identity.
-    margin: squared distance beyond which two centres cost nothing.
-    intra: weight of the distances within.
+    k: number of distances of each identity.
+    margin: squared distance beyond which two centres have zero loss.
+    intra: weight of the distances within an identity.
     inter: weight of the distance between centres.
-    weight: of this term in the objective.
+    weight: weight of this term in the objective.
   """
 
   k: int = 2
@@ -176,8 +176,8 @@ class MarginalLoss(_BatchTerm):
 
   Attributes:
     threshold: squared distance of directions that separates same from different pairs.
-    margin: how far from it a pair must be.
-    weight: of this term in the objective.
+    margin: required distance from the threshold.
+    weight: weight of this term in the objective.
   """
 
   threshold: float = 1.2

@@ -1,4 +1,4 @@
-"""What a head must remember of the classes it has seen; blocks of classes, or devices, merge their tallies."""
+"""Running statistics of a head over classes; tallies of class blocks or devices can be merged."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ from jax import Array, lax
 
 
 class Tally(NamedTuple):
-  """Running figures over the other classes of each row.
+  """Running statistics over the other classes of each row.
 
   Attributes:
-    peak_b: [B] largest logit, -inf while there is none; carries no gradient.
+    peak_b: [B] largest logit, -inf while there is none; without gradient.
     exp_b: [B] sum of exp(logit − peak).
     sum_b: [B] sum of the finite logits.
     count_b: [B] number of finite logits.
-    best_b: [B] largest score, before the margin; carries no gradient.
+    best_b: [B] largest score, before the margin; without gradient.
   """
 
   peak_b: Array
@@ -26,17 +26,17 @@ class Tally(NamedTuple):
 
 
 def _base(peak_b: Array) -> Array:
-  # -inf − (-inf) is no number: rows without a finite logit count from zero.
+  # -inf − (-inf) is NaN: rows without a finite logit use a peak of zero.
   return jnp.where(jnp.isfinite(peak_b), peak_b, 0.0)
 
 
 def tally(score_bk: Array, logit_bk: Array, own_bk: Array) -> Tally:
-  """Figures of one block of classes.
+  """Statistics of one block of classes.
 
   Args:
     score_bk: [B, k] scores.
-    logit_bk: [B, k] what the margin made of them; -inf drops a class.
-    own_bk: [B, k] bool, true in the column of a row's own class, which is left out.
+    logit_bk: [B, k] logits after the margin; -inf drops a class.
+    own_bk: [B, k] bool, true in the column of a row's own class, which is ignored.
   Returns:
     The block's tally.
   """
@@ -53,7 +53,7 @@ def tally(score_bk: Array, logit_bk: Array, own_bk: Array) -> Tally:
 
 
 def merge(a: Tally, b: Tally) -> Tally:
-  """Tally of the classes of both; any order of merging gives the same."""
+  """Tally over the classes of both; independent of the order of merging."""
   peak_b = jnp.maximum(a.peak_b, b.peak_b)
   base_b = _base(peak_b)
   return Tally(
@@ -68,17 +68,17 @@ def merge(a: Tally, b: Tally) -> Tally:
 def cross_entropy(others: Tally, target_b: Array, *, label_smoothing: float = 0.0) -> Array:
   """lse − (1 − ε)·target − ε·mean, where lse and mean run over all finite logits, the own class's included.
 
-  Written as softplus(lse of the others − target) + ε·(target − mean): nothing cancels when a row is sure of its
-  class, and without smoothing no rounding makes the loss negative.
+  Written as softplus(lse of the others − target) + ε·(target − mean): no cancellation for confident rows, and
+  without smoothing the loss is never negative.
 
   Args:
-    others: of every class but the own.
+    others: tally of all classes but the own.
     target_b: [B] logit of the own class.
     label_smoothing: ε in [0, 1).
   Returns:
     [B].
   """
-  some_b = others.exp_b != 0.0  # True for NaN: a broken centre must show in the loss
+  some_b = others.exp_b != 0.0  # True for NaN: a NaN centre must show in the loss
   others_b = jnp.where(some_b, _base(others.peak_b) + jnp.log(jnp.where(some_b, others.exp_b, 1.0)), -jnp.inf)
   loss_b = jax.nn.softplus(others_b - target_b)
   if label_smoothing:

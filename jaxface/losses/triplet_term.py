@@ -32,13 +32,13 @@ class TripletLoss:
 
   Attributes:
     mining: "all", "semi_hard", "hard" or "easy" mines the global batch (see `jaxface.losses.mining`); "listed" takes rows
-      3i, 3i + 1, 3i + 2 for anchor, positive and negative, as `jaxface.data.triplets` shows them.
+      3i, 3i + 1, 3i + 2 for anchor, positive and negative, as `jaxface.data.triplets` orders them.
     form: "margin" for max(0, v), "softplus" for log(1 + eᵛ), v = ‖a − p‖² − ‖a − n‖² + margin.
     margin: FaceNet's α, at least 0 and less than 4, the squared diameter of the sphere.
-    average: over the "active" triplets (v > 0), or over "all" that were mined.
-    reach: of `semi_hard`: "inside", "beyond" or "farthest".
-    collapse_at: mean direction, squared, from which on the metric `collapsed` is 1.
-    weight: of this term in the objective; the objective multiplies by it, the term does not.
+    average: over the "active" triplets (v > 0), or over "all" mined triplets.
+    reach: for `semi_hard`: "inside", "beyond" or "farthest".
+    collapse_at: squared length of the mean direction from which the metric `collapsed` is 1.
+    weight: weight of this term in the objective; the objective multiplies by it, the term does not.
   """
 
   scope: ClassVar[str] = "pairs"
@@ -54,7 +54,7 @@ class TripletLoss:
   def __post_init__(self) -> None:
     check_choice(self, "mining", (*MINERS, "listed"))
     check_choice(self, "form", FORMS)
-    check_range(self, "margin", 0.0, 4.0, open_high=True, what="in squared distances on the unit sphere, of which 4 is the largest")
+    check_range(self, "margin", 0.0, 4.0, open_high=True, what="a squared distance on the unit sphere, at most 4")
     check_choice(self, "average", AVERAGES)
     check_choice(self, "reach", REACHES)
     check_range(self, "collapse_at", 0.0, 1.0, open_low=True, what="squared length of the mean direction")
@@ -67,26 +67,26 @@ class TripletLoss:
   def __call__(
     self, params: Any, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
   ) -> tuple[Array, Any, dict[str, Mean | Array]]:
-    """What each anchor adds to the mean over triplets, and metrics of the batch.
+    """Contribution of each anchor to the mean over triplets, and metrics of the batch.
 
     Args:
       params: not used.
-      inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding; a row counts or does not).
-      state: handed on.
+      inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding; other values are equivalent).
+      state: returned unchanged.
       step: not used.
       key: not used.
     Returns:
-      loss_b [B], of which sum(loss_b) / sum(weight_b) is the mean over triplets, and NaN where a row that counts is not
-      finite. The state. Metrics:
-      triplets: how many were mined, a mean over steps.
-      active_share: of them, those with v > 0.
+      loss_b [B], of which sum(loss_b) / sum(weight_b) is the mean over triplets, and NaN at rows of positive weight that
+      are not finite. The state. Metrics:
+      triplets: number of mined triplets, a mean over steps.
+      active_share: share of them with v > 0.
       positive_distance, negative_distance: mean squared distance over all pairs of one identity, and of two.
-      collapse: squared length of the mean direction, 1 when all embeddings point one way.
-      collapsed: 1 from `collapse_at` on, else 0; the mean over logged steps is a share of the steps. A net that has
-        collapsed stays there: every v is the margin, the loss does not move, and distances go to 0.
+      collapse: squared length of the mean direction, 1 if all directions are equal.
+      collapsed: 1 from `collapse_at` on, else 0; the mean over logged steps is a share of the steps. A collapsed net does
+        not recover: every v is the margin, the loss is constant, and distances go to 0.
     Raises:
-      TypeError: labels that are no integers.
-      ValueError: a listed batch whose size is no multiple of 3.
+      TypeError: labels are not integers.
+      ValueError: the size of a listed batch is not a multiple of 3.
     """
     embedding_bd, label_b, weight_b = inputs["embedding_bd"], inputs["label_b"], inputs["weight_b"]
     distance_bb, broken_b = distances_of_live(embedding_bd, weight_b)
@@ -107,7 +107,7 @@ class TripletLoss:
     same_bb, other_bb = same_and_other(label_b, live_b)
     distance_bb = lax.stop_gradient(distance_bb)
     triplets = sums.count_b.sum()
-    # What padding holds, even NaN, is no direction.
+    # Padding, even NaN, has no direction.
     embedding_bd = jnp.where(live_b[:, None], inputs["embedding_bd"], 0.0)
     mean_direction = collapse(embedding_bd, live_b.astype(distance_bb.dtype))
     return {

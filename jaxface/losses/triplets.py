@@ -1,10 +1,10 @@
 """Triplet losses over the mined triplets of a batch, and over listed triplets.
 
-A triplet costs max(0, v) in the margin form and log(1 + eᵛ) in the softplus form, v = d(a, p) − d(a, n) + margin. It is
-*active* where v > 0.
+The loss of a triplet is max(0, v) in the margin form and log(1 + eᵛ) in the softplus form, v = d(a, p) − d(a, n) + margin. It is
+*active* if v > 0.
 
-The gradient with respect to the distances is written while mining: reverse differentiation through the passes would keep
-the whole matrix once for each of them.
+The gradient with respect to the distances is computed while mining: reverse differentiation through the passes would store the
+matrix once per pass.
 """
 
 from functools import partial
@@ -37,9 +37,9 @@ class TripletSums(NamedTuple):
   """Sums over the triplets of each anchor.
 
   Attributes:
-    loss_b: [B], what they cost together.
-    active_b: [B], how many are active.
-    count_b: [B], how many there are.
+    loss_b: [B] sum of their losses.
+    active_b: [B] number of active triplets.
+    count_b: [B] number of triplets.
   """
 
   loss_b: Array
@@ -138,25 +138,25 @@ def triplet_sums(
   distance_bb: Array, label_b: Array, weight_b: Array | None = None, *, mining: str = "semi_hard", form: str = "margin",
   margin: float = 0.2, reach: str = "inside",
 ) -> TripletSums:
-  """Cost and number of the mined triplets of each anchor, for distances of any kind.
+  """Loss and number of the mined triplets of each anchor, for any kind of distance.
 
-  Only the costs have a gradient, and only with respect to the distances. Rows may be sharded: all that an anchor needs is
-  in its row.
+  Only the losses have a gradient, and only with respect to the distances. Rows may be sharded: an anchor depends on its row
+  only.
 
   Args:
     distance_bb: [B, B] float, anchors in rows.
     label_b: [B] int, identity of each row.
-    weight_b: [B], 0 for padding; other values do not matter. None counts every row.
-    mining: one of `mining.MINERS`; each function there says which triplets it takes.
+    weight_b: [B], 0 for padding; other values are equivalent. None counts every row.
+    mining: one of `mining.MINERS`; see the functions there.
     form: "margin" or "softplus".
     margin: in units of the distance.
-    reach: of `semi_hard`, see there.
+    reach: for `semi_hard`, see there.
   Returns:
     The sums.
   Raises:
     AssertionError: ranks or sizes differ.
     ValueError: an unknown name.
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
   """
   check_name("mining", mining, MINERS)
   check_name("form", form, FORMS)
@@ -165,16 +165,16 @@ def triplet_sums(
 
 
 def spread(sums: TripletSums, total: Array, *, form: str, average: str) -> Array:
-  """Costs of anchors, scaled so that their sum over `total` is the mean cost of a triplet.
+  """Losses of anchors, scaled so that their sum divided by `total` is the mean loss of a triplet.
 
   Args:
-    sums: of each anchor.
-    total: scalar, what the rows weigh together.
-    form: of the triplets.
-    average: "active" divides by the number of active triplets (all, in the softplus form, where every triplet costs
-      something), "all" by the number of triplets.
+    sums: sums of each anchor.
+    total: scalar, the sum of the row weights.
+    form: form of the triplet loss.
+    average: "active" divides by the number of active triplets (in the softplus form, where every loss is positive, of all
+      triplets), "all" by the number of triplets.
   Returns:
-    [B]; zeros where no triplet is to be divided by.
+    [B]; zeros if there is no triplet to divide by.
   Raises:
     ValueError: unknown average.
   """
@@ -184,7 +184,7 @@ def spread(sums: TripletSums, total: Array, *, form: str, average: str) -> Array
 
 
 def _directions(embedding_bd: Array, weight_b: Array | None) -> tuple[Array, Array]:
-  """Unit rows, zero for padding, and [B] NaN for rows that count and are not finite: miners pass over NaN in silence."""
+  """Unit rows, zero for padding, and [B] NaN for other rows that are not finite, since miners ignore NaN silently."""
   if weight_b is not None:
     embedding_bd = jnp.where(weight_b[:, None] > 0, embedding_bd, 0.0)
   unit_bd = unit_rows(embedding_bd)[0]
@@ -192,13 +192,13 @@ def _directions(embedding_bd: Array, weight_b: Array | None) -> tuple[Array, Arr
 
 
 def distances_of_live(embedding_bd: Array, weight_b: Array | None) -> tuple[Array, Array]:
-  """Squared distances on the unit sphere; whatever padding holds does not reach them.
+  """Squared distances on the unit sphere; not affected by the contents of padding.
 
   Args:
-    embedding_bd: [B, D] float, of any length; a row of zeros stays at the centre, with gradient 0.
+    embedding_bd: [B, D] float, of any length; a row of zeros stays zero, with gradient 0.
     weight_b: [B], 0 for padding, or None.
   Returns:
-    [B, B] at least float32; and [B], NaN for a row that counts but is not finite, else 0.
+    [B, B] at least float32; and [B], NaN for a row of positive weight that is not finite, else 0.
   """
   unit_bd, broken_b = _directions(embedding_bd, weight_b)
   return squared_l2(unit_bd), broken_b
@@ -213,19 +213,19 @@ def triplet_loss(
   Args:
     embedding_bd: [B, D] float, of any length.
     label_b: [B] int, identity of each row.
-    weight_b: [B], 0 for padding; other values do not matter.
+    weight_b: [B], 0 for padding; other values are equivalent.
     mining: "all", "semi_hard", "hard" or "easy": see `jaxface.losses.mining`.
     form: "margin" for max(0, v), "softplus" for log(1 + eᵛ), v = ‖a − p‖² − ‖a − n‖² + margin.
     margin: FaceNet's α.
     average: over the "active" triplets (v > 0), or "all".
-    reach: of `semi_hard`: "inside", "beyond" or "farthest".
+    reach: for `semi_hard`: "inside", "beyond" or "farthest".
   Returns:
-    [B], by anchors, at least float32: its sum over sum(weight_b) is the mean over triplets. Zeros, with gradient 0,
-    where nothing qualifies; NaN for a row that counts and is not finite.
+    [B], by anchors, at least float32: its sum over sum(weight_b) is the mean over triplets. Zeros, with gradient 0, if
+    there is no triplet; NaN for a row of positive weight that is not finite.
   Raises:
     AssertionError: ranks or sizes differ.
     ValueError: an unknown name.
-    TypeError: labels that are no integers.
+    TypeError: labels are not integers.
   Source: Schroff, Kalenichenko, Philbin, "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015.
   """
   distance_bb, broken_b = distances_of_live(embedding_bd, weight_b)
@@ -237,10 +237,10 @@ def triplet_loss(
 def listed_sums(
   embedding_bd: Array, label_b: Array, weight_b: Array | None = None, *, form: str = "margin", margin: float = 0.2
 ) -> TripletSums:
-  """Triplets as a list mined beforehand lays them out: rows 3i, 3i + 1, 3i + 2 are anchor, positive and negative.
+  """Loss of triplets in the order of a list mined beforehand: rows 3i, 3i + 1, 3i + 2 are anchor, positive and negative.
 
-  A triplet counts if none of its rows is padding and its labels are those of a triplet (a record that could not be read
-  may have been replaced by another).
+  A triplet is used if none of its rows is padding and its labels form a triplet (an unreadable record may have been replaced by
+  another).
 
   Args:
     embedding_bd: [B, D] float, of any length; distances are squared, on the unit sphere.
@@ -249,13 +249,13 @@ def listed_sums(
     form: "margin" or "softplus".
     margin: in units of the squared distance.
   Returns:
-    The sums, at the rows of anchors; the cost is NaN at a row that counts and is not finite.
+    The sums, at the rows of anchors; the loss is NaN at a row of positive weight that is not finite.
   Raises:
-    ValueError: B is no multiple of 3, unknown form.
-    TypeError: labels that are no integers.
+    ValueError: B is not a multiple of 3, or unknown form.
+    TypeError: labels are not integers.
   """
   if len(label_b) % 3:
-    raise ValueError(f"a batch of {len(label_b)} rows is no list of triplets: its size must be a multiple of 3")
+    raise ValueError(f"a batch of {len(label_b)} rows is not a list of triplets: its size must be a multiple of 3")
   check_name("form", form, FORMS)
   check_labels(label_b)
   live_b = jnp.ones(len(label_b), bool) if weight_b is None else weight_b > 0

@@ -1,19 +1,19 @@
-"""Lengths and directions whose gradients stay finite at the zero vector."""
+"""Lengths and directions with finite gradients at the zero vector."""
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-# Squared lengths below this count as zero: a direction made of rounding errors is worse than none.
+# Squared lengths below this count as zero: the direction would consist of rounding errors.
 _ZERO = 1e-24
 
 
 def at_least_float32(x: Array) -> Array:
-  """Widens half precision to float32; float32 and float64 stay what they are."""
+  """Widens half precision to float32; float32 and float64 are unchanged."""
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def inverse_length(x_nd: Array) -> Array:
-  """1/‖x‖ of each row, and 0 for a row of zeros, where its gradient is 0 as well.
+  """1/‖x‖ of each row; 0, with gradient 0, for a row of zeros.
 
   Args:
     x_nd: [N, D] float.
@@ -27,17 +27,17 @@ def inverse_length(x_nd: Array) -> Array:
 
 
 def unit_rows(x_nd: Array) -> tuple[Array, Array]:
-  """Directions and lengths of rows; a row of zeros has the zero vector for its direction, and gradient 0.
+  """Directions and lengths of rows; the direction of a row of zeros is zero, with gradient 0.
 
   Args:
     x_nd: [N, D] float.
   Returns:
-    [N, D] rows of length one, and their former lengths [N]; both at least float32.
+    [N, D] rows of length one, and their original lengths [N]; both at least float32.
   """
   x_nd = at_least_float32(x_nd)
   inverse_n = inverse_length(x_nd)
   unit_nd = x_nd * inverse_n[:, None]
-  # x·x/‖x‖ instead of a square root: no infinite slope at zero.
+  # x·x/‖x‖ instead of a square root avoids an infinite slope at zero.
   return unit_nd, jnp.sum(x_nd * unit_nd, axis=-1)
 
 

@@ -47,9 +47,9 @@ def test_a_called_margin_by_hand():
 @pytest.mark.parametrize(
   ("arrays", "error", "message"),
   [
-    (lambda x, y, w: (x, y), TypeError, r"center_cd \[C·subcenters, D\], got embedding_bd and label_b alone.*Classification"),
-    (lambda x, y, w: (x,), TypeError, "got embedding_bd alone"),
-    (lambda x, y, w: (x, w, y), ValueError, r"label_b \[B\] of integers.*got shapes \(6, 8\), \(5, 8\), \(6,\)"),
+    (lambda x, y, w: (x, y), TypeError, r"center_cd \[C·subcenters, D\], got only embedding_bd and label_b.*Classification"),
+    (lambda x, y, w: (x,), TypeError, "got only embedding_bd"),
+    (lambda x, y, w: (x, w, y), ValueError, r"integer label_b \[B\].*got shapes \(6, 8\), \(5, 8\), \(6,\)"),
     (lambda x, y, w: (x, y[:3], w), ValueError, r"got shapes \(6, 8\), \(3,\), \(5, 8\)"),
     (lambda x, y, w: (x, y, w[:, :4]), ValueError, r"\(5, 4\)"),
     (lambda x, y, w: (x, y.astype(float), w), TypeError, "identities must be integers"),

@@ -146,7 +146,7 @@ def test_sphereface_r_is_the_released_code():
     (lambda: SphereFaceR(m=0.5), r"SphereFaceR\.m = 0\.5"),
     (lambda: SubcenterArcFace(subcenters=0), r"SubcenterArcFace\.subcenters = 0"),
     (lambda: ASoftmax(m=0), r"ASoftmax\.m = 0"),
-    (lambda: ASoftmax(m=2.5), r"ASoftmax\.m = 2\.5 is no whole number"),
+    (lambda: ASoftmax(m=2.5), r"ASoftmax\.m = 2\.5 is not an integer"),
     (lambda: ASoftmax(least=-1.0), r"ASoftmax\.least = -1"),
     (lambda: NormSoftmax(scale=0.0), r"NormSoftmax\.scale = 0"),
     (lambda: ArcFace(guard="soft"), r"ArcFace\.guard = 'soft' is unknown: choose one of hard, hold, easy, none"),

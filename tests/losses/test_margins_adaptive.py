@@ -121,7 +121,7 @@ def test_elasticface_draws_from_its_distribution_anew_for_every_key():
     np.testing.assert_allclose([turn.mean(), turn.std()], [0.5, 0.0125], rtol=0.02)
   assert abs(np.corrcoef(*turns)[0, 1]) < 0.05
   np.testing.assert_array_equal(turns[0], prepare(ElasticFace(), zeros, zeros, zeros, key=0).ctx[1])
-  with pytest.raises(ValueError, match="ElasticFace draws its margins and got no random key"):
+  with pytest.raises(ValueError, match="ElasticFace samples its margins and got no random key"):
     ElasticFace().prepare(*map(jnp.asarray, (zeros, zeros, zeros)), state={}, step=0, key=None, reduce=lambda a: a)
 
 

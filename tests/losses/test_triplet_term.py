@@ -74,7 +74,7 @@ def test_listed_triplets_are_those_rows():
   assert metrics["triplets"] == 2 and metrics["active_share"] == 1
   gradient = jax.grad(lambda x: term_of(x, label, weight, mining="listed", margin=3.0)[0].sum())(x.astype(np.float32))
   assert np.isfinite(gradient).all() and np.abs(gradient[:6]).min() > 0 and not np.any(gradient[6:])
-  with pytest.raises(ValueError, match="11 rows is no list of triplets"):
+  with pytest.raises(ValueError, match="11 rows is not a list of triplets"):
     term_of(x[1:], label[1:], mining="listed")
 
 
