@@ -1,14 +1,14 @@
-"""Statistics for batch norms that have none: those of weights whose norms were folded into convolutions.
+"""Statistics for batch norms without any, in weights whose norms were folded into convolutions.
 
-A folded norm has mean 0 and variance 1 and adds its bias. In inference that is right. The first training step, however,
-normalises by the batch, whose statistics are others, and the network computes something else. Calibration measures what
-each norm sees, takes that for its statistics, and moves scale and bias so that the function stays the same:
+A folded norm has mean 0 and variance 1 and adds its bias, which is right in inference. The first training step, however,
+normalises by the statistics of the batch, which differ, and the network computes another function. Calibration measures the
+input of each norm, sets its statistics to the result, and changes scale and bias so that the function stays the same:
 
   slope = γ / √(v + ε)
   γ' = slope · √(v' + ε)
   β' = β + (m' − m) · slope
 
-Every norm keeps its function, so what reaches a later norm does not change: one forward pass measures all of them.
+Since every norm keeps its function, the inputs of later norms do not change, and one forward pass measures all of them.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,20 +23,20 @@ from jax import Array
 from jaxface.layers.formulation import formulation
 from jaxface.layers.norm_control import NORM_INPUTS, norm_paths, watched_inputs
 
-# More images than this change no statistic by much.
+# More images than this hardly change the statistics.
 CALIBRATION_IMAGES = 1024
-# An importer may take the norm's ε off the variance of 1.
+# An importer may subtract the norm's ε from the variance of 1.
 _NEAR_ONE = 0.01
 
 Path = tuple[str, ...]
 
 
 class UncalibratedNorm(ValueError):
-  """A norm cannot be given statistics; the message names it."""
+  """A norm cannot be calibrated; the message names it."""
 
 
 def folded_norms(variables: Any) -> list[Path]:
-  """Paths of the norms that were never measured: mean 0 and one variance, 1 or 1 − ε, in every channel."""
+  """Paths of the norms without measured statistics: mean 0 and variance 1 or 1 − ε in every channel."""
   stats = flatten_dict(variables.get("batch_stats", {}))
   found = []
   for path in norm_paths(variables.get("batch_stats", {})):
@@ -47,7 +47,7 @@ def folded_norms(variables: Any) -> list[Path]:
 
 
 def norm_meta(variables: Any, *, calibrated_on: int = 0) -> dict[str, Any]:
-  """What a model's `meta` says of its norms: how many have no statistics, and on how many images they were calibrated."""
+  """Entries of a model's `meta`: number of norms without statistics, and number of images used for calibration."""
   said = {"folded": len(folded_norms(variables)), "calibrated_on_images": calibrated_on}
   said = {key: count for key, count in said.items() if count}
   return {"norms": said} if said else {}
@@ -56,19 +56,19 @@ def norm_meta(variables: Any, *, calibrated_on: int = 0) -> dict[str, Any]:
 def calibrate(
   module: nn.Module, variables: Any, batches: Iterable[Any], prepare: Callable[[Any], Array], norms: Iterable[Path] = (),
 ) -> dict[str, Any]:
-  """Variables whose folded norms have the statistics of their inputs, and which compute the same.
+  """Variables that compute the same function, with the statistics of their inputs in folded norms.
 
   Args:
     module: the network.
     variables: {"params": ..., "batch_stats": ...}.
-    batches: of images, all of one shape; may be sharded arrays, whose statistics are those of the global batch.
-    prepare: from a batch to what the network takes, [B, H, W, C] float; runs under `jit`.
+    batches: batches of images, all of one shape; may be sharded arrays, whose statistics are those of the global batch.
+    prepare: maps a batch to the network's input, [B, H, W, C] float; runs under `jit`.
     norms: paths of the norms to calibrate; those of `folded_norms` by default.
   Returns:
-    The variables, NumPy arrays where they are new.
+    The variables; changed leaves are NumPy arrays.
   Raises:
-    UncalibratedNorm: a norm that is not called in inference, is no `jaxface.layers.norm.BatchNorm`, or has no scale or bias
-      to take up the change.
+    UncalibratedNorm: a norm is not called in inference, is not a `jaxface.layers.norm.BatchNorm`, or has no scale or bias to
+      compensate the change.
     ValueError: no batch.
   """
   norms = list(norms) or folded_norms(variables)
@@ -80,7 +80,7 @@ def calibrate(
 
   total: dict[Path, np.ndarray] = {}
   count = 0
-  # oneDNN's form of a convolution takes the norm into it: there would be nothing to watch.
+  # oneDNN's convolution includes the norm, so there would be no input to measure.
   with formulation("pure" if jax.default_backend() == "cpu" else "xla"), watched_inputs():
     for batch in batches:
       for path, moments in _moments(jax.device_get(measure(variables, batch))).items():
@@ -93,10 +93,10 @@ def calibrate(
   for path in norms:
     name = "/".join(path)
     if path not in total:
-      raise UncalibratedNorm(f"norm {name} cannot be calibrated: inference calls no BatchNorm of jaxface.layers there")
+      raise UncalibratedNorm(f"norm {name} cannot be calibrated: inference calls no BatchNorm of jaxface.layers at this path")
     scale, bias = ("params", *path, "scale"), ("params", *path, "bias")
     if scale not in flat or bias not in flat:
-      raise UncalibratedNorm(f"norm {name} cannot be calibrated: it has no scale or no bias to take up the change")
+      raise UncalibratedNorm(f"norm {name} cannot be calibrated: it has no scale or no bias to compensate the change")
     mean_c, square_c, epsilon = total[path] / count
     var_c = np.maximum(square_c - mean_c**2, 0.0)
     old_mean, old_var = (flat["batch_stats", *path, leaf].astype(np.float64) for leaf in ("mean", "var"))

@@ -1,4 +1,4 @@
-"""What a model folder says about itself, as text: network, input, embedding, and where it comes from."""
+"""The model card: network, input, embedding and provenance of a model folder, as text."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from jaxface.formats.provenance import Ancestor, Lineage
 from jaxface.models.preprocess import Preprocess
 
 _FITS = {
-  "crop": "their middle is taken; a smaller image is refused",
-  "resize": "their middle of the right aspect is scaled",
+  "crop": "they are cropped to the middle; smaller images are rejected",
+  "resize": "they are cropped to the aspect ratio and resized",
 }
 
 
 def lineage_of(meta: dict[str, Any]) -> Lineage:
-  """What a model was made from; one unknown ancestor for a model that does not say it.
+  """Sources that a model was made from; one unknown source for a model that does not record them.
 
   Args:
-    meta: of a `SavedModel`.
+    meta: `meta` of a `SavedModel`.
   Raises:
     ValueError: the entry is damaged.
   """
@@ -33,12 +33,12 @@ def model_card(
   """The text of `card.md`, in Markdown.
 
   Args:
-    name: of the network.
-    options: of it.
+    name: name of the network.
+    options: its options.
     preprocess: its input convention.
     embedding_size: length of an embedding.
-    parameters: how many numbers it has.
-    meta: of the `SavedModel`.
+    parameters: number of its parameters.
+    meta: `meta` of the `SavedModel`.
   """
   lineage = lineage_of(meta)
   height, width = preprocess.size
@@ -55,7 +55,7 @@ def model_card(
     f"| parameters | {parameters:,} |",
     f"| embedding | {embedding_size} numbers, compared by their cosine |",
     f"| images | RGB in 0..255, aligned to template {preprocess.template!r} |",
-    f"| size | {height}x{width} pixels; of images of another size {_FITS[preprocess.fit]} |",
+    f"| size | {height}x{width} pixels; images of another size: {_FITS[preprocess.fit]} |",
     f"| preprocessing | {preprocess} |",
   ]
   lines += [
@@ -64,8 +64,8 @@ def model_card(
   lines += ["", "Made from:", "", *(f"- {ancestor}" for ancestor in lineage)]
   if any(provenance.UNKNOWN in (ancestor.licence, ancestor.origin) for ancestor in lineage):
     lines += [
-      "", "What is unknown was not said when the images were packed or the weights imported (`--licence`, `--origin`): find it"
-      " out before you pass this model on.",
+      "", "Entries are unknown if they were not given when the images were packed or the weights imported (`--licence`,"
+      " `--origin`). Find them out before you distribute this model.",
     ]
   return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Which network, and how it computes."""
+"""Choice and options of the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,20 +22,20 @@ class ModelConfig:
   Attributes:
     name: a name that `jaxface.models.registry.list_models()` lists; "" takes that of `init_from`, and "iresnet18" without
       one.
-    preprocess: name of an input convention, such as "unit" or "imagenet"; "" takes the network's own.
-    size: side of the square input in pixels; 0 takes the network's own height and width.
-    fit: how images of another size are brought to it: "crop" around the centre, or "resize"; "" takes the network's own.
-    embedding_size: length of the embedding; 0 takes the network's own.
+    preprocess: name of an input convention, such as "unit" or "imagenet"; "" uses the network's own.
+    size: side length of the square input in pixels; 0 uses the network's own height and width.
+    fit: how images of another size are fitted: "crop" around the centre, or "resize"; "" uses the network's own.
+    embedding_size: length of the embedding; 0 uses the network's own.
     dtype: "float32" or "bfloat16" for the computation; parameters stay float32.
-    remat: recompute activations in the backward pass: less memory, about a third more time.
-    dropout: share of features dropped before the last layer, where the network has such a place.
-    init_from: model directory, or workdir of a run, whose variables the network begins with; "" begins afresh. Network,
-      options, size, preprocessing and template come from there too, where they are not given here; what is given and
-      contradicts is refused, see `jaxface.models.take_over`. For `projected` it is the frozen network inside.
-    freeze_norm: batch norms use their running statistics while training and stay as they are, in every network; needs
+    remat: recompute activations in the backward pass, for less memory and about a third more time.
+    dropout: share of the features dropped before the last layer, if the network has dropout there.
+    init_from: model directory, or workdir of a run, whose variables initialise the network; "" initialises at random. Network,
+      options, size, preprocessing and template are taken from there too, unless given here; values that contradict it are
+      rejected, see `jaxface.models.take_over`. For `projected` it is the frozen network inside.
+    freeze_norm: batch norms use their running statistics in training and do not update them, in every network; needs
       `init_from`, since the norms of a new network have none.
-    options: anything else that the network's constructor takes.
-    convention: the exact input convention, taken over from `init_from`; not for hand.
+    options: other options of the network's constructor.
+    convention: the exact input convention, set from `init_from`; not set by the user.
   """
 
   name: str = ""
@@ -66,16 +66,16 @@ class ModelConfig:
 
 
 def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Module, dict[str, Any], Preprocess]:
-  """What a config means.
+  """Resolves a config.
 
   Args:
     config: the config.
-    template: alignment of the images that the network is for; None keeps the convention's. One that is not known ("",
-      "none" or "unknown") does not change what was taken over from `init_from`.
+    template: alignment template of the images; None keeps the convention's. An unknown one ("", "none" or "unknown") does not
+      change the one taken from `init_from`.
   Returns:
-    The network, all options that `create` made it with, and its input convention.
+    The network, all options passed to `create`, and its input convention.
   Raises:
-    ValueError: unknown network, option or convention; images of another template than the network begun with takes.
+    ValueError: unknown network, option or convention; the template of the images differs from that of `init_from`.
   """
   network = config.name or DEFAULT_NETWORK
   options: dict[str, Any] = dict(config.options)
@@ -95,7 +95,7 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
     elif template != own.template:
       raise ValueError(
         f"model.init_from {config.init_from} takes faces aligned to template {own.template!r}, the images are aligned to"
-        f" {template!r}: align them again, or begin with another model"
+        f" {template!r}: align them again, or initialise from another model"
       )
   name = config.preprocess or own.name
   kept = own if name == own.name else get_preprocess(name, size=own.size, fit=own.fit)

@@ -1,4 +1,4 @@
-"""What every network promises, and what it refuses."""
+"""Published figures and input checks that all networks share."""
 
 import functools
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from jax import Array
 
 from jaxface.models.preprocess import Preprocess, concrete_range
 
-# Noise of unit variance may stand for an image in a test; pixels that nobody has scaled are far outside.
+# Wide enough for unit-variance noise in place of an image in a test; unscaled pixels are far outside.
 _SLACK = 2.0
 
 
 @dataclass(frozen=True)
 class Published:
-  """What a paper prints about its network.
+  """Figures that a paper reports for its network.
 
   Attributes:
     paper: authors, title or venue, year, table.
-    parameters: as printed, None where it is not.
-    multiply_adds: of one image, as printed ("FLOPS" of the older papers are multiply-adds).
+    parameters: as reported; None if it is not.
+    multiply_adds: for one image, as reported ("FLOPS" of the older papers are multiply-adds).
     lfw: accuracy on LFW in percent, on the paper's own training set.
-    note: what one must know to compare.
+    note: information needed for a comparison.
   """
 
   paper: str
@@ -35,20 +35,20 @@ class Published:
 
 
 def check_image(image_bhwc: Array, convention: Preprocess, network: str) -> None:
-  """Refuse what no size of the convention allows.
+  """Rejects images that violate the convention in anything but their size.
 
   Args:
-    image_bhwc: what the network was called with.
-    convention: of the network.
-    network: what to call it in the message.
+    image_bhwc: the argument of the network.
+    convention: the input convention of the network.
+    network: name for the message.
   Raises:
-    ValueError: rank, channels or dtype are wrong, or, outside `jit`, the numbers are of another range; names the convention.
+    ValueError: rank, channels or dtype are wrong, or, outside `jit`, the numbers are out of range; names the convention.
   """
   want = f"{network} takes float images [B, H, W, {convention.channels}] as its convention makes them ({convention})"
   if image_bhwc.ndim != 4 or image_bhwc.shape[-1] != convention.channels:
     raise ValueError(f"{want}; got shape {image_bhwc.shape}")
   if not jnp.issubdtype(image_bhwc.dtype, jnp.floating):
-    raise ValueError(f"{want}; got {image_bhwc.dtype}: Preprocess.apply makes the one of the other")
+    raise ValueError(f"{want}; got {image_bhwc.dtype}: Preprocess.apply converts them")
   found = concrete_range(image_bhwc)
   if found is not None:
     (least, most), (low, high) = found, convention.range
@@ -58,9 +58,9 @@ def check_image(image_bhwc: Array, convention: Preprocess, network: str) -> None
 
 
 def takes_image(call: Callable[..., Array]) -> Callable[..., Array]:
-  """Decorator of a network's `__call__(self, image_bhwc, train)`, under `nn.compact`: refuses images of another convention.
+  """Decorator of a network's `__call__(self, image_bhwc, train)`, under `nn.compact`: rejects images of another convention.
 
-  The network has a `convention`, its `Preprocess`. Another size than the convention's is welcome as long as the
+  The network has a `convention`, its `Preprocess`. Another size than the convention's is allowed if the
   parameters were made for it.
   """
 
@@ -73,7 +73,7 @@ def takes_image(call: Callable[..., Array]) -> Callable[..., Array]:
     except ScopeParamShapeError as error:
       height, width = image_bhwc.shape[1:3]
       raise ValueError(
-        f"{name} has parameters for another image size, or of another variant, than these {height}x{width} pixels; its"
+        f"{name} has parameters for another image size than {height}x{width} pixels, or of another variant; its"
         f" convention is {self.convention}: {error}"
       ) from error
 

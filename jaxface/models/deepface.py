@@ -1,4 +1,4 @@
-"""DeepFace: two convolutions, then three layers whose weights no two positions share."""
+"""DeepFace: two convolutions, then three locally connected layers."""
 
 import math
 from dataclasses import replace
@@ -30,17 +30,17 @@ INITS = ("paper", "he")
 
 
 class DeepFace(nn.Module):
-  """C1, M2, C3, the locally connected L4, L5, L6, and F7; the classifier F8 is the head's.
+  """C1, M2, C3, the locally connected L4, L5, L6, and F7; the classifier F8 belongs to the head.
 
   Attributes:
-    bias: of L4, L5, L6: "position" for one at every position and channel, "channel" for one per channel.
-    low_memory: of L4, L5, L6, as for `jaxface.layers.local.locally_connected`.
-    init_like: "paper": all weights from N(0, 0.01), biases 0.5. "he": weights by the inputs of one position, biases 0.
+    bias: biases of L4, L5, L6: "position" for one per position and channel, "channel" for one per channel.
+    low_memory: for L4, L5, L6, as in `jaxface.layers.local.locally_connected`.
+    init_like: "paper": all weights from N(0, 0.01), biases 0.5. "he": He's rule with the inputs of one position, biases 0.
     width: factor on the channels.
     embedding_size: length of F7.
     dropout: share of F7 that is dropped.
     remat: recompute each stage in the backward pass.
-    dtype: of the computation; the embedding is float32.
+    dtype: dtype of the computation; the embedding is float32.
   Source: Taigman et al., "DeepFace", 2014, figure 2 and §3.2.
   """
 
@@ -69,7 +69,7 @@ class DeepFace(nn.Module):
   def _shared(self, x_bhwc: Array) -> Array:
     options: dict[str, Any] = {"padding": "VALID", "use_bias": True, "dtype": self.dtype, **self._initial()}
     x_bhwc = nn.relu(Conv(self._channels(32), (11, 11), **options, name="C1")(x_bhwc))
-    # 142 pixels end with a window that hangs over by one.
+    # With 142 pixels the last window exceeds the border by one.
     x_bhwc = max_pool(x_bhwc, (3, 3), (2, 2), "CEIL")
     return nn.relu(Conv(self._channels(16), (9, 9), **options, name="C3")(x_bhwc))
 
@@ -88,7 +88,7 @@ class DeepFace(nn.Module):
   def _initial(self) -> dict[str, Any]:
     if self.init_like == "he":
       return {"kernel_init": nn.initializers.variance_scaling(2.0, "fan_in", "normal")}
-    # The paper's deviation; fewer channels sum fewer terms, so a narrow net needs a larger one to pass on as much.
+    # The paper's deviation; a narrow net sums fewer terms and needs a larger one to preserve the scale.
     gaussian = nn.initializers.normal(0.01 / math.sqrt(self.width))
     return {"kernel_init": gaussian, "bias_init": nn.initializers.constant(0.5)}
 
@@ -100,21 +100,21 @@ def deepface(
 ) -> nn.Module:
   """DeepFace: 118,923,774 parameters with a classifier of 4,030 identities, of which L4 has 62,774,800.
 
-  Input: 152×152 RGB scaled to 0..1, frontalised in 3-D in the paper, here as arcface112 aligns a face in the plane; another
-  size is scaled. The embedding is F7, which the paper divides by its largest values over the training set and scales to
-  length one: `jaxface.evaluation.normalisation` does, fitted on embeddings. Published: 97.00 % on LFW by one network and
+  Input: 152×152 RGB scaled to 0..1, frontalised in 3-D in the paper, here aligned in the plane to arcface112; another size
+  is scaled. The embedding is F7, which the paper divides by its largest values over the training set and scales to
+  length one: `jaxface.evaluation.normalisation` does this, fitted on embeddings. Published: 97.00 % on LFW by one network and
   χ², 95.92 % by inner product. Our choices: C3 sees all 32 channels (the paper prints 16×9×9×16, a misprint or two groups),
   the range of the pixels, and a larger deviation in a narrow net.
 
   Args:
-    bias: of the locally connected layers: "position" for one at every position and channel, "channel" for one per
-      channel (118,858,366 parameters).
-    low_memory: of the locally connected layers: True for little memory, False for one large step, None decides by size.
-    init: "paper": weights from N(0, 0.01), biases 0.5, from which it takes long to start. "he": weights by the inputs of
-      one position, biases 0.
+    bias: of the locally connected layers: "position" for one per position and channel, "channel" for one per channel
+      (118,858,366 parameters).
+    low_memory: for the locally connected layers: True for less memory, False for one large step, None decides by size.
+    init: "paper": weights from N(0, 0.01), biases 0.5, with which training starts slowly. "he": He's rule with the inputs
+      of one position, biases 0.
     width: factor on the channels.
     embedding_size: length of F7.
-    dtype: of the computation.
+    dtype: dtype of the computation.
     remat: recompute each stage in the backward pass.
     dropout: share of F7 that is dropped.
   Source: Taigman et al., "DeepFace: Closing the Gap to Human-Level Performance in Face Verification", 2014, §3.2.

@@ -1,4 +1,4 @@
-"""DeepID: a small network for one patch of the face; the last layer sees the third pool and the fourth convolution."""
+"""DeepID: a small network for one patch of the face; its last layer takes the third pool and the fourth convolution."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def patch_convention(height: int, width: int, colour: str = "rgb") -> Preprocess:
-  """What a network of patches takes: pixels scaled to -1..1, patches of another size resized."""
+  """Input convention of a patch network: pixels scaled to -1..1, patches of another size resized."""
   return replace(PREPROCESS["unit"], size=(height, width), colour=colour, fit="resize")
 
 
@@ -37,16 +37,16 @@ INPUTS = {
 
 
 class DeepIDNet(nn.Module):
-  """What DeepID and DeepID2 have in common: three stages of convolution, ReLU and pooling, a locally connected one, and
-  a layer on top of the last two of them.
+  """Base of DeepID and DeepID2: three stages of convolution, ReLU and pooling, a locally shared convolution, and a last layer
+  on the outputs of both.
 
   Attributes:
-    convention: of the input.
+    convention: the input convention.
     width: factor on the channels 20, 40, 60, 80.
     embedding_size: length of the embedding.
     dropout: share of the features dropped before the last layer.
     remat: recompute each stage in the backward pass.
-    dtype: of the computation but for the last layer, which is float32.
+    dtype: dtype of the computation, except for the last layer, which is float32.
   Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014, figure 2 and §3.1.
   """
 
@@ -66,7 +66,7 @@ class DeepIDNet(nn.Module):
     for number in (1, 2, 3):
       pool3_bhwc = max_pool(stage(self, pool3_bhwc, number), (2, 2), (2, 2))
     conv4_bhwc = stage(self, pool3_bhwc, 4)
-    # W1 · pool3 + W2 · conv4 is one matrix on both.
+    # W1 · pool3 + W2 · conv4 is one matrix times the concatenation.
     both_bd = jnp.concatenate([x.reshape(x.shape[0], -1) for x in (pool3_bhwc, conv4_bhwc)], -1).astype(jnp.float32)
     both_bd = nn.Dropout(self.dropout, deterministic=not train)(both_bd)
     return nn.relu(nn.Dense(self.embedding_size, kernel_init=HE, name="deepid")(both_bd))
@@ -96,14 +96,14 @@ def deepid(
 
   Input: a patch of 39×31 (height×width) or 31×31 pixels, RGB or grey, scaled to -1..1, cut from a face aligned to
   arcface112; a face or patch of another size is scaled. Published, by 60 such networks with 19,200 features and Joint
-  Bayesian: 97.45 % on LFW with 100 patches. Our choices: the range of the pixels, He's initial values (the paper says
-  nothing of either).
+  Bayesian: 97.45 % on LFW with 100 patches. Our choices, which the paper does not specify: the range of the pixels, He
+  initialisation.
 
   Args:
     input: height, width and channels: "39x31x3", "39x31x1", "31x31x3" or "31x31x1".
     width: factor on the channels.
     embedding_size: length of the embedding.
-    dtype: of the computation but for the last layer.
+    dtype: dtype of the computation, except for the last layer.
     remat: recompute each stage in the backward pass.
     dropout: share of the features dropped before the last layer.
   Source: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014, figure 2.

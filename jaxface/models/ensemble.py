@@ -1,4 +1,4 @@
-"""Ensembles of small networks, each of which looks at its own patch of the face: DeepID's sixty, DeepID2's two hundred."""
+"""Ensembles of small networks, one per patch of the face: DeepID's sixty, DeepID2's two hundred."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -31,7 +31,7 @@ PUBLISHED = {
 
 
 class PatchEnsemble(nn.Module):
-  """See `deepid_ensemble` and `deepid2_ensemble`. Networks of one input shape are one stack: one mapped network, whose parameters lead with them."""
+  """See `deepid_ensemble` and `deepid2_ensemble`. Networks of one input shape are one vmapped network with a leading member axis."""
 
   patches: tuple[Patch, ...]
   embedding_size: int
@@ -43,7 +43,7 @@ class PatchEnsemble(nn.Module):
 
   @property
   def members(self) -> int:
-    """How many networks there are."""
+    """Number of networks."""
     return len(self.patches)
 
   @nn.compact
@@ -82,26 +82,26 @@ def deepid_ensemble(
   dropout: float = 0.0,
   width: float = 1.0,
 ) -> nn.Module:
-  """DeepID's sixty networks, each on a patch of its own, fifteen of each of four input shapes.
+  """DeepID's sixty networks, one per patch, fifteen for each of four input shapes.
 
-  Takes the whole aligned face, cuts the patches out on the device, and sets the networks' outputs one after the other, in
-  the order of `jaxface.geometry.patches.deepid_patches`: 60 × 160 numbers. The paper's 19,200 are those of the face and of
-  its mirror image: `mirror="concat"` where embeddings are made. Each network learns with classes of its own:
-  `jaxface.heads.per_member.PerMember`, with as many members.
+  Takes the whole aligned face, crops the patches on the device, and concatenates the networks' outputs in the order of
+  `jaxface.geometry.patches.deepid_patches`: 60 × 160 numbers. The paper's 19,200 include the mirror image of the face: use
+  `mirror="concat"` to embed. Each network is trained with its own class centres: `jaxface.heads.per_member.PerMember`, with
+  the same number of members.
 
-  Input: the face at the size of the template or any other, scaled to ±1, RGB; a face of another aspect or alignment is
-  not what the patches lie on. The paper aligns weakly, by the eyes and the middle of the mouth; the template, the boxes
+  Input: the face at the size of the template or any other, scaled to ±1, RGB; the patches do not fit a face of another aspect
+  or alignment. The paper aligns weakly, by the eyes and the middle of the mouth; the template, the boxes
   (`deepid_patches`) and the range are our choice.
 
   Args:
-    regions: those of the ten that are looked at; none for all.
-    scales: of the boxes.
+    regions: names of some of the ten; none for all.
+    scales: scale factors of the boxes.
     colours: "rgb", "grey" or both.
     template: alignment of the faces.
-    embedding_size: of each network.
-    dtype: of the networks' computation.
-    remat: handed to each network.
-    dropout: handed to each network.
+    embedding_size: length of each network's embedding.
+    dtype: dtype of the networks' computation.
+    remat: passed to each network.
+    dropout: passed to each network.
     width: factor on the channels of each network.
   Raises:
     ValueError: unknown region, scale or colour.
@@ -123,20 +123,20 @@ def deepid2_ensemble(
   dropout: float = 0.0,
   width: float = 1.0,
 ) -> nn.Module:
-  """DeepID2's two hundred networks, each on a patch of its own, whose 400 crops are the patches of the face and of its mirror image.
+  """DeepID2's two hundred networks, one per patch; the 400 crops are the patches of the face and of its mirror image.
 
   As `deepid_ensemble`, with one input shape, 55×47, in RGB and in grey: 200 × 160 numbers, in the order of
-  `jaxface.geometry.patches.deepid2_patches`. The paper chooses 25 of them by a greedy search, and repeats it six times without
-  those that were chosen; `patches` takes such a choice. Input: the face at the size of the template or any other, scaled to
-  ±1, RGB. Where the patches lie is our choice.
+  `jaxface.geometry.patches.deepid2_patches`. The paper selects 25 of them by a greedy search, and repeats it six times without
+  those already selected; `patches` takes such a selection. Input: the face at the size of the template or any other, scaled to
+  ±1, RGB. The positions of the patches are our choice.
 
   Args:
-    patches: names of those that are looked at, such as "row2_column2_100_rgb"; none for all.
+    patches: names of the patches to use, such as "row2_column2_100_rgb"; none for all.
     template: alignment of the faces.
-    embedding_size: of each network.
-    dtype: of the networks' computation.
-    remat: handed to each network.
-    dropout: handed to each network.
+    embedding_size: length of each network's embedding.
+    dtype: dtype of the networks' computation.
+    remat: passed to each network.
+    dropout: passed to each network.
     width: factor on the channels of each network.
   Raises:
     ValueError: unknown or repeated patch.
@@ -149,13 +149,13 @@ def deepid2_ensemble(
     if name not in every:
       raise ValueError(unknown("patch of deepid2_ensemble", name, list(every)))
   if len(set(patches)) < len(patches):
-    raise ValueError(f"deepid2_ensemble: patches {tuple(patches)}: needs different ones")
+    raise ValueError(f"deepid2_ensemble: patches {tuple(patches)}: must be distinct")
   chosen = tuple(patch for name, patch in every.items() if not patches or name in patches)
   return PatchEnsemble(chosen, embedding_size, width, dropout, remat, jnp.dtype(dtype), _whole_face(face))
 
 
 def _whole_face(face: Template) -> Preprocess:
-  """An ensemble takes the whole aligned face, at any size."""
+  """Input convention of an ensemble: the whole aligned face, at any size."""
   return get_preprocess("unit", size=face.size, template=face.name, fit="resize")
 
 

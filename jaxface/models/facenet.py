@@ -1,4 +1,4 @@
-"""FaceNet's networks: images to points on the unit sphere, by Zeiler and Fergus' layers (NN1) or by Inception (the rest)."""
+"""FaceNet's networks, with unit embeddings: Zeiler and Fergus' layers (NN1) or Inception (the others)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import register, variant
 
 _PAPER = "Schroff et al., FaceNet: A Unified Embedding for Face Recognition and Clustering, 2015, section 3.3, tables 1-3"
-_LFW = "The paper's 99.63 % on LFW name no network"
+_LFW = "The paper does not say which network has its 99.63 % on LFW"
 PUBLISHED = {
   "facenet_nn1": Published(_PAPER, 140e6, 1.6e9, note=f"VAL 87.9 % at FAR 1e-3. {_LFW}"),
   "facenet_nn2": Published(_PAPER, 7.5e6, 1.6e9, note=f"VAL 89.4 % at FAR 1e-3. {_LFW}"),
@@ -28,7 +28,7 @@ PUBLISHED = {
   "facenet_nns2": Published(_PAPER, 4.3e6, 20e6, note="VAL 51.9 % at FAR 1e-3; layers unpublished, ours"),
 }
 
-# After the first layers; name, channels, side and stride of each convolution, a pool after each stage.
+# Layers after the stem: name, channels, kernel size and stride of each convolution, with a pool after each stage.
 NN1_STAGES = (
   (("conv3a", 192, 1, 1), ("conv3", 384, 3, 1)),
   (
@@ -36,22 +36,22 @@ NN1_STAGES = (
     ("conv6", 256, 3, 1),
   ),
 )
-# Of Inception with NN2's rows, and the units of maxout after it: what meets the published sizes.
+# Width of Inception with NN2's rows, and maxout units after it, that match the published sizes.
 NNS1_WIDTH, NNS1_MAXOUT = 0.43, 768
 NNS2_WIDTH, NNS2_MAXOUT = 0.15, 672
 
 
 class FaceNet(nn.Module):
-  """What the networks have in common: the first layers, and the end on the unit sphere.
+  """Base of the networks: the first layers, and the unit embedding.
 
   Attributes:
-    convention: of the input.
+    convention: the input convention.
     width: factor on the channels.
     embedding_size: length of the embedding.
-    norm: batch norm after each convolution.
+    norm: whether there is a batch norm after each convolution.
     dropout: share of the features dropped before the last layer.
     remat: recompute each stage or block in the backward pass.
-    dtype: of the computation; the last layer and the embedding are float32.
+    dtype: dtype of the computation; the last layer and the embedding are float32.
   """
 
   convention: Preprocess
@@ -66,14 +66,14 @@ class FaceNet(nn.Module):
     return nn.remat(function, static_argnums=static) if self.remat else function
 
   def _convs(self, x_bhwc: Array, train: bool, layers: Sequence[tuple[str, int, int, int]]) -> Array:
-    """Convolutions with ReLU: name, channels, side, stride of each."""
+    """Convolutions with ReLU, each given as name, channels, kernel size, stride."""
     for name, channels, kernel, stride in layers:
       features = scaled(channels, self.width)
       x_bhwc = conv_relu(x_bhwc, train, name, features, kernel, stride, norm=self.norm, dtype=self.dtype)
     return x_bhwc
 
   def _stem(self, image_bhwc: Array, train: bool, reduce: str, conv: str) -> Array:
-    """To an eighth of the height and width."""
+    """The first layers, to an eighth of the height and width."""
     x_bhwc = self._convs(image_bhwc.astype(self.dtype), train, [("conv1", 64, 7, 2)])
     x_bhwc = local_response_norm(_halve(x_bhwc))
     return _halve(local_response_norm(self._convs(x_bhwc, train, [(reduce, 64, 1, 1), (conv, 192, 3, 1)])))
@@ -104,11 +104,11 @@ class FaceNetZF(FaceNet):
 
 
 class FaceNetInception(FaceNet):
-  """Inception blocks, and the mean over the image or a layer of maxout units.
+  """Inception blocks, then the mean over the image or a layer of maxout units.
 
   Attributes:
     rows: the blocks.
-    maxout: units of the layer that takes the place of the mean; 0 keeps the mean.
+    maxout: units of the layer that replaces the mean; 0 keeps the mean.
   """
 
   rows: tuple[Row, ...]
@@ -140,18 +140,18 @@ def facenet_nn1(
   """FaceNet's NN1, Zeiler and Fergus' layers with 1×1 convolutions between: 140,025,664 parameters, 1.6 G multiply-adds.
 
   Input: 220×220 RGB, template arcface112, larger or smaller faces are scaled. Published: 87.9 % validation rate at a false
-  accept rate of 1e-3 on the paper's own set of personal photos; the paper's 99.63 % on LFW name no network.
+  accept rate of 1e-3 on the paper's own set of personal photos; the paper does not say which network has 99.63 % on LFW.
   Our choices: scaling to -1..1 and the template (the paper crops tightly, without alignment); the constants of response
-  normalisation, which are AlexNet's (over 5 channels, k 2, alpha 1e-4, beta 0.75); weights start by He's rule; zeros pad
-  half of a kernel on both sides.
+  normalisation, which are AlexNet's (over 5 channels, k 2, alpha 1e-4, beta 0.75); He initialisation; zero padding of half a
+  kernel on both sides.
 
   Args:
     width: factor on the channels and on the maxout units.
     embedding_size: length of the embedding.
-    dtype: of the computation; the last layer is float32.
+    dtype: dtype of the computation; the last layer is float32.
     remat: recompute each stage or block in the backward pass.
     dropout: share of the features dropped before the last layer; the paper has none.
-    norm: batch norm after each convolution, in place of its bias. The paper has none; with it, training needs less luck.
+    norm: batch norm after each convolution, instead of its bias. The paper has none; it makes training more reliable.
   Source: Schroff et al., "FaceNet", 2015, table 1.
   """
   return FaceNetZF(_convention(220, 220), width, embedding_size, norm, dropout, remat, jnp.dtype(dtype))
@@ -161,17 +161,17 @@ def _inception(
   rows: tuple[Row, ...], size: tuple[int, int], share: float = 1.0, maxout: int = 0, width: float = 1.0,
   embedding_size: int = 128, dtype: str = "float32", remat: bool = False, dropout: float = 0.0, norm: bool = False,
 ) -> nn.Module:
-  """Blocks of `rows` with `share` of their channels, then `maxout` units, 0 for the mean over the image."""
+  """Blocks of `rows` with `share` of their channels, then `maxout` units (0: the mean over the image)."""
   units, channels = scaled(maxout, width) if maxout else 0, width * share
   return FaceNetInception(_convention(*size), channels, embedding_size, norm, dropout, remat, jnp.dtype(dtype), rows, units)
 
 
 @variant(_inception, rows=NN2_ROWS, size=(224, 224), share=1.0, maxout=0)
 def facenet_nn2() -> None:
-  """FaceNet's NN2, Inception with lengths (L2) for some of its pools: 7,456,304 parameters, 1.6 G multiply-adds.
+  """FaceNet's NN2, Inception with some L2 pools: 7,456,304 parameters, 1.6 G multiply-adds.
 
-  Input: 224×224. Published: 89.4 % validation rate at a false accept rate of 1e-3. All else as for `facenet_nn1`; our choice
-  beside: a pool is the root of a sum of squares, not of a mean, and the projection after it starts a third as large.
+  Input: 224×224. Published: 89.4 % validation rate at a false accept rate of 1e-3. Otherwise as `facenet_nn1`. A further
+  choice of ours: an L2 pool is the root of a sum of squares, not of a mean, and the projection after it starts a third as large.
   Source: Schroff et al., "FaceNet", 2015, table 2.
   """
 
@@ -185,8 +185,8 @@ def facenet_nn3() -> None:
 def facenet_nn4() -> None:
   """`facenet_nn2` on 96×96 pixels, without 5×5 convolutions in the higher blocks: 6,607,888 parameters.
 
-  285 M multiply-adds. Published: 82.0 % validation rate at 1e-3. The paper does not say which blocks: without 4e's, 5a's and
-  5b's both counts are those that it prints.
+  285 M multiply-adds. Published: 82.0 % validation rate at 1e-3. The paper does not say which blocks: without those of 4e, 5a
+  and 5b both counts match the paper's.
   """
 
 
@@ -195,8 +195,8 @@ def facenet_nns1() -> None:
   """FaceNet's "mini Inception" for 165×165 pixels: 25,790,824 parameters, 220 M multiply-adds.
 
   Published: 26 M parameters, 220 M FLOPs, 82.4 % validation rate at 1e-3, and no table of layers. Ours: NN2's blocks with
-  0.43 of the channels, in multiples of four, then 768 maxout units in place of the mean: most parameters are
-  where they are used once.
+  0.43 of the channels, in multiples of four, then 768 maxout units instead of the mean, so that most parameters
+  are used only once.
   """
 
 

@@ -1,4 +1,4 @@
-"""Inception blocks of FaceNet: convolutions of three sizes and a pool side by side, the pool sometimes a length."""
+"""Inception blocks of FaceNet: parallel convolutions of three sizes and a max or L2 pool."""
 
 from typing import Any, NamedTuple
 
@@ -12,18 +12,18 @@ from jaxface.layers.pooling import l2_pool, max_pool
 
 
 class Row(NamedTuple):
-  """A row of the paper's table of NN2: channels of each branch, 0 where there is none.
+  """A row of the paper's table of NN2: channels of each branch, 0 if there is none.
 
   Attributes:
-    name: of the block.
-    one: of the 1×1 convolution.
-    reduce3: of the 1×1 convolution before the 3×3 one.
-    three: of the 3×3 convolution.
-    reduce5: of the 1×1 convolution before the 5×5 one.
-    five: of the 5×5 convolution.
+    name: name of the block.
+    one: channels of the 1×1 convolution.
+    reduce3: channels of the 1×1 convolution before the 3×3 one.
+    three: channels of the 3×3 convolution.
+    reduce5: channels of the 1×1 convolution before the 5×5 one.
+    five: channels of the 5×5 convolution.
     pool: "max" or "l2", over 3×3 pixels.
-    project: of the 1×1 convolution after the pool; 0 passes the pool on as it is.
-    stride: of the 3×3 and 5×5 convolutions and of the pool.
+    project: channels of the 1×1 convolution after the pool; 0 for no projection.
+    stride: stride of the 3×3 and 5×5 convolutions and of the pool.
   """
 
   name: str
@@ -49,13 +49,13 @@ NN2_ROWS = (
   Row("5a", 384, 192, 384, 48, 128, "l2", 128),
   Row("5b", 384, 192, 384, 48, 128, "max", 128),
 )
-# The paper: "it does not use 5x5 convolutions in the higher layers". Without them in exactly these three rows the network
-# has the 6.6 M parameters and 285 M FLOPS that the paper prints; one row more or less misses both.
+# The paper: "it does not use 5x5 convolutions in the higher layers". Removing them from exactly these three rows gives the
+# 6.6 M parameters and 285 M FLOPS of the paper; one row more or less gives neither.
 NN4_ROWS = tuple(row._replace(reduce5=0, five=0) if row.name in ("4e", "5a", "5b") else row for row in NN2_ROWS)
 
 
 def scaled(channels: int, width: float) -> int:
-  """`width` times as many channels, a multiple of four of them, which is what vectors of numbers like."""
+  """`width` times as many channels, rounded to a multiple of four for vectorisation."""
   return channels if width == 1 else 4 * max(1, round(width * channels / 4))
 
 
@@ -63,18 +63,18 @@ def conv_relu(
   x_bhwc: Array, train: bool, name: str, features: int, kernel: int = 1, stride: int = 1, *, norm: bool, dtype: Any,
   gain: float = 1.0,
 ) -> Array:
-  """Convolution, ReLU after it; to be called in the compact method of a module, in which it makes module `name`.
+  """Convolution and ReLU; call it in the compact method of a module, where it creates the submodule `name`.
 
   Args:
     x_bhwc: [B, H, W, C].
     train: whether this is a training step.
-    name: of the convolution.
+    name: name of the convolution.
     features: channels of the result.
-    kernel: side in pixels; half of it is padded with zeros on each side.
+    kernel: side length in pixels; zero padding of half of it on each side.
     stride: step in pixels.
-    norm: batch norm in place of a bias.
-    dtype: of the computation.
-    gain: by how much the layer before makes numbers larger, which the weights begin with undoing.
+    norm: whether to use a batch norm instead of a bias.
+    dtype: dtype of the computation.
+    gain: scale of the previous layer's output, which the initial weights compensate.
   """
   if norm:
     return ConvNorm(features, kernel, stride, activation="relu", dtype=dtype, name=name)(x_bhwc, train)
@@ -87,13 +87,13 @@ def conv_relu(
 
 
 class Inception(nn.Module):
-  """The branches of a `Row` side by side, their channels one after the other.
+  """The parallel branches of a `Row`, concatenated along the channels.
 
   Attributes:
     row: channels and stride.
     width: factor on the channels.
-    norm: batch norm after each convolution.
-    dtype: of the computation.
+    norm: whether there is a batch norm after each convolution.
+    dtype: dtype of the computation.
   """
 
   row: Row
@@ -117,7 +117,7 @@ class Inception(nn.Module):
         branches.append(conv(y_bhwc, f"{kernel}x{kernel}", channels, kernel, row.stride))
     pool = {"max": max_pool, "l2": l2_pool}[row.pool]
     y_bhwc = pool(x_bhwc, (3, 3), (row.stride, row.stride), "SAME")
-    # The length of nine numbers is three times as large as one of them.
+    # The L2 norm of nine equal numbers is three times one of them.
     gain = 3.0 if row.pool == "l2" else 1.0
     branches.append(conv(y_bhwc, "pool_proj", row.project, gain=gain) if row.project else y_bhwc)
     return jnp.concatenate(branches, axis=-1)

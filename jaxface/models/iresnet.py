@@ -1,4 +1,4 @@
-"""The residual network of ArcFace (LResNet-E-IR): each unit begins with a norm, one more ends the net."""
+"""The residual network of ArcFace (LResNet-E-IR), with a batch norm at the start of each unit and at the end."""
 
 from typing import Any, ClassVar
 
@@ -23,10 +23,10 @@ SHORTCUTS = ("conv", "pool")
 
 
 class Squeeze(nn.Module):
-  """Squeeze and excitation: each channel times a gate that two layers make of the means of all channels.
+  """Squeeze and excitation: each channel is multiplied by a gate, computed by two layers from the channel means.
 
   Attributes:
-    ratio: channels to one number between the two layers, which have no biases.
+    ratio: reduction of channels between the two layers, which have no biases.
   Source: Hu et al., "Squeeze-and-Excitation Networks", 2018, section 3.
   """
 
@@ -43,7 +43,7 @@ class Squeeze(nn.Module):
 
 
 class Unit(nn.Module):
-  """BN-Conv-BN-PReLU-Conv-BN beside a shortcut; the second convolution has the stride. For the options see `IResNet`."""
+  """BN-Conv-BN-PReLU-Conv-BN with a shortcut; the second convolution has the stride. Options as in `IResNet`."""
 
   features: int
   stride: int
@@ -69,7 +69,7 @@ class Unit(nn.Module):
     def beside() -> Array:
       if same and self.stride == 1:
         return x_bhwc
-      # A maximum over one pixel with a stride: every second pixel as it is.
+      # A max pool over one pixel with a stride: selects every second pixel.
       return x_bhwc[:, :: self.stride, :: self.stride] if same and self.shortcut == "pool" else project(x_bhwc, train)
 
     if not self.squeeze:
@@ -87,11 +87,11 @@ class IResNet(nn.Module):
     embedding_size: length of the embedding.
     dropout: share of the features dropped before the dense layer.
     remat: recompute each unit in the backward pass.
-    dtype: of the convolutions; norms and the dense layer compute in float32.
-    shortcut: where a unit keeps its channels but has a stride: "conv", a projection as everywhere else, or "pool", every
-      second pixel as it is.
+    dtype: dtype of the convolutions; norms and the dense layer compute in float32.
+    shortcut: shortcut of a unit that has a stride but keeps its channels: "conv", a projection as in other units, or "pool",
+      every second pixel unchanged.
     inner_norm: whether a norm follows a unit's first convolution.
-    squeeze: ratio of a squeeze-and-excitation at the end of each unit; 0 for none.
+    squeeze: ratio of the squeeze-and-excitation at the end of each unit; 0 for none.
   Source: Deng et al., "ArcFace", 2019, section 3.1; the last norm's scale is frozen at one, as in its code.
   """
 
@@ -138,10 +138,10 @@ def iresnet(
   inner_norm: bool = True,
   squeeze: int = 0,
 ) -> nn.Module:
-  """An `IResNet` of any depth and width, for 112×112 images or others whose sides divide by 16.
+  """An `IResNet` of any depth and width, for 112×112 images or others with sides divisible by 16.
 
-  AdaFace's IR networks have `shortcut="pool"`, face.evoLVe's `inner_norm=False` as well, and its IR-SE networks
-  `squeeze=16` beside both.
+  AdaFace's IR networks have `shortcut="pool"`, face.evoLVe's also `inner_norm=False`, and its IR-SE networks in
+  addition `squeeze=16`.
   """
   if shortcut not in SHORTCUTS:
     raise ValueError(unknown("shortcut of iresnet", shortcut, list(SHORTCUTS)))

@@ -1,4 +1,4 @@
-"""The source of the user's own networks in a model folder: kept when it is saved, named when it is missing, never executed."""
+"""Source files of user-defined networks in a model folder. They are stored with the model and never executed."""
 
 import logging
 from pathlib import Path
@@ -17,15 +17,15 @@ class MissingNetwork(ValueError):
 
 
 def keep_sources(folder: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
-  """Write the source of the user's networks in a model, and say what stands in which file.
+  """Write the source of a model's user-defined networks, and return the index of the files.
 
   Args:
-    folder: of the model.
-    name: of its network.
-    options: of it.
+    folder: folder of the model.
+    name: name of its network.
+    options: options of the network.
   Returns:
-    The entry `networks` of model.json, or nothing for a network of jaxface's. A network without a file, as from a notebook,
-    has "" in the place of the file.
+    The entry `networks` of model.json, or nothing for a network of jaxface. A network without a file, such as from a
+    notebook, has "" for the file.
   """
   entries = []
   for network in own_networks(name, options):
@@ -41,15 +41,15 @@ def keep_sources(folder: Path, name: str, options: dict[str, Any]) -> dict[str, 
 
 
 def check_sources(path: Path, plain: dict[str, Any]) -> None:
-  """See that the networks of a model are registered, and by the file that it was made with; executes nothing.
+  """Check that the networks of a model are registered, and from the file that it was made with; executes nothing.
 
-  A network from another file than the model's is told in a warning: its variables may fit, and its numbers still differ.
+  Warns if a network comes from another file than the model's: its variables may fit, but its results may differ.
 
   Args:
     path: the model folder.
-    plain: what its model.json says.
+    plain: contents of its model.json.
   Raises:
-    MissingNetwork: one is not registered, or is another one of the same name.
+    MissingNetwork: a network is not registered, or is another one of the same name.
   """
   known = list_models()
   entries = plain.get("networks", [])
@@ -62,22 +62,22 @@ def check_sources(path: Path, plain: dict[str, Any]) -> None:
     if name not in known:
       was = f"which came from {entry['original']}" if entry["original"] else "which was defined in no file"
       raise MissingNetwork(
-        f"{path}: its network {name!r}, {was}, is the user's own code, which is not executed unasked: {way}"
+        f"{path}: its network {name!r}, {was}, is user code, which is not executed automatically: {way}"
         " (in Python: jaxface.models.own.load_networks)"
       )
     if not is_own(name):
-      raise MissingNetwork(f"{path}: its network {name!r} is the user's own, and not jaxface's of the same name: rename it")
+      raise MissingNetwork(f"{path}: its network {name!r} is user-defined, not jaxface's network of the same name: rename it")
     source = source_of(name)
     if entry["sha256"] and (source is None or source.sha256 != entry["sha256"]):
       _log.warning(
-        "note: network %r of %s was made with another text of %s than the one now registered; the one it was made with is %s",
+        "note: network %r of %s was made with another version of %s than the registered one; the original source is %s",
         name, path, entry["original"], kept if has_copy else "not kept",
       )
 
 
 def _is_entry(entry: Any) -> bool:
   texts = isinstance(entry, dict) and set(entry) == _ENTRY and all(isinstance(text, str) for text in entry.values())
-  return texts and entry["name"].isidentifier()  # it names a file
+  return texts and entry["name"].isidentifier()  # used in a file name
 
 
 __all__ = ["MissingNetwork", "check_sources", "keep_sources"]

@@ -1,4 +1,4 @@
-"""A network layer by layer: shapes, parameters and multiply-adds, without computing anything."""
+"""Layer table of a network: shapes, parameters and multiply-adds, by abstract evaluation."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from jaxface.models.watch import Watched
 
 @dataclass(frozen=True)
 class LayerRow:
-  """One module that has parameters of its own, or multiplies.
+  """One module with its own parameters or multiplications.
 
   Attributes:
-    path: names of its modules from the top, joined by slashes; "" is the network itself.
+    path: module names from the top, joined by slashes; "" is the network itself.
     kind: its class.
-    input_shape: of its first argument, without the batch.
-    output_shape: of its result, without the batch.
-    parameters: its own, biases included.
-    multiply_adds: of its convolutions and matrix products for one image, biases not counted.
-    with_bias: the same where each bias counts as one more multiply-add for each number that is summed, as FaceNet's
-      tables count: (k²·Cin + 1)·Cout·H·W.
+    input_shape: shape of its first argument, without the batch.
+    output_shape: shape of its result, without the batch.
+    parameters: number of its own parameters, including biases.
+    multiply_adds: number in its convolutions and matrix products for one image, without biases.
+    with_bias: the same with one more multiply-add per output for the bias, as FaceNet's tables count:
+      (k²·Cin + 1)·Cout·H·W.
   """
 
   path: str
@@ -34,7 +34,7 @@ class LayerRow:
 
 
 def multiply_adds(eqn: Any) -> int:
-  """Multiply-adds of one equation of a jaxpr; zeros that pad a convolution count too, as they do in papers."""
+  """Multiply-adds of one equation of a jaxpr; includes padding zeros of a convolution, as papers do."""
   out = math.prod(eqn.outvars[0].aval.shape)
   if eqn.primitive.name == "dot_general":
     (contracted, _), _ = eqn.params["dimension_numbers"]
@@ -48,8 +48,7 @@ def multiply_adds(eqn: Any) -> int:
 def layer_table(watched: Watched) -> list[LayerRow]:
   """Layers of a network in execution order.
 
-  What a paper calls a layer is here a module that owns parameters, or in which something is multiplied outside of any inner
-  module (attention). Pooling has no row.
+  A layer is a module that has parameters, or multiplications outside of its submodules (attention). Pooling has no row.
 
   Args:
     watched: the network, called on one image.
@@ -63,7 +62,7 @@ def layer_table(watched: Watched) -> list[LayerRow]:
   counted: set[tuple[str, ...]] = set()
   for call, number, added in zip(watched.calls, products, results):
     own = _own(watched.variables.get("params", {}), call.path)
-    # Weights that are used twice are there once.
+    # Shared weights are counted once.
     parameters = 0 if call.path in counted else sum(leaf.size for leaf in own.values())
     counted.add(call.path)
     if parameters or number:
@@ -77,7 +76,7 @@ def layer_table(watched: Watched) -> list[LayerRow]:
 
 
 def _own(params: Any, path: tuple[str, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-  """Parameters of the module at `path`, without those of the modules in it."""
+  """Parameters of the module at `path`, without those of its submodules."""
   for name in path:
     params = params.get(name, {})
   return {name: leaf for name, leaf in params.items() if hasattr(leaf, "shape")}

@@ -1,4 +1,4 @@
-"""Light CNN: convolutions whose channels compete in pairs (max-feature-map) instead of passing through a rectifier."""
+"""Light CNN: convolutions with max-feature-map instead of a rectifier."""
 
 from typing import Any, ClassVar
 
@@ -21,13 +21,13 @@ PUBLISHED = {
   "lightcnn29v2": Published(_PAPER, lfw=99.43, note=f"{_NOTE} and CASIA-WebFace"),
 }
 
-# "Xavier" as Caffe has it, by the fan-in alone. Since the larger of two such numbers has the same mean square as each, it
-# keeps the signal's size through every max-feature-map.
+# Caffe's "xavier", by the fan-in only. The larger of two such numbers has the same mean square as each, so every
+# max-feature-map preserves the signal's scale.
 XAVIER = nn.initializers.lecun_uniform()
 
 
 class ConvMFM(nn.Module):
-  """Convolution with a bias to twice the channels, of which max-feature-map leaves `features`."""
+  """Convolution with a bias to 2 · features channels, reduced to `features` by max-feature-map."""
 
   features: int
   kernel: int = 3
@@ -42,7 +42,7 @@ class ConvMFM(nn.Module):
 
 
 class Group(nn.Module):
-  """1×1 convolution that keeps the channels ("network in network"), then 3×3; each with max-feature-map."""
+  """1×1 convolution that keeps the number of channels ("network in network"), then 3×3; each with max-feature-map."""
 
   features: int
   dtype: Any = jnp.float32
@@ -54,7 +54,7 @@ class Group(nn.Module):
 
 
 class Block(nn.Module):
-  """Two 3×3 convolutions with max-feature-map beside the identity."""
+  """Residual block of two 3×3 convolutions with max-feature-map."""
 
   dtype: Any = jnp.float32
 
@@ -73,9 +73,9 @@ class LightCNN(nn.Module):
     second: the second version: the pools add maximum and mean, and the dense layer is linear.
     width: factor on the channels 48, 96, 192, 128, 128.
     embedding_size: length of the embedding.
-    dropout: share of the embedding that is dropped in training, before the classifier.
+    dropout: share of the embedding dropped in training, before the classifier.
     remat: recompute each stage in the backward pass.
-    dtype: of the convolutions; the dense layer computes in float32.
+    dtype: dtype of the convolutions; the dense layer computes in float32.
   Source: Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", 2018, tables 2 and 3.
   """
 
@@ -131,15 +131,15 @@ def lightcnn9() -> None:
   """Light CNN with nine convolutions: 5,480,864 parameters.
 
   Input: 128×128 grey, scaled to 0..1, template lightcnn128; faces of another size are scaled. Published: 98.70 % on LFW
-  (released model). The embedding is the last max-feature-map, which the classifier sees thinned out by dropout. Our
-  choices: weights start by Caffe's Xavier rule throughout, the share of the dropout is that of the released code.
+  (released model). The embedding is the last max-feature-map; dropout is applied before the classifier. Our choices:
+  Caffe's Xavier initialisation throughout, the dropout rate of the released code.
 
   Args:
     width: factor on the channels.
     embedding_size: length of the embedding.
-    dtype: of the convolutions.
+    dtype: dtype of the convolutions.
     remat: recompute each stage in the backward pass.
-    dropout: share of the embedding that is dropped in training.
+    dropout: share of the embedding dropped in training.
   Source: Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", 2018, table 2.
   """
 
@@ -153,7 +153,7 @@ def lightcnn29() -> None:
 def lightcnn29v2() -> None:
   """`lightcnn29` whose pools add maximum and mean and whose last layer is linear: 10,475,872 parameters.
 
-  Only the released code describes it: 99.43 % on LFW.
+  Described only by the released code: 99.43 % on LFW.
   """
 
 

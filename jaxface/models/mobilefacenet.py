@@ -12,7 +12,7 @@ from jaxface.models.contract import Published, takes_image
 from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import register, unknown, variant
 
-# Expanded channels, channels, stride of the first: table 1 of the paper.
+# Expanded channels, channels, stride of the first unit: table 1 of the paper.
 STAGES = ((128, 64, 2), (256, 128, 2), (256, 128, 1), (512, 128, 2), (256, 128, 1))
 VARIANTS = ("paper", "separable")
 PUBLISHED = {
@@ -27,7 +27,7 @@ PUBLISHED = {
 
 
 class Bottleneck(nn.Module):
-  """1×1 expansion, 3×3 depthwise, linear 1×1; the input is added where shapes allow."""
+  """1×1 expansion, 3×3 depthwise, linear 1×1; with a shortcut if the shapes match."""
 
   expanded: int
   features: int
@@ -52,7 +52,7 @@ class MobileFaceNet(nn.Module):
   """See `mobilefacenet` and `mobilefacenet512`.
 
   Attributes:
-    stem_units: bottlenecks after the stem; with none a depthwise convolution follows it.
+    stem_units: bottlenecks after the stem; 0 for a depthwise convolution instead.
     scale: factor on the channels between bottlenecks, but not on those inside them.
   """
 
@@ -75,7 +75,7 @@ class MobileFaceNet(nn.Module):
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
     act, dtype = self.activation, self.dtype
     separable = self.variant == "separable"
-    # In the separable stem ReLU6 is a ReLU: 32 clipped and 2 plain rectifiers in the published weights.
+    # The separable stem has ReLU instead of ReLU6: the published weights have 32 clipped and 2 plain rectifiers.
     stem_act = "relu" if separable and act == "relu6" else act
 
     def channels(number: int) -> int:
@@ -101,7 +101,7 @@ class MobileFaceNet(nn.Module):
           name=f"stage{stage}_unit{index + 1}",
         )(x_bhwc, train)
     x_bhwc = ConvNorm(channels(512), kernel=1, activation=act, dtype=dtype, name="head")(x_bhwc, train)
-    # "Global" is 7×7 at 112×112 pixels. From here on the numbers are few and stay in float32.
+    # "Global" is 7×7 at 112×112 pixels. From here on the arrays are small and stay in float32.
     _, height, width, _ = x_bhwc.shape
     x_b11c = ConvNorm(
       channels(512), kernel=(height, width), padding=0, depthwise=True, activation=None, name="head_global"
@@ -131,10 +131,10 @@ def mobilefacenet(
     width: factor on all channels.
     activation: "prelu" as in the paper, "relu" or "relu6".
     variant: "paper", or "separable" as in the published MS1M weights: a 1×1 convolution after the first
-      depthwise one, both with a plain ReLU where the rest clips at six, and a bias in the last layer (999,936
+      depthwise one, both with ReLU where the others have ReLU6, and a bias in the last layer (999,936
       parameters).
     embedding_size: length of the embedding.
-    dtype: of the computation up to the global convolution, which like the rest is float32.
+    dtype: dtype of the computation up to the global convolution; from there on float32.
     remat: recompute each bottleneck in the backward pass.
     dropout: share of the features dropped before the last layer.
   Source: Chen et al., "MobileFaceNets", 2018, table 1.
@@ -162,9 +162,9 @@ def mobilefacenet512() -> None:
   """InsightFace's `mbf`, the MobileFaceNet of its training code and of its small published models: 2,059,520 parameters.
 
   For 112×112 RGB images in −1..1, template "arcface112". It is the paper's table with twice the channels between
-  bottlenecks, as many as before inside them, and 64 groups of two channels where the paper's stem is depthwise. The last
-  layer is a matrix and a norm, here as everywhere in this file a 1×1 convolution. Our choice: depthwise filters start
-  with the fan of their own window.
+  bottlenecks, the same number inside them, and 64 groups of two channels where the paper's stem is depthwise. The last
+  layer is a matrix and a norm, here as everywhere in this file a 1×1 convolution. Our choice: depthwise filters are
+  initialised with the fan of their own window.
 
   Source: InsightFace, recognition/arcface_torch, backbone "mobilefacenet": blocks (1, 4, 6, 2), scale 2.
   """

@@ -1,4 +1,4 @@
-"""Input conventions by name: what a network expects its pixels to be."""
+"""Input conventions by name: size, range, colour order and alignment that a network expects."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,12 +12,12 @@ from jaxface.models.registry import unknown
 
 COLOURS = {"rgb": 3, "bgr": 3, "grey": 1}
 FITS = ("crop", "resize")
-# Rec. 601, as Pillow and OpenCV have it.
+# Rec. 601, as in Pillow and OpenCV.
 LUMA = (0.299, 0.587, 0.114)
 
 
 def concrete_range(x: Array) -> tuple[float, float] | None:
-  """Least and greatest number of an array; None where nobody can know, under `jit`, and for an empty one."""
+  """Minimum and maximum of an array; None for a tracer (under `jit`) and for an empty array."""
   if isinstance(x, jax.core.Tracer) or not x.size:
     return None
   numbers = np.asarray(x, np.float32)
@@ -31,17 +31,17 @@ def to_grey(image_bhwc: Array) -> Array:
 
 @dataclass(frozen=True)
 class Preprocess:
-  """From RGB pixels in 0..255 to the numbers a network was trained on.
+  """Conversion of RGB pixels in 0..255 to the input that a network was trained on.
 
   Attributes:
-    name: of the convention.
-    size: height and width in pixels that the network takes.
-    mean: subtracted, per channel of `colour` in its order, in units of 0..255; one number serves all channels.
-    std: divided by, likewise.
-    template: alignment template that the network was trained on; "unknown" where nobody has said.
-    colour: order of the channels that the network takes: "rgb", "bgr", or "grey", one channel by the weights of Rec. 601.
-    fit: how an image of another size is brought to `size`: "crop" takes its middle, and refuses a smaller one; "resize"
-      takes as much of the middle as has the right aspect, and scales it.
+    name: name of the convention.
+    size: height and width of the input in pixels.
+    mean: subtracted, per channel in the order of `colour`, in units of 0..255; one number applies to all channels.
+    std: divisor, likewise.
+    template: alignment template that the network was trained on; "unknown" if not specified.
+    colour: order of the channels: "rgb", "bgr", or "grey", one channel by the weights of Rec. 601.
+    fit: how an image of another size is fitted to `size`: "crop" takes the middle and rejects a smaller image; "resize"
+      crops the middle to the aspect ratio and resizes it.
   """
 
   name: str
@@ -65,12 +65,12 @@ class Preprocess:
 
   @property
   def channels(self) -> int:
-    """Channels that the network sees."""
+    """Number of channels of the input."""
     return COLOURS[self.colour]
 
   @property
   def range(self) -> tuple[float, float]:
-    """The least and the greatest number that black and white pixels become."""
+    """The smallest and largest value of a converted pixel."""
     mean, std = np.broadcast_arrays(np.asarray(self.mean), np.asarray(self.std))
     return float(((0 - mean) / std).min()), float(((255 - mean) / std).max())
 
@@ -82,15 +82,15 @@ class Preprocess:
     )
 
   def apply(self, image_bhwc: Array) -> Array:
-    """Bring images to the size, order of colours and range of the convention; can be jitted.
+    """Convert images to the size, colour order and range of the convention; can be jitted.
 
     Args:
-      image_bhwc: [B, H, W, 3] RGB, or [B, H, W, 1] for a network that takes grey; uint8, or float in 0..255.
+      image_bhwc: [B, H, W, 3] RGB, or [B, H, W, 1] for grey input; uint8, or float in 0..255.
     Returns:
       [B, *size, channels] float32.
     Raises:
-      ValueError: another rank, dtype or number of channels; an image that is too small to be cropped; outside `jit` also
-        floats outside of 0..255, or all of them between 0 and 1, which somebody has scaled already.
+      ValueError: another rank, dtype or number of channels; an image too small for the crop; outside `jit` also floats
+        outside of 0..255, or all between 0 and 1 (already scaled).
     """
     height, width = self.size
     least = f"H >= {height}, W >= {width}" if self.fit == "crop" else "H, W"
@@ -103,11 +103,11 @@ class Preprocess:
     found = None if image_bhwc.dtype == jnp.uint8 else concrete_range(image_bhwc)
     if found is not None:
       low, high = found
-      # A rounding error or an overshooting resize may leave the range by a little.
+      # Rounding errors or an overshooting resize may exceed the range slightly.
       if low < -8 or high > 263:
         raise ValueError(f"{want}; got numbers in {low:.4g}..{high:.4g}")
       if 0 < high <= 1:
-        raise ValueError(f"{want}; got numbers in {low:.4g}..{high:.4g}, which look scaled already")
+        raise ValueError(f"{want}; got numbers in {low:.4g}..{high:.4g}, which seem to be scaled already")
     rows, columns = image_bhwc.shape[1:3]
     if self.fit == "crop" and (rows < height or columns < width):
       raise ValueError(f"{want}; got {rows}x{columns} pixels")
@@ -158,15 +158,15 @@ PREPROCESS: dict[str, Preprocess] = {
   for p in (
     Preprocess("unit"),
     Preprocess("zero_one", mean=(0.0,), std=(255.0,)),
-    # Caffe's (x − 127.5) / 128 on OpenCV's channels: SphereFace and what followed it.
+    # Caffe's (x − 127.5) / 128 on OpenCV's channel order: SphereFace and its successors.
     Preprocess("sphereface", (112, 96), std=(128.0,), template="sphereface96x112", colour="bgr"),
-    # ImageNet's means and deviations of x / 255, as torchvision prints them.
+    # ImageNet's means and deviations of x / 255, as in torchvision.
     Preprocess(
       "imagenet",
       mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
       std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
     ),
-    # The means of the released VGG-Face network; nothing is divided by.
+    # The means of the released VGG-Face network, without a divisor.
     Preprocess("vggface", (224, 224), mean=(129.1863, 104.7624, 93.5940), std=(1.0,), fit="resize"),
     Preprocess("lightcnn", (128, 128), mean=(0.0,), std=(255.0,), template="lightcnn128", colour="grey", fit="resize"),
   )
@@ -176,7 +176,7 @@ PREPROCESS: dict[str, Preprocess] = {
 def get_preprocess(
   name: str, *, size: int | tuple[int, int] = 0, template: str | None = None, colour: str = "", fit: str = ""
 ) -> Preprocess:
-  """A registered convention, otherwise than it stands there if asked.
+  """A registered convention, with optional changes.
 
   Args:
     name: one of `PREPROCESS`.
@@ -195,7 +195,7 @@ def get_preprocess(
 def changed(
   preprocess: Preprocess, *, size: int | tuple[int, int] = 0, template: str | None = None, colour: str = "", fit: str = ""
 ) -> Preprocess:
-  """A convention with what is given in the place of its own; see `get_preprocess`."""
+  """A convention with the given values replaced; see `get_preprocess`."""
   changes: dict[str, Any] = {key: value for key, value in (("colour", colour), ("fit", fit)) if value}
   if size:
     changes["size"] = (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -1,4 +1,4 @@
-"""A linear projection, learned on top of a network that stays as it is."""
+"""A learned linear projection on top of a frozen network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from jaxface.models.registry import create, register, with_taken
 
 
 class Projected(nn.Module):
-  """See `projected`. What is called `frozen` gets no gradient, and the optimizer's weight decay leaves it alone."""
+  """See `projected`. Parameters under `frozen` get no gradient and no weight decay."""
 
   frozen: nn.Module
   embedding_size: int
@@ -21,14 +21,14 @@ class Projected(nn.Module):
 
   @property
   def convention(self) -> Preprocess:
-    """That of the network inside."""
+    """The convention of the inner network."""
     return self.frozen.convention
 
   @nn.compact
   @takes_image
   def __call__(self, image_bhwc: Array, train: bool) -> Array:
     """Embed images: [B, H, W, 3] float in the network's input convention to [B, embedding_size] float32."""
-    # Never in training mode: its running statistics are frozen too.
+    # Always in inference mode: its running statistics are frozen too.
     unit_bd, _ = unit_rows(lax.stop_gradient(self.frozen(image_bhwc, train=False)))
     unit_bd = nn.Dropout(self.dropout, deterministic=not train)(unit_bd)
     orthogonal = nn.initializers.orthogonal()
@@ -46,15 +46,15 @@ def projected(
 ) -> nn.Module:
   """VGG-Face's last stage: embeddings of a trained network, scaled to length one, times a learned matrix.
 
-  The matrix starts orthogonal, which keeps the distances as far as its size lets it. Train it with `model.init_from`
-  naming the trained network.
+  The matrix is initialised orthogonal, which preserves distances as far as its size allows. Train it with `model.init_from`
+  set to the trained network.
 
   Args:
-    backbone: name of the network that is frozen.
-    backbone_options: its options, but dtype and remat.
+    backbone: name of the frozen network.
+    backbone_options: its options, except dtype and remat.
     embedding_size: length of the projection.
-    dtype: of the backbone's computation.
-    remat: handed to the backbone; it saves nothing here, where nothing goes backward.
+    dtype: dtype of the backbone's computation.
+    remat: passed to the backbone; has no effect, since the backbone has no backward pass.
     dropout: share of the features dropped before the projection.
   Source: Parkhi et al., "Deep Face Recognition", 2015, §4.2.
   """

@@ -1,4 +1,4 @@
-"""Networks by name: the name of the registered function is the public one."""
+"""Networks by name: the name of the registered function is the public name."""
 
 import contextlib
 import difflib
@@ -19,30 +19,30 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
   """Decorator: make `builder` available to `create` under its own name.
 
-  What a network must offer stands in docs/own_network.md. Registering one again from the same file replaces it.
+  docs/own_network.md describes the contract of a network. Registering one again from the same file replaces it.
 
   Raises:
     ValueError: another network has this name.
   """
   if not builder.__module__.startswith("jaxface.models."):
-    room_files()  # so that a name of ours is refused here, and not when ours are read
+    room_files()  # registers our networks, so that a name of ours is rejected here
   name = builder.__name__
   if name in _BUILDERS and _origin(_BUILDERS[name]) & _origin(builder) == set():
     other = ", ".join(sorted(_origin(_BUILDERS[name])))
-    raise ValueError(f"two networks are called {name!r}, the other one in {other}: give this one another name")
+    raise ValueError(f"network name {name!r} is already registered in {other}: use another name")
   _BUILDERS[name] = builder
   return builder
 
 
 def _origin(builder: Callable[..., nn.Module]) -> set[str]:
-  """What tells a builder from another one of its name: its module, and its file."""
+  """Identifies a builder among those of the same name: its module and its file."""
   code = getattr(inspect.unwrap(builder), "__code__", None)
   return {builder.__module__} | ({code.co_filename} if code else set())
 
 
 @contextlib.contextmanager
 def undone_on_error() -> Iterator[None]:
-  """What was registered inside is forgotten if an exception leaves."""
+  """Undoes registrations made inside if an exception is raised."""
   before = dict(_BUILDERS)
   try:
     yield
@@ -55,14 +55,14 @@ def undone_on_error() -> Iterator[None]:
 def variant(
   base: Callable[..., nn.Module], *, defaults: Mapping[str, Any] | None = None, **given: Any
 ) -> Callable[[Callable[[], None]], Callable[..., nn.Module]]:
-  """Decorator: register a network that is `base` with some of its options given, and has the others.
+  """Decorator: register `base` with some of its options fixed.
 
-  The function below it lends its name and its docstring.
+  The decorated function gives the name and the docstring.
 
   Args:
     base: the builder; its parameters are the options.
-    defaults: options that stay such, with another default than `base` has.
-    given: options that are settled.
+    defaults: options with another default than in `base`.
+    given: options that are fixed.
   """
 
   def decorate(named: Callable[[], None]) -> Callable[..., nn.Module]:
@@ -87,7 +87,7 @@ def variant(
 
 @functools.cache
 def room_files() -> tuple[ModuleType, ...]:
-  """Every file of `jaxface.models`: any of them may register networks."""
+  """All modules of `jaxface.models`; any of them may register networks."""
   room = importlib.import_module("jaxface.models")
   return tuple(importlib.import_module(f"{room.__name__}.{file.name}") for file in pkgutil.iter_modules(room.__path__))
 
@@ -103,20 +103,20 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def unknown(kind: str, name: str, valid: list[str]) -> str:
-  """Text of an error about a name that does not exist: near names first, then all."""
+  """Error text for an unknown name: similar names first, then all."""
   near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
   hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-  return f"no {kind} {name!r}.{hint} There are: {', '.join(valid)}."
+  return f"no {kind} {name!r}.{hint} Available: {', '.join(valid)}."
 
 
 def builder_of(name: str) -> Callable[..., nn.Module]:
   """The registered function of a network.
 
   Raises:
-    ValueError: no such network; the message lists near names and all names.
+    ValueError: no such network; the message lists similar names and all names.
   """
   if name not in _builders():
-    raise ValueError(unknown("model", name, list_models()) + " A network of your own: give its file with --network FILE.")
+    raise ValueError(unknown("model", name, list_models()) + " For a network of your own give its file with --network FILE.")
   return _BUILDERS[name]
 
 
@@ -124,7 +124,7 @@ def model_options(name: str) -> dict[str, Any]:
   """Options that network `name` takes, with their defaults.
 
   Raises:
-    ValueError: no such network; the message lists near names and all names.
+    ValueError: no such network; the message lists similar names and all names.
   """
   return {key: p.default for key, p in inspect.signature(builder_of(name)).parameters.items()}
 
@@ -139,11 +139,11 @@ def create(name: str, **options: Any) -> nn.Module:
 
   Args:
     name: one of `list_models()`.
-    options: at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and `dropout` are taken by
-      every network of ours; a list (from JSON) serves as a tuple.
+    options: all networks of jaxface take at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and
+      `dropout`; a list (from JSON) is converted to a tuple.
   Returns:
     A Linen module; `module.apply(variables, image_bhwc, train=False)` gives [B, embedding_size] float32, and
-    `module.convention` is the `Preprocess` that its paper feeds it with.
+    `module.convention` is the `Preprocess` of its paper.
   Raises:
     ValueError: unknown network or option; the message lists the valid ones.
   """
@@ -160,7 +160,7 @@ def create(name: str, **options: Any) -> nn.Module:
   if getattr(module, "convention", None) is None:
     kind = type(module).__name__
     raise ValueError(
-      f"network {name!r}: class {kind} has no convention, which says what its images are; add to it the line"
+      f"network {name!r}: class {kind} has no convention, which describes its input; add the line"
       ' `convention: ClassVar[Preprocess] = get_preprocess("unit", size=112)` (from typing import ClassVar; from'
       " jaxface.models.preprocess import Preprocess, get_preprocess)"
     )
@@ -168,7 +168,7 @@ def create(name: str, **options: Any) -> nn.Module:
 
 
 def with_taken(name: str, **options: Any) -> dict[str, Any]:
-  """Those of the options that a network takes: `dtype` and `remat` are optional in a network of your own."""
+  """The subset of options that a network takes: `dtype` and `remat` are optional in a network of your own."""
   valid = model_options(name)
   return {key: value for key, value in options.items() if key in valid}
 

@@ -1,13 +1,13 @@
-"""A model directory: a network's variables beside everything that is needed to use them.
+"""A model directory: the variables of a network and all metadata needed to use them.
 
 ```
-model.json           what it is: network, options, input convention, sizes, source, versions, name of the next
+model.json           network, options, input convention, sizes, source, versions, name of the variables folder
 variables-DIGEST/    parameters and batch statistics, named by their content
 card.md              the same as text, with licence and origin
 network_NAME.py      the source of a network of your own; never executed by loading the folder (docs/own_network.md)
 ```
-A newer model is written beside the older one, and `model.json`, replaced in one step, says which of them counts: at every
-moment the folder holds one whole model. (Folders of format 2 name no digest: their variables lie in `variables/`.)
+A new model is written next to the old one, and `model.json`, which is replaced atomically, refers to the current one: the folder
+contains a complete model at all times. (Folders of format 2 have no digest: their variables are in `variables/`.)
 """
 
 import hashlib
@@ -37,9 +37,9 @@ from jaxface.models.registry import create
 from jaxface.models.watch import abstract_variables
 
 FORMAT_VERSION = 3
-# What this release reads.
+# Versions that this release reads.
 FORMATS = (2, 3)
-# Of a model that is replaced again and again while it is read.
+# Attempts to read a model that is being replaced concurrently.
 _TRIES = 20
 _FILE = "model.json"
 _ENTRIES = {
@@ -54,19 +54,19 @@ _ENTRIES = {
 
 
 class DamagedModel(ValueError):
-  """A model directory that cannot be used; the message names the file and what is wrong in it."""
+  """A model directory that cannot be used; the message names the file and the fault."""
 
 
 @dataclass(frozen=True, eq=False)
 class SavedModel:
-  """A network with its numbers.
+  """A network with its variables.
 
   Attributes:
-    name: of the network, as `jaxface.models.registry.create` takes it.
-    options: of the network; plain JSON values.
-    preprocess: what its input must be; names the alignment template too.
+    name: name of the network, for `jaxface.models.registry.create`.
+    options: options of the network; plain JSON values.
+    preprocess: its input convention, including the alignment template.
     variables: {"params": ..., "batch_stats": ...}.
-    meta: where it comes from, training figures and the like; plain JSON values.
+    meta: provenance, training figures and similar; plain JSON values.
   """
 
   name: str
@@ -77,15 +77,15 @@ class SavedModel:
 
   @cached_property
   def module(self) -> nn.Module:
-    """The network itself."""
+    """The network."""
     return create(self.name, **self.options)
 
   @cached_property
   def embed(self) -> Callable[[dict[str, Any], Array], Array]:
     """Pure function (variables, image [B, H, W, C] uint8 or float in 0..255) to embeddings [B, D] float32.
 
-    Preprocessing included, not normalised, not jitted; the same function each time it is asked for, so that a
-    `jax.jit` of it compiles once.
+    Includes preprocessing; embeddings are not normalised and the function is not jitted. Always returns the same function
+    object, so that a `jax.jit` of it compiles once.
     """
     module, preprocess = self.module, self.preprocess
 
@@ -102,25 +102,25 @@ class SavedModel:
 
 
 def variable_shapes(name: str, options: dict[str, Any], preprocess: Preprocess | None = None) -> dict[str, Any]:
-  """Shapes of a network's variables for its own input convention or another one, without computing anything."""
+  """Shapes of a network's variables for its own or another input convention, by abstract evaluation."""
   module = create(name, **options)
   preprocess = module.convention if preprocess is None else preprocess
   return abstract_variables(module, (1, *preprocess.size, preprocess.channels))
 
 
 def count_parameters(params: Any) -> int:
-  """How many numbers a tree holds."""
+  """Number of elements in a tree."""
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def save_model(path: Path | str, saved: SavedModel) -> None:
-  """Write a model directory; it appears whole or not at all, and replaces an older one in one step.
+  """Write a model directory atomically; replaces an older one in one step.
 
-  A process that dies here leaves the older model as it was, or the newer one whole, and at most a folder of variables and a
-  temporary file that the next call removes. One process at a time may write; any number may read.
+  A process killed here leaves the old model unchanged, or the new one complete, and at most a folder of variables and a
+  temporary file, which the next call removes. One process may write at a time; any number may read.
 
   Raises:
-    FileExistsError: `path` is there and is not a model directory.
+    FileExistsError: `path` exists and is not a model directory.
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
   variables: dict[str, Any] = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
@@ -144,7 +144,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
       save_tree(folder / name, variables)
       _describe(folder, description)
     return
-  if not (path / name / "_CHECKPOINT_METADATA").is_file():  # the same variables stay where they are, and whole
+  if not (path / name / "_CHECKPOINT_METADATA").is_file():  # identical variables are already stored
     save_tree(path / name, variables)
     sync_folder(path)
   _describe(path, description)
@@ -156,7 +156,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
 
 
 def _describe(folder: Path, description: dict[str, Any]) -> None:
-  """Write the sources of own networks and `model.json`, which makes the new model count, then the card."""
+  """Write the sources of user-defined networks and `model.json`, which activates the new model, then the card."""
   sources = keep_sources(folder, description["model"], description["options"])
   write_json(folder / _FILE, {**description, **sources})
   write_text(folder / "card.md", _card(description))
@@ -170,7 +170,7 @@ def _card(plain: dict[str, Any]) -> str:
 
 
 def _digest(variables: dict[str, Any]) -> str:
-  """Of names, types, shapes and values."""
+  """Digest of names, dtypes, shapes and values."""
   total = hashlib.sha256()
   for where, leaf in jax.tree_util.tree_leaves_with_path(variables):
     array = np.asarray(leaf)
@@ -179,7 +179,7 @@ def _digest(variables: dict[str, Any]) -> str:
 
 
 def card_of(path: Path | str) -> str:
-  """Text of a model directory's card, or of the one in a workdir; reads no variables, and needs no network.
+  """Text of the card of a model directory or workdir; reads no variables and needs no registered network.
 
   Raises:
     FileNotFoundError, DamagedModel: see `load_model`.
@@ -194,10 +194,10 @@ def card_of(path: Path | str) -> str:
 
 @dataclass(frozen=True)
 class Description:
-  """What model.json says of a network, without its numbers.
+  """Contents of model.json, without the variables.
 
   Attributes:
-    path: of the model directory, or of the workdir that it is in, as it was given.
+    path: path of the model directory or workdir, as it was given.
     name, options, preprocess, meta: see `SavedModel`.
   """
 
@@ -209,7 +209,7 @@ class Description:
 
 
 def describe_model(path: Path | str) -> Description:
-  """What a model directory, or that of a training's workdir, holds; reads no numbers.
+  """Description of a model directory, or of the one in a workdir; reads no variables.
 
   Raises:
     FileNotFoundError, DamagedModel: see `load_model`.
@@ -225,14 +225,14 @@ def describe_model(path: Path | str) -> Description:
 
 
 def load_model(path: Path | str) -> SavedModel:
-  """Read a model directory, or the subfolder `model` of a training's workdir.
+  """Read a model directory, or the subfolder `model` of a workdir.
 
   Raises:
     FileNotFoundError: no model.json there.
-    DamagedModel: model.json is not what `save_model` writes; names the entry.
-    MissingNetwork: its network is none that is registered; says which file to give.
-    WrongCheckpoint: the variables are of another network than model.json says; names the first leaf that
-      differs, with both shapes.
+    DamagedModel: model.json is not valid; names the entry.
+    MissingNetwork: its network is not registered; says which file to give.
+    WrongCheckpoint: the variables do not match the network in model.json; names the first leaf that differs,
+      with both shapes.
   """
   path = _folder(path)
   file = path / _FILE
@@ -241,13 +241,13 @@ def load_model(path: Path | str) -> SavedModel:
     try:
       saved = _load(file, text)
     except Exception:
-      # Another process replaces the model: what `model.json` named before is being removed.
+      # Another process is replacing the model and removing the old variables.
       if file.read_bytes() == text:
         raise
     else:
       if file.read_bytes() == text:
         return saved
-  raise DamagedModel(f"{file}: was replaced {_TRIES} times while it was read: another process keeps writing it")
+  raise DamagedModel(f"{file}: was replaced {_TRIES} times while it was being read: another process keeps writing it")
 
 
 def _load(file: Path, text: bytes) -> SavedModel:
@@ -279,7 +279,7 @@ def _parse(file: Path, text: bytes) -> dict[str, Any]:
   except ValueError as error:
     raise DamagedModel(f"{file}: not JSON: {error}") from error
   if not isinstance(plain, dict):
-    raise DamagedModel(f"{file}: holds a {type(plain).__name__}, expected an object")
+    raise DamagedModel(f"{file}: contains a {type(plain).__name__}, expected an object")
   if plain.get("format_version") not in FORMATS:
     raise DamagedModel(
       f"{file}: format_version {plain.get('format_version')!r}, this release reads {' and '.join(map(str, FORMATS))}"

@@ -1,4 +1,4 @@
-"""A small residual network that trains on a laptop: the image is cut into patches first, then come plain residual units."""
+"""A small residual network that trains on a laptop: a patch stem, then plain residual units."""
 
 from typing import Any, ClassVar
 
@@ -17,13 +17,13 @@ def patches(image_bhwc: Array, side: int) -> Array:
   """The pixels of each side×side patch as channels: [B, H, W, C] to [B, H/side, W/side, side²·C]."""
   b, h, w, c = image_bhwc.shape
   if h % side or w % side:
-    raise ValueError(f"image of {h}x{w} pixels does not divide into patches of {side}x{side}")
+    raise ValueError(f"image of {h}x{w} pixels is not divisible into patches of {side}x{side}")
   x = image_bhwc.reshape(b, h // side, side, w // side, side, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // side, w // side, side * side * c)
 
 
 class Unit(nn.Module):
-  """Conv-BN-ReLU-Conv-BN beside a shortcut, then ReLU; a stride averages the shortcut over 2×2 pixels first."""
+  """Conv-BN-ReLU-Conv-BN with a shortcut, then ReLU; with a stride the shortcut is averaged over 2×2 pixels."""
 
   features: int
   stride: int
@@ -83,15 +83,15 @@ def smallresnet(
 ) -> nn.Module:
   """A network of our own for two cores: 2.6 million parameters at 96×96 pixels.
 
-  Few channels at a high resolution cost a CPU much more time than their multiplications say, in any formulation; so the
-  stem turns 4×4 pixels into channels at once.
+  On a CPU few channels at a high resolution take much more time than their multiplications suggest, in any formulation. The
+  stem therefore turns 4×4 pixels into channels.
 
   Args:
-    patch: side of the patches in pixels; the image's side must divide by patch · 2^(stages − 1).
+    patch: side length of the patches in pixels; the image's sides must be divisible by patch · 2^(stages − 1).
     widths: channels of each stage; every stage but the first halves the resolution.
     units: residual units of each stage.
     embedding_size: length of the embedding.
-    dtype: of the convolutions.
+    dtype: dtype of the convolutions.
     remat: recompute each unit in the backward pass.
     dropout: share of the features dropped before the dense layer.
   """

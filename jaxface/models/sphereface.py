@@ -21,8 +21,8 @@ PUBLISHED = {
   "sphereface64": Published("Liu et al., SphereFace, 2017, table 4", lfw=99.42, note="A-Softmax, m = 4; CASIA-WebFace"),
 }
 
-# Caffe's "xavier" and "gaussian" fillers: the first for layers that everything passes through, the second for the
-# branches of residual units, which so begin close to the identity.
+# Caffe's "xavier" and "gaussian" fillers: the first for layers without a shortcut, the second for the branches of residual
+# units, which thus start close to the identity.
 XAVIER = nn.initializers.lecun_uniform()
 GAUSSIAN = nn.initializers.normal(0.01)
 
@@ -48,7 +48,7 @@ class Layer(nn.Module):
 
 
 class SphereFace(nn.Module):
-  """Four stages that each halve the image by their first layer, then fc5.
+  """Four stages whose first layers halve the image, then fc5.
 
   Attributes:
     units: residual units per stage, two layers each.
@@ -57,7 +57,7 @@ class SphereFace(nn.Module):
     embedding_size: length of the embedding.
     dropout: share of the features dropped before fc5.
     remat: recompute each stage in the backward pass.
-    dtype: of the convolutions; fc5 computes in float32.
+    dtype: dtype of the convolutions; fc5 computes in float32.
   Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, table 2.
   """
 
@@ -112,15 +112,15 @@ def sphereface4() -> None:
 def sphereface20() -> None:
   """SphereFace with units (1, 2, 4, 1): 22,670,656 parameters.
 
-  Input: 112×96 (height×width) BGR, (x − 127.5)/128, template sphereface96x112, which is the middle of arcface112's images.
-  Published: 99.30 % on LFW (released model, A-Softmax with m = 4, CASIA-WebFace). Our choices: every layer learns its bias
-  (the released code keeps those of the residual units at zero), and `norm`, `dropout` are extras, off by default.
+  Input: 112×96 (height×width) BGR, (x − 127.5)/128, template sphereface96x112, the middle of arcface112 images.
+  Published: 99.30 % on LFW (released model, A-Softmax with m = 4, CASIA-WebFace). Our choices: every layer has a learned
+  bias (in the released code those of the residual units are zero); `norm` and `dropout` are extras, off by default.
 
   Args:
     width: factor on the channels.
-    norm: batch norm after each convolution, instead of biases: what most later code trains.
+    norm: batch norm after each convolution, instead of biases, as in most later code.
     embedding_size: length of the embedding.
-    dtype: of the convolutions.
+    dtype: dtype of the convolutions.
     remat: recompute each stage in the backward pass.
     dropout: share of the features dropped before the dense layer.
   Source: Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, table 2.

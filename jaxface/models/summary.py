@@ -1,4 +1,4 @@
-"""What a network is, in figures: its input, its size, and what its paper prints."""
+"""Summary of a network: its input, its size, and the figures of its paper."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class Summary:
   """A network with its default options.
 
   Attributes:
-    name: as `create` takes it.
+    name: name for `create`.
     convention: its input.
     embedding_size: length of its embedding.
     layers: its layer table.
-    published: what its paper prints; None where we know of nothing.
+    published: figures of its paper; None if unknown.
   """
 
   name: str
@@ -29,25 +29,25 @@ class Summary:
 
   @property
   def parameters(self) -> int:
-    """Of all layers."""
+    """Number of parameters of all layers."""
     return sum(row.parameters for row in self.layers)
 
   @property
   def multiply_adds(self) -> int:
-    """Of all layers, for one image, biases not counted."""
+    """Multiply-adds of all layers for one image, without biases."""
     return sum(row.multiply_adds for row in self.layers)
 
   @property
   def with_bias(self) -> int:
-    """The same with one more for each bias and number of its result, as FaceNet's tables count."""
+    """The same with one more per output for the bias, as FaceNet's tables count."""
     return sum(row.with_bias for row in self.layers)
 
 
 def summarise(name: str) -> Summary:
-  """A registered network in figures; computes nothing.
+  """Summary of a registered network, by abstract evaluation.
 
   Raises:
-    ValueError: no such network; the message lists near names.
+    ValueError: no such network; the message lists similar names.
   """
   module = create(name)
   convention: Preprocess = module.convention
@@ -57,7 +57,7 @@ def summarise(name: str) -> Summary:
 
 
 def published() -> dict[str, Published]:
-  """What papers print, by name of the network: the `PUBLISHED` of every file of this room together."""
+  """Published figures by name of the network: the `PUBLISHED` of all modules of this package."""
   return {name: paper for file in room_files() for name, paper in getattr(file, "PUBLISHED", {}).items()}
 
 

@@ -1,4 +1,4 @@
-"""A run that begins with a saved network takes over what that network is, so that its path alone says everything."""
+"""Completes the config of a run from the saved network in `init_from`, so that its path is sufficient."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,29 +9,29 @@ from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import create, model_options
 from jaxface.models.saved import Description
 
-# How a network computes and trains, not what it is: a run may choose.
+# Options of computation and training, which a run may change.
 FREE_OPTIONS = ("dtype", "remat", "dropout")
 
 
 class Contradiction(ValueError):
-  """A field of the run says another thing than the network that it begins with; names field and both values."""
+  """A field of the run contradicts the network in `init_from`; names the field and both values."""
 
 
 def take_over(config: ModelConfig, origin: Description) -> ModelConfig:
-  """`config` with everything filled in that it leaves to the network it begins with.
+  """`config`, with unset fields filled in from the network in `init_from`.
 
-  The same network: name, options, embedding size, image size, preprocessing, fit and template are those of `origin`.
-  A network with another inside of it (`projected`): those of the inner one. A network that grows from `origin`
-  (VGG-Face's B from A): the options that both have, and the input convention. dtype, remat and dropout stay the run's
-  own; a dropout of 0 takes that of `origin`.
+  For the same network: name, options, embedding size, image size, preprocessing, fit and template of `origin`.
+  For a network that contains another (`projected`): those of the inner one. For a network that extends `origin` (VGG-Face's B
+  and A): the options that both have, and the input convention. dtype, remat and dropout are kept from the run; a dropout of
+  0 uses that of `origin`.
 
   Args:
-    config: of the run.
-    origin: of the network that `config.init_from` names.
+    config: config of the run.
+    origin: description of the network in `config.init_from`.
   Returns:
-    A config that says everything; taking over once more changes nothing.
+    A complete config; the operation is idempotent.
   Raises:
-    Contradiction: the config gives a field another value than `origin` has, or is of a network that cannot begin with it.
+    Contradiction: a field of the config differs from `origin`, or its network cannot be initialised from it.
     ValueError: unknown network or option.
   """
   name = config.name or origin.name
@@ -58,7 +58,7 @@ def take_over(config: ModelConfig, origin: Description) -> ModelConfig:
 
 
 def differing(run: Preprocess, saved: Preprocess) -> list[str]:
-  """Fields in which two conventions differ, as "fit: 'crop' here, 'resize' there"; a template not known differs from none."""
+  """Fields in which two conventions differ, as "fit: 'crop' here, 'resize' there"; an unknown template differs from none."""
   found = []
   for field in Preprocess.__dataclass_fields__:
     here, there = getattr(run, field), getattr(saved, field)
@@ -69,11 +69,11 @@ def differing(run: Preprocess, saved: Preprocess) -> list[str]:
 
 
 def _options(name: str, explicit: Mapping[str, Any], origin: Description) -> dict[str, Any]:
-  """Options of the same network, or of one that grows from it."""
+  """Options of the same network, or of one that extends it."""
   if name != origin.name and origin.name not in getattr(create(name), "grows_from", ()):
     raise Contradiction(
-      f"model.name {name} contradicts model.init_from {origin.path}, which is a {origin.name}: leave model.name out to"
-      " take that network over"
+      f"model.name {name} contradicts model.init_from {origin.path}, which is a {origin.name}: omit model.name to"
+      " use that network"
     )
   valid = model_options(name)
   for key, value in explicit.items():
@@ -86,7 +86,7 @@ def _options(name: str, explicit: Mapping[str, Any], origin: Description) -> dic
 
 
 def _inside(explicit: Mapping[str, Any], origin: Description) -> dict[str, Any]:
-  """Options of a network around the saved one."""
+  """Options of a network that contains the saved one."""
   inner = {key: value for key, value in origin.options.items() if key not in ("dtype", "remat")}
   theirs = {**model_options(origin.name), **inner}
   _agree("model.options.backbone", explicit.get("backbone", origin.name), origin.name, origin)
@@ -100,13 +100,13 @@ def _inside(explicit: Mapping[str, Any], origin: Description) -> dict[str, Any]:
 def _agree(field: str, given: Any, found: Any, origin: Description) -> None:
   if _plain(given) != _plain(found):
     raise Contradiction(
-      f"{field} {given} contradicts model.init_from {origin.path}, a {origin.name} with {found}: leave {field} out to take"
-      " that network over, or train without model.init_from"
+      f"{field} {given} contradicts model.init_from {origin.path}, a {origin.name} with {found}: omit {field} to use"
+      " that network, or train without model.init_from"
     )
 
 
 def _plain(value: Any) -> Any:
-  """Tuples as lists, as JSON has them."""
+  """Tuples as lists, as in JSON."""
   return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -1,4 +1,4 @@
-"""VGG-Face: 3×3 convolutions and two wide dense layers, in three depths, of which the deeper ones grow from the first."""
+"""VGG-Face: 3×3 convolutions and two wide dense layers, in three depths; the deeper ones extend the first."""
 
 from typing import Any, ClassVar
 
@@ -26,8 +26,8 @@ PUBLISHED = {
 class VGGFace(nn.Module):
   """Five stages of 3×3 convolutions with ReLU, each ended by max pooling, then fc6 and fc7.
 
-  The embedding is what the classifier fc8 sees: the 4096 numbers after relu7 of the paper's table, none of them
-  negative, thinned out by dropout in training.
+  The embedding is the input of the classifier fc8: the 4096 non-negative numbers after relu7 of the paper's table, with dropout
+  in training.
 
   Attributes:
     convs: convolutions per stage.
@@ -35,7 +35,7 @@ class VGGFace(nn.Module):
     embedding_size: length of fc7.
     dropout: share of fc6 and of fc7 that is dropped.
     remat: recompute each stage in the backward pass.
-    dtype: of the computation; the embedding is float32.
+    dtype: dtype of the computation; the embedding is float32.
   Source: Parkhi et al., "Deep Face Recognition", 2015, table 3 (configuration D) and §4.3.
   """
 
@@ -70,12 +70,12 @@ class VGGFace(nn.Module):
         features, use_bias=True, dtype=self.dtype, kernel_init=self._kernel_init(), name=f"conv{number}_{index}"
       )
       x_bhwc = nn.relu(conv(x_bhwc))
-    # 224 pixels halve five times without a rest; the ceiling is for other sizes.
+    # 224 pixels can be halved five times; the ceiling is for other sizes.
     return max_pool(x_bhwc, (2, 2), (2, 2), "CEIL")
 
   def _kernel_init(self) -> Any:
-    # With the paper's deviation numbers shrink from layer to layer, by more the fewer channels are summed, until the biases
-    # outweigh them: a narrow net, which is ours, starts by He's rule.
+    # With the paper's deviation activations shrink from layer to layer, the more the fewer channels are summed, until biases
+    # dominate: a narrow net, which is our extension, uses He initialisation.
     return nn.initializers.normal(0.01) if self.width >= 1 else nn.initializers.he_normal()
 
 
@@ -90,16 +90,16 @@ def _vggface(
 def vggface_a() -> None:
   """VGG-Face with eight convolutions: 139,508,670 parameters with the classifier of 2,622 identities.
 
-  Input: 224×224 RGB in 0..255 less the mean of each channel, not divided by anything; larger or smaller faces are scaled.
-  Convolutions start from N(0, 0.01), biases from zero. Published: 96.70 % on LFW (100 % − EER, softmax alone). The network
-  ends with fc7; the classifier is the head's, the projection to 1,024 dimensions that of `projected`. Our choices: the
-  template is arcface112's (the paper aligns its test images by a similarity transform of its own), and a narrow net (width
-  below 1) starts by He's rule.
+  Input: 224×224 RGB in 0..255 minus the mean of each channel, without a divisor; larger or smaller faces are scaled.
+  Convolutions are initialised from N(0, 0.01), biases with zero. Published: 96.70 % on LFW (100 % − EER, softmax alone). The network
+  ends with fc7; the classifier belongs to the head, the projection to 1,024 dimensions is `projected`. Our choices: the
+  template is arcface112 (the paper aligns its test images by its own similarity transform), and a narrow net (width below 1)
+  uses He initialisation.
 
   Args:
     width: factor on the channels and on fc6.
     embedding_size: length of fc7.
-    dtype: of the computation.
+    dtype: dtype of the computation.
     remat: recompute each stage in the backward pass.
     dropout: share of fc6 and of fc7 that is dropped.
   Source: Parkhi et al., "Deep Face Recognition", 2015, §4.3.
@@ -110,8 +110,8 @@ def vggface_a() -> None:
 def vggface_b() -> None:
   """`vggface_a` with conv1_2 and conv2_2: 139,693,182 parameters with the classifier, 97.27 % on LFW.
 
-  It begins, as in the paper, with a trained `vggface_a` if `model.init_from` names one: the new layers start at random, and
-  the learning rate should be lower than A's.
+  As in the paper, it can be initialised from a trained `vggface_a` with `model.init_from`: the new layers are random, and the
+  learning rate should be lower than A's.
   """
 
 
@@ -119,8 +119,8 @@ def vggface_b() -> None:
 def vggface_d() -> None:
   """`vggface_b` with conv3_3, conv4_3 and conv5_3: 145,002,878 parameters with the classifier, 96.73 % on LFW.
 
-  The table that the paper prints, and the network whose weights its authors released. It begins with a trained
-  `vggface_a` as `vggface_b` does.
+  The network in the paper's table, whose weights the authors released. It can be initialised from a trained `vggface_a` like
+  `vggface_b`.
   """
 
 

@@ -25,13 +25,13 @@ PUBLISHED = {
   "vit_l": Published(_ZOO, multiply_adds=25.3e9, note="no LFW figure; IJB-C TAR@FAR 1e-4 98.00 %, MFR-ALL 97.85 %"),
 }
 
-# Of every weight matrix, and of what stands for positions and for masked tokens.
+# Initialiser of all weight matrices, position embeddings and the mask token.
 _INIT = nn.initializers.normal(0.02)
 _LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
 
 class Attention(nn.Module):
-  """Each token takes from all; scores and softmax are float32 at least; queries, keys and values have no bias."""
+  """Multi-head self-attention; scores and softmax in at least float32; queries, keys and values without bias."""
 
   heads: int
   dtype: Any = jnp.float32
@@ -51,12 +51,12 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """Norm and attention beside a shortcut, then norm and two dense layers beside another.
+  """Norm and attention with a shortcut, then norm and two dense layers with another.
 
   Attributes:
-    heads: of the attention.
-    skipped: share of the images that take only the shortcut, in training.
-    dtype: of the computation.
+    heads: number of attention heads.
+    skipped: share of the images that take only the shortcut in training.
+    dtype: dtype of the computation.
   """
 
   heads: int
@@ -66,7 +66,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x_btd: Array, train: bool) -> Array:
     channels = x_btd.shape[-1]
-    # One draw per image.
+    # One sample per image.
     skip = partial(nn.Dropout, self.skipped, broadcast_dims=(1, 2), deterministic=not train)
     dense = partial(nn.Dense, kernel_init=_INIT, dtype=self.dtype)
     y_btd = Attention(self.heads, self.dtype, name="attention")(_LayerNorm(dtype=self.dtype, name="norm1")(x_btd))
@@ -99,7 +99,7 @@ class VisionTransformer(nn.Module):
     block, side = nn.remat(Block, static_argnums=(2,)) if self.remat else Block, (self.patch, self.patch)
     x_bhwc = Conv(
       self.channels, side, side, "VALID", use_bias=True, dtype=self.dtype, name="patches",
-      # PyTorch's default of a convolution.
+      # PyTorch's default for a convolution.
       kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
     )(image_bhwc.astype(self.dtype))
     batch, rows, columns, channels = x_bhwc.shape
@@ -123,7 +123,7 @@ class VisionTransformer(nn.Module):
     return BatchNorm(epsilon=2e-5, name="embedding_norm")(x_bd, train)
 
   def _all(self, x_btd: Array, kept: Array | None, tokens: int) -> Array:
-    """The tokens of each image one after the other, a learned one in the place of each that was masked."""
+    """The tokens of each image concatenated, with a learned token in place of masked ones."""
     batch, _, channels = x_btd.shape
     if self.masked:
       stand_in = self.param("mask_token", _INIT, (1, channels), jnp.float32)
@@ -150,21 +150,21 @@ def vit(
 ) -> nn.Module:
   """A vision transformer without a class token, for 112×112 RGB images in −1..1, template "arcface112".
 
-  Patches of 9×9 make 12×12 tokens of the first 108 rows and columns; the last four are not seen, as in InsightFace's.
-  Published figures are of IJB-C and MFR (see `PUBLISHED`), none of LFW. Our choice: the head "mean", and `masked` is
-  obeyed, where the original masks a tenth of the tokens whatever ratio it is given, unless that is zero.
+  Patches of 9×9 make 12×12 tokens of the first 108 rows and columns; the last four are ignored, as in InsightFace.
+  Published figures are for IJB-C and MFR (see `PUBLISHED`), none for LFW. Our choices: the head "mean", and `masked` is used as
+  given, where the original masks a tenth of the tokens for any non-zero ratio.
 
   Args:
-    channels: of a token.
+    channels: channels of a token.
     depth: number of blocks.
-    heads: of the attention; must divide the channels.
-    patch: side of a patch in pixels.
+    heads: number of attention heads; must divide the channels.
+    patch: side length of a patch in pixels.
     width: factor on the channels, rounded to a multiple of the heads.
-    head: "all" feeds every token to the first dense layer of the head, "mean" their mean.
-    masked: share of the tokens that an image lacks in training; the blocks see only the others.
-    stochastic_depth: share of the images for which the last block does nothing, in training; less in earlier ones.
+    head: "all" passes all tokens to the first dense layer of the head, "mean" their mean.
+    masked: share of the tokens that are masked in training; the blocks process only the others.
+    stochastic_depth: share of the images that skip the last block in training; smaller for earlier blocks.
     embedding_size: length of the embedding.
-    dtype: of the blocks; scores and their softmax, sums of norms and the head are float32.
+    dtype: dtype of the blocks; scores and their softmax, sums of norms and the head are float32.
     remat: recompute each block in the backward pass, as the original does for B and L.
     dropout: share of the features dropped before the head.
   Source: InsightFace, recognition/arcface_torch, backbone "vit"; An et al., "Killing Two Birds with One Stone: Efficient

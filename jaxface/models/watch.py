@@ -1,4 +1,4 @@
-"""What a network does, seen by watching one abstract call: its modules in execution order, and its equations."""
+"""Records one abstract call of a network: its modules in execution order, and its equations."""
 
 import re
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class Call:
   """One call of a module.
 
   Attributes:
-    module: what was called, with its options.
-    input_shape: of its first argument.
-    output_shape: of its result.
+    module: the module, with its options.
+    input_shape: shape of its first argument.
+    output_shape: shape of its result.
   """
 
   module: nn.Module
@@ -40,7 +40,7 @@ class Watched:
   """One abstract call of a network.
 
   Attributes:
-    calls: of its modules, in the order in which they began; the first is the network itself.
+    calls: calls of its modules, in the order in which they began; the first is the network itself.
     jaxpr: its equations.
     variables: shapes of its variables.
   """
@@ -50,16 +50,16 @@ class Watched:
   variables: Any
 
   def equations(self) -> Iterator[tuple[Any, int, int]]:
-    """Every innermost equation, the number of the call that it belongs to, and how many times it runs.
+    """Every innermost equation, the index of the call that it belongs to, and how many times it runs.
 
-    Of the branches of a condition each counts once, and so does the body of a loop whose length is not known.
+    Each branch of a condition counts once, and so does the body of a loop of unknown length.
     """
     return _equations(self.jaxpr, 0, 1)
 
 
 def _equations(jaxpr: Any, call: int, times: int) -> Iterator[tuple[Any, int, int]]:
   for eqn in jaxpr.eqns:
-    # What `jit` remembers of a function does not say from where it is called now; the equation around it does.
+    # The cached jaxpr of a jitted function does not record its current caller; the enclosing equation does.
     scopes = _SCOPE.findall(str(eqn.source_info.name_stack))
     own = int(scopes[-1]) if scopes else call
     inner = list(_inner(eqn.params))
@@ -106,7 +106,7 @@ def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
     return result
 
   image = jax.ShapeDtypeStruct(image_shape, jnp.float32)
-  # In other formulations a convolution is a sum of many things, and a norm and its activation are one call.
+  # In other formulations a convolution is a sum of several operations, and a norm and its activation are one call.
   with formulation("xla"):
     variables = abstract_variables(module, image_shape)
     with nn.intercept_methods(interceptor):

@@ -162,7 +162,7 @@ def test_loading_a_folder_executes_nothing(folder, tmp_path, clean):
   model = tmp_path / "model"
   shutil.copytree(folder / "run" / "model", model)
   (model / "network_tiny.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n" + NETWORK)
-  with pytest.raises(ValueError, match="not executed unasked"):
+  with pytest.raises(ValueError, match="not executed automatically"):
     load_model(model)
   assert not (tmp_path / "executed").exists()
 
@@ -206,7 +206,7 @@ def test_another_text_under_the_same_name_is_said(folder, tmp_path, clean, caplo
   (tmp_path / "tiny.py").write_text(NETWORK.replace("nn.relu", "nn.gelu"))
   load_networks(tmp_path / "tiny.py")
   load_model(folder / "run")
-  assert "another text" in caplog.text and "network_tiny.py" in caplog.text
+  assert "another version" in caplog.text and "network_tiny.py" in caplog.text
 
 
 def test_an_option_that_it_does_not_take_is_refused_by_name(folder, clean):
@@ -257,7 +257,7 @@ def test_a_broken_contract_gives_the_line_to_add(change, tmp_path, clean, capsys
     ("\n\nx = 1 / 0\n", r"bad.py, line 3: ZeroDivisionError"),
     ("import nothing_of_that_name\n", "bad.py, line 1: ModuleNotFoundError"),
     ("x = 1\n", "bad.py: registers no network: put the line `@register`"),
-    (NETWORK.replace("def tiny", "def iresnet50"), "two networks are called 'iresnet50'.*jaxface.models.iresnet"),
+    (NETWORK.replace("def tiny", "def iresnet50"), "network name 'iresnet50' is already registered in .*jaxface.models.iresnet"),
   ],
 )
 def test_a_bad_file_is_named_with_its_line(text, message, tmp_path, clean):

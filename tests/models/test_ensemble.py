@@ -67,7 +67,7 @@ def test_the_two_hundred_networks_of_deepid2_and_a_choice_of_them():
   assert [patch.name for patch in chosen.patches] == [names[3], names[7], names[150]]
   with pytest.raises(ValueError, match="row2_column2_100_grey"):
     create("deepid2_ensemble", patches=["row2_column2_100_gray"])
-  with pytest.raises(ValueError, match="needs different ones"):
+  with pytest.raises(ValueError, match="must be distinct"):
     create("deepid2_ensemble", patches=[names[0], names[0]])
 
 
@@ -126,7 +126,7 @@ def test_half_of_the_bits_give_nearly_the_same(small):
 def test_options_choose_the_patches():
   net = create("deepid_ensemble", regions=["nose"], scales=[0.8, 1.25], colours=["grey"])
   assert [patch.name for patch in net.patches] == ["nose_080_grey", "nose_125_grey"]
-  with pytest.raises(ValueError, match="needs some of face, upper"):
+  with pytest.raises(ValueError, match="takes some of face, upper"):
     create("deepid_ensemble", regions=["ear"])
   assert create("deepid_ensemble", template="sphereface96x112").convention.size == (112, 96)
 

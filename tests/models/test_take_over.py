@@ -55,7 +55,7 @@ def test_what_agrees_or_does_no_harm_is_honoured(given, origin):
   ],
 )
 def test_a_contradiction_names_the_field_and_both_values(given, field, there, origin):
-  with pytest.raises(Contradiction, match=rf"^{field} contradicts model\.init_from {PLACE}.*{there}.*leave"):
+  with pytest.raises(Contradiction, match=rf"^{field} contradicts model\.init_from {PLACE}.*{there}.*omit"):
     take_over(replace(ModelConfig(init_from=PLACE), **given), origin)
 
 
