@@ -6,7 +6,7 @@
   formats.write_embeddings("mine.npz", formats.Embeddings(embedding_nd, names))
   pairs = formats.read_pairs("pairs.txt")
 
-What is damaged is named: file, offset, record (`DamagedData`). Files appear whole or not at all.
+Errors in damaged files name file, offset and record (`DamagedData`). Files are written atomically.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: temporary name, fsync, rename."""
+"""Atomic files and folders: temporary name, fsync, rename."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxface.formats.errors import UnsafePath
 
 
 def sync_folder(folder: str | Path) -> None:
-  """Makes renames inside a folder survive a power cut, where the file system can sync folders.
+  """Makes renames inside a folder durable, if the file system can sync folders.
 
   Args:
     folder: an existing folder.
@@ -29,7 +29,7 @@ def sync_folder(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
-  """Opens a temporary file beside `path` that takes its name on success and vanishes on failure.
+  """Opens a temporary file next to `path`, which is renamed to it on success and removed on failure.
 
   Args:
     path: the final name; its folder is made where there is none.
@@ -37,7 +37,7 @@ def atomic_file(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
   Returns:
     A context manager that yields the open file.
   Raises:
-    OSError: whatever writing raises (a full disk included); `path` is untouched then.
+    OSError: any error of writing, such as a full disk; `path` is then unchanged.
   """
   path = Path(path)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -60,7 +60,7 @@ def write_text(path: str | Path, text: str) -> None:
 
   Args:
     path: the file.
-    text: its whole content.
+    text: its content.
   """
   with atomic_file(path, "w") as file:
     file.write(text)
@@ -71,21 +71,21 @@ def write_json(path: str | Path, obj: Any) -> None:
 
   Args:
     path: the file.
-    obj: anything `json` takes; NaN is refused, since other readers refuse it.
+    obj: any JSON value; NaN is rejected, since other readers reject it.
   """
   write_text(path, json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-  """Yields a temporary folder beside `path` that takes its name on success and vanishes on failure.
+  """Yields a temporary folder next to `path`, which is renamed to it on success and removed on failure.
 
   Args:
     path: the final name; must not exist, or be an empty folder.
   Returns:
     A context manager that yields the temporary folder.
   Raises:
-    FileExistsError: something stands at `path` already.
+    FileExistsError: `path` exists already.
   """
   path = Path(path)
   if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -109,7 +109,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 def inside(root: str | Path, relative: str | Path) -> Path:
-  """The path of `relative` under `root`, refused if it leaves `root` by "..", by being absolute or by a symbolic link.
+  """The path of `relative` under `root`; rejects absolute paths, and those that leave `root` by ".." or a symbolic link.
 
   The root itself may be a symbolic link.
 
@@ -119,7 +119,7 @@ def inside(root: str | Path, relative: str | Path) -> Path:
   Returns:
     `root / relative`, not resolved.
   Raises:
-    UnsafePath: it leaves the root, or cannot be a path at all.
+    UnsafePath: it leaves the root, or is not a valid path.
   """
   root, text = Path(root), os.fspath(relative)
   if not text or "\0" in text:

@@ -1,4 +1,4 @@
-"""Embeddings with names and labels in one file, `.npz` or `.parquet`, ours or made elsewhere."""
+"""Embeddings with names and labels in one file, `.npz` or `.parquet`, written by jaxface or by other programs."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ import numpy as np
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
 
-# The first name of a column is the one we write; the others are read from files made elsewhere.
+# The first name of a column is the one we write; the others are accepted when reading.
 COLUMNS = {
   "embedding": ("embedding", "embeddings", "feature", "features"),
   "name": ("name", "names"),
@@ -28,9 +28,9 @@ class Embeddings:
   """Embeddings of named images.
 
   Attributes:
-    embedding_nd: [N, D] float32, as the network gives them, not necessarily normalised.
+    embedding_nd: [N, D] float32, as output by the network, not necessarily normalised.
     names: N names of images, as records carry them (`Person/Person_0001`).
-    label_n: [N] int64, identity of each; None where the file had none.
+    label_n: [N] int64, identity of each; None if the file had none.
     meta: how they were made (model, mirror sum, ...), plain JSON values.
   """
 
@@ -51,14 +51,13 @@ class Embeddings:
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
-  """Writes a file, whole or not at all: `.npz` (uncompressed) or `.parquet`, by the suffix; the same data,
-  the same bytes.
+  """Writes a file atomically: `.npz` (uncompressed) or `.parquet`, by the suffix; equal data give equal bytes.
 
   Args:
     path: file to write; an existing one is replaced.
     embeddings: what to write.
   Raises:
-    ValueError: another suffix, or metadata that JSON cannot hold.
+    ValueError: another suffix, or metadata that are not JSON values.
   """
   write = {".npz": _write_npz, ".parquet": _write_parquet}[embeddings_suffix(path)]
   content = {"shape": list(embeddings.embedding_nd.shape), "label": embeddings.label_n is not None}
@@ -69,18 +68,18 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
 
 
 def read_embeddings(path: str | Path) -> Embeddings:
-  """Reads `.npz` or `.parquet`, ours or made elsewhere.
+  """Reads `.npz` or `.parquet`, written by jaxface or by other programs.
 
-  Needed are `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text, or bytes that spell UTF-8);
-  `label` (whole numbers, or names of identities, which are numbered in alphabetical order) and metadata may be absent.
-  Plurals and `feature` are understood. Nothing is unpickled.
+  Required: `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text, or UTF-8 bytes). Optional: `label`
+  (integers, or names of identities, which are numbered in alphabetical order) and metadata.
+  Plurals and `feature` are accepted as names. Nothing is unpickled.
 
   Args:
     path: file to read.
   Returns:
     `Embeddings`, float32.
   Raises:
-    DamagedData: the file cannot be read, or lacks a column: the message lists what it has.
+    DamagedData: the file cannot be read, or lacks a column; the message lists its columns.
     ValueError: another suffix.
   """
   path = Path(path)
@@ -105,7 +104,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
 
 
 def _text(path: Path, what: str, array: np.ndarray) -> np.ndarray:
-  """Bytes as the text they spell; anything else as it is."""
+  """Decodes bytes to text; returns other arrays unchanged."""
   if array.dtype.kind != "S":
     return array
   try:
@@ -115,7 +114,7 @@ def _text(path: Path, what: str, array: np.ndarray) -> np.ndarray:
 
 
 def _numbers(path: Path, label_n: np.ndarray) -> np.ndarray:
-  """Labels as whole numbers: those that are, and names of identities by their place in alphabetical order."""
+  """Labels as integers; names of identities become their index in alphabetical order."""
   label_n = _text(path, "labels", label_n)
   if label_n.dtype.kind == "U":
     return np.unique(label_n, return_inverse=True)[1].astype(np.int64).reshape(label_n.shape)
@@ -134,9 +133,9 @@ def embeddings_suffix(path: str | Path) -> str:
   """
   suffix = Path(path).suffix.lower()
   if suffix not in (".npz", ".parquet"):
-    what = f"{path}: embeddings are kept in .npz or .parquet, not {suffix or 'a file without suffix'}."
-    if suffix == ".npy":  # one array: its names are elsewhere
-      what += f" Write it beside its names: np.savez('{Path(path).with_suffix('.npz').name}', "
+    what = f"{path}: embeddings are stored in .npz or .parquet, not {suffix or 'a file without suffix'}."
+    if suffix == ".npy":  # one array, without names
+      what += f" Save it with its names: np.savez('{Path(path).with_suffix('.npz').name}', "
       what += f"embedding=np.load('{Path(path).name}'), name=np.array(NAMES, dtype=str))"
       raise ValueError(what)
     raise ValueError(f"{what} {FORM}")
@@ -144,17 +143,17 @@ def embeddings_suffix(path: str | Path) -> str:
 
 
 def _meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
-  """Our metadata, once what it says of the content is checked: no directory of columns has a checksum."""
+  """Our metadata, after checking its description of the content, since column directories have no checksum."""
   about = json.loads(text)
   if not isinstance(about, dict):
     raise ValueError(f"metadata is a JSON {type(about).__name__}, not an object")
   if about.get("content", content) != content:
-    raise ValueError(f"it was written with {about['content']}, and has {content}")
+    raise ValueError(f"it was written with {about['content']}, but has {content}")
   return about.get("meta", {})
 
 
 def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
-  """Which of the file's columns is which of ours."""
+  """Maps our column names to the file's."""
   found = {}
   for ours, spellings in COLUMNS.items():
     match = [name for name in spellings if name in present]
@@ -166,7 +165,7 @@ def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
 
 
 def _write_npz(file: Any, embeddings: Embeddings, meta: str) -> None:
-  # In this order a damaged directory entry that swallows the next ones always takes a needed array with it.
+  # In this order a damaged directory entry that hides the next ones always hides a required array.
   array = {"meta": np.array(meta)}
   if embeddings.label_n is not None:
     array["label"] = embeddings.label_n.astype(np.int64)
@@ -183,19 +182,19 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
   except FileNotFoundError:
     raise
   except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-    raise DamagedData(f"not a whole .npz file: {error}", file=str(path)) from error
+    raise DamagedData(f"not a complete .npz file: {error}", file=str(path)) from error
   except ValueError as error:
     if isinstance(error, DamagedData):
       raise
-    raise DamagedData(f"an array that cannot be read: {error}", file=str(path)) from error
+    raise DamagedData(f"cannot read an array: {error}", file=str(path)) from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-  """One array; its size is compared with the archive's before memory is taken, its CRC after."""
+  """One array; its size is checked against the archive before memory is allocated, its CRC afterwards."""
   with archive.open(f"{name}.npy") as file:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-      raise ValueError(f"{name}.npy has format version {version}, known are 1.0 and 2.0")
+      raise ValueError(f"{name}.npy has format version {version}, supported are 1.0 and 2.0")
     read_header = (
       np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     )
@@ -203,13 +202,13 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if dtype.hasobject:
       raise DamagedData(
-        f"{name}.npy holds Python objects, which would have to be unpickled; nothing is. If the file is your own, write it "
-        "anew: old = np.load(FILE, allow_pickle=True); np.savez(FILE, "
+        f"{name}.npy holds Python objects, which would have to be unpickled and is rejected. If the file is your own, "
+        "rewrite it: old = np.load(FILE, allow_pickle=True); np.savez(FILE, "
         "embedding=np.stack(list(old['EMBEDDING'])).astype('float32'), name=old['NAME'].astype(str))",
         file=str(archive.filename or ""),
       )
     if size != archive.getinfo(f"{name}.npy").file_size - file.tell():
-      raise ValueError(f"{name}.npy announces {dtype} {shape}, which is not what it holds")
+      raise ValueError(f"{name}.npy declares {dtype} {shape}, which does not match its size")
     data = file.read()
   return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
@@ -241,7 +240,7 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:
   except FileNotFoundError:
     raise
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-    raise DamagedData(f"not a whole .parquet file: {error}", file=str(path)) from error
+    raise DamagedData(f"not a complete .parquet file: {error}", file=str(path)) from error
   column = {}
   for ours, theirs in picked.items():
     values = table[theirs]
@@ -252,7 +251,7 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:
 
 
 def _column(path: Path, name: str, values: Any) -> np.ndarray:
-  """Names or labels: text, bytes and categories of them as text, numbers as they are."""
+  """Names or labels: text, bytes and categories as text, numbers unchanged."""
   import pyarrow as pa
 
   if pa.types.is_dictionary(values.type):
@@ -269,7 +268,7 @@ def _column(path: Path, name: str, values: Any) -> np.ndarray:
 
 
 def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
-  """[N, D] of a column of lists; lists of unequal length are a fault."""
+  """[N, D] from a column of lists; lists of unequal length raise."""
   import pyarrow as pa
   from pyarrow import compute
 

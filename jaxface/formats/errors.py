@@ -1,4 +1,4 @@
-"""The two ways in which files from outside disappoint: damaged bytes and paths that leave their root."""
+"""Errors of external files: damaged bytes, and paths that leave their root."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class DamagedData(ValueError):
-  """Bytes that are not what they should be; the message names file, offset and record as far as they are known.
+  """Damaged bytes; the message names file, offset and record as far as they are known.
 
   Args:
     what: what is wrong, and what would be right.
-    file: the file in which it was found.
+    file: the file.
     offset: position in bytes from the start of that file.
     record: number of the record in its record set.
   """

@@ -1,4 +1,4 @@
-"""A codec for `tf.train.Example` written by hand: three kinds of lists in a map, nothing else of protocol buffers.
+"""A hand-written codec for `tf.train.Example`: three kinds of lists in a map, and nothing else of protocol buffers.
 
 Examples { 1: Features { 1: map { 1: key, 2: Feature { 1: BytesList | 2: FloatList | 3: Int64List, each { 1: values } } } } }
 """
@@ -122,9 +122,9 @@ def parse_example(buffer: bytes | memoryview) -> dict[str, bytes | int | float |
   Args:
     buffer: the message.
   Returns:
-    Each field by name: the value itself where there is exactly one, a list otherwise.
+    The fields by name: a single value if there is exactly one, a list otherwise.
   Raises:
-    DamagedData: not such a message.
+    DamagedData: not a `tf.train.Example`.
   """
   fields: dict[str, bytes | int | float | list] = {}
   try:
@@ -139,7 +139,7 @@ def parse_example(buffer: bytes | memoryview) -> dict[str, bytes | int | float |
 
 
 def locate_bytes(buffer: bytes | memoryview, name: str) -> tuple[int, int]:
-  """Where the first value of a bytes field lies, so that it can be sliced out later without parsing.
+  """Position of the first value of a bytes field, so that it can be sliced out later without parsing.
 
   Args:
     buffer: the message.
@@ -147,7 +147,7 @@ def locate_bytes(buffer: bytes | memoryview, name: str) -> tuple[int, int]:
   Returns:
     (start, length) in bytes within the message.
   Raises:
-    DamagedData: not such a message, or no such field in it.
+    DamagedData: not a `tf.train.Example`, or it lacks the field.
   """
   try:
     for key, start, stop in _entries(buffer):

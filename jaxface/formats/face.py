@@ -10,7 +10,7 @@ from jaxface.formats.example import encode_example, parse_example
 
 @dataclass(frozen=True)
 class Face:
-  """A face as it is stored.
+  """A stored face.
 
   Args:
     image: the bytes of an image file (JPEG).
@@ -44,7 +44,7 @@ def parse_face(payload: bytes | memoryview) -> Face:
   Returns:
     The face.
   Raises:
-    DamagedData: no `tf.train.Example`, or one without the fields of a face.
+    DamagedData: not a `tf.train.Example`, or without the fields of a face.
   """
   fields = parse_example(payload)
   image, label, name, number = (fields.get(key) for key in ("image", "label", "name", "id"))

@@ -14,23 +14,23 @@ _HEADER = "label\timages\tname"
 
 
 def check_identity_name(name: str) -> None:
-  """Refuses names that a table of lines, or the labels file beside it, would not give back.
+  """Rejects names that the line-based identity table or labels file cannot store.
 
   Args:
     name: the name of an identity.
   Raises:
-    ValueError: empty, with white space at an end, or with a control character.
+    ValueError: empty, with leading or trailing white space, or with a control character.
   """
   if not name or name != name.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
-    raise ValueError(f"identity {name!r}: names need visible ends and no control characters; rename it")
+    raise ValueError(f"identity {name!r}: names must not be empty, begin or end with white space, or contain control characters; rename it")
 
 
 def write_identities(folder: str | Path, names: Sequence[str], images: Sequence[int]) -> str:
   """Writes the table, atomically.
 
   Args:
-    folder: of the packed set.
-    names: of the identities by label.
+    folder: folder of the packed set.
+    names: names of the identities by label.
     images: number of records of each.
   Returns:
     SHA-256 of the file, in hex.
@@ -45,11 +45,11 @@ def read_identities(folder: str | Path) -> tuple[list[str], list[int]]:
   """Reads the table.
 
   Args:
-    folder: of the packed set.
+    folder: folder of the packed set.
   Returns:
     (names by label, number of images by label).
   Raises:
-    DamagedData: the table is missing or a line is wrong; names the line.
+    DamagedData: the table is missing or a line is invalid; names the line.
   """
   path = Path(folder) / FILE
   try:
@@ -64,5 +64,5 @@ def read_identities(folder: str | Path) -> tuple[list[str], list[int]]:
     images.append(int(cells[1]))
     names.append(cells[2])
   if lines[0] != _HEADER or lines[-1]:
-    raise DamagedData(f"identity table should begin with {_HEADER!r} and end with a new line", file=path)
+    raise DamagedData(f"identity table must begin with {_HEADER!r} and end with a newline", file=path)
   return names, images

@@ -1,4 +1,4 @@
-"""Image bytes to pixels and back: JPEG by libjpeg-turbo, everything else by Pillow, all of it bounded."""
+"""Decoding and encoding of images: JPEG by libjpeg-turbo, other formats by Pillow, with bounded sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXIF_ORIENTATION = 0x0112
 def _open(data: bytes | memoryview, where: str) -> Image.Image:
   try:
     with warnings.catch_warnings():
-      # Pillow warns about sizes that the bound of `decode_image` judges by an error of its own.
+      # Pillow warns about large sizes; `decode_image` has its own bound and error.
       warnings.simplefilter("ignore", Image.DecompressionBombWarning)
       return Image.open(io.BytesIO(data))
   except Image.DecompressionBombError as error:
@@ -31,13 +31,13 @@ def _open(data: bytes | memoryview, where: str) -> Image.Image:
 
 
 def image_size(data: bytes | memoryview, *, where: str = "image") -> tuple[int, int, int]:
-  """Reads height, width and number of channels from the header alone.
+  """Reads height, width and number of channels from the header only.
 
   Args:
     data: the bytes of an image file.
     where: name for messages.
   Returns:
-    (height, width, channels) as stored: before any EXIF rotation.
+    (height, width, channels) as stored, before any EXIF rotation.
   Raises:
     DamagedData: the header cannot be read.
   """
@@ -52,7 +52,7 @@ def image_size(data: bytes | memoryview, *, where: str = "image") -> tuple[int, 
 
 
 def is_plain_jpeg(data: bytes | memoryview, *, where: str = "image") -> bool:
-  """Whether the bytes are a three-channel JPEG that every reader shows the same way up.
+  """Whether the bytes are a three-channel JPEG without EXIF rotation.
 
   Args:
     data: the bytes of an image file.
@@ -70,26 +70,26 @@ def is_plain_jpeg(data: bytes | memoryview, *, where: str = "image") -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-  """Of an image that is no JPEG: EXIF data of PNG (eXIf and text), WebP, or the tag of a TIFF that Pillow left standing."""
+  """Orientation of an image other than JPEG: EXIF data of PNG (eXIf and text) or WebP, or the TIFF tag if Pillow kept it."""
   try:
     return int(image.getexif().get(_EXIF_ORIENTATION, UPRIGHT))
-  except Exception:  # damaged EXIF says nothing about the pixels
+  except Exception:  # the pixels may be sound despite damaged EXIF data
     return UPRIGHT
 
 
 def decode_image(data: bytes | memoryview, *, where: str, max_pixels: int = 64_000_000) -> np.ndarray:
-  """Decodes any supported image to RGB, the way up its EXIF data says.
+  """Decodes any supported image to RGB, rotated according to its EXIF data.
 
   Grey is repeated, CMYK and palettes are converted, 16 bits are scaled to 8, transparency is dropped.
 
   Args:
     data: the bytes of an image file.
     where: name for messages.
-    max_pixels: larger images are refused before their memory is taken.
+    max_pixels: larger images are rejected before memory is allocated.
   Returns:
     [H, W, 3] uint8.
   Raises:
-    DamagedData: truncated, corrupt, huge, or no image at all.
+    DamagedData: truncated, corrupt, huge, or not an image.
   """
   height, width, channels = image_size(data, where=where)
   if height * width > max_pixels:
@@ -128,11 +128,11 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 def fit_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """Crops centrally to the shape of `size`, then resizes with an antialiasing bicubic filter.
+  """Crops centrally to the aspect ratio of `size`, then resizes with an antialiasing bicubic filter.
 
   Args:
     image: [H, W, 3] uint8.
-    size: (height, width) wanted.
+    size: (height, width) of the result.
   Returns:
     [height, width, 3] uint8.
   """

@@ -1,4 +1,4 @@
-"""The index beside a shard: where each record lies, whose face it is, and its name."""
+"""The index of a shard: position, label, id and name of each record."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ENTRY = np.dtype(
 
 @dataclass(frozen=True)
 class ShardIndex:
-  """What is known of a shard without reading it.
+  """Contents of a shard's index.
 
   Args:
-    entry_n: [N] of `ENTRY`: offset of the frame, length of the payload, label, record id, place of the image.
+    entry_n: [N] of `ENTRY`: offset of the frame, length of the payload, label, record id, position of the image.
     names: the records' names.
   """
 
@@ -45,20 +45,20 @@ class ShardIndex:
 
   @property
   def shard_bytes(self) -> int:
-    """Size in bytes of a whole shard with these records."""
+    """Size in bytes of a complete shard with these records."""
     return int(self.entry_n["length"].sum(dtype=np.int64)) + FRAME_BYTES * len(self.entry_n)
 
 
 def index_entry(payload: bytes, offset: int) -> tuple[tuple[int, int, int, int, int, int], str]:
-  """The line of the index for one record.
+  """The index entry of one record.
 
   Args:
     payload: the record's payload.
-    offset: where its frame begins in the shard.
+    offset: offset of its frame in the shard.
   Returns:
     (a row of `ENTRY`, the record's name).
   Raises:
-    DamagedData: the payload is no face.
+    DamagedData: the payload is not a face.
   """
   face = parse_face(payload)
   start, length = locate_bytes(payload, "image")
@@ -66,7 +66,7 @@ def index_entry(payload: bytes, offset: int) -> tuple[tuple[int, int, int, int, 
 
 
 def make_index(lines: Iterable[tuple[tuple[int, int, int, int, int, int], str]]) -> ShardIndex:
-  """Gathers lines of `index_entry`.
+  """Collects results of `index_entry`.
 
   Args:
     lines: one (row, name) per record, in the shard's order.
@@ -81,10 +81,10 @@ def make_index(lines: Iterable[tuple[tuple[int, int, int, int, int, int], str]])
 
 
 def build_index(buffer: Any, *, file: str) -> ShardIndex:
-  """Makes the index anew from a shard, checking every byte on the way.
+  """Rebuilds the index from a shard, verifying every byte.
 
   Args:
-    buffer: the whole shard; anything whose slices are bytes (bytes, mmap).
+    buffer: the complete shard; anything whose slices are bytes (bytes, mmap).
     file: name for messages.
   Returns:
     The index.
@@ -141,25 +141,25 @@ def write_index(path: str | Path, index: ShardIndex) -> str:
 
 
 def read_index(content: bytes, *, file: str) -> ShardIndex:
-  """Reads an index and checks that it is consistent in itself.
+  """Reads an index and checks its consistency.
 
   Args:
-    content: what `write_index` wrote.
+    content: contents of an index file.
     file: name for messages.
   Returns:
     The index.
   Raises:
-    DamagedData: it cannot be read, or its records do not follow one another without gaps.
+    DamagedData: it cannot be read, or its records are not contiguous.
   """
   try:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
       entry_n, end_n = arrays["entry_n"], arrays["name_end_n"]
       text = arrays["name_bytes"].tobytes()
     if entry_n.dtype != ENTRY or end_n.shape != entry_n.shape or (len(end_n) and end_n[-1] != len(text)):
-      raise ValueError("arrays of another type or size")
+      raise ValueError("arrays have the wrong dtype or size")
     frame_n = entry_n["length"].astype(np.int64) + FRAME_BYTES
     if not np.array_equal(entry_n["offset"], np.cumsum(frame_n) - frame_n):
-      raise ValueError("records do not follow one another")
+      raise ValueError("records are not contiguous")
     start_n = np.concatenate([[0], end_n[:-1]])
     names = [text[start:end].decode() for start, end in zip(start_n.tolist(), end_n.tolist())]
   except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:

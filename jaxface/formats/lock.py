@@ -1,4 +1,4 @@
-"""One process at a time owns a folder: a lock file that says who, with a heartbeat, taken over once its owner is gone."""
+"""A lock file for a folder, with owner and heartbeat; a stale lock is taken over."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from typing import Any, Self
 from jaxface.formats.atomic import write_json
 
 FILE = ".lock"
-# Seconds between two signs of life, and without one until the owner on another host counts as gone.
+# Seconds between heartbeats, and without a heartbeat until the lock of an owner on another host is stale.
 HEARTBEAT = 10.0
 LOST = 120.0
 _log = logging.getLogger(__name__)
 
 
 class FolderInUse(OSError):
-  """Another process owns the folder; the message says which one, since when, and what to do."""
+  """Another process owns the folder; the message names it, its start time and what to do."""
 
 
 def _machine() -> str:
-  """What two processes share that can see each other's numbers: the running kernel and the space of process numbers.
+  """Identifies host and PID namespace: host name, boot id of the kernel, and namespace.
 
-  A host's name is not enough: containers share names, and a number is another process's after a restart.
+  The host name alone is not sufficient: containers share names, and a restart reuses PIDs.
   """
   parts = [socket.gethostname()]
   with contextlib.suppress(OSError):
@@ -42,9 +42,9 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> str:
-  """When a process of this machine started, in the kernel's ticks; "" where the system does not say."""
+  """Start time of a local process in kernel ticks; "" if the system does not provide it."""
   try:
-    # The name in parentheses may hold anything; the start is the twentieth field after it.
+    # The name in parentheses may contain anything; the start time is the twentieth field after it.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
   except (OSError, IndexError):
     return ""
@@ -55,13 +55,13 @@ def _alive(pid: int, born: str) -> bool:
     os.kill(pid, 0)
   except ProcessLookupError:
     return False
-  except OSError:  # somebody else's process
+  except OSError:  # another user's process
     pass
   return not born or _born(pid) in ("", born)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-  """Who owns the folder; None for nobody, {} for a file that says nothing."""
+  """Owner of the folder; None if there is none, {} if the lock file is unreadable."""
   try:
     found = json.loads(path.read_text(encoding="utf-8"))
     known = isinstance(found, dict) and isinstance(found.get("pid"), int) and isinstance(found.get("started"), (int, float))
@@ -73,13 +73,13 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _silence(path: Path) -> float:
-  """Seconds since the last sign of life, by the clock of the file system: those of two hosts may differ."""
+  """Seconds since the last heartbeat, by the file system's clock, since the clocks of two hosts may differ."""
   probe = path.with_name(f"{FILE}.{uuid.uuid4().hex}.tmp")
   try:
     probe.touch()
     return probe.stat().st_mtime - path.stat().st_mtime
   except FileNotFoundError:
-    return LOST + 1  # it was given back a moment ago
+    return LOST + 1  # just released
   except OSError:
     return time.time() - path.stat().st_mtime
   finally:
@@ -102,11 +102,11 @@ def _who(owner: dict[str, Any]) -> str:
   if not owner:
     return "an unknown process"
   age = _duration(time.time() - owner["started"])
-  return f"process {owner['pid']} on {owner.get('host', 'an unknown host')}, which began {age} ago"
+  return f"process {owner['pid']} on {owner.get('host', 'an unknown host')}, started {age} ago"
 
 
 def refuse_if_owned(folder: str | Path, advice: str = "wait for it, or end it") -> None:
-  """Raise `FolderInUse` if a process that still lives owns `folder`; takes nothing."""
+  """Raise `FolderInUse` if a live process owns `folder`; does not acquire it."""
   path = Path(folder) / FILE
   owner = _read(path)
   if owner is not None and not _gone(path, owner):
@@ -115,7 +115,7 @@ def refuse_if_owned(folder: str | Path, advice: str = "wait for it, or end it") 
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-  """Only one process looks at the lock and changes it, where the file system can lock a folder."""
+  """Serialises access to the lock file, if the file system can lock a folder."""
   handle = os.open(folder, os.O_RDONLY)
   try:
     with contextlib.suppress(ImportError, OSError):
@@ -128,16 +128,16 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 class FolderLock:
-  """The folder is this process's until `release`, or the end of a `with` block.
+  """Exclusive ownership of a folder until `release` or the end of a `with` block.
 
-  The lock is the file `.lock`, which names host, process and start. A thread touches it every `HEARTBEAT` seconds. The lock
-  of a process that is gone is taken over: on the same machine as soon as the process is, on another host after `LOST`
-  seconds without a sign of life.
+  The lock is the file `.lock`, which names host, process and start time. A thread touches it every `HEARTBEAT` seconds. A stale
+  lock is taken over: on the same machine as soon as its process has ended, on another host after `LOST` seconds without a
+  heartbeat.
 
   Args:
-    folder: made when missing.
-    advice: what somebody should do who finds the folder in use.
-    say: called with a line when a lock is taken over.
+    folder: created if missing.
+    advice: advice for users who find the folder in use, for messages.
+    say: called with a message when a lock is taken over.
   """
 
   def __init__(
@@ -150,17 +150,17 @@ class FolderLock:
     self._beat: threading.Thread | None = None
 
   def acquire(self) -> Self:
-    """Take the folder.
+    """Acquire the folder.
 
     Raises:
-      FolderInUse: a process that still lives owns it.
+      FolderInUse: a live process owns it.
     """
     self.folder.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(self.folder):
       refuse_if_owned(self.folder, self.advice)
       owner = _read(self._path)
       if owner is not None:
-        self._say(f"{self.folder}: taking over from {_who(owner)} and is gone")
+        self._say(f"{self.folder}: taking over the lock of {_who(owner)}, which has ended")
       write_json(self._path, {
         "host": socket.gethostname(), "pid": os.getpid(), "started": round(time.time(), 3), "machine": _machine(),
         "born": _born(os.getpid()), "token": self._token,
@@ -171,14 +171,14 @@ class FolderLock:
     return self
 
   def check(self) -> None:
-    """Raise `FolderInUse` if the folder is not this process's any more: it was silent for too long, and taken over."""
+    """Raise `FolderInUse` if another process has taken over the folder, after this one missed heartbeats for too long."""
     owner = _read(self._path)
     if owner is None or owner.get("token") != self._token:
       who = "nobody" if owner is None else _who(owner)
-      raise FolderInUse(f"{self.folder} was taken over by {who} while this process was silent: {self.advice}")
+      raise FolderInUse(f"{self.folder} was taken over by {who} while this process sent no heartbeat: {self.advice}")
 
   def release(self) -> None:
-    """Give the folder back, if it is still this process's."""
+    """Release the folder, if this process still owns it."""
     self._stop.set()
     if self._beat is not None:
       self._beat.join()

@@ -1,4 +1,4 @@
-"""The manifest of a packed set: what is in it, where it came from, and the checksum of every part."""
+"""The manifest of a packed set: contents, provenance, and checksums of all parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxface.formats.provenance import UNKNOWN
 
 FORMAT = "jaxface-records"
 VERSION = 1
-# Of images whose alignment nobody has stated.
+# Template of images whose alignment is not specified.
 UNKNOWN_TEMPLATE = "unknown"
 FILE = "manifest.json"
 
@@ -28,8 +28,8 @@ class Shard:
     index: name of the index beside it.
     records: number of records.
     bytes: size of the TFRecord file.
-    sha256: of the TFRecord file, in hex.
-    index_sha256: of the index, in hex.
+    sha256: SHA-256 of the TFRecord file, in hex.
+    index_sha256: SHA-256 of the index, in hex.
   """
 
   file: str
@@ -42,25 +42,25 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-  """Everything worth knowing of a packed set, written last: where it stands, the set is whole.
+  """Metadata of a packed set. It is written last: a set with a manifest is complete.
 
   Args:
     num_records: faces in all shards.
     num_identities: identities, each with at least one face.
     image_size: (height, width, channels) of every image.
-    template: name of the alignment template; "unknown" where nobody said, "none" for faces aligned to no template.
+    template: name of the alignment template; "unknown" if not specified, "none" for faces aligned to no template.
     source: name of the folder that was packed.
     shards: the shards in order.
-    identities_sha256: of the identity table, in hex.
-    fingerprint: of names, labels and bytes of the source, and of the options; equal sources have equal ones.
-    layout: how identities were told apart: folders, list, flat.
-    kept: images stored byte for byte; the others were encoded anew.
-    damaged: {"file", "what"} of each image left out.
+    identities_sha256: SHA-256 of the identity table, in hex.
+    fingerprint: digest of names, labels and bytes of the source, and of the options; equal for equal sources.
+    layout: layout of the source: folders, list or flat.
+    kept: number of images stored byte for byte; the others were re-encoded.
+    damaged: {"file", "what"} of each skipped image.
     duplicates: {"names", "across_identities"} of each group of files with equal bytes.
-    colour_order: of the decoded images.
-    encoding: of the stored images.
-    licence: of the images, or "unknown".
-    origin: who made the images, or where they can be had, or "unknown".
+    colour_order: channel order of the decoded images.
+    encoding: encoding of the stored images.
+    licence: licence of the images, or "unknown".
+    origin: author or source of the images, or "unknown".
   """
 
   num_records: int
@@ -85,21 +85,21 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
   """Writes the manifest, atomically.
 
   Args:
-    folder: of the packed set.
+    folder: folder of the packed set.
     manifest: the manifest.
   """
   write_json(Path(folder) / FILE, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(manifest)})
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-  """Reads the manifest and checks that its counts agree among themselves.
+  """Reads the manifest and checks that its counts are consistent.
 
   Args:
-    folder: of the packed set.
+    folder: folder of the packed set.
   Returns:
     The manifest.
   Raises:
-    FileNotFoundError: the folder holds no complete packed set.
+    FileNotFoundError: the folder does not contain a complete packed set.
     DamagedData: the manifest cannot be read or contradicts itself; names the field.
   """
   path = Path(folder) / FILE
@@ -119,7 +119,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     raise DamagedData(f"manifest cannot be read: {error!r}", file=path) from error
   total = sum(shard.records for shard in manifest.shards)
   if total != manifest.num_records:
-    raise DamagedData(f"num_records is {manifest.num_records}, the shards it lists hold {total}", file=path)
+    raise DamagedData(f"num_records is {manifest.num_records}, its shards contain {total}", file=path)
   for shard in manifest.shards:
     if Path(shard.file).name != shard.file or Path(shard.index).name != shard.index:
       raise DamagedData(f"shard {shard.file!r}, {shard.index!r}: names must stay in the folder", file=path)

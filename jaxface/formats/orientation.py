@@ -11,7 +11,7 @@ _TAG = 0x0112
 _EXIF = b"Exif\0\0"
 # A file has some ten segments; one with a large colour profile or preview image has some hundred.
 _MAX_SEGMENTS = 4096
-# What brings stored pixels the right way up, by the value of the tag.
+# Transform to the upright orientation, by the value of the tag.
 _TURNS = {
   2: lambda image: image[:, ::-1],
   3: lambda image: image[::-1, ::-1],
@@ -24,7 +24,7 @@ _TURNS = {
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
-  """Turns and mirrors stored pixels the way up that their EXIF data says.
+  """Rotates and mirrors stored pixels according to their EXIF orientation.
 
   Args:
     image: [H, W, C].
@@ -38,23 +38,23 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def jpeg_orientation(data: bytes | memoryview) -> int:
-  """The EXIF orientation of a JPEG, wherever in its header the EXIF segment lies.
+  """The EXIF orientation of a JPEG, at any position of the EXIF segment in its header.
 
   Args:
     data: the bytes of a JPEG file.
   Returns:
-    1 to 8; 1 where there is no EXIF data, or damaged EXIF data.
+    1 to 8; 1 if the EXIF data are missing or damaged.
   """
   return exif_orientation(_exif_of_jpeg(data))
 
 
 def exif_orientation(exif: bytes) -> int:
-  """The orientation that a block of EXIF data states.
+  """The orientation in a block of EXIF data.
 
   Args:
     exif: a TIFF header and its first directory, with or without "Exif" before it.
   Returns:
-    1 to 8; 1 where the data state none, or are damaged: they say nothing about the pixels then.
+    1 to 8; 1 if the data contain none, or are damaged.
   """
   tiff = exif.removeprefix(_EXIF)
   order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
@@ -68,7 +68,7 @@ def exif_orientation(exif: bytes) -> int:
     tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, at)
     if tag != _TAG:
       continue
-    # SHORT by the standard; some writers make it a BYTE or a LONG.
+    # SHORT by the standard; some writers use BYTE or LONG.
     form = {1: "B", 3: "H", 4: "I"}.get(kind)
     value = struct.unpack_from(order + form, tiff, at + 8)[0] if form and count == 1 else UPRIGHT
     return value if 1 <= value <= 8 else UPRIGHT
@@ -76,17 +76,17 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def _exif_of_jpeg(data: bytes | memoryview) -> bytes:
-  """The EXIF data of a JPEG: that of all its EXIF segments, since one holds 64 kB at most."""
+  """The EXIF data of a JPEG, from all its EXIF segments, since a segment has at most 64 kB."""
   data = bytes(data)
   parts, at = [], 2
   for _ in range(_MAX_SEGMENTS):
-    at = data.find(b"\xff", at)  # between segments decoders skip what is no marker
+    at = data.find(b"\xff", at)  # decoders skip other bytes between segments
     if at < 0 or at + 4 > len(data):
       break
     marker = data[at + 1]
-    if marker == 0xFF:  # a marker may be padded with any number of these
+    if marker == 0xFF:  # fill bytes before a marker
       at += 1
-    elif marker in (0xD9, 0xDA):  # the end, or the first scan: what follows is pixels
+    elif marker in (0xD9, 0xDA):  # the end, or the first scan, which is followed by pixels
       break
     elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # markers without content
       at += 2

@@ -1,4 +1,4 @@
-"""Packing: a source of images becomes a record set; the same input gives the same bytes on any number of processes."""
+"""Packs a source of images into a record set; equal inputs give equal bytes for any number of processes."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class _ShardTask:
 
 
 def stored_image(root: Path, entry: Entry, size: tuple[int, int]) -> bytes:
-  """The bytes that a record holds: those of the file where they fit, a new JPEG otherwise.
+  """The image bytes of a record: those of the file if they fit, else a new JPEG.
 
   Args:
-    root: of the source.
+    root: root of the source.
     entry: the image.
     size: (height, width) of the set.
   Returns:
     A JPEG file's bytes.
   Raises:
-    DamagedData: the file is not any more what it was when it was surveyed.
+    DamagedData: the file has changed since the survey.
   """
   data = read_bounded(root / entry.path)
   if content_digest(data) != entry.digest:
@@ -80,7 +80,7 @@ def _write(task: _ShardTask) -> Shard:
 
 
 def _finished(out: Path, shard: int) -> Shard | None:
-  """A shard that an earlier run finished, if its bytes are still those it wrote."""
+  """A shard that an earlier run finished, if its bytes are unchanged."""
   try:
     receipt = Shard(**json.loads((out / _WORK / f"{shard:05d}.json").read_text()))
     sums = [hashlib.sha256(map_file(out / name)).hexdigest() for name in (receipt.file, receipt.index)]
@@ -90,13 +90,13 @@ def _finished(out: Path, shard: int) -> Shard | None:
 
 
 def _begin(out: Path, plan: Plan) -> None:
-  """Makes `out` ready: it is new, or holds what an earlier run of the same plan left."""
+  """Prepares `out`, which must be new or contain the result of an earlier run of the same plan."""
   note = {"fingerprint": plan.fingerprint, "num_shards": len(plan.shards)}
   work = out / _WORK
   if (out / FILE).is_file():
-    raise FolderInUse(f"{out} was packed by another process in the meantime: run it again to see what is there")
+    raise FolderInUse(f"{out} was packed by another process in the meantime: run it again to check the result")
   if not work.is_dir() and any(path.name != lock.FILE for path in out.iterdir()):
-    raise FileExistsError(f"{out} is not empty and holds no packed set: choose another folder")
+    raise FileExistsError(f"{out} is not empty and is not a packed set: choose another folder")
   try:
     found = json.loads((work / "plan.json").read_text())
   except (OSError, ValueError):
@@ -125,8 +125,8 @@ def _full_disk_explained(out: Path, plan: Plan) -> Iterator[None]:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
       raise
     what = (
-      f"disk full: packing needs {plan.bytes:,} bytes in all, {shutil.disk_usage(out).free:,} are free now. "
-      "Shards that are whole are kept: make room and run it again, or remove the folder"
+      f"disk full: packing needs {plan.bytes:,} bytes in total, {shutil.disk_usage(out).free:,} are free. "
+      "Complete shards are kept: free some space and run it again, or remove the folder"
     )
     raise OSError(error.errno, what, str(out)) from error
 
@@ -138,7 +138,7 @@ def _write_shards(
   advance(sum(shard.records for shard in shards.values()))
   missing = [number for number in range(len(plan.shards)) if number not in shards]
   if shutil.disk_usage(out).free < plan.bytes * len(missing) // len(plan.shards):
-    raise OSError(errno.ENOSPC, "no room for the missing shards")
+    raise OSError(errno.ENOSPC, "no space for the missing shards")
   tasks = [
     _ShardTask(str(source.root), str(out), number, len(plan.shards), plan.size, plan.shards[number])
     for number in missing
@@ -150,14 +150,14 @@ def _write_shards(
 
 
 def _complete(out: Path) -> Manifest | None:
-  """The manifest of a set that stands whole at `out`, if one does."""
+  """The manifest of a complete set at `out`, or None."""
   if not (out / FILE).is_file():
     return None
   manifest = read_manifest(out)
   for shard in manifest.shards:
     path = out / shard.file
     if not path.is_file() or path.stat().st_size != shard.bytes:
-      raise DamagedData(f"shard of {shard.bytes} bytes is missing or of another size: remove {out} and pack again", file=path)
+      raise DamagedData(f"shard of {shard.bytes} bytes is missing or has another size: remove {out} and pack again", file=path)
   shutil.rmtree(out / _WORK, ignore_errors=True)
   return manifest
 
@@ -183,7 +183,7 @@ def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard], licence:
 
 
 def _say_provenance(out: Path, manifest: Manifest, licence: str, origin: str, say: Callable[[str], object]) -> Manifest:
-  """A whole set's manifest, with the licence and origin that are given now; "" leaves what it says."""
+  """Updates licence and origin in a complete set's manifest; "" keeps the recorded value."""
   given = {
     what: provenance_text(what, text) for what, text in (("licence", licence), ("origin", origin)) if text.strip()
   }
@@ -219,37 +219,37 @@ def pack(
   progress: bool = False,
   say: Callable[[str], object] = _log.info,
 ) -> Manifest:
-  """Packs a source of face images into a record set; returns at once if `out` holds that set already.
+  """Packs a source of face images into a record set; returns immediately if `out` already contains that set.
 
-  JPEGs of the right size are stored byte for byte; anything else is decoded, cropped centrally, resized, and encoded
-  with quality 95. Records are shuffled by a digest of their names, so that each shard sees many identities. A run that
-  died is finished by the next one: whole shards are kept, after a check.
+  JPEGs of the right size are stored byte for byte; other images are decoded, cropped centrally, resized, and encoded with
+  quality 95. Records are shuffled by a digest of their names, so that each shard contains many identities. An interrupted run
+  is resumed by the next one, which verifies and keeps complete shards.
 
   Args:
     src: the folder of images.
-    out: where to; new, empty, or left by an earlier run.
+    out: output folder; new, empty, or from an earlier run.
     layout: "folders", "list" or "flat", see `read_source`.
     list_file: for "list" and "flat".
-    size: (height, width) or one number in pixels; None keeps the size that all images share.
-    shard_mb: size to aim at for a shard, in millions of bytes.
-    template: name of the alignment template, or "none" for faces aligned to none; None says that it is unknown, since no
-      size of an image tells it.
-    on_damage: "skip" leaves damaged images out and lists them in the manifest, "error" stops.
-    duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first of an identity and
-      none that lies under several identities, "error" stops.
-    processes: None for as many as are worth it.
-    licence: of the images; every model that is trained on them names it. "" is unknown, or what a whole set says.
-    origin: who made the images, or where they can be had; likewise.
-    progress: whether to draw a progress bar on the error stream.
-    say: called with each note for the user.
+    size: (height, width) or one number in pixels; None keeps the common size of all images.
+    shard_mb: target size of a shard, in millions of bytes.
+    template: name of the alignment template, or "none" for faces aligned to none; None for unknown, since it cannot be
+      inferred from the image size.
+    on_damage: "skip" skips damaged images and lists them in the manifest, "error" raises.
+    duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first within an identity
+      and none of those under several identities, "error" raises.
+    processes: number of processes; None chooses by the number of images.
+    licence: licence of the images, recorded in every model trained on them. "" is unknown, or keeps that of a complete set.
+    origin: author or source of the images; likewise.
+    progress: whether to show a progress bar on standard error.
+    say: called with each message for the user.
   Returns:
     The manifest.
   Raises:
-    FileNotFoundError, UnsafePath, ValueError: the source is not as its layout says; no usable image; mixed sizes.
+    FileNotFoundError, UnsafePath, ValueError: the source does not match its layout; no usable image; mixed sizes.
     DamagedData: a damaged image, with on_damage="error".
-    FileExistsError: `out` holds something else.
+    FileExistsError: `out` contains something else.
     FolderInUse: another process is packing into `out`.
-    OSError: the disk is full; names the bytes that are needed, and leaves only whole shards.
+    OSError: the disk is full; names the required bytes, and leaves only complete shards.
   """
   options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template or None, on_damage, duplicates)
   for what, text in (("licence", licence), ("origin", origin)):
@@ -264,7 +264,7 @@ def pack(
   manifest = _complete(out)
   stamp = {"stamp": source.stamp(), "options": json.loads(json.dumps(dataclasses.asdict(options)))}
   if manifest and _read_stamp(out) == stamp:
-    say(f"{out} is complete already: {manifest.num_records} records of {manifest.num_identities} identities.")
+    say(f"{out} is already complete: {manifest.num_records} records of {manifest.num_identities} identities.")
     return _say_provenance(out, manifest, licence, origin, say)
   for note in source.notes:
     say(note)
@@ -282,7 +282,7 @@ def pack(
     if manifest:
       if manifest.fingerprint != plan.fingerprint:
         raise FileExistsError(
-          f"{out} holds a set packed from another source, or with other options ({manifest.num_records} records of "
+          f"{out} contains a set packed from another source or with other options ({manifest.num_records} records of "
           f"{manifest.source!r}): choose another folder or remove it"
         )
       write_json(out / _STAMP, stamp)

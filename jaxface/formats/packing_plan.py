@@ -1,4 +1,4 @@
-"""What will be packed, and where: decided from the survey alone, before anything is written."""
+"""The packing plan: records and shards, determined from the survey before anything is written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RECORD_BYTES = 100
 
 @dataclass(frozen=True)
 class PackOptions:
-  """What decides the bytes of a packed set besides its source; see `pack` for the meanings."""
+  """The options that, with the source, determine the bytes of a packed set; see `pack` for the meanings."""
 
   layout: str = "folders"
   size: tuple[int, int] | None = None
@@ -41,7 +41,7 @@ class PackOptions:
       ("duplicates", self.duplicates, DUPLICATES),
     ):
       if value not in valid:
-        raise ValueError(f"{name} {value!r}: there are {', '.join(valid)}")
+        raise ValueError(f"{name} {value!r}: takes {', '.join(valid)}")
     if not self.shard_mb > 0:
       raise ValueError(f"shard_mb is {self.shard_mb}, must be above 0")
     if self.size is not None and not (len(self.size) == 2 and all(1 <= side <= 8000 for side in self.size)):
@@ -53,12 +53,12 @@ class Entry:
   """One record to be written.
 
   Args:
-    path: of the image, relative to the source's root.
-    name: of the record.
+    path: path of the image, relative to the source's root.
+    name: name of the record.
     label: number of the identity.
     id: number of the record.
-    digest: of the file's bytes, as surveyed.
-    keep: whether the file's bytes are stored as they are.
+    digest: digest of the file's bytes, from the survey.
+    keep: whether the file's bytes are stored unchanged.
   """
 
   path: str
@@ -71,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-  """All records by shard, and what was found on the way; see `Manifest` for the rest."""
+  """All records by shard, with notes and findings; see `Manifest` for the other fields."""
 
   shards: tuple[tuple[Entry, ...], ...]
   identity_names: tuple[str, ...]
@@ -88,7 +88,7 @@ class Plan:
 
 
 def _identities(names: set[str]) -> tuple[str, ...]:
-  """Numbers in their own order, anything else in that of its letters: the same on every machine."""
+  """Identities in numeric order if all are numbers, else in alphabetical order; the same on every machine."""
   if _all_numbers(names):
     return tuple(sorted(names, key=lambda name: (int(name), name)))
   return tuple(sorted(names))
@@ -106,7 +106,7 @@ def _duplicates(sound: list[tuple[SourceImage, Finding]]) -> list[list[SourceIma
 
 
 def _dropped(groups: list[list[SourceImage]]) -> set[str]:
-  """Copies within an identity but the first; every copy of what several identities claim, since one must be wrong."""
+  """Copies within an identity except the first; all copies across identities, since a label must be wrong."""
   paths: set[str] = set()
   for group in groups:
     across = len({image.identity for image in group}) > 1
@@ -115,7 +115,7 @@ def _dropped(groups: list[list[SourceImage]]) -> set[str]:
 
 
 def _total_bytes(source: Source, sound: list[tuple[SourceImage, Finding]], size: tuple[int, int]) -> int:
-  """Bytes of all shards: exact for files that are kept, from an even sample for those encoded anew."""
+  """Bytes of all shards: exact for kept files, estimated from an even sample for re-encoded ones."""
   overhead = (FRAME_BYTES + _RECORD_BYTES) * len(sound)
   kept = sum(finding.bytes for _, finding in sound if finding.plain and finding.size == size)
   anew = [image for image, finding in sound if not (finding.plain and finding.size == size)]
@@ -128,17 +128,17 @@ def _total_bytes(source: Source, sound: list[tuple[SourceImage, Finding]], size:
 
 
 def make_plan(source: Source, findings: list[Finding], options: PackOptions) -> Plan:
-  """Decides everything about a packed set.
+  """Makes the plan of a packed set.
 
   Args:
     source: the source.
-    findings: of its images, in order.
-    options: of the packing.
+    findings: findings on its images, in order.
+    options: options of packing.
   Returns:
     The plan; equal sources and options give equal plans.
   Raises:
-    DamagedData: a damaged image, if such are errors.
-    ValueError: duplicates, if such are errors; no usable image; several sizes and none asked for.
+    DamagedData: a damaged image, with on_damage="error".
+    ValueError: duplicates, with duplicates="error"; no usable image; several sizes and no size given.
   """
   notes = []
   pairs = list(zip(source.images, findings))
@@ -147,7 +147,7 @@ def make_plan(source: Source, findings: list[Finding], options: PackOptions) -> 
     raise DamagedData(damaged[0]["what"], file=source.root / damaged[0]["file"])
   if damaged:
     first = f"{damaged[0]['file']}: {damaged[0]['what']}"
-    notes.append(f"{len(damaged)} damaged images are left out, each listed in the manifest; the first is {first}.")
+    notes.append(f"{len(damaged)} damaged images are skipped and listed in the manifest; the first is {first}.")
   sound = [(image, finding) for image, finding in pairs if not finding.fault]
   size = common_size(source, findings) if options.size is None or not sound else options.size
 
@@ -165,7 +165,7 @@ def make_plan(source: Source, findings: list[Finding], options: PackOptions) -> 
     sound = [(image, finding) for image, finding in sound if image.path not in gone]
     notes.append(f"{what}: {f'{len(gone)} files are dropped' if gone else 'all are kept'}, listed in the manifest.")
     if not sound:
-      raise ValueError(f"{source.root}: no image is left once duplicates are dropped")
+      raise ValueError(f"{source.root}: no image is left after dropping duplicates")
 
   identity_names = _identities({image.identity for image, _ in sound})
   notes += _identity_notes(source, sound, identity_names)
@@ -203,7 +203,7 @@ def _identity_notes(
   single = sum(count == 1 for count in counts.values())
   if single:
     some = "every identity has" if single == len(counts) else f"{single} of {len(counts)} identities have"
-    notes.append(f"{some} one image only: no pair of one person can be made of those.")
+    notes.append(f"{some} only one image: they form no pairs of the same person.")
   if _all_numbers(set(identity_names)) and [int(name) for name in identity_names] != list(range(len(identity_names))):
     notes.append(
       f"identity numbers run from {identity_names[0]} to {identity_names[-1]} with gaps: labels are 0 to "

@@ -1,9 +1,9 @@
-"""Pair lists in every form that is read; the form is told by the lines.
+"""Pair lists; the form is detected from the lines.
 
-A table has two names, 1 or 0 for the same person or not, and a fold where there are folds: `left right same [fold]`, with a
-header of these or similar names, in any order then, or without one; columns are parted by tabs, commas (`.csv`, with quotes),
-semicolons, or blanks where no name has one. LFW's `pairs.txt` and view 1's lists are read as they are (see `pairs_lfw`), and
-so are YTF's `splits.txt`. Empty lines and those that begin with "#" are passed over.
+A table has two names, 1 or 0 for the same person or not, and optionally a fold: `left right same [fold]`. A header of these or
+similar names, in any order, is optional. Columns are separated by tabs, commas (`.csv`, with quotes), semicolons, or blanks if
+no name contains one. LFW's `pairs.txt` and view 1's lists (see `pairs_lfw`) and YTF's `splits.txt` are read directly. Empty
+lines and those that begin with "#" are ignored.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def read_pairs(path: str | Path) -> Pairs:
   Returns:
     `Pairs` in the file's order.
   Raises:
-    DamagedData: a line that does not fit, named with the file; lines that could mean two things.
+    DamagedData: an invalid line, named with the file; ambiguous lines.
   """
   lines = lines_of(path)
   if not lines:
@@ -38,15 +38,15 @@ def read_pairs(path: str | Path) -> Pairs:
     if read is not None:
       return read(path, rows)
   if all(len(row) < 3 for rows in ways for _, row in rows):
-    raise wrong(path, lines[0][0], f"{lines[0][1]!r} has no three columns. {FORMS}")
-  # The way in which most lines fit names the first that does not.
+    raise wrong(path, lines[0][0], f"{lines[0][1]!r} has fewer than three columns. {FORMS}")
+  # Report the first line that does not fit the separator that most lines fit.
   fits = [(sum(like(row) for _, row in rows), read, rows) for rows in ways for like, read in LIKE]
   _, read, rows = max(fits, key=lambda fit: fit[0])
   return read(path, rows)
 
 
 def _form(path: str | Path, rows: Rows) -> Callable[[str | Path, Rows], Pairs] | None:
-  """What reads the rows; None if they fit no form."""
+  """The reader for the rows; None if they fit no form."""
   if header_columns(rows[0][1]) is not None:
     return table_pairs
   body = rows[1:] if _is_counts(rows[0][1]) else rows
@@ -63,17 +63,17 @@ def _form(path: str | Path, rows: Rows) -> Callable[[str | Path, Rows], Pairs] |
 
 
 def _is_counts(row: list[str]) -> bool:
-  """Whether a row is the header of LFW's lists: a number of folds and of pairs, or of pairs alone."""
+  """Whether a row is the header of LFW's lists: numbers of folds and pairs, or of pairs only."""
   return len(row) in (1, 2) and all(part.isdecimal() for part in row)
 
 
 def write_pairs(path: str | Path, pairs: Pairs) -> None:
-  """Writes the plain table, whole or not at all; `read_pairs` gives the same pairs back."""
+  """Writes the plain table, atomically; `read_pairs` reads the same pairs back."""
   lines = ["\t".join(HEADER)]
   for pair, names in enumerate(zip(pairs.left, pairs.right)):
     for name in names:
       if not name or name != name.strip() or any(mark in name for mark in "\t\r\n") or name.startswith("#"):
-        raise ValueError(f"{pairs.where(pair)}: the name {name!r} cannot stand in a tab-separated list")
+        raise ValueError(f"{pairs.where(pair)}: the name {name!r} cannot be written to a tab-separated list")
     lines.append(f"{names[0]}\t{names[1]}\t{int(pairs.same[pair])}\t{int(pairs.fold[pair])}")
   write_text(path, "\n".join(lines) + "\n")
 

@@ -1,4 +1,4 @@
-"""What all forms of pair lists share: the pairs, the lines of a file, and errors that name a line."""
+"""Common parts of pair lists: the pairs, the lines of a file, and errors that name a line."""
 
 import csv
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from jaxface.formats.errors import DamagedData
 
 MAX_BYTES = 1 << 28
 FORMS = (
-  "a list of pairs has lines of these forms: `left right same`, `left right same fold` (same 1 or 0; columns parted by "
-  "tabs, commas, semicolons, or blanks where no name has one), LFW's `name n1 n2` and `name1 n1 name2 n2`, or YTF's "
+  "a list of pairs has lines of these forms: `left right same`, `left right same fold` (same 1 or 0; columns separated by "
+  "tabs, commas, semicolons, or blanks if no name contains one), LFW's `name n1 n2` and `name1 n1 name2 n2`, or YTF's "
   "`fold number left right same`"
 )
 
@@ -27,8 +27,8 @@ class Pairs:
     right: P names.
     same: [P] bool, true for two images of one identity.
     fold: [P] int64, the fold of each pair.
-    file: where the pairs come from, for messages; empty when they were made in memory.
-    line: [P] int64, line in that file, from 1; None when they were made in memory.
+    file: file of the pairs, for messages; empty if they were made in memory.
+    line: [P] int64, line in that file, from 1; None if they were made in memory.
   """
 
   left: list[str]
@@ -42,7 +42,7 @@ class Pairs:
     sizes = {len(self.left), len(self.right), len(self.same), len(self.fold)}
     if len(sizes) != 1:
       raise ValueError(
-        f"pairs disagree in length: left {len(self.left)}, right {len(self.right)}, same {len(self.same)}, "
+        f"pairs differ in length: left {len(self.left)}, right {len(self.right)}, same {len(self.same)}, "
         f"fold {len(self.fold)}"
       )
 
@@ -50,20 +50,20 @@ class Pairs:
     return len(self.left)
 
   def where(self, pair: int) -> str:
-    """Where a pair was written, for messages: `pairs.txt, line 7`, or `pair 5`."""
+    """Location of a pair, for messages: `pairs.txt, line 7`, or `pair 5`."""
     return f"pair {pair}" if self.line is None else f"{self.file}, line {self.line[pair]}"
 
 
 def lines_of(path: str | Path) -> list[tuple[int, str]]:
-  """The lines of a text file with their numbers, but for empty ones and comments ("#").
+  """The lines of a text file with their numbers, without empty ones and comments ("#").
 
   Raises:
-    DamagedData: not UTF-8, or larger than any list of pairs.
+    DamagedData: not UTF-8, or too large for a pair list.
   """
   with open(path, "rb") as file:
     data = file.read(MAX_BYTES + 1)
   if len(data) > MAX_BYTES:
-    raise wrong(path, 1, f"larger than {MAX_BYTES >> 20} MB: this is no list of pairs")
+    raise wrong(path, 1, f"larger than {MAX_BYTES >> 20} MB: too large for a pair list")
   lines = []
   for at, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
     try:
@@ -76,7 +76,7 @@ def lines_of(path: str | Path) -> list[tuple[int, str]]:
 
 
 def cut(path: str | Path, lines: list[tuple[int, str]], delimiter: str | None = None) -> Rows:
-  """Lines cut at tabs; those without a tab at a delimiter, within which quotes count, or at blanks (None)."""
+  """Lines split at tabs; those without a tab at a delimiter, with quoting, or at blanks (None)."""
   rows = []
   for at, line in lines:
     if "\t" in line:
@@ -93,7 +93,7 @@ def cut(path: str | Path, lines: list[tuple[int, str]], delimiter: str | None = 
 
 
 def whole(path: str | Path, at: int, text: str, least: int = 1) -> int:
-  """A whole number of a line."""
+  """An integer of a line."""
   if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
     raise wrong(path, at, f"{text!r} where a whole number from {least} is expected")
   return int(text)

@@ -1,7 +1,7 @@
 """LFW's own lists: `pairs.txt`, `pairsDevTrain.txt`, `pairsDevTest.txt`, `people.txt`.
 
-Lines are `name n1 n2` (the same person) and `name1 n1 name2 n2` (different people). View 2 opens with `folds pairs`, then
-come that many same and as many different pairs for each fold; view 1 has no header, or a lone count.
+Lines are `name n1 n2` (the same person) and `name1 n1 name2 n2` (different people). View 2 begins with `folds pairs`,
+followed by that many same and as many different pairs for each fold. View 1 has no header, or only a count.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def read_lfw_pairs(path: str | Path) -> Pairs:
   Returns:
     `Pairs` in the file's order.
   Raises:
-    DamagedData: a line that does not fit, or another number of pairs than the header says.
+    DamagedData: an invalid line, or a number of pairs that differs from the header.
   """
   return lfw_pairs(path, cut(path, lines_of(path)))
 
@@ -39,7 +39,7 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
   Returns:
     Per fold, images by person.
   Raises:
-    DamagedData: a line that does not fit, named with the file.
+    DamagedData: an invalid line, named with the file.
   """
   rows = cut(path, lines_of(path))
   if not rows or len(rows[0][1]) != 1:
@@ -50,7 +50,7 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
     if len(row) == 1:
       if folds and len(folds[-1]) != expected:
         raise wrong(
-          path, at, f"fold {len(folds) - 1} has {len(folds[-1])} people where it announced {expected}"
+          path, at, f"fold {len(folds) - 1} has {len(folds[-1])} people, expected {expected}"
         )
       folds.append({})
       expected = whole(path, at, row[0])
@@ -79,7 +79,7 @@ def lfw_pairs(path: str | Path, rows: Rows) -> Pairs:
     raise wrong(
       path,
       rows[-1][0],
-      f"{len(rows)} pairs where the header {' '.join(header)} announces {folds} × "
+      f"{len(rows)} pairs, but the header {' '.join(header)} means {folds} × "
       f"({half} same + {half} different)",
     )
   left, right, same = [], [], np.empty(len(rows), np.bool_)
@@ -98,7 +98,7 @@ def lfw_pairs(path: str | Path, rows: Rows) -> Pairs:
     if half is not None and len(header) == 2 and same[index] != (index % (2 * half) < half):
       expected = "different people" if same[index] else "the same person"
       raise wrong(
-        path, at, f"a pair of {expected} belongs here: folds are {half} same, then {half} different"
+        path, at, f"expected a pair of {expected}: folds have {half} same, then {half} different pairs"
       )
   fold = np.arange(len(rows)) // (2 * half) if half is not None else np.zeros(len(rows), np.int64)
   return Pairs(
@@ -108,7 +108,7 @@ def lfw_pairs(path: str | Path, rows: Rows) -> Pairs:
 
 def _lfw_name(path: str | Path, at: int, person: str, number: str) -> str:
   if not person or person in (".", "..") or any(mark in person for mark in "/\\\0"):
-    raise wrong(path, at, f"{person!r} is no person's name: it must be one folder's name")
+    raise wrong(path, at, f"{person!r} is not a valid person name: it must be the name of one folder")
   return f"{person}/{person}_{whole(path, at, number):04d}"
 
 

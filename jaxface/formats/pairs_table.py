@@ -1,4 +1,4 @@
-"""Pair lists as a table: two names, whether they show one person, and a fold where there is one."""
+"""Pair lists as a table: two names, whether they show the same person, and optionally a fold."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,14 @@ import numpy as np
 from jaxface.formats.pairs_base import FORMS, Pairs, Rows, whole, wrong
 
 SAME = {"1": True, "true": True, "same": True, "0": False, "-1": False, "false": False, "different": False}
-# What a header may call the columns; capitals, blanks and punctuation do not count.
+# Names of columns in a header; case, blanks and punctuation are ignored.
 COLUMNS = {
   "left": ("left", "path1", "image1", "img1", "file1", "name1", "first", "firstname", "a"),
   "right": ("right", "path2", "image2", "img2", "file2", "name2", "second", "secondname", "b"),
   "same": ("same", "issame", "label", "match", "target", "mated"),
   "fold": ("fold", "split", "splitnumber"),
 }
-# Without a header, by their number: left right same, and a fold behind them; YTF's fold and number before them.
+# Columns without a header, by their number: left right same, then a fold; YTF has fold and number first.
 PLAIN = {3: {"left": 0, "right": 1, "same": 2}, 4: {"left": 0, "right": 1, "same": 2, "fold": 3},
          5: {"fold": 0, "left": 2, "right": 3, "same": 4}}
 
@@ -23,7 +23,7 @@ PLAIN_NAMES = "left right same fold"
 
 
 def header_columns(row: list[str]) -> dict[str, int] | None:
-  """Which column is which by a header; None if the row is no header with two names and their truth."""
+  """Columns by a header; None if the row is not a header with two names and `same`."""
   cells = [re.sub(r"[\W_]", "", cell.lower()) for cell in row]
   found = {}
   for ours, spellings in COLUMNS.items():
@@ -44,13 +44,13 @@ def table_like(row: list[str]) -> bool:
 
 
 def table_pairs(path: str | Path, rows: Rows) -> Pairs:
-  """The pairs of a table with a header or without; pairs without a fold are all in fold 0.
+  """The pairs of a table, with or without a header; pairs without a fold are in fold 0.
 
   Args:
-    path: for messages.
-    rows: of the file, header included.
+    path: file name for messages.
+    rows: rows of the file, including a header.
   Raises:
-    DamagedData: a line that does not fit, named with the file.
+    DamagedData: an invalid line, named with the file.
   """
   place = header_columns(rows[0][1])
   shown = PLAIN_NAMES
@@ -65,7 +65,7 @@ def table_pairs(path: str | Path, rows: Rows) -> Pairs:
     if not place or len(row) != width or row[place["same"]].lower() not in SAME or (
       "fold" in place and not (row[place["fold"]].isascii() and row[place["fold"]].isdecimal())
     ):
-      what = f"{row}: expected `{shown}` with same 1 or 0 and a whole fold where there is one"
+      what = f"{row}: expected `{shown}` with same 1 or 0 and an integer fold, if any"
       if (at, row) == rows[0] and shown == PLAIN_NAMES:
         what += f", or a header of names such as {', '.join(name for names in COLUMNS.values() for name in names[:2])}"
       raise wrong(path, at, f"{what}. {FORMS}")

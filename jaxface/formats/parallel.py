@@ -1,4 +1,4 @@
-"""A function over many tasks: in this process, or in several fresh ones."""
+"""Runs a function over many tasks, in this process or in several spawned ones."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Result = TypeVar("Result")
 
 
 def num_cores() -> int:
-  """Cores that this process may use (which not every system tells from those that there are)."""
+  """Cores that this process may use (on some systems: all cores)."""
   return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_processes(images: int) -> int:
-  """How many processes are worth starting: a fresh one costs as much as some thousand images.
+  """Number of processes worth starting: starting one costs as much as some thousand images.
 
   Args:
-    images: how many there are to do.
+    images: number of images to process.
   Returns:
     Between 1 and the number of cores that this process may use.
   """
@@ -32,7 +32,7 @@ def num_processes(images: int) -> int:
 
 
 def _end_with_parent() -> None:
-  """A killed parent cannot tell its workers to stop, and they would wait for tasks for ever."""
+  """Ends the worker with its parent: after a killed parent, workers would wait for tasks forever."""
 
   def wait() -> None:
     parent = multiprocessing.parent_process()
@@ -45,7 +45,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _no_interrupts() -> Iterator[None]:
-  """Processes started inside never see Ctrl-C, which terminals send to all of them: the first one stops them, in silence."""
+  """Processes started inside ignore Ctrl-C, which a terminal sends to all of them: the parent stops them silently."""
   if not hasattr(signal, "pthread_sigmask"):
     yield
     return
@@ -57,9 +57,9 @@ def _no_interrupts() -> Iterator[None]:
 
 
 class Workers:
-  """Processes that are started at their first task and ended with the `with` block.
+  """Processes that are started with the first task and ended with the `with` block.
 
-  Fresh processes are spawned, not forked: a fork of a process with threads (JAX has some) may hang.
+  Processes are spawned, not forked: the fork of a process with threads (such as JAX's) may deadlock.
 
   Args:
     processes: 1 runs everything in this process.
@@ -77,7 +77,7 @@ class Workers:
       self._pool.shutdown(cancel_futures=True)
 
   def unordered(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-    """Runs tasks and yields results as they come.
+    """Runs tasks and yields results as they complete.
 
     Args:
       function: a module-level function.
@@ -85,7 +85,7 @@ class Workers:
     Returns:
       An iterator of (number of the task, result).
     Raises:
-      Exception: the first that a task raises; tasks not yet begun are dropped with the `with` block.
+      Exception: the first exception of a task; tasks that have not started are cancelled with the `with` block.
     """
     if self.processes <= 1 or len(tasks) <= 1:
       for number, task in enumerate(tasks):

@@ -1,10 +1,10 @@
-"""The two pieces of the protobuf wire format that every message of ours is made of."""
+"""The two elements of the protobuf wire format that our messages use."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def varint(value: int) -> bytes:
-  """A whole number, seven bits to a byte; negative ones in two's complement, as int64 is encoded."""
+  """A varint-encoded integer; negative ones in two's complement, as for int64."""
   value &= 0xFFFFFFFFFFFFFFFF
   out = bytearray()
   while value > 0x7F:

@@ -1,4 +1,4 @@
-"""Licence and origin of what a model was made from; what nobody has said is unknown, and says so."""
+"""Licence and origin of the images and weights that a model was made from; "unknown" if not specified."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MAX_TEXT = 500
 
 
 def provenance_text(what: str, text: str) -> str:
-  """A licence or an origin as it is kept: one line, "unknown" where it is empty.
+  """A licence or an origin as it is stored: one line, "unknown" if empty.
 
   Args:
     what: "licence" or "origin", for the message.
-    text: as given.
+    text: the value as given.
   Raises:
     ValueError: several lines, control characters, or more than 500 characters.
   """
@@ -27,13 +27,13 @@ def provenance_text(what: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class Ancestor:
-  """One thing that a model was made from.
+  """One source that a model was made from.
 
   Attributes:
     kind: "images" or "weights".
-    name: of the folder, the record set or the file.
+    name: name of the folder, record set or file.
     licence: an SPDX name such as "CC-BY-4.0", the name of a data set's terms, or "unknown".
-    origin: who made it, or where it can be had, or "unknown".
+    origin: author or source, or "unknown".
   """
 
   kind: str
@@ -43,7 +43,7 @@ class Ancestor:
 
   def __post_init__(self):
     if self.kind not in ("images", "weights"):
-      raise ValueError(f"kind {self.kind!r}: there are images, weights")
+      raise ValueError(f"kind {self.kind!r}: takes images, weights")
     for what in ("licence", "origin"):
       object.__setattr__(self, what, provenance_text(what, getattr(self, what)))
 
@@ -55,7 +55,7 @@ Lineage = tuple[Ancestor, ...]
 
 
 def to_json(lineage: Iterable[Ancestor]) -> list[dict[str, str]]:
-  """Plain values, for `from_json`; what occurs twice is kept once."""
+  """Plain values for `from_json`, without duplicates."""
   return [asdict(ancestor) for ancestor in dict.fromkeys(lineage)]
 
 
@@ -63,7 +63,7 @@ def from_json(plain: Any) -> Lineage:
   """The inverse of `to_json`.
 
   Raises:
-    ValueError: it is not what `to_json` gives.
+    ValueError: not a result of `to_json`.
   """
   try:
     if not all(isinstance(value, str) for entry in plain for value in entry.values()):
@@ -74,7 +74,7 @@ def from_json(plain: Any) -> Lineage:
 
 
 def fill(lineage: Lineage, licence: str, origin: str) -> Lineage:
-  """A lineage whose unknown licences and origins are those given; "" gives nothing.
+  """A lineage with unknown licences and origins replaced by those given; "" replaces nothing.
 
   Raises:
     ValueError: a licence or an origin is given, and none is unknown.
@@ -82,7 +82,7 @@ def fill(lineage: Lineage, licence: str, origin: str) -> Lineage:
   for what, text in (("licence", licence), ("origin", origin)):
     if text and not any(getattr(ancestor, what) == UNKNOWN for ancestor in lineage):
       said = "; ".join(map(str, lineage))
-      raise ValueError(f"{what} {text!r}: it is known already ({said}): leave the option out")
+      raise ValueError(f"{what} {text!r}: it is already known ({said}): omit the option")
   for what, text in (("licence", licence), ("origin", origin)):
     if text:
       lineage = tuple(
@@ -98,7 +98,7 @@ def summary(lineage: Lineage, what: str) -> str:
     lineage: the lineage.
     what: "licence" or "origin".
   Returns:
-    The text itself where all agree, else each with what it is of; "unknown" for an empty lineage.
+    One text if all are equal, else each with its source; "unknown" for an empty lineage.
   """
   texts = [getattr(ancestor, what) for ancestor in lineage]
   if len(set(texts)) <= 1:

@@ -1,4 +1,4 @@
-"""A packed set of faces, opened for random access by any number of threads."""
+"""Random access to a packed set of faces, from any number of threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def map_file(path: Path) -> mmap.mmap | bytes:
   """Maps a file for reading.
 
   Args:
-    path: the file; an empty one gives empty bytes, since nothing cannot be mapped.
+    path: the file; an empty one gives empty bytes, since it cannot be mapped.
   Returns:
     A buffer whose slices are bytes.
   """
@@ -35,11 +35,11 @@ def map_file(path: Path) -> mmap.mmap | bytes:
 
 
 def _rebuilt_index(folder: Path, shard: Shard, why: str) -> ShardIndex:
-  """Makes a lost index anew; keeps it in memory alone where the folder is read-only."""
+  """Rebuilds a lost index; keeps it in memory only if the folder is read-only."""
   _log.warning("%s: index %s; rebuilding it from %s", folder / shard.index, why, shard.file)
   index = build_index(map_file(folder / shard.file), file=str(folder / shard.file))
   if hashlib.sha256(index_bytes(index)).hexdigest() != shard.index_sha256:
-    what = f"{shard.file} holds {len(index.names)} records that are not those the manifest was written for"
+    what = f"{shard.file} has {len(index.names)} records, which are not those of the manifest"
     raise DamagedData(f"manifest disagrees: {what}; pack the set again", file=folder / FILE)
   try:
     write_index(folder / shard.index, index)
@@ -49,15 +49,15 @@ def _rebuilt_index(folder: Path, shard: Shard, why: str) -> ShardIndex:
 
 
 def load_index(folder: Path, shard: Shard) -> ShardIndex:
-  """The index of a shard, rebuilt with a notice if it is missing or damaged.
+  """The index of a shard, rebuilt with a warning if it is missing or damaged.
 
   Args:
-    folder: of the packed set.
+    folder: folder of the packed set.
     shard: the shard.
   Returns:
-    The index, which is the one the manifest was written for.
+    The index that matches the manifest.
   Raises:
-    DamagedData: it is lost and the shard is damaged or another one.
+    DamagedData: it is lost, and the shard is damaged or does not match the manifest.
   """
   path = folder / shard.index
   try:
@@ -65,7 +65,7 @@ def load_index(folder: Path, shard: Shard) -> ShardIndex:
   except FileNotFoundError:
     return _rebuilt_index(folder, shard, "is missing")
   if hashlib.sha256(content).hexdigest() != shard.index_sha256:
-    return _rebuilt_index(folder, shard, "is not the one the manifest was written for")
+    return _rebuilt_index(folder, shard, "does not match the manifest")
   return read_index(content, file=str(path))
 
 
@@ -108,10 +108,10 @@ class RecordSet:
   def open(cls, path: str | Path) -> RecordSet:
     """Opens a packed set; missing indexes are rebuilt.
 
-    A truncated shard opens with a warning: its lost records are named one by one as they are read.
+    A truncated shard gives a warning; reading a lost record raises an error that names it.
 
     Args:
-      path: the folder that `pack` wrote.
+      path: folder of the packed set.
     Returns:
       The set.
     Raises:
@@ -139,7 +139,7 @@ class RecordSet:
     records = cls(folder, manifest, indexes, names)
     label_n = records.label_n
     if not np.array_equal(np.bincount(label_n[label_n >= 0], minlength=len(names)), images):
-      raise DamagedData("identity table: images per identity are not those of the index", file=folder / FILE)
+      raise DamagedData("identity table: images per identity differ from the index", file=folder / FILE)
     return records
 
   def __len__(self) -> int:
@@ -155,7 +155,7 @@ class RecordSet:
     return found
 
   def place(self, record: int) -> tuple[Path, int]:
-    """Where a record lies.
+    """Location of a record.
 
     Args:
       record: number of the record.

@@ -1,4 +1,4 @@
-"""Where faces come from: a folder per identity, a list, or one folder with an identity file."""
+"""Sources of faces: a folder per identity, a list, or one folder with an identity file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SourceImage:
   Args:
     path: relative to the source's root, with "/".
     identity: name of the identity.
-    name: the record's name: the path without its suffix, or with it where two files differ in nothing else.
+    name: the record's name: the path without its suffix, or with it if two files differ in the suffix only.
   """
 
   path: str
@@ -50,7 +50,7 @@ class Source:
     root: the folder.
     layout: one of `LAYOUTS`.
     images: the files.
-    notes: what a user should know of files that were passed over.
+    notes: messages for the user about ignored files.
   """
 
   root: Path
@@ -59,7 +59,7 @@ class Source:
   notes: tuple[str, ...]
 
   def stamp(self) -> str:
-    """SHA-256 of names, identities, sizes and times of all files: cheap, and changes when a file does.
+    """SHA-256 of names, identities, sizes and times of all files: cheap, and changes if a file changes.
 
     Returns:
       The digest in hex.
@@ -76,24 +76,24 @@ class Source:
 
 
 def read_source(root: str | Path, layout: str = "folders", list_file: str | Path | None = None) -> Source:
-  """Lists the images of a source and whose they are; opens none of them.
+  """Lists the images of a source with their identities; opens none of them.
 
   Args:
     root: the folder of images.
     layout: "folders": a folder per identity, images at any depth below it. "list": `list_file` has a path relative
       to root and an identity per line. "flat": images lie in root itself, `list_file` has a file name and an
       identity per line.
-    list_file: for "list" and "flat": columns parted by a tab, or by the last white space of the line.
+    list_file: for "list" and "flat": columns separated by a tab, or by the last white space of the line.
   Returns:
     The source.
   Raises:
     FileNotFoundError: root or the list is missing.
     UnsafePath: a path of the list leaves root; names file and line.
-    ValueError: no images, a wrong line, an unknown layout.
+    ValueError: no images, an invalid line, an unknown layout.
   """
   root = Path(root)
   if layout not in LAYOUTS:
-    raise ValueError(f"layout {layout!r}: there are {', '.join(LAYOUTS)}")
+    raise ValueError(f"layout {layout!r}: takes {', '.join(LAYOUTS)}")
   check_folder(root)
   if (layout == "folders") != (list_file is None):
     what = "takes no list" if layout == "folders" else "needs a list: --list FILE with a path and an identity per line"
@@ -123,10 +123,10 @@ def _from_folders(root: Path) -> tuple[dict[str, str], list[str]]:
   notes = []
   loose = len(found.paths) - len(pairs)
   if loose:
-    notes.append(f"{loose} images lie in {root} itself, in no identity's folder: passed over (is it --layout flat?).")
+    notes.append(f"{loose} images are in {root} itself, not in an identity's folder: ignored (is it --layout flat?).")
   empty = sorted(set(found.folders) - set(pairs.values()))
   if empty:
-    notes.append(f"{len(empty)} folders hold no image: passed over (first: {empty[0]}).")
+    notes.append(f"{len(empty)} folders contain no image: ignored (first: {empty[0]}).")
   return pairs, [*level_note(root, found.paths), *notes, *found.notes]
 
 
@@ -139,10 +139,10 @@ def _lines(list_file: Path) -> Iterator[tuple[int, str, str]]:
           continue
         cells = line.split("\t") if "\t" in line else line.rsplit(None, 1)
         if len(cells) != 2 or not all(cell.strip() for cell in cells):
-          raise ValueError(f"{list_file}, line {number}: {line!r} should be a path and an identity, parted by a tab")
+          raise ValueError(f"{list_file}, line {number}: {line!r} should be a path and an identity, separated by a tab")
         yield number, cells[0].strip(), cells[1].strip()
     except UnicodeDecodeError as error:
-      raise ValueError(f"{list_file}: is not UTF-8 text: {error}") from error
+      raise ValueError(f"{list_file}: not UTF-8 text: {error}") from error
 
 
 def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, str], list[str]]:
@@ -157,11 +157,11 @@ def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, st
       raise UnsafePath(f"{where}: {error}") from error
     path = PurePosixPath(path.replace(os.sep, "/")).as_posix()
     if flat and "/" in path:
-      raise ValueError(f"{where}: {path!r} is not a plain file name as layout 'flat' has them; use layout 'list'")
+      raise ValueError(f"{where}: {path!r} is not a plain file name, as layout 'flat' requires; use layout 'list'")
     if not is_image(PurePosixPath(path).name):
       advice = unread_advice(PurePosixPath(path).suffix)
       raise ValueError(
-        f"{where}: {path!r} is no image by its name{f': {advice}' if advice else ''}; read are {', '.join(IMAGE_SUFFIXES)}"
+        f"{where}: {path!r} is not an image by its suffix{f': {advice}' if advice else ''}; supported are {', '.join(IMAGE_SUFFIXES)}"
       )
     if pairs.get(path, identity) != identity:
       raise ValueError(f"{where}: {path!r} is {identity!r} here and {pairs[path]!r} on line {lines[path]}")
@@ -169,12 +169,12 @@ def _from_list(root: Path, list_file: Path, *, flat: bool) -> tuple[dict[str, st
     pairs[path], lines[path] = identity, number
   notes = []
   if repeated:
-    notes.append(f"{repeated} lines of {list_file} repeat earlier ones: passed over.")
+    notes.append(f"{repeated} lines of {list_file} repeat earlier ones: ignored.")
   if flat:
     others = [name for name in sorted(os.listdir(root)) if name not in pairs and not is_hidden(name)]
     unlisted = sum(map(is_image, others))
     if unlisted:
-      notes.append(f"{unlisted} images in {root} are not in {list_file}: passed over.")
+      notes.append(f"{unlisted} images in {root} are not in {list_file}: ignored.")
     unread: dict[str, list[str]] = {}
     for name in others:
       if not is_image(name) and os.path.isfile(root / name) and not os.path.samefile(root / name, list_file):

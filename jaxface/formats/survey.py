@@ -1,4 +1,4 @@
-"""The first pass of packing: every file is read and decoded, so that nothing is decided before all is known."""
+"""The first pass of packing: reads and decodes every file, before the plan is made."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Finding:
-  """What one file turned out to be.
+  """Result of the survey for one file.
 
   Args:
-    digest: of its bytes; empty if it could not be read.
+    digest: digest of its bytes; empty if it could not be read.
     bytes: its size.
-    size: (height, width) once decoded.
-    plain: a three-channel JPEG, to be stored as it is if its size is right.
+    size: (height, width) after decoding.
+    plain: whether it is a three-channel JPEG, which is stored unchanged if its size is right.
     fault: why it cannot be used, or "".
   """
 
@@ -39,14 +39,14 @@ class Finding:
 
 
 def read_bounded(path: Path) -> bytes:
-  """Reads a whole file unless it is huge or no regular file.
+  """Reads a file unless it is huge or not a regular file.
 
   Args:
     path: the file.
   Returns:
     Its bytes.
   Raises:
-    DamagedData: it cannot be read, or should not be.
+    DamagedData: it cannot be read, is huge, or is not a regular file.
   """
   try:
     status = os.stat(path)
@@ -60,7 +60,7 @@ def read_bounded(path: Path) -> bytes:
 
 
 def content_digest(data: bytes) -> str:
-  """A digest by which equal files are told.
+  """A digest that identifies equal files.
 
   Args:
     data: the file's bytes.
@@ -91,7 +91,7 @@ def survey(source: Source, *, workers: Workers, advance: Callable[[int], object]
 
   Args:
     source: the source.
-    workers: who do it.
+    workers: the processes to use.
     advance: called with the number of files just done.
   Returns:
     One finding per image of the source, in its order.
@@ -106,15 +106,15 @@ def survey(source: Source, *, workers: Workers, advance: Callable[[int], object]
 
 
 def common_size(source: Source, findings: list[Finding]) -> tuple[int, int]:
-  """The one size that all sound images have.
+  """The common size of all valid images.
 
   Args:
     source: the source.
-    findings: of its images.
+    findings: findings on its images.
   Returns:
     (height, width).
   Raises:
-    ValueError: there are several, or no sound image at all.
+    ValueError: there are several sizes, or no valid image.
   """
   sizes = Counter(finding.size for finding in findings if not finding.fault)
   if not sizes:

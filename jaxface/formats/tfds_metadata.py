@@ -1,4 +1,4 @@
-"""What tensorflow-datasets wants to see beside the shards, written with it and without TensorFlow."""
+"""Metadata that tensorflow-datasets needs next to the shards, written without TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def write_tfds_metadata(
   """Writes features, splits and label names, so that `tfds.builder_from_directory(folder)` opens the set.
 
   Args:
-    folder: of the packed set.
+    folder: folder of the packed set.
     shards: its shards in order.
     identity_names: names by label.
     image_size: (height, width, channels) of every image.
   """
-  # Imported here: half a second that only writers should pay.
+  # Imported here, since it takes half a second and only writers need it.
   import numpy as np
   import tensorflow_datasets as tfds
 

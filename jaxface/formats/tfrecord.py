@@ -21,7 +21,7 @@ _CRC = struct.Struct("<I")
 
 
 def masked_crc32c(data: bytes) -> int:
-  """CRC32C rotated right by 15 bits plus a constant, so that a CRC over data with CRCs inside stays a good one.
+  """CRC32C rotated right by 15 bits plus a constant, so that the CRC of data that contain CRCs remains effective.
 
   Args:
     data: bytes (the C extension takes no writable or wrapped buffers).
@@ -46,11 +46,11 @@ def frame(payload: bytes) -> bytes:
 
 
 def frame_fault(framed: bytes, length: int) -> str | None:
-  """What is wrong with one framed record, if anything.
+  """Describes the fault of a framed record, if any.
 
   Args:
-    framed: the bytes from the start of the frame to its end, as far as the file has them.
-    length: length of the payload as expected, by the index or by the record that follows.
+    framed: the bytes of the frame, as far as the file contains them.
+    length: expected length of the payload, from the index or the next record.
   Returns:
     None, or a description that names the damaged part.
   """
@@ -72,7 +72,7 @@ def scan(buffer: Any, *, file: str) -> Iterator[tuple[int, int]]:
   """Walks the frames of a shard by their length headers, without reading payloads.
 
   Args:
-    buffer: the whole shard; anything whose slices are bytes (bytes, mmap).
+    buffer: the complete shard; anything whose slices are bytes (bytes, mmap).
     file: name for messages.
   Returns:
     An iterator of (offset of the frame, length of the payload).
@@ -84,7 +84,7 @@ def scan(buffer: Any, *, file: str) -> Iterator[tuple[int, int]]:
   while offset < total:
     header = buffer[offset : offset + HEADER_BYTES]
     if len(header) < HEADER_BYTES:
-      what = f"truncated shard: {len(header)} bytes left where a record header has {HEADER_BYTES}"
+      what = f"truncated shard: {len(header)} bytes left, but a record header has {HEADER_BYTES}"
       raise DamagedData(what, file=file, offset=offset, record=record)
     length, crc = _HEADER.unpack(header)
     if masked_crc32c(header[:8]) != crc:

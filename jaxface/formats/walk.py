@@ -1,4 +1,4 @@
-"""The one walk through a folder of images: what is read, and what is passed over, named and counted."""
+"""Finds the images below a folder, and counts what is ignored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from jaxface.formats.images import IMAGE_SUFFIXES
 
-# Thumbnails and the like that file servers and archivers leave in folders of photos.
+# Thumbnails and similar files that file servers and archivers create in photo folders.
 _SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
 _ADVICE = {
   **dict.fromkeys(
@@ -18,7 +18,7 @@ _ADVICE = {
     "convert to JPEG, for example: magick mogrify -format jpg '*{suffix}'",
   ),
   **dict.fromkeys(
-    (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), "take out frames, for example: ffmpeg -i CLIP{suffix} %04d.jpg"
+    (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), "extract frames, for example: ffmpeg -i CLIP{suffix} %04d.jpg"
   ),
   **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"), "unpack first"),
 }
@@ -27,13 +27,13 @@ _FEW = 10
 
 @dataclass(frozen=True)
 class Walk:
-  """What lies below a folder.
+  """Contents of a folder.
 
   Args:
     root: the folder.
-    paths: of the images, relative to root, with "/", sorted.
-    folders: names of the folders directly below root, hidden ones left out, sorted.
-    notes: a line for each kind of thing that was passed over or read from elsewhere, with its count and first name.
+    paths: paths of the images, relative to root, with "/", sorted.
+    folders: names of the folders directly below root, without hidden ones, sorted.
+    notes: a line for each kind of entry that was ignored or read through a link, with its count and first name.
   """
 
   root: Path
@@ -44,7 +44,7 @@ class Walk:
 
 @dataclass
 class _Found:
-  """What a walk has met so far; the paths of each kind in any order."""
+  """Entries found so far, by kind, in any order."""
 
   images: list[str] = field(default_factory=list)
   hidden: list[str] = field(default_factory=list)
@@ -59,17 +59,17 @@ class _Found:
 
 
 def is_image(name: str) -> bool:
-  """Whether a file is taken for an image by its name: the suffix of one, and not hidden."""
+  """Whether a file counts as an image by its name: it has an image suffix and is not hidden."""
   return name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:
-  """Whether a file or folder is hidden, such as the "._0001.jpg" that macOS sets beside "0001.jpg"."""
+  """Whether a file or folder is hidden, such as the "._0001.jpg" that macOS writes next to "0001.jpg"."""
   return name.startswith(".") or name in _SYSTEM_FOLDERS
 
 
 def check_folder(root: Path) -> None:
-  """Refuses what is no folder.
+  """Rejects a path that is not a folder.
 
   Raises:
     FileNotFoundError: there is no such folder; says so if it is a file.
@@ -81,8 +81,8 @@ def check_folder(root: Path) -> None:
 def walk(root: str | Path) -> Walk:
   """Finds all images below a folder, at any depth; opens none of them.
 
-  Hidden files and folders are passed over. Linked folders are followed, each real folder once: first all that lie below
-  root itself, then those that links lead to. Files that only look like images are for their reader to refuse.
+  Hidden files and folders are ignored. Linked folders are followed, each real folder once: first all below root itself, then
+  those reached by links. Files with an image suffix that are no images are rejected later, by their reader.
 
   Args:
     root: the folder.
@@ -122,13 +122,13 @@ def _below(path: str, real: str) -> bool:
 
 
 def _enter(root: Path, start: str, found: _Found) -> None:
-  """Reads a folder and all below it, but for links to folders, which it lists."""
+  """Reads a folder recursively, except for links to folders, which it lists."""
   waiting = [start]
   while waiting:
     folder = waiting.pop()
     try:
       number = _number(root / folder)
-      if number in found.seen:  # reached once more through a link above it
+      if number in found.seen:  # reached again through a link above it
         found.again.append(folder)
         continue
       found.seen.add(number)
@@ -171,19 +171,19 @@ def _notes(root: Path, real: str, found: _Found, outside: list[str]) -> Iterable
   if found.unread:
     yield unread_note(found.unread)
   if found.hidden:
-    yield f"{_count(found.hidden, 'hidden file or folder', 'hidden files and folders')} passed over."
+    yield f"{_count(found.hidden, 'hidden file or folder', 'hidden files and folders')} ignored."
   if found.closed:
-    yield f"{_count(found.closed, 'folder', 'folders')} left out: cannot be opened."
+    yield f"{_count(found.closed, 'folder', 'folders')} skipped: cannot be opened."
   if found.misnamed:
-    yield f"{_count(found.misnamed, 'file', 'files')} left out: the name is not UTF-8; rename."
+    yield f"{_count(found.misnamed, 'file', 'files')} skipped: the name is not UTF-8; rename."
   if found.followed:
     out = [link for link in found.followed if not _below(link.split(" -> ", 1)[1], real)]
-    where = f", {len(out)} of them out of {root}" if out else ""
+    where = f", {len(out)} of them outside of {root}" if out else ""
     yield f"{_count(found.followed, 'linked folder', 'linked folders')} followed{where}."
   if found.again:
-    yield f"{_count(found.again, 'linked folder', 'linked folders')} passed over: read already where they lie."
+    yield f"{_count(found.again, 'linked folder', 'linked folders')} ignored: already read at their real path."
   if outside:
-    yield f"{_count(outside, 'image', 'images')} read through a link out of {root}."
+    yield f"{_count(outside, 'image', 'images')} read through a link to outside of {root}."
 
 
 def _count(names: Sequence[str], one: str, many: str) -> str:
@@ -191,31 +191,31 @@ def _count(names: Sequence[str], one: str, many: str) -> str:
 
 
 def unread_note(unread: dict[str, list[str]]) -> str:
-  """A line on files that are not read, counted by suffix: photos and videos first, with what to do about them.
+  """A line about unsupported files, counted by suffix: photos and videos first, with advice.
 
   Args:
-    unread: paths by suffix in small letters.
+    unread: paths by lower-case suffix.
   """
   parts = []
   for suffix, paths in sorted(unread.items(), key=lambda item: (item[0] not in _ADVICE, -len(item[1]), item[0])):
     advice = unread_advice(suffix)
     count = f"{len(paths):,} {'file' if len(paths) == 1 else 'files'}"
     parts.append(f"{suffix or 'no suffix'}: {count}, first {min(paths)}{f' ({advice})' if advice else ''}")
-  return f"not read, since they are no images by their names: {'; '.join(parts)}."
+  return f"not read, since they have no image suffix: {'; '.join(parts)}."
 
 
 def unread_advice(suffix: str) -> str:
-  """What to do about files of a suffix that is not read; empty where there is nothing to say."""
+  """Advice about files of an unsupported suffix; may be empty."""
   return _ADVICE.get(suffix.lower(), "").format(suffix=suffix.lower())
 
 
 def record_names(paths: Sequence[str]) -> list[str]:
-  """Names of images: the path without its suffix, or with it where another image would have the same name.
+  """Names of images: the path without its suffix, or with it if another image would have the same name.
 
   Args:
-    paths: relative paths with "/", each once.
+    paths: distinct relative paths with "/".
   Returns:
-    As many names, each once.
+    Distinct names, one per path.
   """
   stems = [str(PurePosixPath(path).with_suffix("")) for path in paths]
   count, whole = Counter(stems), set(paths)
@@ -223,21 +223,21 @@ def record_names(paths: Sequence[str]) -> list[str]:
 
 
 def name_note(paths: Sequence[str], names: Sequence[str]) -> list[str]:
-  """A note on images that keep their suffix in their name, if there are any."""
+  """A note on images that keep their suffix in their name, if any."""
   kept = [path for path, name in zip(paths, names) if path == name and PurePosixPath(path).suffix]
   if not kept:
     return []
-  return [f"{len(kept):,} images differ from another in their suffix alone and keep it in their names (first: {kept[0]})."]
+  return [f"{len(kept):,} images differ from another only in their suffix and keep it in their names (first: {kept[0]})."]
 
 
 def level_note(root: Path, paths: Sequence[str]) -> list[str]:
-  """A warning if folders directly below root look like parts of a set (train, test) and not like people.
+  """A warning if the folders directly below root seem to be parts of a set (train, test) rather than people.
 
   Args:
-    root: the folder whose own folders are taken for identities.
-    paths: of its images.
+    root: the folder whose subfolders are identities.
+    paths: paths of its images.
   Returns:
-    A note or none: identities are few, and most images lie in sub-folders of theirs, of which there are many.
+    A note, if there are few identities and most images are in many subfolders of them.
   """
   parts = [path.split("/") for path in paths if "/" in path]
   people = sorted({part[0] for part in parts})
@@ -247,7 +247,7 @@ def level_note(root: Path, paths: Sequence[str]) -> list[str]:
   shown = ", ".join(people[:3]) + (", …" if len(people) > 3 else "")
   return [
     f"warning: only {len(people)} {'identity' if len(people) == 1 else 'identities'} ({shown}) with {len(deeper):,} sub-folders "
-    f"of images: each folder directly below {root} is taken for one person. If people are one level deeper, give "
+    f"of images: each folder directly below {root} counts as one person. If people are one level deeper, give "
     f"{root / people[-1]}."
   ]
 

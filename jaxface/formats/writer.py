@@ -1,4 +1,4 @@
-"""Writing packed sets: shards one by one, in any process, and what completes them, last."""
+"""Writes packed sets: shards one by one, in any process, then the metadata that complete the set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from jaxface.formats.tfrecord import frame
 
 
 def shard_names(shard: int, num_shards: int) -> tuple[str, str]:
-  """Names of a shard and its index, as tensorflow-datasets expects the former.
+  """Names of a shard, as tensorflow-datasets expects it, and its index.
 
   Args:
     shard: number of the shard.
-    num_shards: how many there are.
+    num_shards: number of shards.
   Returns:
     (TFRecord file, index).
   """
@@ -35,12 +35,12 @@ def write_shard(folder: str | Path, shard: int, num_shards: int, payloads: Itera
   """Writes one shard and its index, each atomically.
 
   Args:
-    folder: of the packed set; must exist.
+    folder: folder of the packed set; must exist.
     shard: number of the shard.
-    num_shards: how many there will be.
-    payloads: the records of `encode_face`, in order.
+    num_shards: total number of shards.
+    payloads: records from `encode_face`, in order.
   Returns:
-    The shard's line of the manifest.
+    The shard's manifest entry.
   """
   file_name, index_name = shard_names(shard, num_shards)
   digest, lines, offset = hashlib.sha256(), [], 0
@@ -61,8 +61,8 @@ def finish(
   """Writes identity table, tensorflow-datasets' metadata and, last, the manifest.
 
   Args:
-    folder: of the packed set, with all shards in it.
-    shards: what `write_shard` returned, in order.
+    folder: folder of the packed set, with all shards.
+    shards: results of `write_shard`, in order.
     identity_names: names by label.
     images: number of records by label.
     **fields: further fields of `Manifest`: image_size, template, source and those with defaults.
@@ -92,15 +92,15 @@ def write_recordset(
   source: str = "memory",
   num_shards: int = 1,
 ) -> Manifest:
-  """Writes faces that are in memory as a packed set.
+  """Writes faces from memory as a packed set.
 
   Args:
-    folder: where to; made if missing.
+    folder: output folder; created if missing.
     faces: the records in order.
     identity_names: names by label.
     image_size: (height, width, 3) of every image.
     template: name of the alignment template, "unknown" or "none", see `Manifest`.
-    source: name of where they came from.
+    source: name of their source.
     num_shards: number of shards of nearly equal numbers of records.
   Returns:
     The manifest.

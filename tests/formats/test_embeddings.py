@@ -81,7 +81,7 @@ def test_a_truncated_file_is_named(tmp_path, suffix, keep):
   write_embeddings(path, made())
   data = path.read_bytes()
   path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
-  with pytest.raises(DamagedData, match=f"cut{suffix}: not a whole"):
+  with pytest.raises(DamagedData, match=f"cut{suffix}: not a complete"):
     read_embeddings(path)
 
 
@@ -143,7 +143,7 @@ def test_an_object_array_is_refused_with_the_line_that_rewrites_it(tmp_path, col
   array[:] = [Bomb(tmp_path / "made"), 1]
   path = tmp_path / "theirs.npz"
   np.savez(path, **{**good, column: array})
-  with pytest.raises(DamagedData, match=f"{column}.npy holds Python objects, which would have to be unpickled; nothing is"):
+  with pytest.raises(DamagedData, match=f"{column}.npy holds Python objects, which would have to be unpickled and is rejected"):
     read_embeddings(path)
   assert not (tmp_path / "made").exists()
   # The line that the message gives, on one's own file of object arrays.
@@ -202,7 +202,7 @@ def test_a_header_that_announces_more_than_there_is_takes_no_memory(tmp_path):
   with zipfile.ZipFile(path, "a") as archive:
     archive.writestr("name.npy", b"")
   with pytest.raises(
-    DamagedData, match=r"announces float32 \(1099511627776, 512\), which is not what it holds"
+    DamagedData, match=r"declares float32 \(1099511627776, 512\), which does not match its size"
   ):
     read_embeddings(path)
 
@@ -241,7 +241,7 @@ def test_metadata_that_is_no_object(tmp_path):
 @pytest.mark.parametrize("name", ["e.npy", "e", "e.pkl"])
 def test_other_suffixes_are_refused(tmp_path, name):
   for call in (lambda path: write_embeddings(path, made()), read_embeddings):
-    with pytest.raises(ValueError, match=r"embeddings are kept in \.npz or \.parquet, not .*np\.savez\(") as caught:
+    with pytest.raises(ValueError, match=r"embeddings are stored in \.npz or \.parquet, not .*np\.savez\(") as caught:
       call(tmp_path / name)
     assert ("embedding=np.load('e.npy')" in str(caught.value)) == (name == "e.npy")
 

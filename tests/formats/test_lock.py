@@ -1,4 +1,4 @@
-"""A folder belongs to one process at a time; what a process that is gone has left is taken over, and said."""
+"""A folder has one owner at a time; a stale lock is taken over with a message."""
 
 import json
 import os
@@ -36,14 +36,14 @@ def owner_of(folder):
 
 
 def rewrite(folder, silent=0.0, **changes):
-  """Changes what the lock says, and how long ago its owner gave a sign of life."""
+  """Changes the contents of the lock and the age of its heartbeat."""
   (folder / FILE).write_text(json.dumps(owner_of(folder) | changes))
   past = time.time() - silent
   os.utime(folder / FILE, (past, past))
 
 
 def test_a_second_process_is_told_who_owns_the_folder_and_a_dead_one_is_replaced(tmp_path, holder):
-  with pytest.raises(FolderInUse, match=rf"in use by process {holder.pid} on .*, which began \d+ s ago: another folder"):
+  with pytest.raises(FolderInUse, match=rf"in use by process {holder.pid} on .*, started \d+ s ago: another folder"):
     FolderLock(tmp_path, advice="another folder").acquire()
   with pytest.raises(FolderInUse, match=str(holder.pid)):
     refuse_if_owned(tmp_path)
@@ -52,7 +52,7 @@ def test_a_second_process_is_told_who_owns_the_folder_and_a_dead_one_is_replaced
   said = []
   with FolderLock(tmp_path, say=said.append):
     assert owner_of(tmp_path)["pid"] == os.getpid()
-  assert len(said) == 1 and f"taking over from process {holder.pid}" in said[0]
+  assert len(said) == 1 and f"taking over the lock of process {holder.pid}" in said[0]
   assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Packing: what goes in comes out, the same bytes however it is run, whole or not at all."""
+"""Packing: the content is preserved, the bytes do not depend on how it is run, and the output is atomic."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_a_complete_set_returns_at_once(make_folder, tmp_path, monkeypatch):
 def test_another_source_or_option_is_refused(make_folder, tmp_path, make_jpeg):
   root = make_folder()
   pack(root, tmp_path / "out")
-  with pytest.raises(FileExistsError, match=r"holds a set packed from another source.*10 records of 'faces'"):
+  with pytest.raises(FileExistsError, match=r"contains a set packed from another source.*10 records of 'faces'"):
     pack(root, tmp_path / "out", size=16)
   (root / "person00" / "new.jpg").write_bytes(make_jpeg(77))
   with pytest.raises(FileExistsError):
@@ -175,7 +175,7 @@ def test_nothing_usable_is_an_error(tmp_path):
 def test_one_image_per_identity_is_noted(make_folder, tmp_path):
   notes = []
   assert pack(make_folder([1, 1, 1]), tmp_path / "out", say=notes.append).num_identities == 3
-  assert any("every identity has one image only" in note for note in notes)
+  assert any("every identity has only one image" in note for note in notes)
 
 
 def test_gaps_in_labels_are_closed_and_noted(make_folder, tmp_path):

@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_nothing_half_made(make_folder, tmp_path, small_disk,
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: next(answers, None) or real(path))
   whole = pack(root, tmp_path / "whole", shard_mb=0.04, processes=1) if foreseen else None
-  with pytest.raises(OSError, match=r"disk full: packing needs [\d,]+ bytes in all, [\d,]+ are free now") as caught:
+  with pytest.raises(OSError, match=r"disk full: packing needs [\d,]+ bytes in total, [\d,]+ are free") as caught:
     pack(root, small_disk / "out", shard_mb=0.04, processes=1)
   assert caught.value.errno == errno.ENOSPC
   assert str(small_disk) in str(caught.value)

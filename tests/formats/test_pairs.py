@@ -51,15 +51,15 @@ def test_byte_order_mark_and_names_beyond_ascii(written):
   [
     ("", r"line 1: no pairs"),
     ("2\t1\n", r"line 1: no pairs"),
-    ("2\t1\nAnn\t1\t4\nAnn\t1\tBob\t2\n", r"line 3: 2 pairs where the header 2 1 announces 2 × \(1 same"),
-    ("1\t1\nAnn\t1\tBob\t2\nAnn\t1\t4\n", r"line 2: a pair of the same person belongs here"),
-    ("1\t1\nAnn\t1\t2\nAnn\t1\t4\n", r"line 3: a pair of different people belongs here"),
+    ("2\t1\nAnn\t1\t4\nAnn\t1\tBob\t2\n", r"line 3: 2 pairs, but the header 2 1 means 2 × \(1 same"),
+    ("1\t1\nAnn\t1\tBob\t2\nAnn\t1\t4\n", r"line 2: expected a pair of the same person"),
+    ("1\t1\nAnn\t1\t2\nAnn\t1\t4\n", r"line 3: expected a pair of different people"),
     ("Ann\t1\n", r"line 1: 2 fields; expected `name n1 n2`"),
     ("Ann\t1\t2\nAnn\tx\t2\n", r"line 2: 'x' where a whole number from 1"),
     ("Ann\t0\t2\n", r"line 1: '0' where a whole number from 1"),
     ("Ann\t1\tAnn\t2\n", r"line 1: a pair of different people names 'Ann' twice"),
-    ("../etc\t1\t2\n", r"line 1: '../etc' is no person's name"),
-    ("..\t1\t2\n", r"line 1: '..' is no person's name"),
+    ("../etc\t1\t2\n", r"line 1: '../etc' is not a valid person name"),
+    ("..\t1\t2\n", r"line 1: '..' is not a valid person name"),
     (b"Ann\t1\t2\nB\xff\t1\t2\n", r"line 2: byte 1 is not UTF-8"),
     ("99999999999\t1\nAnn\t1\t2\n", r"line 1: '99999999999' where a whole number"),
   ],
@@ -112,7 +112,7 @@ def test_blanks_part_columns_where_no_name_has_one(written):
   pairs = read_pairs(written("a/1.jpg  b/2.jpg 0\ne,f/1.jpg e,f/2.jpg 1\n"))
   assert pairs.left == ["a/1.jpg", "e,f/1.jpg"] and pairs.right == ["b/2.jpg", "e,f/2.jpg"]
   assert pairs.same.tolist() == [False, True]
-  with pytest.raises(DamagedData, match=r"line 2: .*parted by tabs, commas, semicolons, or blanks where no name has one"):
+  with pytest.raises(DamagedData, match=r"line 2: .*separated by tabs, commas, semicolons, or blanks if no name contains one"):
     read_pairs(written("a/1.jpg b/2.jpg 0\nmy face.jpg your face.jpg 1\n"))
 
 
@@ -138,7 +138,7 @@ def test_numbers_that_could_be_of_either_form_are_refused(written):
 @pytest.mark.parametrize(
   ("text", "message"),
   [
-    ("1006,586\n1007,482\n", r"line 1: '1006,586' has no three columns\. a list of pairs has lines of these forms: `left right"),
+    ("1006,586\n1007,482\n", r"line 1: '1006,586' has fewer than three columns\. a list of pairs has lines of these forms: `left right"),
     ("imgA,imgB,gt\na,b,1\n", r"line 1: \['imgA', 'imgB', 'gt'\]: expected `left .* header of names such as left, path1, right"),
     ("1,a/1.jpg,b/1.jpg\n0,a/1.jpg,c/1.jpg\n", r"line 1: .*a list of pairs has lines of these forms"),
     ("a,b,1\na,b,7\nc,d,0\n", r"line 2: \['a', 'b', '7'\]: expected"),
@@ -156,7 +156,7 @@ def test_what_fits_no_form_is_named_with_the_forms(written, text, message):
 @pytest.mark.parametrize("name", ["", "a\tb", "a\n", " a", "#a"])
 def test_a_name_that_would_break_the_table_is_refused_and_nothing_is_left(tmp_path, name):
   path = tmp_path / "own.tsv"
-  with pytest.raises(ValueError, match="cannot stand in a tab-separated list"):
+  with pytest.raises(ValueError, match="cannot be written to a tab-separated list"):
     write_pairs(path, Pairs([name], ["b"], np.array([True]), np.array([0])))
   assert not list(tmp_path.iterdir())
 
@@ -174,7 +174,7 @@ def test_people_by_hand(written):
   ("text", "message"),
   [
     ("Ann\t1\n", "line 1: the first line must be the number of folds"),
-    ("2\n1\nAnn\t3\nBob\t1\n1\nCy\t2\n", "line 5: fold 0 has 2 people where it announced 1"),
+    ("2\n1\nAnn\t3\nBob\t1\n1\nCy\t2\n", "line 5: fold 0 has 2 people, expected 1"),
     ("1\n2\nAnn\t3\nAnn\t1\n", "line 4: .*expected a new `name images`"),
     ("2\n1\nAnn\t3\n", "ends after 1 folds"),
     ("1\nAnn\t3\n", "line 2: .*size of a fold before it"),
@@ -198,7 +198,7 @@ def test_ytf_protocol_file(face_data):
 @pytest.mark.real_data
 def test_cfp_lists_of_numbers_are_refused_with_the_forms(face_data):
   for name in ("Split/FP/01/same.txt", "Pair_list_F.txt"):
-    with pytest.raises(DamagedData, match=r"line 1: .*has no three columns\. a list of pairs has lines of these forms"):
+    with pytest.raises(DamagedData, match=r"line 1: .*has fewer than three columns\. a list of pairs has lines of these forms"):
       read_pairs(face_data / "protocols" / "cfp" / name)
 
 

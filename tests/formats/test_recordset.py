@@ -168,7 +168,7 @@ def test_index_round_trip_and_checks(packed):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"num_records": 11}, "num_records is 11, the shards it lists hold 10"),
+    ({"num_records": 11}, "num_records is 11, its shards contain 10"),
     ({"num_identities": 4}, "4 identities"),
     ({"identities_sha": "x"}, "manifest cannot be read"),
     ({"version": 9}, "format and version"),

@@ -37,10 +37,10 @@ def test_folders(make_folder):
     ("person01/0000.jpg", "person01", "person01/0000"),
   ]
   assert source.notes == (
-    f"1 images lie in {root} itself, in no identity's folder: passed over (is it --layout flat?).",
-    "1 folders hold no image: passed over (first: nobody).",
-    "not read, since they are no images by their names: .txt: 1 file, first person00/notes.txt.",
-    "1 hidden file or folder (.hidden) is passed over.",
+    f"1 images are in {root} itself, not in an identity's folder: ignored (is it --layout flat?).",
+    "1 folders contain no image: ignored (first: nobody).",
+    "not read, since they have no image suffix: .txt: 1 file, first person00/notes.txt.",
+    "1 hidden file or folder (.hidden) is ignored.",
   )
 
 
@@ -101,10 +101,10 @@ def test_a_list_that_points_outside_is_refused_by_line(flat, tmp_path, path, lay
   ("text", "message"),
   [
     ("000000.jpg\n", r"line 1: '000000\.jpg' should be a path and an identity"),
-    ("a.jpg\tb\tc\n", "line 1.*parted by a tab"),
+    ("a.jpg\tb\tc\n", "line 1.*separated by a tab"),
     ("000000.jpg 1\n000000.jpg 2\n", "line 2: '000000.jpg' is '2' here and '1' on line 1"),
-    ("notes.txt 1\n", "no image by its name; read are"),
-    ("face.HEIC 1\n", "no image by its name: convert to JPEG, for example: magick .*; read are"),
+    ("notes.txt 1\n", "not an image by its suffix; supported are"),
+    ("face.HEIC 1\n", "not an image by its suffix: convert to JPEG, for example: magick .*; supported are"),
     ("", "no images"),
   ],
 )
@@ -122,7 +122,7 @@ def test_wrong_use_is_named(flat, tmp_path, make_folder):
     read_source(flat, "flat")
   with pytest.raises(ValueError, match="takes no list"):
     read_source(flat, "folders", listed(tmp_path, ""))
-  with pytest.raises(ValueError, match=r"no images.*4 images lie in.*--layout flat"):
+  with pytest.raises(ValueError, match=r"no images.*4 images are in.*--layout flat"):
     read_source(flat)
   with pytest.raises(ValueError, match="plain file name"):
     read_source(make_folder([1]), "flat", listed(tmp_path, "person00/0000.jpg 1\n"))

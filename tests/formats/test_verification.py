@@ -102,7 +102,7 @@ def test_a_manifest_that_disagrees(packed):
     (lambda fields: fields["shards"][0].update(sha256="0" * 64), "SHA-256 is not the one"),
     (lambda fields: fields.update(identities_sha256=sha), "identity table is not the one"),
     (lambda fields: fields.update(image_size=[30, 24, 3]), "has shape (24, 24, 3), (30, 24, 3) in the manifest"),
-    (lambda fields: fields["shards"][0].update(index_sha256="0" * 64), "not those the manifest was written for"),
+    (lambda fields: fields["shards"][0].update(index_sha256="0" * 64), "not those of the manifest"),
   ):
     fields = json.loads(text)
     change(fields)

@@ -1,4 +1,4 @@
-"""The walk through a folder: what it finds, in which order, and that nothing is passed over unnamed."""
+"""The walk through a folder: what it finds, in which order, and that all ignored entries are reported."""
 
 import os
 
@@ -42,16 +42,16 @@ def test_hidden_files_are_passed_over_and_counted(tmp_path):
   touch(tmp_path, "a/1.jpg", "a/._1.jpg", "a/.DS_Store", ".git/x.jpg", "@eaDir/a/1.jpg", "__MACOSX/a/1.jpg")
   found = walk(tmp_path)
   assert found.paths == ("a/1.jpg",) and found.folders == ("a",)
-  assert found.notes == ("5 hidden files and folders (first: .git) are passed over.",)
+  assert found.notes == ("5 hidden files and folders (first: .git) are ignored.",)
 
 
 def test_files_that_are_not_read_are_counted_by_suffix_photos_first(tmp_path):
   touch(tmp_path, "a/1.jpg", "a/x.txt", "a/y.txt", "a/z.TXT", "a/1.HEIC", "b/2.heic", "b/clip.mp4", "b/README")
   (note,) = walk(tmp_path).notes
   assert note == (
-    "not read, since they are no images by their names: "
+    "not read, since they have no image suffix: "
     ".heic: 2 files, first a/1.HEIC (convert to JPEG, for example: magick mogrify -format jpg '*.heic'); "
-    ".mp4: 1 file, first b/clip.mp4 (take out frames, for example: ffmpeg -i CLIP.mp4 %04d.jpg); "
+    ".mp4: 1 file, first b/clip.mp4 (extract frames, for example: ffmpeg -i CLIP.mp4 %04d.jpg); "
     ".txt: 3 files, first a/x.txt; no suffix: 1 file, first b/README."
   )
 
@@ -65,9 +65,9 @@ def test_linked_folders_are_followed_once_and_those_that_lead_out_are_named(tmp_
   (root / "d").symlink_to(root / "a")
   found = walk(root)
   assert found.paths == ("a/1.jpg", "b/1.jpg", "b/deep/2.jpg")
-  assert only(found.notes, "followed") == f"1 linked folder (b -> {other}) is followed, 1 of them out of {root}."
-  again = only(found.notes, "passed over")
-  assert again == f"2 linked folders (first: c -> {other}) are passed over: read already where they lie."
+  assert only(found.notes, "followed") == f"1 linked folder (b -> {other}) is followed, 1 of them outside of {root}."
+  again = only(found.notes, "ignored")
+  assert again == f"2 linked folders (first: c -> {other}) are ignored: already read at their real path."
 
 
 def test_links_that_lead_in_circles_end(tmp_path):
@@ -81,10 +81,10 @@ def test_links_that_lead_in_circles_end(tmp_path):
   (tmp_path / "other" / "there").symlink_to(tmp_path / "other")
   found = walk(root)
   assert found.paths == ("a/1.jpg", "b/2.jpg")
-  assert only(found.notes, "passed over").startswith("3 linked folders")
+  assert only(found.notes, "ignored").startswith("3 linked folders")
   (root / "c").symlink_to(tmp_path)  # a folder that root itself lies in
   assert walk(root).paths == ("a/1.jpg", "b/2.jpg")
-  assert only(walk(root).notes, "passed over").startswith("5 linked folders")
+  assert only(walk(root).notes, "ignored").startswith("5 linked folders")
 
 
 def test_files_linked_out_of_the_folder_are_named(tmp_path):
@@ -95,7 +95,7 @@ def test_files_linked_out_of_the_folder_are_named(tmp_path):
   (root / "a" / "3.jpg").symlink_to(root / "a" / "1.jpg")
   found = walk(root)
   assert found.paths == ("a/1.jpg", "a/2.jpg", "a/3.jpg")
-  assert found.notes == (f"1 image (a/2.jpg) is read through a link out of {root}.",)
+  assert found.notes == (f"1 image (a/2.jpg) is read through a link to outside of {root}.",)
   (tmp_path / "link").symlink_to(root)
   assert walk(tmp_path / "link").paths == found.paths
 
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
   monkeypatch.setattr(module.os, "scandir", refuse)
   found = walk(tmp_path)
   assert found.paths == ("a/1.jpg",)
-  assert found.notes == ("1 folder (closed (Permission denied)) is left out: cannot be opened.",)
+  assert found.notes == ("1 folder (closed (Permission denied)) is skipped: cannot be opened.",)
 
 
 def test_a_name_that_is_no_text_is_left_out_and_the_job_goes_on(make_folder):
@@ -124,7 +124,7 @@ def test_a_name_that_is_no_text_is_left_out_and_the_job_goes_on(make_folder):
     pytest.skip("this file system takes UTF-8 names only")
   source = read_source(root)
   assert [image.name for image in source.images] == ["person00/0000", "person00/0001"]
-  assert "1 file ('person00/\\udcff.jpg') is left out: the name is not UTF-8" in only(source.notes, "UTF-8")
+  assert "1 file ('person00/\\udcff.jpg') is skipped: the name is not UTF-8" in only(source.notes, "UTF-8")
 
 
 def test_names_keep_a_suffix_only_where_they_must():
@@ -132,7 +132,7 @@ def test_names_keep_a_suffix_only_where_they_must():
   paths = ["a/1.jpg", "a/1.jpg.png", "a/1.png", "a/2.jpg"]
   assert record_names(paths) == ["a/1.jpg", "a/1.jpg.png", "a/1.png", "a/2"]
   assert name_note(paths, record_names(paths)) == [
-    "3 images differ from another in their suffix alone and keep it in their names (first: a/1.jpg)."
+    "3 images differ from another only in their suffix and keep it in their names (first: a/1.jpg)."
   ]
   assert name_note(["a/1.jpg"], ["a/1"]) == []
 

@@ -38,12 +38,12 @@ def test_pack_prints_what_became_of_it(make_folder, tmp_path, capsys):
   (root / "person00" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
   assert main(["pack", str(root), str(tmp_path / "out"), "--size", "112x96"]) == 0
   printed = capsys.readouterr().out
-  assert "note: 1 damaged images are left out" in printed
+  assert "note: 1 damaged images are skipped" in printed
   assert "4 records of 2 identities in 1 shards" in printed
   assert "112×96, template unknown, licence unknown; 0 images as they were, 4 encoded anew, 1 damaged" in printed
-  assert "note: how the faces are aligned is not known, and no size tells it: " in printed and "--template (arcface112" in printed
+  assert "note: the alignment of the faces is unknown, and cannot be inferred from the image size: " in printed and "--template (arcface112" in printed
   assert main(["pack", str(root), str(tmp_path / "out"), "--size", "112x96"]) == 0
-  assert "complete already" in capsys.readouterr().out
+  assert "already complete" in capsys.readouterr().out
 
 
 def test_pack_flat_with_an_identity_file(make_folder, tmp_path, capsys):
