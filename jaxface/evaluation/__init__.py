@@ -1,4 +1,4 @@
-"""Measures of verification, on embeddings from anywhere.
+"""Verification measures, for embeddings from any source.
 
   result = evaluation.verify(embeddings, "pairs.txt")  # a `Verification`: accuracy, AUC, EER, TAR at FAR, thresholds
   print(result.summary())

@@ -9,19 +9,19 @@ import numpy as np
 from jaxface.evaluation.svg import Axis, Mark, Series, chart, histogram
 from jaxface.evaluation.verification import Verification
 
-POINTS = 500  # more points than this are not told apart on the page
+POINTS = 500  # more points cannot be distinguished on the page
 BINS = 60
 
 
 def curve(metrics: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
-  """One metric over steps: every value faint, a running mean on top where there are enough of them.
+  """One metric over steps: faint values, with a running mean on top if there are enough of them.
 
   Args:
     metrics: rows with `step`; rows without `key` are skipped.
-    key: which metric.
-    title: what it is called.
+    key: key of the metric.
+    title: title of the chart.
   Returns:
-    SVG, or nothing where fewer than two rows have the metric.
+    SVG, or an empty string if fewer than two rows have the metric.
   """
   point_k2 = np.array(
     [(row["step"], row[key]) for row in metrics if row.get(key) is not None and "step" in row], np.float64
@@ -33,7 +33,7 @@ def curve(metrics: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
   finite_k = value_k[np.isfinite(value_k)]
   if not finite_k.size:
     return ""
-  # A schedule goes up once and down once; a curve that travels further is noisy.
+  # A schedule rises once and falls once; a curve with more total variation is noisy.
   noisy = np.abs(np.diff(finite_k)).sum() > 3 * np.ptp(finite_k)
   series = [Series("", "s-faint", step_k, value_k)] if noisy else []
   series.append(Series("", "s-mated", step_k, smooth_k if noisy else value_k))
@@ -42,7 +42,7 @@ def curve(metrics: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
 
 
 def score_range(verifications: Sequence[Verification]) -> tuple[float, float]:
-  """Ends of a similarity axis that suits all of them."""
+  """Limits of a similarity axis that fits all of them."""
   low = min(float(one.score_p.min()) for one in verifications)
   high = max(float(one.score_p.max()) for one in verifications)
   low, high = max(-1.0, math.floor(low * 10) / 10), min(1.0, math.ceil(high * 10) / 10)
@@ -55,12 +55,12 @@ def similarity(one: Verification, low: float, high: float) -> str:
   """Histograms of mated and non-mated pairs with the threshold.
 
   Args:
-    one: what to draw.
+    one: the verification.
     low: left end of the axis, in cosine.
     high: right end.
   """
   histograms = _histograms(one, low, high)
-  # A scale of its own: before training all scores lie in a few bins, which would flatten the histogram after it.
+  # A separate scale: before training all scores are in a few bins, which would flatten the histogram after it.
   tallest = max(float(line.y.max()) for line in histograms)
   return chart(
     f"Similarity of mated and non-mated pairs, threshold {one.threshold_cosine:.3f}",
@@ -72,14 +72,14 @@ def similarity(one: Verification, low: float, high: float) -> str:
 
 
 def roc_chart(after: Verification, before: Verification | None, *, log: bool) -> str:
-  """ROC after training, and before if given; `log` spreads the rare false accepts."""
+  """ROC after training, and before if given; `log` sets a logarithmic FAR axis."""
   curves = [("before training", "s-before", before)] if before else []
   curves.append(("after training" if before else "", "s-mated", after))
   series = []
   for name, style, one in curves:
     first = (
       int(np.searchsorted(one.roc.far, 0, side="right")) - 1 if log else 0
-    )  # no place for 0 on a logarithmic axis
+    )  # 0 is not on a logarithmic axis
     series.append(Series(name, style, one.roc.far[first:], one.roc.tar[first:], step=True))
   least = 10.0 ** math.floor(math.log10(1 / after.roc.nonmated)) if after.roc.nonmated > 1 else 0.1
   x = Axis("false accept rate (FAR)", least if log else 0.0, 1.0, log=log)
@@ -97,13 +97,13 @@ def _histograms(one: Verification, low: float, high: float) -> list[Series]:
 
 
 def _thin(step_k: np.ndarray, value_k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Means of at most `POINTS` runs of neighbours."""
+  """Means over at most `POINTS` groups of neighbours."""
   runs = np.array_split(np.arange(len(step_k)), min(POINTS, len(step_k)))
   return np.array([step_k[run].mean() for run in runs]), np.array([value_k[run].mean() for run in runs])
 
 
 def _running_mean(value_k: np.ndarray, reach: int) -> np.ndarray:
-  """Mean over `reach` neighbours on each side, fewer at the ends; values that are not finite are left out."""
+  """Mean over `reach` neighbours on each side, fewer at the ends; ignores values that are not finite."""
   finite = np.isfinite(value_k)
   window = np.ones(2 * reach + 1)
   total = np.convolve(np.where(finite, value_k, 0.0), window, "full")[reach : reach + len(value_k)]

@@ -1,4 +1,4 @@
-"""What a run is verified on."""
+"""The verification sets of a run."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,18 +11,18 @@ MIRRORS = ("sum", "concat", "none")
 
 @dataclass(frozen=True)
 class VerificationConfig:
-  """One verification set: where its images and its pairs are, and how often it is scored.
+  """One verification set: its images, its pairs, and how often it is evaluated.
 
   Attributes:
-    name: what its figures are called in logs and reports.
+    name: name of its figures in logs and reports.
     images: folder of images, one folder per identity; or
     records: folder of packed records of the same images.
-    template: alignment template that `images` follow, "none" for none; "" where it is not known.
-    pairs: pair list, in any form of `jaxface.formats.pairs`; empty draws identity-disjoint pairs from the images.
-    seed: draws those pairs; it does not follow the seed of the training, so that runs are judged on the same pairs.
+    template: alignment template that `images` follow, "none" for none; "" if unknown.
+    pairs: pair list, in any form of `jaxface.formats.pairs`; empty samples identity-disjoint pairs from the images.
+    seed: seed of those pairs; independent of the training seed, so that runs are evaluated on the same pairs.
     every: steps between two verifications; 0 verifies at the end only.
-    mirror: what becomes of the embedding of the mirrored image: "sum" adds it, "concat" sets it beside that of the image,
-      as DeepID does, "none" leaves it out.
+    mirror: use of the embedding of the mirrored image: "sum" adds it, "concat" concatenates it, as DeepID does, "none" omits
+      it.
   """
 
   name: str = "lfw"
@@ -35,7 +35,7 @@ class VerificationConfig:
   mirror: Literal["sum", "concat", "none"] = "sum"
 
   def __post_init__(self) -> None:
-    check_range(self, "seed", 0, what="of the pairs")
+    check_range(self, "seed", 0, what="seed of the pairs")
     check_choice(self, "mirror", MIRRORS)
     check_template_name("template", self.template)
     check_range(self, "every", 0, what="steps between two verifications, 0 for the end only")

@@ -1,4 +1,4 @@
-"""One call from embeddings and pairs to figures, whatever form they come in."""
+"""Verification figures from embeddings and pairs in any supported form."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +21,15 @@ def verify(
   """Verification figures of embeddings on pairs.
 
   Args:
-    embeddings: an `Embeddings`, the path of a file that holds them (.npz, .parquet), or an array [N, D] of any float type, not
+    embeddings: an `Embeddings`, the path of a file (.npz, .parquet), or an array [N, D] of any float type, not
       necessarily normalised.
     pairs: the path of a pair list, a `Pairs`, or three sequences of length P: left, right, and whether both are the same
       person. Left and right are names, or row numbers of `embeddings`. Three sequences make one fold.
-    names: of the rows of an array [N, D], where pairs go by name.
+    names: names of the rows of an array [N, D], for pairs of names.
   Returns:
     `Verification`: accuracy, AUC, EER, TAR at FAR, thresholds; `summary()` has them in one line.
   Raises:
-    ValueError: a pair names no embedding or a row that is not there; a form that is none of these.
+    ValueError: a pair refers to a missing name or row; an unsupported form.
     DamagedData: a file that cannot be read.
   """
   if isinstance(embeddings, (str, Path)):
@@ -45,7 +45,7 @@ def verify(
     if names is not None:
       names = [name.decode() if isinstance(name, bytes) else name for name in names]
       if wrong := [name for name in names if not isinstance(name, str)]:
-        raise ValueError(f"name {wrong[0]!r} is {type(wrong[0]).__name__}: names are texts, such as 'Person/Person_0001'")
+        raise ValueError(f"name {wrong[0]!r} is {type(wrong[0]).__name__}: names must be str, such as 'Person/Person_0001'")
     if names is not None and len(names) != len(embedding_nd):
       raise ValueError(f"{len(names)} names for {len(embedding_nd)} embeddings")
   if isinstance(pairs, (str, Path)):
@@ -53,14 +53,14 @@ def verify(
   if not isinstance(pairs, Pairs):
     pairs, names = _from_sequences(pairs, names, len(embedding_nd))
   if names is None:
-    raise ValueError("the pairs go by name, the embeddings have none: give names=[...], one for each row")
+    raise ValueError("the pairs have names, the embeddings have none: give names=[...], one for each row")
   return verify_pairs(embedding_nd, names, pairs)
 
 
 def _from_sequences(
   given: tuple[Sequence, Sequence, Sequence], names: Sequence[str] | None, rows: int
 ) -> tuple[Pairs, Sequence[str] | None]:
-  """Three sequences as `Pairs`, and the names that these go by."""
+  """Three sequences as `Pairs`, and the names that these refer to."""
   if not isinstance(given, (tuple, list)) or len(given) != 3:
     raise ValueError(f"pairs are {type(given).__name__}: expected {PAIR_FORMS}")
   left, right, same = (np.asarray(part) for part in given)

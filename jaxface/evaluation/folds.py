@@ -1,4 +1,4 @@
-"""Accuracy by folds: the threshold of a fold comes from the other folds, never from itself."""
+"""Accuracy by folds: the threshold of a fold is chosen on the other folds."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ from jaxface.evaluation.measures import check_scores
 
 
 class Folds(NamedTuple):
-  """Accuracy of each fold at a threshold found elsewhere.
+  """Accuracy of each fold at a threshold chosen on other pairs.
 
   Attributes:
-    fold: [F] int, the folds' own numbers, rising.
-    pairs: [F] int, pairs in each.
-    accuracy: [F] float64, share of the fold's pairs judged rightly.
+    fold: [F] int, numbers of the folds, ascending.
+    pairs: [F] int, number of pairs in each.
+    accuracy: [F] float64, share of the fold's pairs classified correctly.
     threshold: [F] float64, accept where score >= threshold.
-    threshold_from: where thresholds came from: "other folds", "train pairs" or "the same pairs".
+    threshold_from: pairs on which thresholds were chosen: "other folds", "train pairs" or "the same pairs".
   """
 
   fold: np.ndarray
@@ -31,22 +31,22 @@ class Folds(NamedTuple):
 
   @property
   def standard_error(self) -> float:
-    """Of `mean`: σ / √F, σ² = Σ(p_i − mean)² / (F − 1); for a single fold the binomial √(p(1 − p) / P)."""
+    """Standard error of `mean`: σ / √F, σ² = Σ(p_i − mean)² / (F − 1); for a single fold the binomial √(p(1 − p) / P)."""
     if self.accuracy.size == 1:
       return float(np.sqrt(self.mean * (1 - self.mean) / self.pairs[0]))
     return float(self.accuracy.std(ddof=1) / np.sqrt(self.accuracy.size))
 
 
 def best_threshold(score_p: np.ndarray, same_p: np.ndarray) -> float:
-  """The threshold with the highest accuracy among all that differ.
+  """The threshold with the highest accuracy.
 
   Candidates are the lowest score (accept all), every midpoint between neighbouring distinct scores, and the
-  number just above the highest score (accept none). Of several that are equally accurate the middle one in
-  order is taken (the lower of the two middle ones): far from both edges of what the pairs allow.
+  number just above the highest score (accept none). Of several equally accurate ones the middle is taken
+  (the lower of two middle ones), which is far from both ends of the range.
 
   Args:
-    score_p: [P] float, the higher the more alike.
-    same_p: [P] bool, true for mated pairs; one class alone is allowed.
+    score_p: [P] float, higher is more similar.
+    same_p: [P] bool, true for mated pairs; may contain only one class.
   Returns:
     Threshold for score >= threshold.
   """
@@ -56,7 +56,7 @@ def best_threshold(score_p: np.ndarray, same_p: np.ndarray) -> float:
   order = np.argsort(score_p, kind="stable")
   rising, mated = score_p[order], same_p[order]
   first = np.append(0, np.flatnonzero(rising[1:] != rising[:-1]) + 1)
-  # Right at a threshold that refuses the first k pairs: non-mated ones among them, mated ones behind them.
+  # Correct at a threshold that rejects the first k pairs: non-mated pairs among them, mated pairs after them.
   right = np.append(0, np.cumsum(np.where(mated, -1, 1)))[np.append(first, rising.size)]
   best = np.flatnonzero(right == right.max())
   chosen = int(best[(best.size - 1) // 2])
@@ -66,7 +66,7 @@ def best_threshold(score_p: np.ndarray, same_p: np.ndarray) -> float:
     return float(np.nextafter(rising[-1], np.inf))
   low, high = rising[first[chosen] - 1], rising[first[chosen]]
   middle = low + (high - low) / 2
-  return float(middle if middle > low else high)  # neighbouring floats have no number between them
+  return float(middle if middle > low else high)  # there is no number between neighbouring floats
 
 
 def fold_accuracy(
@@ -76,15 +76,15 @@ def fold_accuracy(
   *,
   train: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Folds:
-  """Accuracy of every fold at the threshold that is best elsewhere (LFW view 2).
+  """Accuracy of every fold at the threshold that is best on other pairs (LFW view 2).
 
   Args:
-    score_p: [P] float, the higher the more alike.
+    score_p: [P] float, higher is more similar.
     same_p: [P] bool, true for mated pairs.
     fold_p: [P] int, the fold of each pair.
-    train: scores and truths of other pairs (LFW view 1: the development training list) that set one threshold
-      for all folds. Without them a fold's threshold is the best on all other folds; a list of a single fold
-      has no others, so its threshold is the best on itself, which flatters, and `threshold_from` says so.
+    train: scores and labels of other pairs (LFW view 1: the development training list), on which one threshold
+      is chosen for all folds. Without them a fold's threshold is the best on all other folds. For a single fold
+      it is the best on itself, which is biased upwards; `threshold_from` records this.
   Returns:
     `Folds`.
   Source: Huang et al., "Labeled Faces in the Wild", 2007, view 2.

@@ -1,7 +1,7 @@
-"""Measures of verification on scores, exact in float64: ROC, AUC, EER, TAR at FAR, and intervals.
+"""Verification measures on scores, exact in float64: ROC, AUC, EER, TAR at FAR, and intervals.
 
-A *score* is a similarity: a pair is accepted where score >= threshold. Equal scores are accepted or refused
-together, so a ROC has one point per distinct score and duplicates need no interpolation.
+A *score* is a similarity: a pair is accepted where score >= threshold. Equal scores are accepted or rejected
+together, so a ROC has one point per distinct score and ties need no interpolation.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class Roc(NamedTuple):
   """Operating points from "accept nothing" to "accept everything", one per distinct score.
 
   Attributes:
-    threshold: [K] float64, strictly falling; the first lies just above the highest score, so that it accepts
+    threshold: [K] float64, strictly decreasing; the first is just above the highest score, so that it accepts
       nothing.
     false_accepts: [K] int64, non-mated pairs with score >= threshold.
     true_accepts: [K] int64, mated pairs with score >= threshold.
@@ -34,17 +34,17 @@ class Roc(NamedTuple):
 
   @property
   def far(self) -> np.ndarray:
-    """[K] float64, the share of non-mated pairs that is accepted."""
+    """[K] float64, the share of non-mated pairs accepted."""
     return self.false_accepts / self.nonmated
 
   @property
   def tar(self) -> np.ndarray:
-    """[K] float64, the share of mated pairs that is accepted."""
+    """[K] float64, the share of mated pairs accepted."""
     return self.true_accepts / self.mated
 
 
 class Operating(NamedTuple):
-  """A point to run at: the share of mated pairs accepted, the share of non-mated ones, and the threshold."""
+  """An operating point: the share of mated pairs accepted, of non-mated pairs accepted, and the threshold."""
 
   tar: float
   far: float
@@ -52,12 +52,12 @@ class Operating(NamedTuple):
 
 
 def check_scores(score_p: np.ndarray, same_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Float64 scores and boolean truths of one length, or a ValueError that says what is wrong with them."""
+  """Returns float64 scores and boolean labels of equal length, or raises a ValueError."""
   score_p, same_p = np.asarray(score_p, np.float64), np.asarray(same_p)
   if score_p.ndim != 1 or score_p.shape != same_p.shape:
-    raise ValueError(f"scores {score_p.shape} and truths {same_p.shape}: both must be [P]")
+    raise ValueError(f"scores {score_p.shape} and same {same_p.shape}: both must be [P]")
   if same_p.dtype != np.bool_:
-    raise ValueError(f"truths are {same_p.dtype}: they must be bool, true for pairs of one identity")
+    raise ValueError(f"same is {same_p.dtype}: it must be bool, true for pairs of one identity")
   bad = np.flatnonzero(~np.isfinite(score_p))
   if bad.size:
     raise ValueError(
@@ -70,12 +70,12 @@ def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
   """Receiver operating characteristic with ties counted once.
 
   Args:
-    score_p: [P] float, the higher the more alike.
+    score_p: [P] float, higher is more similar.
     same_p: [P] bool, true for mated pairs.
   Returns:
     `Roc` with K = distinct scores + 1 points, in integers.
   Raises:
-    ValueError: wrong shapes, a score that is not finite, or no mated or no non-mated pair.
+    ValueError: wrong shapes, a score that is not finite, or no mated or non-mated pairs.
   """
   score_p, same_p = check_scores(score_p, same_p)
   if not same_p.any() or same_p.all():
@@ -95,24 +95,24 @@ def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
 
 
 def auc(curve: Roc) -> float:
-  """Area under the ROC: the chance that a mated pair outscores a non-mated one, ties counting one half.
+  """Area under the ROC: the probability that a mated pair outscores a non-mated one, with ties counted as one half.
 
-  Equals Mann-Whitney's U / (mated · non-mated), and is summed in integers: exact up to the final division.
+  Equals Mann-Whitney's U / (mated · non-mated), summed in integers: exact up to the final division.
   """
   twice = np.diff(curve.false_accepts) * (curve.true_accepts[1:] + curve.true_accepts[:-1])
   return int(twice.sum()) / (2 * curve.mated * curve.nonmated)
 
 
 def eer(curve: Roc) -> Operating:
-  """Equal error rate: where the ROC, its points joined by straight lines, meets FAR = 1 − TAR.
+  """Equal error rate: where the linearly interpolated ROC meets FAR = 1 − TAR.
 
-  A straight piece between two points is what refusing a random share of the pairs tied at its lower end
-  attains, so the value is attainable; no convex hull is taken. FAR + TAR rises strictly along the curve, so
-  there is exactly one crossing.
+  A segment between two points is attained by rejecting a random share of the pairs tied at its lower end, so
+  the value is attainable; no convex hull is used. FAR + TAR increases strictly along the curve, so there is
+  exactly one crossing.
 
   Returns:
-    `Operating` with far the equal error rate, tar = 1 − far, and the threshold at that end of the crossed
-    piece which has the higher FAR.
+    `Operating` with far the equal error rate, tar = 1 − far, and the threshold at the end of the crossed
+    segment with the higher FAR.
   """
   mated, nonmated = curve.mated, curve.nonmated
   # (FAR + TAR − 1) · mated · nonmated, in integers, from −mated · nonmated up to +mated · nonmated.
@@ -127,31 +127,30 @@ def eer(curve: Roc) -> Operating:
 def tar_at_far(curve: Roc, target: float) -> Operating:
   """The largest TAR among the points whose FAR is at most `target`.
 
-  Nothing is interpolated: it is what a threshold really attains. Below 1 / non-mated no false accept is
-  allowed at all. A FAR is a correctly rounded quotient, so a target like 1e-3 is met exactly by 3 false
-  accepts in 3,000.
+  Without interpolation: a threshold attains it. Below 1 / non-mated no false accept is allowed. A FAR is a
+  correctly rounded quotient, so a target like 1e-3 is met exactly by 3 false accepts in 3,000.
 
   Args:
     curve: from `roc`.
     target: FAR in [0, 1].
   Returns:
-    `Operating` with the TAR, the FAR really taken, and the threshold (the lowest accepted score; just above
-    the highest score where nothing may be accepted).
+    `Operating` with the TAR, the actual FAR, and the threshold (the lowest accepted score; just above the
+    highest score if nothing may be accepted).
   """
   if not 0 <= target <= 1:
     raise ValueError(f"target FAR {target}: it must lie in [0, 1]")
   point = int(np.searchsorted(curve.far, target, side="right")) - 1
-  # Points of equal FAR follow each other with rising TAR, and the search ends on the last of them.
+  # Points of equal FAR are consecutive with increasing TAR; the search ends at the last of them.
   return Operating(float(curve.tar[point]), float(curve.far[point]), float(curve.threshold[point]))
 
 
 def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
-  """Wilson's interval of a binomial share; honest at 0 and 1, where the normal one collapses.
+  """Wilson's interval of a binomial proportion; valid at 0 and 1, where the normal interval has zero width.
 
   Args:
-    successes: hits, 0 ≤ successes ≤ trials.
-    trials: independent trials, at least one.
-    z: quantile of the normal law; the default gives 95 %.
+    successes: number of successes, 0 ≤ successes ≤ trials.
+    trials: number of independent trials, at least one.
+    z: quantile of the normal distribution; the default gives 95 %.
   Returns:
     (low, high), both within [0, 1].
   Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
@@ -175,14 +174,14 @@ def bootstrap_tar_at_far(
 ) -> np.ndarray:
   """95 % percentile intervals of TAR at FAR over resampled pairs.
 
-  Mated and non-mated pairs are drawn apart, with replacement, and the threshold is found anew in every draw:
-  unlike `wilson` this carries the noise of a threshold that stands on few false accepts.
+  Mated and non-mated pairs are resampled separately, with replacement, and the threshold is determined in every
+  resample: unlike `wilson` this includes the variance of a threshold that depends on few false accepts.
 
   Args:
-    score_p: [P] float, the higher the more alike.
+    score_p: [P] float, higher is more similar.
     same_p: [P] bool, true for mated pairs.
-    targets: [T] FARs.
-    resamples: draws.
+    targets: [T] target FARs.
+    resamples: number of resamples.
     seed: the same seed gives the same interval.
   Returns:
     [T, 2] float64, low and high.

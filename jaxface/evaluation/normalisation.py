@@ -1,4 +1,4 @@
-"""DeepFace's representation: each feature as a share of the largest it had over a training set, then unit length."""
+"""DeepFace's normalisation: each feature is divided by its maximum over a training set, then each row is scaled to length one."""
 
 import json
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class LargestFeatures:
   """A fitted transform of embeddings.
 
   Attributes:
-    largest_d: [D] float32, the largest number of each feature over the training set.
-    epsilon: smallest divisor: a feature that was never larger says nothing about a face.
+    largest_d: [D] float32, the maximum of each feature over the training set.
+    epsilon: smallest divisor, for features that are zero or nearly zero on the training set.
   Source: Taigman et al., "DeepFace", 2014, §3.3.
   """
 
@@ -27,10 +27,10 @@ class LargestFeatures:
 
   @classmethod
   def fit(cls, embedding_nd: np.ndarray, *, epsilon: float = EPSILON) -> "LargestFeatures":
-    """Looks for the largest numbers.
+    """Finds the maxima.
 
     Args:
-      embedding_nd: [N, D] float, embeddings of the training set as the network gives them, none negative.
+      embedding_nd: [N, D] float, non-negative embeddings of the training set, as output by the network.
       epsilon: smallest divisor, in units of the features.
     Raises:
       ValueError: no embeddings, or a number that is negative or not finite; names its row and feature.
@@ -46,9 +46,9 @@ class LargestFeatures:
     """Divides each feature and scales each row to length one.
 
     Args:
-      embedding_nd: [N, D] float, as the network gives them.
+      embedding_nd: [N, D] float, as output by the network.
     Returns:
-      [N, D] float32; a row of zeros stays one.
+      [N, D] float32; a row of zeros stays zero.
     Raises:
       ValueError: another number of features than the fit's, or a number that is negative or not finite.
     """
@@ -60,7 +60,7 @@ class LargestFeatures:
     return np.asarray(share_nd / np.where(length_n1 > 0, length_n1, 1), np.float32)
 
   def save(self, path: str | Path) -> None:
-    """Writes the fit as JSON, whole or not at all."""
+    """Writes the fit as JSON, atomically."""
     write_json(path, {"epsilon": self.epsilon, "largest": [float(x) for x in self.largest_d]})
 
   @classmethod
@@ -68,13 +68,13 @@ class LargestFeatures:
     """Reads what `save` wrote.
 
     Raises:
-      DamagedData: the file holds something else.
+      DamagedData: the file is not a valid fit.
     """
     try:
       plain = json.loads(Path(path).read_text(encoding="utf-8"))
       largest_d = np.asarray(plain["largest"], np.float32)
       if largest_d.ndim != 1 or not np.isfinite(largest_d).all() or not plain["epsilon"] > 0:
-        raise ValueError("its numbers are not one list of finite ones and a positive epsilon")
+        raise ValueError("it needs one list of finite numbers and a positive epsilon")
       return cls(largest_d, float(plain["epsilon"]))
     except (ValueError, KeyError, TypeError) as error:
       raise DamagedData(f"not a fit of the largest features: {type(error).__name__}: {error!s:.200}", file=str(path)) from error
@@ -87,8 +87,8 @@ def _check(embedding_nd: np.ndarray, what: str) -> None:
   if len(wrong):
     row, feature = wrong[0]
     raise ValueError(
-      f"{what}: feature {feature} of row {row} is {embedding_nd[row, feature]}: shares of the largest feature are for networks"
-      " that end with a ReLU, such as DeepFace"
+      f"{what}: feature {feature} of row {row} is {embedding_nd[row, feature]}: this normalisation is for networks that end"
+      " with a ReLU, such as DeepFace"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pieces of a page as HTML: sections, cards, tables, pictures and numbers."""
+"""HTML elements of a page: sections, cards, tables, pictures and numbers."""
 
 import base64
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def folded(summary: str, content: str) -> str:
 def table(
   caption: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], numbers: bool = True
 ) -> str:
-  """A table whose cells are HTML already and whose row names are not."""
+  """A table whose cells are HTML; row names are escaped."""
   kind = ' class="number"' if numbers else ""
   top = f'<th scope="col">{heads[0]}</th>' + "".join(
     f'<th scope="col"{kind}>{head}</th>' for head in heads[1:]

@@ -1,4 +1,4 @@
-"""Pairs meet embeddings: names that differ in how a path is written, and what a reader of the figures should know of a list."""
+"""Matches the names of pairs and embeddings, and reports peculiarities of a pair list."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jaxface.formats.pairs import Pairs
 
 
 def matched(pairs: Pairs, names: Sequence[str]) -> Pairs:
-  """The pairs under the names that embeddings have.
+  """The pairs, with their names replaced by those of the embeddings.
 
-  A name that no embedding has is looked for once more as a path: without "./" before it and an image's suffix behind it, so
-  that a list of files ("Ann/1.jpg") finds records ("Ann/1") and the other way round.
+  A name without an embedding is looked up again as a path, without a leading "./" and an image suffix, so that a list of files
+  ("Ann/1.jpg") matches records ("Ann/1") and vice versa.
 
   Args:
-    pairs: as a list writes them.
-    names: of the embeddings.
+    pairs: pairs with the names of the list.
+    names: names of the embeddings.
   Returns:
-    The pairs; names that are not found, or that several embeddings could have, stay as they are.
+    The pairs; names that are not found, or are ambiguous, are unchanged.
   """
   known = set(names)
   if known.issuperset(pairs.left) and known.issuperset(pairs.right):
@@ -51,10 +51,10 @@ def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str
   """The pairs both of whose images have an embedding.
 
   Args:
-    pairs: under the names of the embeddings, see `matched`.
-    names: of the embeddings.
+    pairs: pairs with the names of the embeddings, see `matched`.
+    names: names of the embeddings.
   Returns:
-    (the pairs, a line on those that are left out, or none).
+    (the pairs, a line on the ignored ones, or none).
   """
   known = set(names)
   there = np.array([left in known and right in known for left, right in zip(pairs.left, pairs.right)], bool)
@@ -63,8 +63,8 @@ def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str
   kept, gone = np.flatnonzero(there), np.flatnonzero(~there)
   first = pairs.left[gone[0]] if pairs.left[gone[0]] not in known else pairs.right[gone[0]]
   note = (
-    f"{len(gone):,} of {len(pairs):,} pairs are left out: an image has no embedding (first: {pairs.where(int(gone[0]))}, "
-    f"{first!r}). The figures are of the others."
+    f"{len(gone):,} of {len(pairs):,} pairs are ignored: an image has no embedding (first: {pairs.where(int(gone[0]))}, "
+    f"{first!r}). The figures are for the other pairs."
   )
   left, right = ([side[pair] for pair in kept] for side in (pairs.left, pairs.right))
   line = None if pairs.line is None else pairs.line[kept]
@@ -72,12 +72,12 @@ def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str
 
 
 def list_notes(pairs: Pairs) -> list[str]:
-  """What is odd about a list: pairs of an image with itself, pairs that occur more than once, pairs said to be both.
+  """Peculiarities of a list: pairs of an image with itself, repeated pairs, contradictory pairs.
 
   Args:
-    pairs: the list, under the names of the embeddings.
+    pairs: the list, with the names of the embeddings.
   Returns:
-    A line for each kind that occurs, with its count and the first place.
+    A line for each kind that occurs, with its count and first position.
   """
   itself = [pair for pair in range(len(pairs)) if pairs.left[pair] == pairs.right[pair]]
   first: dict[tuple[str, ...], int] = {}
@@ -92,11 +92,11 @@ def list_notes(pairs: Pairs) -> list[str]:
   if itself:
     notes.append(
       f"{_pairs(len(itself), 'compares', 'compare')} an image with itself (first: {pairs.where(itself[0])}): the cosine is 1 "
-      "whatever the network."
+      "for any network."
     )
   for found, what in (
-    (again, "that the list has already: each counts again"),
-    (torn, "that the list has already with the other answer: one of both is wrong"),
+    (again, "that the list already contains: each counts again"),
+    (torn, "that the list already contains with the opposite label: one of the two is wrong"),
   ):
     if found:
       pair, before = found[0]
@@ -105,12 +105,12 @@ def list_notes(pairs: Pairs) -> list[str]:
 
 
 def threshold_notes(pairs: Pairs, threshold_from: str, train: Pairs | None = None) -> list[str]:
-  """Whether pairs are judged at a threshold that was chosen on the very same pairs.
+  """A note if pairs are classified at a threshold that was chosen on the same pairs.
 
   Args:
-    pairs: that are judged.
-    threshold_from: of `Folds`.
-    train: the other list, where the threshold is from one.
+    pairs: the classified pairs.
+    threshold_from: `threshold_from` of `Folds`.
+    train: the other list, if the threshold was chosen on one.
   Returns:
     A line, or none.
   """
@@ -119,23 +119,23 @@ def threshold_notes(pairs: Pairs, threshold_from: str, train: Pairs | None = Non
     both = sum(tuple(sorted(names)) in chosen for names in zip(pairs.left, pairs.right))
     if not both:
       return []
-    return [f"{both:,} of {len(pairs):,} pairs are among those that the threshold was chosen on: the accuracy flatters."]
+    return [f"{both:,} of {len(pairs):,} pairs are among those on which the threshold was chosen: the accuracy is biased upwards."]
   if threshold_from != "the same pairs":
     return []
   return [
-    "the list has one fold: the threshold was chosen on the very pairs that it judges, so the accuracy flatters. Give the list "
-    "folds, or choose the threshold on another one (jaxface evaluate --threshold-from FILE)."
+    "the list has one fold: the threshold was chosen on the same pairs, so the accuracy is biased upwards. Add folds to the "
+    "list, or choose the threshold on another one (jaxface evaluate --threshold-from FILE)."
   ]
 
 
 def scores_of_one_kind(pairs: Pairs, score_p: np.ndarray) -> dict:
-  """What can be said of a list without mated or without non-mated pairs: its scores.
+  """Figures of a list without mated or without non-mated pairs: its scores.
 
   Args:
     pairs: the list.
     score_p: [P] float64, cosine of each.
   Returns:
-    Plain JSON values: counts, the least, mean and greatest cosine, and each pair with its own.
+    Plain JSON values: counts, the minimum, mean and maximum cosine, and the cosine of each pair.
   """
   return {
     "pairs": len(pairs),

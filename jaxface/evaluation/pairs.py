@@ -1,4 +1,4 @@
-"""Pairs drawn from one's own images: balanced, without repeats, in folds that share no identity."""
+"""Samples pairs from images: balanced, without repeats, in folds that share no identity."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ import numpy as np
 from jaxface.formats.pairs import Pairs
 from jaxface.seeds import Purpose
 
-# Below this many possible pairs they are listed and drawn from; above it, drawing blindly rarely repeats one.
+# Up to this many possible pairs they are enumerated and sampled; above it, random sampling rarely repeats one.
 LISTED = 1 << 20
 
-# As many as LFW's list has.
+# The number in LFW's list.
 MOST = 6000
 
 
@@ -22,22 +22,22 @@ def holdout_pairs(
   folds: int | None = None,
   seed: int,
 ) -> Pairs:
-  """Draws as many mated as non-mated pairs, in folds that share no identity.
+  """Samples equal numbers of mated and non-mated pairs, in folds that share no identity.
 
-  Identities are dealt to the folds by their number of images, so that folds offer alike. Within a fold mated
-  pairs go round the identities, so that one with many images does not dominate; non-mated pairs take two
-  identities at random, then an image of each. As in LFW's list a fold has its mated pairs first.
+  Identities are distributed over the folds by their number of images, so that folds are similar. Within a fold
+  mated pairs iterate over the identities, so that one with many images does not dominate; non-mated pairs take
+  two random identities, then an image of each. As in LFW's list a fold has its mated pairs first.
 
   Args:
     names: N names, unique.
     label_n: [N] int, identity of each.
-    pairs: how many, a multiple of 2 · folds; None draws as many as the images allow, up to `MOST`.
-    folds: how many; None takes ten, or as many from two as the identities allow.
-    seed: the same seed and images give the same pairs, in whatever order the images come.
+    pairs: number of pairs, a multiple of 2 · folds; None samples as many as the images allow, up to `MOST`.
+    folds: number of folds; None takes ten, or as many (at least two) as the identities allow.
+    seed: the same seed and images give the same pairs, in any order of the images.
   Returns:
     `Pairs`, `pairs` of them.
   Raises:
-    ValueError: too few images or identities, said with what there is and what would be possible.
+    ValueError: too few images or identities; gives their numbers and what would be possible.
   """
   groups = _by_identity(names, np.asarray(label_n))
   several = sum(len(group) > 1 for group in groups)
@@ -45,12 +45,12 @@ def holdout_pairs(
     folds = max(2, min(10, several, len(groups) // 2))
   if folds < 1 or (pairs is not None and (pairs < 1 or pairs % (2 * folds))):
     raise ValueError(
-      f"pairs={pairs} cannot be {folds} folds of as many mated as non-mated pairs: use a multiple of 2·folds"
+      f"pairs={pairs} cannot be split into {folds} folds with equal numbers of mated and non-mated pairs: use a multiple of 2·folds"
     )
   if several < max(2, folds) or len(groups) < 2 * folds:
     raise ValueError(
-      f"drawing pairs needs at least two identities with two images, and {folds} folds that share no "
-      f"identity need {max(2, folds)} of them and {max(2, 2 * folds)} identities in all; this set has "
+      f"sampling pairs needs at least two identities with two images, and {folds} folds that share no "
+      f"identity need {max(2, folds)} of them and {max(2, 2 * folds)} identities in total; this set has "
       f"{len(groups)} identities, {several} of them with two images or more ({len(names)} images)"
     )
   rng = np.random.default_rng([int(Purpose.PAIRS), seed])
@@ -75,7 +75,7 @@ def holdout_pairs(
 
 
 def _by_identity(names: Sequence[str], label_n: np.ndarray) -> list[list[str]]:
-  """Names of each identity, in an order that depends on the names alone."""
+  """Names of each identity, in an order that depends only on the names."""
   if label_n.shape != (len(names),):
     raise ValueError(f"labels {label_n.shape} for {len(names)} names")
   groups: dict[int, list[str]] = {}
@@ -104,14 +104,14 @@ def _draw_mated(fold: list[list[str]], count: int, rng: np.random.Generator) -> 
   drawn = []
   for group, size, share in zip(group_of, capacity, quota):
     for index in rng.choice(size, share, replace=False).tolist():
-      # The index-th pair (low < high) when they are counted (0,1), (0,2), (1,2), (0,3), ...
+      # The index-th pair (low < high) in the order (0,1), (0,2), (1,2), (0,3), ...
       high = int((1 + np.sqrt(1 + 8 * index)) / 2)
       drawn.append((group[index - high * (high - 1) // 2], group[high]))
   return drawn
 
 
 def _even_shares(capacity: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-  """Shares within capacity that sum to `count`, as even as that allows; random ones take the remainder."""
+  """Numbers within capacity that sum to `count`, as even as possible; the remainder is distributed at random."""
   level = 0
   while np.minimum(capacity, level + 1).sum() <= count and level < capacity.max():
     level += 1

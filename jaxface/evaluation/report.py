@@ -1,4 +1,4 @@
-"""`report.html`: one file that shows what was trained, how well it tells people apart, and where it fails."""
+"""`report.html`: one file with the training curves, verification figures and hardest pairs of a run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -24,20 +24,20 @@ SHOWN_WRONG = 12
 
 @dataclass(frozen=True)
 class Report:
-  """What a report shows; all but `title` and `after` may be left out.
+  """Contents of a report; all fields except `title` and `after` are optional.
 
   Attributes:
     title: heading.
     after: verification of the trained (or imported) network.
     before: verification of the same pairs before training.
     lead: a sentence or two below the heading.
-    command: command line that makes the run again.
-    metrics: rows with `step` and the keys of `curves`; a row without a key is skipped in that curve.
+    command: command line that reproduces the run.
+    metrics: rows with `step` and the keys of `curves`; rows without a key are skipped in that curve.
     curves: heading of each curve by its key in the rows.
     config: the experiment's configuration; a mapping or a dataclass, nested or flat.
     environment: versions and machine.
     faces: (caption, encoded JPEG or PNG) of training faces.
-    image_of: gives the encoded JPEG or PNG of a name in the pairs, or None where there is none.
+    image_of: returns the encoded JPEG or PNG for a name in the pairs, or None.
   """
 
   title: str
@@ -54,12 +54,11 @@ class Report:
 
 
 def write_report(path: str | Path, report: Report) -> None:
-  """Writes the report, whole or not at all: one HTML file with style, drawings and images inside, and no
-  scripts.
+  """Writes the report, atomically: one HTML file with embedded style, charts and images, without scripts.
 
   Args:
     path: file to write.
-    report: what to show.
+    report: contents.
   """
   style = resources.files("jaxface.evaluation").joinpath("report.css").read_text(encoding="utf-8")
   sections = [
@@ -99,13 +98,13 @@ def flatten(config: Any, prefix: str = "") -> list[tuple[str, str]]:
 def _head(report: Report) -> str:
   after = report.after
   verdict = (
-    f"Of {len(after.pairs):,} pairs of photos, the network judges <strong>{percent(after.accuracy)}</strong> correctly as the same"
-    " or as different people"
-    + (f", against {percent(report.before.accuracy)} before training." if report.before else ".")
+    f"The network classifies <strong>{percent(after.accuracy)}</strong> of {len(after.pairs):,} pairs of photos correctly as the same"
+    " or different people"
+    + (f", compared with {percent(report.before.accuracy)} before training." if report.before else ".")
   )
   lead = f'<p class="soft">{escape(report.lead)}</p>' if report.lead else ""
   legend = "Each bar shows its figure on a scale from 0 to 1" + (
-    "; the upright mark is the figure before training." if report.before else "."
+    "; the vertical mark is the figure before training." if report.before else "."
   )
   return (
     f'<header>\n<h1>{escape(report.title)}</h1>\n<p class="lead">{verdict}</p>\n{lead}</header>\n'
@@ -120,7 +119,7 @@ def _figures(report: Report) -> str:
     _figure(
       "AUC",
       f"{after.auc:.4f}",
-      "the chance that a mated pair outscores a non-mated one",
+      "the probability that a mated pair outscores a non-mated one",
       after.auc,
       before.auc if before else None,
       "{:.4f}",
@@ -138,7 +137,7 @@ def _figures(report: Report) -> str:
     _figure(
       "Equal error rate",
       f"{100 * after.eer:.2f} <small>%</small>",
-      "where as many mated pairs are refused as non-mated ones accepted; lower is better",
+      "share of mated pairs rejected and of non-mated pairs accepted where both are equal; lower is better",
       after.eer,
       before.eer if before else None,
       "{:.2%}",
@@ -183,8 +182,8 @@ def _separation(report: Report) -> str:
     card("ROC, logarithmic FAR", charts.roc_chart(after, before, log=True)),
   ]
   text = (
-    "Similarity is the cosine of two embeddings. The less the two histograms overlap, the better; the dashed line is the"
-    " threshold. Each histogram has a vertical scale of its own. The ROC shows, for every threshold, the share of mated pairs"
+    "Similarity is the cosine of two embeddings. Less overlap of the two histograms is better; the dashed line is the"
+    " threshold. Each chart has its own vertical scale. The ROC shows, for every threshold, the share of mated pairs"
     " accepted (TAR) against the share of non-mated pairs accepted (FAR)."
   )
   return section("Separation of mated and non-mated pairs", text, cards)
@@ -194,13 +193,13 @@ def _wrong_pairs(report: Report) -> str:
   after = report.after
   wrong = int(((after.score_p >= after.threshold_p) != after.pairs.same).sum())
   if not wrong:
-    text = f"None: all {len(after.pairs):,} pairs are judged correctly."
+    text = f"None: all {len(after.pairs):,} pairs are classified correctly."
     return f"<section>\n<h2>Wrong pairs</h2>\n<p>{text}</p>\n</section>"
   parts = [
     "<section>\n<h2>The hardest wrong pairs</h2>\n"
-    f'<p class="soft">{wrong:,} of {len(after.pairs):,} pairs are judged wrongly.</p>'
+    f'<p class="soft">{wrong:,} of {len(after.pairs):,} pairs are classified wrongly.</p>'
   ]
-  for same, heading in ((False, "Different people, accepted as one"), (True, "One person, refused")):
+  for same, heading in ((False, "Different people, accepted"), (True, "Same person, rejected")):
     cards = [_pair_card(report, pair) for pair in after.hardest(SHOWN_WRONG, same=same)]
     if cards:
       parts.append(f'<h3>{heading}</h3>\n<div class="pairs">\n' + "\n".join(cards) + "\n</div>")

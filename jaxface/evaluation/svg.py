@@ -1,7 +1,6 @@
-"""Charts as inline SVG: lines and histograms on axes with round ticks, coloured by the page's style sheet.
+"""Charts as inline SVG: lines and histograms with round ticks, coloured by the page's style sheet.
 
-Colours, fonts and line widths are CSS classes (`s-…`, `axis`, `grid`), so that one drawing serves light and
-dark pages.
+Colours, fonts and line widths are CSS classes (`s-…`, `axis`, `grid`), so that charts work in light and dark mode.
 """
 
 import html
@@ -16,11 +15,11 @@ LEFT, RIGHT, BOTTOM = 56, 22, 46
 
 @dataclass(frozen=True)
 class Series:
-  """A line, or with `fill` the outline of an area that stands on the axis.
+  """A line, or with `fill` the outline of an area down to the axis.
 
   Attributes:
-    name: entry in the legend; empty leaves it out.
-    style: CSS class that colours it.
+    name: entry in the legend; empty for none.
+    style: CSS class of its colour.
     x: [K] float.
     y: [K] float.
     step: hold y until the next x instead of joining the points.
@@ -37,7 +36,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Frame:
-  """Where the plot lies in the drawing, in the units that CSS scales to the page."""
+  """Position of the plot in the drawing, in units that CSS scales to the page."""
 
   width: int
   height: int
@@ -62,7 +61,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Axis:
-  """An axis from `low` to `high`; without them it covers the data, widened to round numbers."""
+  """An axis from `low` to `high`; by default the range of the data, extended to round numbers."""
 
   label: str
   low: float | None = None
@@ -83,14 +82,14 @@ def chart(
   """One chart as an `<svg>` element.
 
   Args:
-    title: read out by screen readers; the visible heading is the page's.
-    series: what to draw, the first at the bottom. Points that are not finite break a line.
+    title: text for screen readers; the page has the visible heading.
+    series: series to draw, the first at the bottom. Points that are not finite interrupt a line.
     x: horizontal axis.
     y: vertical axis.
     marks: vertical lines.
     size: width and height of the drawing; text is 12 high in it.
   Returns:
-    SVG text, everything from outside escaped.
+    SVG text, with escaped labels.
   """
   named = [line for line in series if line.name]
   frame = Frame(*size, top=34 if named or y.label else 10)
@@ -134,15 +133,15 @@ def chart(
 def histogram(
   value_by_name: Sequence[tuple[str, str, np.ndarray]], low: float, high: float, bins: int
 ) -> list[Series]:
-  """Histograms over common bins as filled outlines, each as the share of its own values per bin.
+  """Histograms over common bins as filled outlines, each as the share of its values per bin.
 
   Args:
     value_by_name: (name, style, [K] values) of each histogram.
     low: left end of the first bin.
     high: right end of the last bin.
-    bins: how many.
+    bins: number of bins.
   Returns:
-    One `Series` for each.
+    One `Series` per histogram.
   """
   series = []
   for name, style, values in value_by_name:
@@ -153,7 +152,7 @@ def histogram(
 
 
 def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
-  """Multiples of 1, 2 or 5 · 10ⁿ that cover [low, high] in about `count` steps; low may be high."""
+  """Multiples of 1, 2 or 5 · 10ⁿ that cover [low, high] in about `count` steps; low may equal high."""
   if high - low <= 1e-9 * max(abs(low), abs(high)):
     low, high = (low - 0.5, high + 0.5) if low == 0 else (min(low, 0.0), max(high, 0.0))
   raw = (high - low) / count
@@ -164,7 +163,7 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def escape(text: object) -> str:
-  """Text made harmless inside elements and attributes."""
+  """Escapes text for elements and attributes."""
   return html.escape(str(text), quote=True)
 
 
@@ -188,7 +187,7 @@ def _extent(axis: Axis, values: Sequence[np.ndarray]) -> tuple[float, float, lis
 
 
 def _scale(axis: Axis, low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-  """From a value to pixels; beyond the axis ends at its ends."""
+  """Maps values to pixels, clipped to the ends of the axis."""
   if axis.log:
     low, high = math.log10(low), math.log10(high)
 
@@ -218,7 +217,7 @@ def _label(value: float, axis: Axis, ticks: Sequence[float]) -> str:
 
 
 def _path(line: Series, to_x: Callable[[float], float], to_y: Callable[[float], float], least: float) -> str:
-  """Path data in tenths of pixels, without the points that would not be seen."""
+  """Path data in tenths of pixels, without invisible points."""
   commands: list[str] = []
   previous: tuple[float, float] | None = None
   for x_value, y_value in zip(
@@ -236,7 +235,7 @@ def _path(line: Series, to_x: Callable[[float], float], to_y: Callable[[float], 
       across = f"H{here[0]:g}" if here[0] != previous[0] else ""
       down = f"V{here[1]:g}" if here[1] != previous[1] else ""
       if down and not across and commands[-1][0] == "V":
-        commands.pop()  # one more vertical piece replaces the last
+        commands.pop()  # replaces the previous vertical segment
       commands += [command for command in (across, down) if command]
     else:
       commands.append(f"L{here[0]:g} {here[1]:g}")

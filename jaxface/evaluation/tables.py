@@ -1,4 +1,4 @@
-"""The report's tables: thresholds to ship, and every figure before and after."""
+"""The report's tables: recommended thresholds, and all figures before and after."""
 
 from jaxface.evaluation.measures import wilson
 from jaxface.evaluation.page import percent, signed, table
@@ -6,10 +6,10 @@ from jaxface.evaluation.verification import Verification, l2_squared
 
 
 def thresholds_table(after: Verification) -> str:
-  """What a user takes away: which threshold gives which rate of errors."""
+  """Thresholds with their error rates."""
   rows = [
     (
-      f"at most {_one_in(name)} accepted wrongly",
+      f"at most {_one_in(name)} falsely accepted",
       [signed(point.threshold), signed(l2_squared(point.threshold)), _rate(after, name), f"{after.roc.nonmated * point.far:,.0f}"],
     )
     for name, point in after.operating.items()
@@ -17,13 +17,13 @@ def thresholds_table(after: Verification) -> str:
   rows.append(
     (
       "best accuracy on these pairs",
-      [signed(after.threshold_cosine), signed(after.threshold_l2_squared), percent(after.accuracy) + " judged correctly", ""],
+      [signed(after.threshold_cosine), signed(after.threshold_l2_squared), percent(after.accuracy) + " classified correctly", ""],
     )
   )
-  heads = ["Non-mated pairs", "Accept at cosine ≥", "or L2² ≤", "Mated pairs accepted (95 %)", "Wrong accepts here"]
+  heads = ["Non-mated pairs", "Accept at cosine ≥", "or L2² ≤", "Mated pairs accepted (95 %)", "False accepts here"]
   note = (
-    f"{after.roc.mated:,} mated pairs (one person) and {after.roc.nonmated:,} non-mated pairs (two people). A rate that rests on fewer"
-    " than ten wrong accepts is a rough estimate: test on more pairs, then ship its threshold."
+    f"{after.roc.mated:,} mated pairs (one person) and {after.roc.nonmated:,} non-mated pairs (two people). A rate estimated from fewer"
+    " than ten false accepts is uncertain: evaluate more pairs to choose a threshold."
   )
   return (
     '<section>\n<h2>Thresholds to ship</h2>\n<div class="card scroll">\n'
@@ -37,7 +37,7 @@ def _one_in(target: str) -> str:
 
 
 def figures_table(after: Verification, before: Verification | None) -> str:
-  """Every figure, before and after, and each fold."""
+  """All figures, before and after, and each fold."""
   columns = [one for one in (before, after) if one]
   heads = ["Before training", "After training"] if before else ["Value"]
   rows = [

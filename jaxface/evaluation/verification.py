@@ -1,4 +1,4 @@
-"""Verification of pairs: from embeddings with names to the figures of LFW's protocol."""
+"""Pair verification: from named embeddings to the figures of LFW's protocol."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ CHUNK = 8192
 
 @dataclass(frozen=True)
 class Verification:
-  """The figures of one pair list, and all they were computed from.
+  """The figures of one pair list, and the data from which they were computed.
 
   Attributes:
     pairs: the list.
     score_p: [P] float64, cosine of each pair.
     folds: accuracy and threshold per fold.
-    notes: lines on what a reader of the figures should know of the list, see `pair_names`.
+    notes: lines on peculiarities of the list, see `pair_names`.
   """
 
   pairs: Pairs
@@ -39,12 +39,12 @@ class Verification:
 
   @property
   def accuracy(self) -> float:
-    """Mean over the folds of the share judged rightly, in [0, 1]."""
+    """Mean accuracy over the folds, in [0, 1]."""
     return self.folds.mean
 
   @property
   def accuracy_se(self) -> float:
-    """Standard error of that mean."""
+    """Standard error of the accuracy."""
     return self.folds.standard_error
 
   @property
@@ -62,12 +62,12 @@ class Verification:
 
   @cached_property
   def operating(self) -> dict[str, measures.Operating]:
-    """TAR, FAR really taken, and threshold at each target FAR."""
+    """TAR, actual FAR, and threshold at each target FAR."""
     return {name: measures.tar_at_far(self.roc, target) for name, target in TARGETS.items()}
 
   @cached_property
   def tar_at_far_interval(self) -> dict[str, tuple[float, float]]:
-    """95 % intervals of `tar_at_far`: the wider ends of the bootstrap's and of Wilson's."""
+    """95 % intervals of `tar_at_far`: the union of the bootstrap's and Wilson's."""
     drawn_t2 = measures.bootstrap_tar_at_far(self.score_p, self.pairs.same, list(TARGETS.values()))
     interval = {}
     for (name, point), (low, high) in zip(self.operating.items(), drawn_t2):
@@ -77,27 +77,27 @@ class Verification:
 
   @property
   def threshold_cosine(self) -> float:
-    """The folds' mean threshold: the same person where cosine >= threshold."""
+    """Mean threshold over the folds: the same person if cosine >= threshold."""
     return float(self.folds.threshold.mean())
 
   @property
   def threshold_l2_squared(self) -> float:
-    """The same as a squared distance of normalised embeddings: the same person where ‖a − b‖² <= it."""
+    """The same as a squared distance of normalised embeddings: the same person if ‖a − b‖² <= it."""
     return l2_squared(self.threshold_cosine)
 
   @cached_property
   def threshold_p(self) -> np.ndarray:
-    """[P] float64, the threshold each pair was judged by: that of its fold."""
+    """[P] float64, the threshold applied to each pair, that of its fold."""
     return self.folds.threshold[np.searchsorted(self.folds.fold, self.pairs.fold)]
 
   def hardest(self, count: int, *, same: bool) -> list[int]:
-    """The pairs judged most wrongly, worst first.
+    """The misclassified pairs farthest from the threshold, worst first.
 
     Args:
-      count: at most so many.
-      same: true for mated pairs that were refused, false for non-mated ones that were accepted.
+      count: maximum number.
+      same: true for rejected mated pairs, false for accepted non-mated pairs.
     Returns:
-      Numbers of pairs.
+      Indices of pairs.
     """
     wrong = ((self.score_p >= self.threshold_p) != self.pairs.same) & (self.pairs.same == same)
     depth = np.abs(self.score_p - self.threshold_p)
@@ -142,7 +142,7 @@ class Verification:
     return measures.Operating(tar, far, threshold)
 
   def threshold_table(self) -> str:
-    """Thresholds to choose from, for a terminal: that of the best accuracy and those at each target FAR, with their rates."""
+    """Table of thresholds for a terminal: that of the best accuracy and those at each target FAR, with their rates."""
     rows = [("", "cosine", "L2²", "FAR", "TAR", "95 % of TAR")]
     points = {"best accuracy": (self.at(self.threshold_cosine), "")}
     for name, point in self.operating.items():
@@ -156,7 +156,7 @@ class Verification:
       "  ".join([row[0].ljust(width[0]), *(cell.rjust(size) for cell, size in zip(row[1:], width[1:]))]).rstrip()
       for row in rows
     ]
-    return "\n".join(["thresholds: the same person where cosine ≥, or L2² of unit embeddings ≤", *lines])
+    return "\n".join(["thresholds: the same person if cosine ≥, or L2² of unit embeddings ≤", *lines])
 
   def summary(self) -> str:
     """One line for a terminal."""
@@ -180,21 +180,21 @@ def verify_pairs(
   *,
   train: Pairs | None = None,
 ) -> Verification:
-  """Scores pairs by cosine and judges them by folds.
+  """Scores pairs by cosine and evaluates them by folds.
 
-  Every pair is computed by itself in float64, so the figures do not depend on the order of the embeddings, on
+  Every pair is computed separately in float64, so the figures do not depend on the order of the embeddings, on
   batch sizes or on chunking.
 
   Args:
     embedding_nd: [N, D] float, not necessarily normalised.
-    names: N names, as the pairs call them.
-    pairs: what to compare, with folds.
-    train: pairs that set the threshold for all folds (LFW view 1: the development training list); without
-      them the threshold of a fold comes from the other folds.
+    names: N names, as used in the pairs.
+    pairs: pairs with folds.
+    train: pairs on which the threshold for all folds is chosen (LFW view 1: the development training list);
+      by default the threshold of a fold is chosen on the other folds.
   Returns:
     `Verification`.
   Raises:
-    ValueError: a pair names no embedding, or one whose name occurs twice, is zero or is not finite.
+    ValueError: a pair refers to a missing name, or to an embedding with a duplicate name, zero or not finite.
   """
   pairs, score_p = score_pairs(embedding_nd, names, pairs)
   other = None
@@ -204,17 +204,17 @@ def verify_pairs(
   folds = fold_accuracy(score_p, pairs.same, pairs.fold, train=other)
   notes = (*list_notes(pairs), *threshold_notes(pairs, folds.threshold_from, train))
   result = Verification(pairs, score_p, folds, notes)
-  result.roc  # noqa: B018 - a list of mated pairs alone fails here, not in the middle of a report
+  result.roc  # noqa: B018 - raise here for a list of only mated pairs, not in the middle of a report
   return result
 
 
 def score_pairs(embedding_nd: np.ndarray, names: Sequence[str], pairs: Pairs) -> tuple[Pairs, np.ndarray]:
-  """The pairs under the names of the embeddings, and the cosine of each.
+  """The pairs with the names of the embeddings, and the cosine of each.
 
   Args:
     embedding_nd: [N, D] float, not necessarily normalised.
     names: N names.
-    pairs: what to compare; a name may have a suffix that the embeddings' names lack, see `matched`.
+    pairs: the pairs; a name may have a suffix that the embeddings' names lack, see `matched`.
   Returns:
     (pairs, [P] float64).
   Raises:
@@ -233,15 +233,15 @@ def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.nd
     left_p: [P] int, rows.
     right_p: [P] int, rows.
   Returns:
-    [P] float64 in [-1, 1], NaN where a row is zero or not finite.
+    [P] float64 in [-1, 1], NaN if a row is zero or not finite.
   """
   cosine_p = np.empty(len(left_p))
   for start in range(0, len(left_p), CHUNK):
     here = slice(start, start + CHUNK)
     left_pd = np.asarray(embedding_nd[left_p[here]], np.float64)
     right_pd = np.asarray(embedding_nd[right_p[here]], np.float64)
-    # A sum along the last axis adds every row in the same order, however many rows there are; a matrix
-    # product does not.
+    # A sum along the last axis adds every row in the same order for any number of rows; a matrix product
+    # does not.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
       square_p = (left_pd * left_pd).sum(1) * (right_pd * right_pd).sum(1)
       cosine_p[here] = np.clip((left_pd * right_pd).sum(1) / np.sqrt(square_p), -1.0, 1.0)
@@ -282,7 +282,7 @@ def _score(
   for pair in np.flatnonzero(~np.isfinite(score_p))[:1]:
     row = next((row for row in (left_p[pair], right_p[pair]) if not _sound(embedding_nd[row])), left_p[pair])
     raise ValueError(
-      f"embedding {row} ({names[row]!r}) is zero or not finite: it has no direction to compare"
+      f"embedding {row} ({names[row]!r}) is zero or not finite: its direction is undefined"
     )
   return score_p
 

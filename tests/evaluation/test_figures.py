@@ -1,4 +1,4 @@
-"""One call from embeddings and pairs, in whatever form, to the same figures."""
+"""`verify` gives the same figures for embeddings and pairs in any form."""
 
 import numpy as np
 import pytest
@@ -54,5 +54,5 @@ def test_names_are_texts_or_bytes(embedding_nd):
   named = ["a", "b", "c", "d"]
   right = jaxface.verify(embedding_nd[:4], pairs, names=named).to_json()
   assert jaxface.verify(embedding_nd[:4], pairs, names=[name.encode() for name in named]).to_json() == right
-  with pytest.raises(ValueError, match="name 1 is int: names are texts"):
+  with pytest.raises(ValueError, match="name 1 is int: names must be str"):
     jaxface.verify(embedding_nd[:4], pairs, names=[1, 2, 3, 4])

@@ -175,8 +175,8 @@ def test_bootstrap_knows_the_noise_of_a_threshold_on_few_false_accepts_and_repea
     ([], [], "must be bool"),
     ([0.1, np.nan], [True, False], "score 1 is nan: 1 of 2 scores"),
     ([np.inf, 0.0], [True, False], "score 0 is inf"),
-    ([0.1], [True, False], r"scores \(1,\) and truths \(2,\)"),
-    ([0.1, 0.2], [1, 0], "truths are int64: they must be bool"),
+    ([0.1], [True, False], r"scores \(1,\) and same \(2,\)"),
+    ([0.1, 0.2], [1, 0], "same is int64: it must be bool"),
   ],
 )
 def test_wrong_input_says_what_is_wrong(score, same, message):

@@ -1,4 +1,4 @@
-"""Names that differ in how a path is written, and lines on what is odd about a list."""
+"""Names that differ in the form of a path, and notes on peculiarities of a list."""
 
 import numpy as np
 import pytest
@@ -44,8 +44,8 @@ def test_counts_are_those_of_a_slow_loop(rows):
     torn += bool(before) and before[0][2] != same
   for count, words in (
     (itself, (f"{itself} pairs compare an image with itself", "1 pair compares an image with itself")),
-    (again, (f"{again} pairs are some that the list has already: each", "1 pair is one that the list has already: each")),
-    (torn, (f"{torn} pairs are some that the list has already with", "1 pair is one that the list has already with")),
+    (again, (f"{again} pairs are some that the list already contains: each", "1 pair is one that the list already contains: each")),
+    (torn, (f"{torn} pairs are some that the list already contains with", "1 pair is one that the list already contains with")),
   ):
     assert any(word in notes for word in words) == (count > 0)
 
@@ -55,9 +55,9 @@ def test_notes_name_lines(tmp_path):
   path.write_text("a,b,1\na,a,1\nb,a,1\nc,d,0\nd,c,1\n")
   pairs = read_pairs(path)
   itself, again, torn = list_notes(pairs)
-  assert itself == f"1 pair compares an image with itself (first: {path}, line 2): the cosine is 1 whatever the network."
+  assert itself == f"1 pair compares an image with itself (first: {path}, line 2): the cosine is 1 for any network."
   assert f"each counts again (first: {path}, line 3, as {path}, line 1)." in again
-  assert f"one of both is wrong (first: {path}, line 5, as {path}, line 4)." in torn
+  assert f"one of the two is wrong (first: {path}, line 5, as {path}, line 4)." in torn
   assert list_notes(made(("a", "b", True), ("a", "c", False))) == []
 
 
@@ -67,12 +67,12 @@ def test_where_the_threshold_was_chosen():
   one = made(("a", "b", True), ("a", "c", False))
   two = made(("a", "b", True), ("a", "c", False), ("c", "d", True), ("b", "d", False), fold=[0, 0, 1, 1])
   (line,) = verify_pairs(embedding_nd, names, one).notes
-  assert line.startswith("the list has one fold: the threshold was chosen on the very pairs that it judges")
+  assert line.startswith("the list has one fold: the threshold was chosen on the same pairs")
   assert verify_pairs(embedding_nd, names, two).notes == ()
   other = made(("c", "d", True), ("b", "d", False))
   assert verify_pairs(embedding_nd, names, one, train=other).notes == ()
   (line,) = verify_pairs(embedding_nd, names, one, train=two).notes
-  assert line.startswith("2 of 2 pairs are among those that the threshold was chosen on")
+  assert line.startswith("2 of 2 pairs are among those on which the threshold was chosen")
   assert threshold_notes(one, "train pairs", other) == []
   assert verify_pairs(embedding_nd, names, one).to_json()["notes"]
 

@@ -1,4 +1,4 @@
-"""Pairs drawn from one's own images: the promises of `holdout_pairs`, each checked on every draw."""
+"""Pairs sampled from images: the guarantees of `holdout_pairs`, each checked on every sample."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_all_identities_and_images_are_drawn_from():
     (
       [1] * 30,
       {},
-      r"at least two identities with two images.* 20 identities in all; this set has 30 identities, 0 of",
+      r"at least two identities with two images.* 20 identities in total; this set has 30 identities, 0 of",
     ),
     ([5], {"folds": 1}, "this set has 1 identities, 1 of them"),
     ([], {"folds": 1}, "this set has 0 identities"),
@@ -86,8 +86,8 @@ def test_all_identities_and_images_are_drawn_from():
       {"folds": 2},
       r"2 folds that share no identity need 2 of them and 4 identities.*has 2 identities",
     ),
-    ([2] * 30, {"pairs": 30}, r"pairs=30 cannot be 10 folds.*multiple of 2·folds"),
-    ([2] * 30, {"folds": 0}, "cannot be 0 folds"),
+    ([2] * 30, {"pairs": 30}, r"pairs=30 cannot be split into 10 folds.*multiple of 2·folds"),
+    ([2] * 30, {"folds": 0}, "cannot be split into 0 folds"),
   ],
 )
 def test_too_little_says_what_there_is(counts, options, message):

@@ -1,4 +1,4 @@
-"""The report: one file that needs nothing else, says the figures it was given, and escapes everything."""
+"""The report: one self-contained file with the given figures and escaped text."""
 
 import base64
 import dataclasses
@@ -134,10 +134,10 @@ def test_it_says_the_figures_it_was_given(tmp_path):
     assert sentence.strip("'") in words
   assert page.tags.count("svg") == 3 + 2 + 2
   for name, point in report.after.operating.items():
-    assert f"at most 1 in {round(1 / float(name)):,} accepted wrongly" in words
+    assert f"at most 1 in {round(1 / float(name)):,} falsely accepted" in words
     assert f"{point.threshold:.3f}" in words
   assert words.index("Thresholds to ship") < words.index("Training images")
-  assert "the upright mark is the figure before training" in words
+  assert "the vertical mark is the figure before training" in words
 
 
 def test_every_axis_says_what_it_shows(tmp_path):
@@ -197,7 +197,7 @@ def test_only_what_must_be_there(tmp_path):
 
 def test_no_wrong_pairs(tmp_path):
   _, page = written(tmp_path, demo(after=verified(0.01)))
-  assert "None: all 200 pairs are judged correctly." in "".join(page.words)
+  assert "None: all 200 pairs are classified correctly." in "".join(page.words)
 
 
 def test_everything_from_outside_is_escaped(tmp_path):

@@ -1,4 +1,4 @@
-"""Verification of pairs: exact whatever the order and the chunks, and clear about names that do not fit."""
+"""Verification of pairs: independent of order and chunks, with clear errors for names that do not match."""
 
 import json
 
