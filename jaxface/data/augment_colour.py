@@ -1,4 +1,4 @@
-"""Augmentation that changes values: colour, inversion, noise, cut-out. Images are float in 0..255, and may leave it a little."""
+"""Augmentations of pixel values: colour, inversion, noise, cut-out. Images are float in 0..255, and may exceed it slightly."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import numpy as np
 from jaxface.data.augment_geometry import draw
 
 MIDDLE = 127.5
-# Luma of red, green and blue (ITU-R BT.601), and its completion to YIQ, whose I-Q plane holds the hue.
+# Luma of red, green and blue (ITU-R BT.601), and the other axes of YIQ, whose I-Q plane contains the hue.
 LUMA = np.float32([0.299, 0.587, 0.114])
 YIQ = np.float32([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
@@ -26,7 +26,7 @@ def brightness_contrast(
 def saturation_hue(
   image_bhwc: jax.Array, key_b: jax.Array, probability: float, saturation: float, hue: float
 ) -> jax.Array:
-  """Scales the distance from grey by 1 ± saturation, and turns the hue by ± hue, a share of the whole circle."""
+  """Scales the distance from grey by 1 ± saturation, and rotates the hue by ± hue, a share of the full circle."""
   chosen, scaled, turned = draw(key_b, 3)
   on_b = chosen < probability
   gain_b = jnp.where(on_b, 1 + (2 * scaled - 1) * saturation, 1.0)
@@ -41,7 +41,7 @@ def saturation_hue(
 def grey(image_bhwc: jax.Array, key_b: jax.Array, probability: float) -> jax.Array:
   """Replaces the colour by its luma."""
   on_b = draw(key_b, 1)[0] < probability
-  # Three slices: a sum over an axis of three is thirty times slower on CPU.
+  # Three slices: a sum over an axis of length three is thirty times slower on CPU.
   luma = sum(image_bhwc[..., i : i + 1] * LUMA[i] for i in range(3))
   return jnp.where(on_b[:, None, None, None], luma, image_bhwc)
 
@@ -61,7 +61,7 @@ def noise(image_bhwc: jax.Array, key_b: jax.Array, probability: float, most: flo
 
 
 def cut_out(image_bhwc: jax.Array, key_b: jax.Array, probability: float, most: float) -> jax.Array:
-  """Paints a rectangle middle grey, its sides between half of and the whole `most`, a share of the image's."""
+  """Fills a rectangle with middle grey; its sides are between most / 2 and `most`, as a share of the image's."""
   _, height, width, _ = image_bhwc.shape
   chosen, tall, wide, top, left = draw(key_b, 5)
 

@@ -1,4 +1,4 @@
-"""Augmentation that moves pixels: mirror, shift, crop, rotation. The border is continued by its last pixel."""
+"""Geometric augmentations: mirror, shift, crop, rotation. The border is padded with its last pixel."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Window(NamedTuple):
-  """The part of each image that fills the frame: pixel (i, j) shows what was about (top + scale·i, left + scale·j)."""
+  """The part of each image that fills the frame: pixel (i, j) samples the image at (top + scale·i, left + scale·j)."""
 
   scale_b: jax.Array
   top_b: jax.Array
@@ -15,7 +15,7 @@ class Window(NamedTuple):
 
 
 def draw(key_b: jax.Array, count: int) -> jax.Array:
-  """Uniform numbers in 0..1, of each image's own key: [count, B]."""
+  """Uniform numbers in 0..1 from each image's key: [count, B]."""
   return jax.vmap(lambda key: jax.random.uniform(key, (count,)))(key_b).T
 
 
@@ -26,7 +26,7 @@ def mirror(image_bhwc: jax.Array, key_b: jax.Array, probability: float) -> jax.A
 
 
 def shift(image_bhwc: jax.Array, key_b: jax.Array, most: int) -> jax.Array:
-  """Moves by whole pixels, from -most to most in each direction."""
+  """Shifts by whole pixels, from -most to most in each direction."""
   start_kb = jnp.floor(draw(key_b, 2) * (2 * most + 1)).astype(jnp.int32)
   padded = jnp.pad(image_bhwc, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
 
@@ -37,30 +37,30 @@ def shift(image_bhwc: jax.Array, key_b: jax.Array, most: int) -> jax.Array:
 
 
 def crop_window(key_b: jax.Array, probability: float, least: float, size: tuple[int, int]) -> Window:
-  """Random windows, between `least` and 1 of the image's sides, anywhere inside it; the whole image where not chosen."""
+  """Random windows, between `least` and 1 of the image's sides, anywhere inside it; the full image if not chosen."""
   chosen, scale, top, left = draw(key_b, 4)
   scale_b = jnp.where(chosen < probability, least + (1 - least) * scale, 1.0)
   return Window(scale_b, top * (1 - scale_b) * size[0], left * (1 - scale_b) * size[1])
 
 
 def whole_window(batch: int) -> Window:
-  """The window that changes nothing."""
+  """The identity window."""
   return Window(jnp.ones(batch), jnp.zeros(batch), jnp.zeros(batch))
 
 
 def angles(key_b: jax.Array, probability: float, degrees: float) -> jax.Array:
-  """Random angles [B] in radians, 0 where not chosen."""
+  """Random angles [B] in radians, 0 if not chosen."""
   chosen, angle = draw(key_b, 2)
   return jnp.where(chosen < probability, (2 * angle - 1) * jnp.deg2rad(degrees), 0.0)
 
 
 def rotate(image_bhwc: jax.Array, angle_b: jax.Array, window: Window) -> jax.Array:
-  """Rotates about the centre and cuts the window out, in one bilinear resampling.
+  """Rotates about the centre and crops the window, in one bilinear resampling.
 
   Args:
     image_bhwc: float.
     angle_b: radians, positive from the x axis (right) to the y axis (down).
-    window: what to keep of the rotated image.
+    window: part of the rotated image to keep.
   """
   _, height, width, _ = image_bhwc.shape
   middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
@@ -82,7 +82,7 @@ def rotate(image_bhwc: jax.Array, angle_b: jax.Array, window: Window) -> jax.Arr
 
 
 def _places(size: int, scale: jax.Array, start: jax.Array) -> jax.Array:
-  """Where the centres of `size` pixels lie, in pixels of the source."""
+  """Centres of `size` pixels, in pixels of the source."""
   return (jnp.arange(size) + 0.5) * scale + start - 0.5
 
 

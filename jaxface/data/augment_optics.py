@@ -1,7 +1,7 @@
-"""Augmentation that loses detail: low resolution and blur, as matrices, which suit any accelerator.
+"""Augmentations that reduce detail: low resolution and blur, as matrices, which are fast on any accelerator.
 
-Both are linear and the same for every row and every column, and so is a crop: all that are on are multiplied into one matrix
-for each axis, and an image is resampled once.
+Both are linear and equal for all rows and all columns, and so is a crop: the active ones are multiplied into one matrix per
+axis, and an image is resampled once.
 """
 
 import jax
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from jaxface.data.augment_geometry import draw
 
-# Otherwise accelerators round pixels to bfloat16.
+# By default accelerators round pixels to bfloat16.
 EXACT = jax.lax.Precision.HIGHEST
 
 
 def pixel_shares(key_b: jax.Array, probability: float, least: float) -> jax.Array:
-  """Random resolutions [B] between `least` and 1 of the full one; 1 where not chosen."""
+  """Random resolutions [B] between `least` and 1 of the full one; 1 if not chosen."""
   chosen, share = draw(key_b, 2)
   return jnp.where(chosen < probability, least + (1 - least) * share, 1.0)
 
@@ -33,13 +33,13 @@ def low_resolution_matrix(share_b: jax.Array, size: int) -> jax.Array:
 
 
 def blur_deviations(key_b: jax.Array, probability: float, most: float) -> jax.Array:
-  """Random standard deviations [B] in pixels, up to `most`; 0 where not chosen."""
+  """Random standard deviations [B] in pixels, up to `most`; 0 if not chosen."""
   chosen, deviation = draw(key_b, 2)
   return jnp.where(chosen < probability, deviation * most, 0.0)
 
 
 def blur_matrix(deviation_b: jax.Array, size: int) -> jax.Array:
-  """Gaussian blur of one axis: [B, size, size], each row of sum 1; the identity at deviation 0."""
+  """Gaussian blur of one axis: [B, size, size], each row sums to 1; the identity at deviation 0."""
   offset = jnp.arange(size)[:, None] - jnp.arange(size)
   weight = jnp.exp(-0.5 * (offset / jnp.maximum(deviation_b, 1e-2)[:, None, None]) ** 2)
   return weight / weight.sum(2, keepdims=True)

@@ -1,4 +1,4 @@
-"""The data of a run: where faces come from, which identities are held out, in which order records are shown."""
+"""The data of a run: source of the faces, held-out identities, order of the records."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,20 +22,19 @@ from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
 
 ORDERS = ("uniform", "balanced", "triplets")
-SEEDS = 2**31 - 1  # the largest: some generators take 32 bits, with a sign
+SEEDS = 2**31 - 1  # the maximum: some generators take signed 32-bit seeds
 
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-  """Rendered faces, used where a run names neither records nor images.
+  """Rendered faces, used if a run has neither records nor images.
 
   Attributes:
-    identities: how many, those held out included.
-    images_per_identity: renderings of each.
-    size: side in pixels.
+    identities: number of identities, including those held out.
+    images_per_identity: images of each identity.
+    size: side length in pixels.
     seed: another seed gives other people.
-    remember: keep each image in memory once it is rendered (the defaults take 750 MB in the end); without it every read
-      renders anew.
+    remember: keep each rendered image in memory (750 MB at the defaults); otherwise every read renders again.
   """
 
   identities: int = 1000
@@ -47,35 +46,35 @@ class SyntheticConfig:
   def __post_init__(self) -> None:
     check_range(self, "identities", 1)
     check_range(self, "images_per_identity", 1)
-    check_range(self, "size", 8, 2**12, what="side in pixels")
+    check_range(self, "size", 8, 2**12, what="side length in pixels")
     check_range(self, "seed", 0, SEEDS)
 
 
 @dataclass(frozen=True)
 class DataConfig:
-  """What a run trains on.
+  """The training data of a run.
 
   Attributes:
     records: folder of a packed set.
-    images: folder of images to pack first; `records` wins if both are given.
-    size: side in pixels to which images are brought when they are packed; 0 keeps theirs.
-    template: alignment template that `images` follow, "none" for none; "" where it is not known.
-    licence: of the images, for the model's card and exports; "" takes what the record set says.
-    origin: who made the images, or where they can be had; likewise.
+    images: folder of images to pack first; ignored if `records` is given.
+    size: side length in pixels to which images are resized when packed; 0 keeps their size.
+    template: alignment template that `images` follow, "none" for none; "" if unknown.
+    licence: licence of the images, for the model's card and exports; "" uses that of the record set.
+    origin: author or source of the images; likewise.
     synthetic: the faces to render if neither is given.
     order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
-      batch size with records of other identities; or "triplets": mined offline, anchor, positive and negative in turn.
-    identities_per_batch: of a balanced batch.
-    images_per_identity: of a balanced batch; identities with fewer begin again.
-    embeddings: file of `jaxface embed` with every record, from which triplets are mined.
-    mining: which triplets: "semi_hard", "hard" or "easy", see `jaxface.data.triplets.mine`.
-    mining_margin: of semi-hard mining, in squared distances of unit embeddings.
-    min_images: identities with fewer images are left out.
-    holdout: share of the identities that are kept out of training, to verify on.
-    seed: chooses the identities held out; it does not follow the seed of the training, so that runs are judged on the same
+      batch size with records of other identities; or "triplets": mined offline, in the order anchor, positive, negative.
+    identities_per_batch: number of identities in a balanced batch.
+    images_per_identity: images of each identity in a balanced batch; identities with fewer images repeat them.
+    embeddings: file of `jaxface embed` with all records, from which triplets are mined.
+    mining: "semi_hard", "hard" or "easy", see `jaxface.data.triplets.mine`.
+    mining_margin: margin of semi-hard mining, a squared distance of unit embeddings.
+    min_images: identities with fewer images are ignored.
+    holdout: share of the identities held out of training for verification.
+    seed: seed of the choice of held-out identities; independent of the training seed, so that runs are evaluated on the same
       people.
-    threads: how many decode; 0 is one for each core.
-    on_damage: "substitute" replaces records that cannot be read by others, with a warning; "raise" ends the run.
+    threads: number of decoding threads; 0 for one per core.
+    on_damage: "substitute" replaces unreadable records by others, with a warning; "raise" ends the run.
   """
 
   records: str = ""
@@ -124,22 +123,22 @@ def open_records(path: str | Path, threads: int = 0) -> RecordSource:
 
   Args:
     path: its folder.
-    threads: how many decode; 0 is one for each core.
+    threads: number of decoding threads; 0 for one per core.
   Raises:
     FileNotFoundError: no packed set there.
-    DamagedData: its parts disagree.
+    DamagedData: its parts are inconsistent.
   """
   return RecordSource(RecordSet.open(path), threads)
 
 
 def open_source(config: DataConfig) -> tuple[Source, Source | None]:
-  """The faces to train on, and those of the identities held out.
+  """The training faces, and those of the held-out identities.
 
   Args:
-    config: where they come from.
+    config: the data config.
   Returns:
-    (training source, held-out source or None), disjoint in identities, each with dense labels of its own (see
-    `SubsetSource` for what they were).
+    (training source, held-out source or None), disjoint in identities, each with its own dense labels (see
+    `SubsetSource` for the original ones).
   Raises:
     ValueError: images that are not packed yet, or no identities left.
   """
@@ -166,22 +165,22 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
 def make_order(
   config: DataConfig, source: Source, batch_size: int, *, seed: int = 0
 ) -> UniformOrder | BalancedOrder | TripletOrder:
-  """The order in which a run shows the records of its source.
+  """The order of the records in a run.
 
   Args:
-    config: which order.
-    source: what is trained on.
-    batch_size: over all hosts.
+    config: the data config.
+    source: the training source.
+    batch_size: global batch size, over all hosts.
     seed: another seed gives another order.
   Raises:
-    ValueError: a balanced batch that does not fit the batch size or the source, a batch that would cut a triplet, a record
-      without an embedding.
+    ValueError: a balanced batch that does not fit the batch size or the source, a batch that would split a triplet, a
+      record without an embedding.
   """
   if config.order == "uniform":
     return UniformOrder(source.num_records, seed)
   if config.order == "triplets":
     if batch_size % 3:
-      raise ValueError(f"a batch of {batch_size} would cut a triplet: with data.order triplets it must be a multiple of 3")
+      raise ValueError(f"a batch of {batch_size} would split a triplet: with data.order triplets it must be a multiple of 3")
     triplet_t3, mined_from = _mined(config, source)
     return TripletOrder(triplet_t3, seed, mined_from)
   identities, images = config.identities_per_batch, config.images_per_identity
@@ -194,7 +193,7 @@ def make_order(
 
 
 def _mined(config: DataConfig, source: Source) -> tuple[np.ndarray, str]:
-  """[T, 3] records of the source, and the digest of the embeddings that they were mined from."""
+  """[T, 3] records of the source, and the digest of the embeddings from which they were mined."""
   embeddings = read_embeddings(config.embeddings)
   row_of = {name: row for row, name in enumerate(embeddings.names)}
   names = source.names()
@@ -202,7 +201,7 @@ def _mined(config: DataConfig, source: Source) -> tuple[np.ndarray, str]:
   if missing:
     raise ValueError(
       f"{config.embeddings} has no embedding of {len(missing):,} of {len(names):,} records, such as {missing[0]!r}: embed the"
-      " records that are trained on"
+      " training records"
     )
   embedding_nd = embeddings.embedding_nd[[row_of[name] for name in names]]
   triplet_t3 = mine(embedding_nd, source.label_n, mining=config.mining, margin=config.mining_margin)

@@ -1,4 +1,4 @@
-"""What a source holds, wherever it lies: facts and digests that are equal for equal data."""
+"""Fingerprints of a source's contents, independent of its location: facts and digests, equal for equal data."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def digest(parts: Iterable[str | bytes | np.ndarray]) -> str:
-  """SHA-256 over strings, bytes and arrays in turn, in hex; lengths, types and shapes count."""
+  """SHA-256 over a sequence of strings, bytes and arrays, in hex; includes lengths, dtypes and shapes."""
   total = hashlib.sha256()
   for part in parts:
     if isinstance(part, np.ndarray):
@@ -21,7 +21,7 @@ def digest(parts: Iterable[str | bytes | np.ndarray]) -> str:
 
 
 def fingerprint(source: Any) -> dict[str, Any]:
-  """Facts about a source: what its `fingerprint` says, or else its names, labels and sizes.
+  """Fingerprint of a source: the result of its `fingerprint`, or else its names, labels and sizes.
 
   Args:
     source: any source of faces, see `jaxface.data.source`.

@@ -1,4 +1,4 @@
-"""A folder of images as a source, without packing: for embedding a few thousand images once."""
+"""A folder of images as a source without packing, for embedding a few thousand images once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,21 +15,21 @@ from jaxface.formats.walk import is_image, level_note, name_note, record_names, 
 
 
 class FolderSource:
-  """Images below `path`, in sorted order, found and named as `pack` does; or one image.
+  """Images below `path`, in sorted order, found and named as by `pack`; or one image.
 
-  The folder directly below `path` that an image lies in is its identity; images in `path` itself share one.
+  The identity of an image is its folder directly below `path`; images in `path` itself share one.
 
   Args:
     path: a folder, searched to any depth, or an image file.
-    size: (height, width) in pixels that every image must have at least; larger ones are cropped around their centre. None
-      takes images whole, which then must have one size, that of the first.
-    template: alignment template of the images, "unknown" where nobody says.
-    threads: how many decode at once; 0 is one for each core this process may use.
+    size: minimum (height, width) of every image in pixels; larger ones are cropped around their centre. None does not crop;
+      all images must then have the size of the first.
+    template: alignment template of the images, "unknown" if not specified.
+    threads: number of decoding threads; 0 for one per core that this process may use.
   Attributes:
-    notes: lines for the user on what was passed over, see `jaxface.formats.walk`.
+    notes: lines for the user on what was ignored, see `jaxface.formats.walk`.
   Raises:
-    FileNotFoundError: there is nothing at `path`.
-    ValueError: no image below `path`, none that can be read, or a file of a format that is not read.
+    FileNotFoundError: `path` does not exist.
+    ValueError: no image below `path`, no readable image, or a file of an unsupported format.
   """
 
   def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = UNKNOWN_TEMPLATE, threads: int = 0):
@@ -39,8 +39,8 @@ class FolderSource:
     if path.is_file():
       root, paths = path.parent, (path.name,)
       if not is_image(path.name):
-        advice = unread_advice(path.suffix) or f"read are {', '.join(IMAGE_SUFFIXES)}"
-        raise ValueError(f"{path}: is no image by its name: {advice}")
+        advice = unread_advice(path.suffix) or f"supported are {', '.join(IMAGE_SUFFIXES)}"
+        raise ValueError(f"{path}: not an image by its suffix: {advice}")
     else:
       found = walk(path)
       root, paths = path, found.paths
@@ -64,13 +64,13 @@ class FolderSource:
       try:
         height, width = decode_image(read_bounded(file), where=str(file)).shape[:2]
       except DamagedData as error:
-        first = error  # it is named again when it is read
+        first = error  # it is reported again when it is read
         continue
       return height, width
     raise ValueError(f"{root}: none of the {len(self._files):,} images below this folder can be read; the last: {first}")
 
   def names(self) -> list[str]:
-    """Path of each image below the folder, without suffix, or with it where another image would have the same name."""
+    """Path of each image below the folder, without suffix, or with it if another image would have the same name."""
     return self._names
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:

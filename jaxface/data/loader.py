@@ -1,4 +1,4 @@
-"""From an order of records to batches on devices, made ahead of the consumer in the background."""
+"""Batches on devices from an order of records, prefetched in the background."""
 
 import math
 import time
@@ -19,15 +19,15 @@ from jaxface.seeds import Purpose
 
 Batch = dict[str, jax.Array]
 
-# Records tried in place of a damaged one. Chance alone ends a run then only when most of the data is lost.
+# Records tried in place of a damaged one. All of them fail only if most of the data are damaged.
 SUBSTITUTES = 16
-# Positions whose records are computed together.
+# Number of positions whose records are computed together.
 BLOCK = 4096
 ON_DAMAGE = ("substitute", "raise")
 
 
 class Order(Protocol):
-  """Which record stands at which global position."""
+  """Maps global positions to records."""
 
   def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(source, record, occurrence) of the positions [start, stop)."""
@@ -35,7 +35,7 @@ class Order(Protocol):
 
 
 def empty_images(shape: tuple[int, ...]) -> np.ndarray:
-  """An uninitialised uint8 array whose start XLA accepts without a copy on CPUs: a multiple of 64 bytes."""
+  """An uninitialised uint8 array, aligned to 64 bytes so that XLA:CPU accepts it without a copy."""
   size = math.prod(shape)
   memory = np.empty(size + 64, np.uint8)
   start = -memory.ctypes.data % 64
@@ -43,33 +43,33 @@ def empty_images(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Loader:
-  """Batches of an order, read and copied to the devices ahead of need.
+  """Batches of an order, prefetched to the devices.
 
-  Step s holds the global positions [s·B, (s + 1)·B). Each host decodes only the rows that its devices hold. A record that
-  cannot be read is replaced by another, chosen by its position and number alone, so that all hosts and every resumed run
-  agree; it is counted in `damaged`, and a warning names its file, offset and number. (In a balanced batch the substitute is
-  of any identity, with its own label.)
+  Step s has the global positions [s·B, (s + 1)·B). Each host decodes only the rows of its devices. An unreadable record is
+  replaced by another, chosen by position and record number only, so that all hosts and every resumed run agree. It is counted
+  in `damaged`, and a warning names its file, offset and number. (In a balanced batch the substitute may have any identity; it
+  has its own label.)
 
   Batches are dicts of image [B, H, W, C] uint8, label [B] int32, weight [B] float32 (1), position [B] uint32, the low 32 bits
-  of the global position, and damaged [B] int32, how many records could not be read for the row. Iterate, in a `with` block or until `close`.
+  of the global position, and damaged [B] int32, the number of unreadable records for the row. Iterate in a `with` block or until `close`.
 
   Args:
-    source: where records are read.
-    order: which record stands at which position.
+    source: the source of the records.
+    order: maps positions to records.
     batch_size: B, over all hosts.
-    start_step: first step, to resume.
-    steps: how many steps; None has no end.
+    start_step: first step, to resume a run.
+    steps: number of steps; None for no end.
     sharding: splits the leading axis; the batch becomes one global array over its mesh. None puts this host's rows on the
       default device.
-    process_index, process_count: which share of the rows, without a sharding; JAX's own by default.
-    prefetch: how many batches are ready or in the making while the consumer works on one.
+    process_index, process_count: this host's share of the rows, without a sharding; JAX's values by default.
+    prefetch: number of batches that are ready or in preparation while the consumer works on one.
     on_damage: "substitute", or "raise" to end at the first damaged record.
   Attributes:
-    step: the step that comes next.
-    damaged: unreadable records met so far, on this host.
-    wait_seconds: how long the consumer has waited for batches.
+    step: the next step.
+    damaged: number of unreadable records so far, on this host.
+    wait_seconds: time that the consumer has waited for batches.
   Raises:
-    ValueError: a batch that does not divide among hosts, an unknown policy.
+    ValueError: the batch size is not divisible by the number of hosts; an unknown policy.
   """
 
   def __init__(
@@ -95,7 +95,7 @@ class Loader:
     self.damaged = 0
     self.wait_seconds = 0.0
     self._stop = None if steps is None else start_step + steps
-    # Rows that this host reads, numbered in the global batch and in the array that it makes.
+    # Rows that this host reads, indexed in the global batch and in its own array.
     self._local_n: np.ndarray
     self._held_n: np.ndarray
     self._sharding: jax.sharding.Sharding
@@ -103,7 +103,7 @@ class Loader:
       index = jax.process_index() if process_index is None else process_index
       count = jax.process_count() if process_count is None else process_count
       if batch_size % count:
-        raise ValueError(f"a batch of {batch_size} does not divide among {count} hosts")
+        raise ValueError(f"a batch of {batch_size} is not divisible among {count} hosts")
       self._rows = batch_size // count
       self._held_n = np.arange(self._rows)
       self._local_n = self._held_n + index * self._rows
@@ -114,7 +114,7 @@ class Loader:
       self._held_n = np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices]))
       self._local_n = self._held_n
       self._sharding = sharding
-    # Two steps at once: while the last rows of one are decoded, the rows of the next are known and begun.
+    # Two steps at once: while the last rows of one are decoded, decoding of the next begins.
     self._pool = ThreadPoolExecutor(min(prefetch, 2), thread_name_prefix="jaxface-loader")
     self._prefetch = prefetch
     self._ahead: deque[Future[tuple[Batch, list[UnreadableRow]]]] = deque()
@@ -142,7 +142,7 @@ class Loader:
     self._ask(self._prefetch)
     self.damaged += len(errors)
     for error in errors:
-      warnings.warn(f"{error}; another record takes its place", RuntimeWarning, stacklevel=2)
+      warnings.warn(f"{error}; another record is substituted", RuntimeWarning, stacklevel=2)
     return batch
 
   def __enter__(self) -> Self:
@@ -154,7 +154,7 @@ class Loader:
     self.close()
 
   def close(self) -> None:
-    """Drops what was read ahead and ends the threads, once the batches they are making are done."""
+    """Drops prefetched batches and ends the threads after the batches in preparation."""
     self._closed = True
     self._ahead.clear()
     self._pool.shutdown(cancel_futures=True)
@@ -177,11 +177,11 @@ class Loader:
       "position": position_n.astype(np.uint32),
       "damaged": damaged_n.astype(np.int32),
     }
-    # These arrays are never written again, so that a CPU backend may use them in place.
+    # These arrays are not written again, so that a CPU backend may use them without a copy.
     return ({name: self._put(array) for name, array in local.items()}, errors)
 
   def _records(self, step: int) -> np.ndarray:
-    """This host's records of a step. Orders are asked for blocks of steps: many positions cost little more than a few."""
+    """This host's records of a step. Computed for blocks of steps: many positions cost little more than a few."""
     block = step // self._block_steps
     known, record_sb = self._block
     if known != block:
@@ -208,14 +208,14 @@ class Loader:
       image_bhwc[bad_n] = substitute_bhwc
       left_n = np.array([error.row for error in errors], np.int64)
       for error in errors:
-        error.row = int(bad_n[error.row])  # of the batch, not among those tried again
+        error.row = int(bad_n[error.row])  # row of the batch, not of the retried rows
       found += errors
       bad_n, damaged_n = bad_n[left_n], damaged_n[left_n]
     if len(bad_n):
       last = found[-1]
       raise DamagedData(
         f"{last.what}; {SUBSTITUTES} records in place of record {damaged_n[-1]} could not be read either: most of the "
-        "data is damaged, verify it",
+        "data are damaged, verify them",
         file=last.file,
         offset=last.offset,
         record=last.record,
@@ -234,14 +234,14 @@ class Loader:
 def batches(
   source: Source, batch_size: int, unreadable: dict[int, DamagedData] | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """All records of a source in order, once, for inference: the next batch is read while one is used.
+  """All records of a source in order, once, for inference: the next batch is read while one is in use.
 
   Args:
-    source: where records are read.
+    source: the source of the records.
     batch_size: B, of every batch.
-    unreadable: takes the error of each record that cannot be read, by number, rising, by the time its batch is yielded.
+    unreadable: receives the error of each unreadable record by number, in ascending order, before its batch is yielded.
   Yields:
-    (image [B, H, W, C] uint8, weight [B] float32); records that cannot be read, and what fills up the last batch, are black
+    (image [B, H, W, C] uint8, weight [B] float32); unreadable records and the padding of the last batch are black
     images of weight 0.
   Raises:
     DamagedData: a record cannot be read, and `unreadable` is None.

@@ -1,7 +1,7 @@
-"""Which record stands at which global position of training: pure functions of a seed, knowing nothing of hosts.
+"""Orders of training records: pure functions from seed and global position to a record, independent of hosts.
 
-`rows(start, stop)` gives (source, record, occurrence) for global positions. Any slicing gives the same rows, nothing is
-scanned from the beginning, and resuming a run needs one integer: the position it had reached.
+`rows(start, stop)` gives (source, record, occurrence) for global positions. Any slicing gives the same rows without
+a scan from the beginning, and resuming a run needs one integer, the position that it reached.
 """
 
 import math
@@ -21,7 +21,7 @@ class UniformOrder:
     num_records: N, the size of an epoch.
     seed: any integer; another seed gives another order.
   Raises:
-    ValueError: no records, or 2³¹ and more.
+    ValueError: no records, or 2³¹ or more.
   """
 
   def __init__(self, num_records: int, seed: int = 0):
@@ -31,13 +31,13 @@ class UniformOrder:
     self.seed = seed
 
   def rows(self, start: int, stop: int) -> Rows:
-    """What stands at the positions [start, stop).
+    """Records at the positions [start, stop).
 
     Args:
-      start: first global position, from 0 on.
+      start: first global position, from 0.
       stop: the position after the last.
     Returns:
-      source [N] int32 (all 0), record [N] int64, occurrence [N] int64 (how often the record was shown before).
+      source [N] int32 (all 0), record [N] int64, occurrence [N] int64 (number of earlier occurrences of the record).
     """
     epoch_n, index_n = divmod(np.arange(start, stop), self.num_records)
     record_n = permute(index_n, self.num_records, keyed(self.seed, Purpose.EPOCH, epoch_n))
@@ -47,14 +47,13 @@ class UniformOrder:
 class BalancedOrder:
   """Batches of P identities with K images each, and `extra` records of other identities.
 
-  Identities come in laps: each lap is a new permutation in which every identity stands once, and the P identities of a
-  batch are always distinct, also where a batch ends one lap and begins the next. An identity shows K of its images per
-  lap, continuing where it stopped: all its images are shown equally often (to within one), K images of a batch are
-  distinct where it has as many, and it begins again where it has fewer. Its images are shuffled anew as soon as its
-  cursor and its groups of K come out even together, after lcm(images, K) showings.
+  Identities come in laps: each lap is a new permutation of all identities, and the P identities of a batch are always
+  distinct, also if a batch spans two laps. An identity uses K of its images per lap, continuing where it stopped: all its
+  images are used equally often (to within one); the K images of a batch are distinct if it has that many, and repeat if it
+  has fewer. Its images are reshuffled when its cursor and its groups of K coincide, after lcm(images, K) uses.
 
-  A batch of positions is laid out as P runs of K images of one identity, then the extras. Extras are distinct records
-  drawn evenly from all records whose identity is not among the P.
+  A batch consists of P groups of K images of one identity, then the extras. Extras are distinct records, sampled uniformly
+  from all records whose identity is not among the P.
 
   Args:
     label_n: [N] int, the identity of every record.
@@ -74,7 +73,7 @@ class BalancedOrder:
         f"a balanced batch needs at least one identity and one image, and no negative extra: "
         f"identities={identities}, images={images}, extra={extra}"
       )
-    # Records grouped by identity; identities without records do not count.
+    # Records grouped by identity; identities without records are ignored.
     self._record_n = np.argsort(label_n, kind="stable")
     _, self._first_i, self._count_i = np.unique(label_n[self._record_n], return_index=True, return_counts=True)
     self.num_identities = len(self._count_i)
@@ -85,7 +84,7 @@ class BalancedOrder:
       )
     left = len(label_n) - int(np.sort(self._count_i)[-identities:].sum())
     if extra > left:
-      raise ValueError(f"{extra} extra records per batch, but only {left} may remain of identities outside a batch")
+      raise ValueError(f"{extra} extra records per batch, but only {left} records may have identities outside of a batch")
     self._identity_of_record_n = np.empty(len(label_n), np.int64)
     self._identity_of_record_n[self._record_n] = np.repeat(np.arange(self.num_identities), self._count_i)
 
@@ -95,14 +94,14 @@ class BalancedOrder:
     return self.identities * self.images + self.extra
 
   def rows(self, start: int, stop: int) -> Rows:
-    """What stands at the positions [start, stop).
+    """Records at the positions [start, stop).
 
     Args:
-      start: first global position, from 0 on.
+      start: first global position, from 0.
       stop: the position after the last.
     Returns:
-      source [N] int32 (all 0), record [N] int64, occurrence [N] int64: how often the record's identity had shown it
-      before; for an extra, the number of the lap.
+      source [N] int32 (all 0), record [N] int64, occurrence [N] int64: number of earlier occurrences of the record
+      for its identity; for an extra, the number of the lap.
     """
     batch_n, column_n = divmod(np.arange(start, stop), self.batch_size)
     extra_n = column_n >= self.identities * self.images
@@ -117,7 +116,7 @@ class BalancedOrder:
     return np.zeros(len(record_n), np.int32), record_n, occurrence_n
 
   def _own(self, slot_n: np.ndarray, image_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(record, occurrence) of the image-th image at a slot of the endless row of identities."""
+    """(record, occurrence) of the image-th image at a slot of the infinite sequence of identities."""
     identity_n = self._identity(slot_n)
     count_n = self._count_i[identity_n]
     cursor_n = slot_n // self.num_identities * self.images + image_n
@@ -126,11 +125,11 @@ class BalancedOrder:
     return self._record_n[self._first_i[identity_n] + index_n], cursor_n // count_n
 
   def _identity(self, slot_n: np.ndarray) -> np.ndarray:
-    """The identity at each slot of the endless row."""
+    """The identity at each slot of the infinite sequence."""
     size, per_batch = self.num_identities, self.identities
     lap_n, index_n = divmod(slot_n, size)
     if size < 2 * per_batch:
-      # Laps shorter than two batches keep one order until laps and batches end together: P in a row are distinct.
+      # Laps shorter than two batches keep one order until laps and batches end together, so that P consecutive are distinct.
       return permute(index_n, size, keyed(self.seed, Purpose.LAP, slot_n // math.lcm(size, per_batch)))
     identity_n = permute(index_n, size, keyed(self.seed, Purpose.LAP, lap_n))
     early_n = index_n < per_batch
@@ -140,21 +139,21 @@ class BalancedOrder:
     return identity_n
 
   def _opening(self, lap: int) -> np.ndarray:
-    """The first P identities of a lap: those of a batch that the lap before began are put behind the others."""
+    """The first P identities of a lap: those of a batch that began in the previous lap are moved behind the others."""
     size, per_batch = self.num_identities, self.identities
     opening_p = permute(np.arange(per_batch), size, keyed(self.seed, Purpose.LAP, lap))
     begun = lap * size % per_batch
     if begun:
-      # With at least two batches to a lap, the end of the lap before is no part of its own opening: no chain of laps.
+      # With at least two batches per lap, the end of the previous lap does not overlap its opening: no chain of laps.
       last_n = permute(np.arange(size - begun, size), size, keyed(self.seed, Purpose.LAP, lap - 1))
       head_n = np.flatnonzero(~np.isin(opening_p, last_n))[: per_batch - begun]
       opening_p = np.concatenate([opening_p[head_n], np.delete(opening_p, head_n)])
     return opening_p
 
   def _others(self, batch_m: np.ndarray) -> np.ndarray:
-    """The extras of batches, [M, extra]: the first of a shuffle of all records that belong to none of a batch's P."""
+    """The extras of batches, [M, extra]: the first of a shuffle of all records of other identities than a batch's P."""
     batches, records = len(batch_m), len(self.label_n)
-    # Identities of all batches in one space of numbers, so that one search looks each up in its own batch.
+    # Identities of all batches in one range of numbers, so that one search finds each in its own batch.
     space_m1 = (np.arange(batches) * self.num_identities)[:, None]
     slot_mp = batch_m[:, None] * self.identities + np.arange(self.identities)
     taken_mp = self._identity(slot_mp.ravel()).reshape(slot_mp.shape) + space_m1

@@ -1,9 +1,9 @@
-"""A keyed permutation of any size, evaluated one element at a time: shuffling without a table.
+"""A keyed permutation of any size, evaluated per element: shuffling without a table.
 
-Swap-or-not: each round pairs x with (key − x) mod size and one hash bit decides whether the pair changes places. It
-works on any size (a Feistel network needs a power of two, and walks cycles to get there), so that whole data sets and
-identities of two images are shuffled by the same lines. NumPy's own generators are not used: their streams may change
-between versions, and a run must resume on another one.
+Swap-or-not: each round pairs x with (key − x) mod size and one hash bit decides whether the pair is swapped. It works for
+any size (a Feistel network needs a power of two and cycle walking), so the same code shuffles data sets and identities of
+two images. NumPy's generators are not used: their streams may change between versions, and a run must resume with another
+version.
 
 Source: Hoang, Morris, Rogaway, "An Enciphering Scheme Based on a Card Shuffle", CRYPTO 2012; the hash is the finaliser of
 splitmix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
@@ -20,7 +20,7 @@ _ROUND_N = (np.arange(1, ROUNDS + 1, dtype=np.uint64) * _GOLDEN)[:, None]
 
 
 def mix(x_n: np.ndarray) -> np.ndarray:
-  """Finaliser of splitmix64: uint64 → uint64, a bijection in which every input bit moves half of the output bits."""
+  """Finaliser of splitmix64: uint64 → uint64, a bijection in which every input bit changes half of the output bits on average."""
   x_n = (x_n ^ (x_n >> _S30)) * _MIX1
   x_n = (x_n ^ (x_n >> _S27)) * _MIX2
   return x_n ^ (x_n >> _S31)
@@ -30,7 +30,7 @@ def keyed(*words: int | np.ndarray) -> np.ndarray:
   """Hash integers (and arrays of them, broadcast) to keys.
 
   Args:
-    words: non-negative or negative integers, or integer arrays that broadcast; their order matters.
+    words: integers, or integer arrays that broadcast; their order matters.
   Returns:
     uint64 array of at least one dimension.
   """
@@ -42,11 +42,11 @@ def keyed(*words: int | np.ndarray) -> np.ndarray:
 
 
 def permute(index_n: np.ndarray, size: int | np.ndarray, key_n: np.ndarray) -> np.ndarray:
-  """Where a keyed permutation of range(size) sends each index.
+  """Images of indices under a keyed permutation of range(size).
 
   Args:
     index_n: [N] int in [0, size).
-    size: how many things are permuted, one for all or [N]; at least 1 and less than 2³¹.
+    size: size of the permutation, a scalar or [N]; at least 1 and less than 2³¹.
     key_n: [N] or [1] uint64 from `keyed`: one permutation for each key.
   Returns:
     [N] int64 in [0, size).
@@ -54,7 +54,7 @@ def permute(index_n: np.ndarray, size: int | np.ndarray, key_n: np.ndarray) -> n
   x_n = np.asarray(index_n, np.int64)
   size_n = np.atleast_1d(np.asarray(size, np.int64))
   bits_rn = mix(key_n[None] + _ROUND_N)
-  # The high half of the hash chooses the partner (multiply and shift in place of a division), all of it the bit.
+  # The high half of the hash selects the partner (multiply and shift instead of a division), the whole hash the bit.
   pivot_rn = ((bits_rn >> _S32) * size_n.astype(np.uint64) >> _S32).astype(np.int64)
   for pivot_n, bits_n in zip(pivot_rn, bits_rn):
     partner_n = pivot_n - x_n

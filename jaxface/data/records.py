@@ -1,4 +1,4 @@
-"""Faces of a packed set: random access, checksums and decoding, in threads."""
+"""Faces of a packed set: random access, checksums and threaded decoding."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,11 @@ from jaxface.formats.recordset import RecordSet
 
 
 class RecordSource:
-  """The faces of a packed set, decoded by a pool of threads (libjpeg-turbo works outside of Python's lock).
+  """The faces of a packed set, decoded by a thread pool (libjpeg-turbo releases the GIL).
 
   Args:
     records: the open set.
-    threads: how many decode at once; 0 is one for each core this process may use.
+    threads: number of decoding threads; 0 for one per core that this process may use.
   """
 
   def __init__(self, records: RecordSet, threads: int = 0):
@@ -38,7 +38,7 @@ class RecordSource:
     return self.records.names()
 
   def fingerprint(self) -> dict[str, Any]:
-    """What the set holds by its manifest: counts, and digests of shards and identities. Its path is none of it."""
+    """Counts, and digests of shards and identities, from the manifest; independent of the path."""
     manifest = self.records.manifest
     return {
       "records": manifest.num_records, "identities": manifest.num_identities, "image_shape": list(manifest.image_size),
@@ -54,13 +54,13 @@ class RecordSource:
     """Decodes records into `out`.
 
     Args:
-      record_n: [N] int, which.
-      out: [N, H, W, C] uint8, C-contiguous; rows that cannot be read hold anything afterwards.
+      record_n: [N] int, record numbers.
+      out: [N, H, W, C] uint8, C-contiguous; unreadable rows are undefined afterwards.
     Returns:
-      One error per row that could not be read, in order of rows: bytes that fail their checksum or are missing, images
-      that cannot be decoded or have another size.
+      One error per unreadable row, in order of rows: bytes that fail their checksum or are missing, images that cannot be
+      decoded or have another size.
     """
-    # Threads draw rows from one iterator (which Python's lock makes safe), so that none waits for another's share.
+    # Threads take rows from one iterator (safe under the GIL), which balances their load.
     row_n = enumerate(np.asarray(record_n).tolist())
     work = [self._pool.submit(self._decode, row_n, out) for _ in range(min(self.threads, len(out)))]
     return sorted((error for each in work for error in each.result()), key=lambda error: error.row)
@@ -78,11 +78,11 @@ class RecordSource:
     data = self.records.image(record)
     try:
       shape = simplejpeg.decode_jpeg(data, buffer=out_hwc).shape
-    except ValueError:  # damaged, larger than the row, or nothing that libjpeg turns into RGB: the slow way finds out
+    except ValueError:  # damaged, larger than the row, or not convertible to RGB by libjpeg: the slow path decides
       shape = self._read_any(data, record, out_hwc)
     if shape != out_hwc.shape:
       file, offset = self.records.place(record)
-      what = f"image has shape {shape}, the manifest promises {self.image_shape}: pack the set again"
+      what = f"image has shape {shape}, but the manifest has {self.image_shape}: pack the set again"
       raise DamagedData(what, file=file, offset=offset, record=record)
 
   def _read_any(self, data: memoryview, record: int, out_hwc: np.ndarray) -> tuple[int, ...]:

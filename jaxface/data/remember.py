@@ -1,4 +1,4 @@
-"""A source whose images are made once and then kept in memory."""
+"""A source that caches its images in memory."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from jaxface.data.source import Source, UnreadableRow, identity_names
 
 
 class RememberingSource:
-  """The same faces as `source`, each read from it once: for images that cost more to make than to keep.
+  """The same faces as `source`, each read once, for images that are expensive to make.
 
   Args:
-    source: any source; its images take num_records · H · W · C bytes here.
+    source: any source; the cache takes num_records · H · W · C bytes.
   """
 
   def __init__(self, source: Source):
     self.source = source
     self.num_records, self.num_identities = source.num_records, source.num_identities
     self.label_n, self.image_shape, self.template = source.label_n, source.image_shape, source.template
-    # Pages of an empty array take no memory before something is written to them.
+    # Pages of an empty array take no memory before they are written.
     self._image_bhwc = np.empty((source.num_records, *source.image_shape), np.uint8)
     self._known_n = np.zeros(source.num_records, np.bool_)
 
@@ -28,21 +28,21 @@ class RememberingSource:
     return self.source.names()
 
   def fingerprint(self) -> dict[str, Any]:
-    """Of the source."""
+    """Fingerprint of the source."""
     return fingerprint(self.source)
 
   def identity_names(self) -> list[str] | None:
-    """Name of each identity, by label; None where the source does not know them."""
+    """Name of each identity, by label; None if the source does not provide them."""
     return identity_names(self.source)
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
-    """Copies records into `out`, after reading those that are new; two threads may both read one, to the same end.
+    """Copies records into `out`, after reading new ones; two threads may both read one, with the same result.
 
     Args:
-      record_n: [N] int, which.
+      record_n: [N] int, record numbers.
       out: [N, H, W, C] uint8, C-contiguous.
     Returns:
-      One error per row that could not be read.
+      One error per unreadable row.
     """
     record_n = np.asarray(record_n)
     new_n = np.flatnonzero(~self._known_n[record_n])

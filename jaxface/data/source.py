@@ -1,4 +1,4 @@
-"""What a source of faces is, and the error that says which row of a batch it could not fill."""
+"""The interface of a source of faces, and the error for a row that it cannot read."""
 
 from typing import Any, Protocol
 
@@ -8,11 +8,11 @@ from jaxface.formats.errors import DamagedData
 
 
 class UnreadableRow(DamagedData):
-  """A damaged record, with the row of the batch that it should have filled.
+  """A damaged record, with its row of the batch.
 
   Args:
-    error: what was found.
-    row: index into the records that were asked for.
+    error: the error of the record.
+    row: index into the requested records.
   """
 
   def __init__(self, error: DamagedData, row: int):
@@ -21,22 +21,22 @@ class UnreadableRow(DamagedData):
 
 
 def identity_names(source: Any) -> list[str] | None:
-  """Names of a source's identities by label, where it knows them: by its method `identity_names`."""
+  """Names of a source's identities by label, from its method `identity_names`; None if it has none."""
   names = getattr(source, "identity_names", None)
   return None if names is None else names()
 
 
 class Source(Protocol):
-  """Faces of one size by number, from wherever they come.
+  """Faces of one size by record number.
 
-  A source whose identities have names that hold elsewhere too also has a method `identity_names()`, see above.
+  A source whose identities have globally valid names also has a method `identity_names()`, see above.
 
   Attributes:
     num_records: number of faces; records are numbered from 0.
     num_identities: number of identities; labels are dense, from 0.
     label_n: [N] int32, identity of each record.
     image_shape: (height, width, channels) of every face.
-    template: name of the alignment template, "unknown" where nobody said, or "none".
+    template: name of the alignment template, "unknown" if not specified, or "none".
   """
 
   num_records: int
@@ -53,9 +53,9 @@ class Source(Protocol):
     """Writes faces into `out`.
 
     Args:
-      record_n: [N] int, which.
-      out: [N, H, W, C] uint8, C-contiguous; rows that cannot be read hold anything afterwards.
+      record_n: [N] int, record numbers.
+      out: [N, H, W, C] uint8, C-contiguous; unreadable rows are undefined afterwards.
     Returns:
-      One error per row that could not be read, in order of rows; empty if all is well.
+      One error per unreadable row, in order of rows; empty if there are none.
     """
     ...

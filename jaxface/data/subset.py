@@ -1,4 +1,4 @@
-"""Some identities of a source, with labels made dense again: filters by number of images, and the hold-out."""
+"""Subsets of a source's identities with new dense labels: filter by number of images, and hold-out."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from jaxface.seeds import Purpose
 def split_identities(
   label_n: np.ndarray, *, min_images: int = 1, holdout: float = 0.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Chooses the identities to train on and, disjoint from them, those to hold out.
+  """Splits identities into disjoint training and held-out parts.
 
   Args:
     label_n: [N] int32, identity of each record.
     min_images: identities with fewer records are in neither part.
     holdout: share of the remaining identities to hold out, in [0, 1); at least one if it is not 0.
-    seed: chooses which; the same seed gives the same identities.
+    seed: the same seed gives the same identities.
   Returns:
     (train_i, holdout_i): int32 labels, each ascending.
   Raises:
-    ValueError: a share outside [0, 1), or nothing left to train on.
+    ValueError: a share outside [0, 1), or no identity left for training.
   """
   if not 0 <= holdout < 1:
     raise ValueError(f"holdout is a share of the identities, at least 0 and less than 1, not {holdout}")
@@ -32,7 +32,7 @@ def split_identities(
   held = max(round(holdout * len(kept_i)), 1) if holdout else 0
   if len(kept_i) <= held:
     raise ValueError(
-      f"no identity is left to train on: {len(kept_i)} of {len(np.flatnonzero(count_i))} have {min_images} images or "
+      f"no identity is left for training: {len(kept_i)} of {len(np.flatnonzero(count_i))} have {min_images} images or "
       f"more (the largest has {count_i.max(initial=0)}), {held} of them held out"
     )
   shuffled_i = kept_i[permute(np.arange(len(kept_i)), len(kept_i), keyed(seed, Purpose.HOLDOUT))]
@@ -42,8 +42,8 @@ def split_identities(
 class SubsetSource:
   """The records of some identities of a source.
 
-  Label j here is label `identity_i[j]` there, and record r here is record `record_n[r]` there; both ascend, so what was
-  in order stays in order.
+  Label j here is label `identity_i[j]` there, and record r here is record `record_n[r]` there; both ascend, which
+  preserves the order.
 
   Args:
     source: any source.
@@ -69,34 +69,34 @@ class SubsetSource:
     return [names[record] for record in self.record_n]
 
   def fingerprint(self) -> dict[str, Any]:
-    """What the source holds, and which of its identities are here."""
+    """Fingerprint of the source, and the selected identities."""
     return {
       **fingerprint(self.source), "identities_chosen": self.num_identities, "chosen_sha256": digest([self.identity_i]),
     }
 
   def identity_names(self) -> list[str] | None:
-    """Name of each identity that is kept, by label here; None where the source does not know them."""
+    """Name of each kept identity, by label here; None if the source does not provide them."""
     names = identity_names(self.source)
     return None if names is None else [names[identity] for identity in self.identity_i]
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
-    """Reads records of the source; errors name its record numbers, those of the files.
+    """Reads records of the source; errors give the record numbers of the source.
 
     Args:
-      record_n: [N] int, which.
+      record_n: [N] int, record numbers.
       out: [N, H, W, C] uint8, C-contiguous.
     Returns:
-      One error per row that could not be read.
+      One error per unreadable row.
     """
     return self.source.read(self.record_n[record_n], out)
 
 
 class NamedSource:
-  """The records of a source that bear one of some names, under their labels there; in the source's order.
+  """The records of a source with given names, with the source's labels and order.
 
   Args:
     source: any source.
-    names: of records; one that the source lacks is passed over.
+    names: names of records; names that the source lacks are ignored.
   """
 
   def __init__(self, source: Source, names: set[str]):
@@ -113,5 +113,5 @@ class NamedSource:
     return self._names
 
   def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
-    """Reads records of the source; errors name its record numbers, those of the files."""
+    """Reads records of the source; errors give the record numbers of the source."""
     return self.source.read(self.record_n[record_n], out)

@@ -1,6 +1,6 @@
-"""Synthetic faces as a source: any number of identities, rendered when they are read.
+"""Synthetic faces as a source: any number of identities, rendered on reading.
 
-An image is a function of (seed, identity, occurrence) alone: identities and scenes are drawn by a counter-based generator, and
+An image is a function of (seed, identity, occurrence) only: identities and scenes are sampled with a counter-based generator, and
 rendering works in chunks of one fixed size, so that it compiles once and no image depends on its neighbours.
 """
 
@@ -23,29 +23,29 @@ CHUNK = 16
 def render(
   identity_n: np.ndarray, occurrence_n: np.ndarray, *, size: int = 64, seed: int = 0, nuisance: Nuisance | None = None
 ) -> np.ndarray:
-  """Renders faces on the host's processor.
+  """Renders faces on the host CPU.
 
   Args:
-    identity_n: [n] int, at least 0: who.
-    occurrence_n: [n] int, at least 0: which of the pictures of that identity.
-    size: side of the images in pixels.
+    identity_n: [n] int, at least 0: identities.
+    occurrence_n: [n] int, at least 0: number of the image within its identity.
+    size: side length of the images in pixels.
     seed: another seed gives other people.
-    nuisance: how strongly the pictures of one identity differ.
+    nuisance: how strongly the images of one identity differ.
   Returns:
-    [n, size, size, 3] uint8, RGB, aligned to `arcface112` scaled to the size, up to the errors of an aligner.
+    [n, size, size, 3] uint8, RGB, aligned to `arcface112` scaled to the size, with simulated alignment errors.
   Raises:
-    ValueError: numbers that are negative, or not as many occurrences as identities.
+    ValueError: negative numbers, or different numbers of occurrences and identities.
   """
   identity_n, occurrence_n = np.asarray(identity_n, np.int64), np.asarray(occurrence_n, np.int64)
   if identity_n.ndim != 1 or identity_n.shape != occurrence_n.shape:
     raise ValueError(f"identities of shape {identity_n.shape}, occurrences of {occurrence_n.shape}: both should be [n]")
   if len(identity_n) and min(identity_n.min(), occurrence_n.min()) < 0:
-    raise ValueError("identities and occurrences are numbered from 0: a negative number was asked for")
+    raise ValueError("identities and occurrences are numbered from 0: got a negative number")
   out = np.empty((len(identity_n), size, size, 3), np.uint8)
   pending: tuple[slice, tuple] | None = None
   for start in range(0, len(out), CHUNK):
     rows = slice(start, min(start + CHUNK, len(out)))
-    # Dispatch is asynchronous: the next chunk's traits are drawn while this one is rendered.
+    # Dispatch is asynchronous: the next chunk's traits are sampled while this one is rendered.
     planes = _render_chunk(seed, _fill(identity_n[rows]), _fill(occurrence_n[rows]), size, nuisance or Nuisance())
     if pending:
       _collect(out, *pending)
@@ -59,12 +59,12 @@ class SyntheticSource:
   """Synthetic identities as a source of faces (see `jaxface.data.source`).
 
   Args:
-    num_identities: how many people.
-    images_per_identity: pictures of each; record r shows identity r // images_per_identity.
-    size: side of the images in pixels.
+    num_identities: number of identities.
+    images_per_identity: images of each; record r shows identity r // images_per_identity.
+    size: side length of the images in pixels.
     seed: another seed gives other people.
-    first_identity: number of the first one: sources of one seed that share no number share nobody.
-    nuisance: how strongly the pictures of one identity differ.
+    first_identity: number of the first one: sources of one seed with disjoint numbers have disjoint identities.
+    nuisance: how strongly the images of one identity differ.
   Raises:
     ValueError: a number is too small.
   """
@@ -83,7 +83,7 @@ class SyntheticSource:
     arguments = {"num_identities": num_identities, "images_per_identity": images_per_identity, "size": size}
     for name, value, least in [*((n, v, 1) for n, v in arguments.items()), ("first_identity", first_identity, 0), ("seed", seed, 0)]:
       if value < least:
-        raise ValueError(f"SyntheticSource.{name} is {value}: it has to be at least {least}")
+        raise ValueError(f"SyntheticSource.{name} is {value}: must be at least {least}")
     self.num_identities = num_identities
     self.images_per_identity = images_per_identity
     self.num_records = num_identities * images_per_identity
@@ -102,14 +102,14 @@ class SyntheticSource:
     ]
 
   def fingerprint(self) -> dict[str, Any]:
-    """What an image is a function of."""
+    """The parameters that determine the images."""
     return {
       "synthetic_seed": self.seed, "identities": self.num_identities, "images_per_identity": self.images_per_identity,
       "first_identity": self.first_identity, "image_shape": list(self.image_shape), "nuisance": repr(self.nuisance),
     }
 
   def identity_names(self) -> list[str]:
-    """Name of each identity, by label; with the seed in it, since another seed has other people under the same numbers."""
+    """Name of each identity, by label; includes the seed, since another seed gives other people the same numbers."""
     past = self.first_identity + self.num_identities
     return [f"synthetic_{self.seed}_{identity:06d}" for identity in range(self.first_identity, past)]
 
@@ -117,12 +117,12 @@ class SyntheticSource:
     """Renders records into `out`.
 
     Args:
-      record_n: [N] int, which.
+      record_n: [N] int, record numbers.
       out: [N, H, W, C] uint8.
     Returns:
       No errors.
     Raises:
-      IndexError: a record that the source does not have.
+      IndexError: no such record.
     """
     record_n = np.asarray(record_n, np.int64)
     if len(record_n) and not (record_n.min() >= 0 and record_n.max() < self.num_records):
@@ -160,7 +160,7 @@ def _render_chunk(seed: int, identity_n: np.ndarray, occurrence_n: np.ndarray, s
 def _stages(size: int) -> tuple:
   """Three compiled functions of chunks: solid view, layers, finished planes.
 
-  They are compiled apart because a compiler that sees all at once fuses the shapes into every use of them.
+  They are compiled separately because XLA would otherwise fuse the shapes into every use of them.
   """
   shapes = _traits(0, np.zeros(1, np.int64), np.zeros(1, np.int64), Nuisance())
 

@@ -1,4 +1,4 @@
-"""Random traits on the host: each row of a batch has its own counter-based stream."""
+"""Random traits on the host, with a counter-based stream per row of a batch."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ Array = np.ndarray
 
 
 class Draw:
-  """Random numbers for n rows, handed out in the order of the calls.
+  """Random numbers for n rows, consumed in the order of the calls.
 
-  A row's numbers depend on its key and its counter alone, hence neither on the other rows nor on the batch's size.
+  A row's numbers depend only on its key and counter, not on other rows or the batch size.
   """
 
   def __init__(self, key_n: Sequence[tuple[int, int]], counter_n: Sequence[tuple[int, int]], budget: int):
-    """Draws `budget` uniform and as many normal numbers for each row.
+    """Samples `budget` uniform and `budget` normal numbers for each row.
 
     Args:
       key_n: a pair of 64-bit words for each row.
-      counter_n: another pair: it separates streams of one key.
-      budget: numbers of each kind that the calls will take.
+      counter_n: another pair, which separates streams of one key.
+      budget: maximum of numbers of each kind.
     """
     rows = [
       np.random.Generator(np.random.Philox(key=key, counter=(0, 0, *counter))) for key, counter in zip(key_n, counter_n)
@@ -39,35 +39,35 @@ class Draw:
     return low + (high - low) * self._take(self._uniform, count)
 
   def uniforms(self, *ranges: tuple[float, float]) -> Array:
-    """A uniform number of each range: [n, len(ranges)]."""
+    """A uniform number from each range: [n, len(ranges)]."""
     low, high = np.float32(ranges).T
     return low + (high - low) * self._take(self._uniform, len(ranges))
 
   def normal(self, mean: float = 0.0, deviation: float = 1.0, count: int | None = None) -> Array:
-    """Normal, cut at 2.2 deviations, since a face far outside of them is a monster: [n], or [n, count]."""
+    """Normal, clipped at 2.2 deviations to avoid implausible faces: [n], or [n, count]."""
     return mean + deviation * self._take(self._normal, count)
 
   def chance(self, probability: float | Array) -> Array:
-    """1.0 with the probability, otherwise 0.0: [n]."""
+    """1.0 with the given probability, otherwise 0.0: [n]."""
     return (self._take(self._uniform, None) < probability).astype(np.float32)
 
 
 def palette(position_n: Array, colours: tuple[tuple[float, float, float], ...]) -> Array:
-  """Colours [n, 3] at positions in 0..1 along a row of colours, interpolated linearly."""
-  # Not a matrix product: its rounding may depend on the number of rows.
+  """Colours [n, 3] at positions in 0..1 along a palette, interpolated linearly."""
+  # Not a matrix product, whose rounding may depend on the number of rows.
   stop = np.linspace(0, 1, len(colours))
   return np.stack([np.interp(position_n, stop, channel) for channel in zip(*colours)], 1)
 
 
 def pack(tree: tuple) -> Array:
-  """Leaves [n] and [n, k] of nested named tuples, side by side: float32 [n, columns]."""
+  """Leaves [n] and [n, k] of nested named tuples, concatenated: float32 [n, columns]."""
   if isinstance(tree, np.ndarray):
     return tree.astype(np.float32).reshape(len(tree), -1)
   return np.concatenate([pack(part) for part in tree], 1)
 
 
 def unpack(row: Array, shapes: tuple, start: int = 0) -> tuple[tuple, int]:
-  """One row of `pack` as a tree again, NumPy's or JAX's.
+  """Converts one row of `pack` back to a tree, for NumPy or JAX.
 
   Args:
     row: [columns].

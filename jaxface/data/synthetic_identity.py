@@ -1,7 +1,7 @@
-"""Who: the lasting traits of a synthetic identity.
+"""The fixed traits of a synthetic identity.
 
-Lengths are in units of the mean distance between the eyes. The head's frame has its origin midway between the eyes at the
-depth of the ears; x to the right of the image, y down, z to the viewer.
+Lengths are in units of the mean distance between the eyes. The origin of the head's frame is midway between the eyes at the
+depth of the ears; x points to the right of the image, y down, z to the viewer.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ IRIS = ((52, 32, 22), (84, 54, 32), (112, 90, 48), (82, 110, 66), (96, 128, 146)
 
 
 class Skull(NamedTuple):
-  """Solid shape, all lengths."""
+  """Solid shape; all fields are lengths."""
 
   width: Array
   length: Array
@@ -40,7 +40,7 @@ class Skull(NamedTuple):
 
 
 class Features(NamedTuple):
-  """What is painted on the skull: places and sizes as lengths, shares in 0..1."""
+  """Features painted on the skull: positions and sizes as lengths, shares in 0..1."""
 
   eye_x: Array
   eye_width: Array
@@ -87,7 +87,7 @@ class Hair(NamedTuple):
 
 
 class Marks(NamedTuple):
-  """Skin and what is on it."""
+  """Skin and marks on it."""
 
   skin: Array
   blush: Array
@@ -107,7 +107,7 @@ class Marks(NamedTuple):
 
 
 class Identity(NamedTuple):
-  """All lasting traits of one person."""
+  """All fixed traits of one person."""
 
   skull: Skull
   features: Features
@@ -118,7 +118,7 @@ class Identity(NamedTuple):
 def draw_identity(seed: int, identity_n: Array) -> Identity:
   """The traits of identities.
 
-  A few hidden traits (heaviness, maturity, melanin, age) tie the visible ones together, so that the people are plausible.
+  A few latent traits (heaviness, maturity, melanin, age) correlate the visible ones, which makes the people plausible.
 
   Args:
     key: a typed PRNG key, made from the data's seed and the identity's number.

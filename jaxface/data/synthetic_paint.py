@@ -1,6 +1,6 @@
-"""What is painted on the head, in the head's own frame: eyes, brows, mouth, marks, beard, hair line.
+"""Layers painted on the head, in the head's frame: eyes, brows, mouth, marks, beard, hair line.
 
-A layer is (coverage [h, w] in 0..1, colour [3], share of the light's shading it takes). Layers come front to back.
+A layer is (coverage [h, w] in 0..1, colour [3], share of the light's shading). Layers are ordered front to back.
 """
 
 import jax
@@ -14,30 +14,30 @@ Layer = tuple[jax.Array, jax.Array, float]
 
 
 def cover(inside: jax.Array, soft: float | jax.Array) -> jax.Array:
-  """Coverage of a pixel by a shape: 0 outside, 1 inside, a ramp of the given length about its edge."""
+  """Coverage of a pixel by a shape: 0 outside, 1 inside, with a ramp of the given length at its edge."""
   return jnp.clip(inside / soft + 0.5, 0.0, 1.0)
 
 
 def _bell(t: jax.Array) -> jax.Array:
-  """1 at 0, falling to 0 at ±1, smooth and cheap."""
+  """Smooth bump: 1 at 0, 0 at ±1."""
   rest = jnp.maximum(1 - t * t, 0.0)
   return rest * rest
 
 
 def length(x: jax.Array, y: jax.Array) -> jax.Array:
-  """Distance from the origin (`hypot` guards against overflow at ten times the price)."""
+  """Distance from the origin (`hypot`, with its overflow guard, is ten times slower)."""
   return jnp.sqrt(x * x + y * y)
 
 
 def wave(t: jax.Array) -> jax.Array:
-  """Nearly sin(t), from two parabolas: patterns need no more."""
+  """Approximation of sin(t) by two parabolas, sufficient for patterns."""
   turn = t * (1 / (2 * np.pi))
   part = 2 * (turn - jnp.floor(turn)) - 1
   return 4 * part * (jnp.abs(part) - 1)
 
 
 def eyes(f: Features, scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> list[Layer]:
-  """Both eyes at once, mirrored at x = 0; the gaze is not mirrored."""
+  """Both eyes, mirrored at x = 0; the gaze is not mirrored."""
   side = jnp.where(x < 0, -1.0, 1.0)
   u = (jnp.abs(x) - f.eye_x) / f.eye_width
   v = y + f.eye_tilt * (jnp.abs(x) - f.eye_x)
@@ -66,7 +66,7 @@ def eyes(f: Features, scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> 
 
 
 def brows(f: Features, hair: Hair, scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> list[Layer]:
-  """Both brows at once: a parabola that grows thin outwards."""
+  """Both brows: a parabola that becomes thinner outwards."""
   along = (jnp.abs(x) - f.brow_gap) / f.brow_width
   middle = f.brow_y - scene.brow_raise - f.brow_arch * (0.6 - (along - 0.15) ** 2) - (f.brow_tilt + scene.frown) * 0.35 * along
   thick = f.brow_thick * (1.0 - 0.45 * jnp.maximum(along, -0.4))
@@ -103,7 +103,7 @@ def mouth(f: Features, scene: Scene, x: jax.Array, y: jax.Array, soft: float) ->
 
 
 def folds(marks: Marks, f: Features, skull_nose: jax.Array, scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> list[Layer]:
-  """Nostrils, nose-to-mouth folds, wrinkles and bags, the last three stronger with age."""
+  """Nostrils, nose-to-mouth folds, wrinkles and bags, the last three increase with age."""
   ax = jnp.abs(x)
   nostril = cover(1 - length((ax - 0.1) / 0.065, (y - skull_nose - 0.125) / 0.032), soft * 18)
   t = (y - skull_nose) / (f.mouth_y - skull_nose)

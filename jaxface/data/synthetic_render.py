@@ -1,4 +1,4 @@
-"""One picture of one identity: solid head, paint, light, background, occluders, lens and sensor."""
+"""Renders one image of one identity: solid head, paint, light, background, occluders, lens and sensor."""
 
 from typing import NamedTuple
 
@@ -37,14 +37,14 @@ def own_frame(surface: Surface, turn: jax.Array, x: jax.Array, y: jax.Array) -> 
 
 
 def lit(surface: Surface, scene: Scene) -> jax.Array:
-  """Light that a matte surface gets from the lamp, with a soft terminator."""
+  """Diffuse light from the lamp on a surface, with a soft terminator."""
   slope = jnp.minimum(surface.slope_x**2 + surface.slope_y**2, 60.0)
   towards = (scene.light[2] - scene.light[0] * surface.slope_x - scene.light[1] * surface.slope_y) * jax.lax.rsqrt(1 + slope)
   return jnp.clip((towards + 0.25) / 1.25, 0.0, 1.1)
 
 
 def backdrop(scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> Layers:
-  """A gradient between two colours, broken by waves and a disc."""
+  """A gradient between two colours, modulated by waves and a disc."""
   a, b, c, d = scene.back_wave
   waves = 0.5 + 0.3 * wave(a * x + b * y + c) + 0.25 * wave(d * x - c * y + a)
   px, py, radius, darkness = scene.back_place
@@ -53,7 +53,7 @@ def backdrop(scene: Scene, x: jax.Array, y: jax.Array, soft: float) -> Layers:
 
 
 def occluders(scene: Scene, skin: jax.Array, x: jax.Array, y: jax.Array, soft: float) -> Layers:
-  """A hand with three fingers and a straight bar before the face, in the viewer's plane."""
+  """A hand with three fingers and a straight bar in front of the face, in the viewer's plane."""
   px, py, angle, size = scene.hand_place
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   u, v = (x - px) * cos + (y - py) * sin, (y - py) * cos - (x - px) * sin
@@ -69,7 +69,7 @@ def occluders(scene: Scene, skin: jax.Array, x: jax.Array, y: jax.Array, soft: f
 
 
 def glasses(scene: Scene, eye_x: jax.Array, x: jax.Array, y: jax.Array, z: jax.Array, soft: float) -> Layers:
-  """Rims, lenses and bridge in the head's frame: super-ellipses about the eyes."""
+  """Rims, lenses and bridge in the head's frame: super-ellipses around the eyes."""
   wide, high, rim, power = scene.glasses_size
   ax = jnp.abs(x)
   u2, v2 = ((ax - eye_x - 0.02) / wide) ** 2, ((y - 0.04) / high) ** 2
@@ -83,7 +83,7 @@ def glasses(scene: Scene, eye_x: jax.Array, x: jax.Array, y: jax.Array, z: jax.A
 
 
 class View(NamedTuple):
-  """What the painter needs of the solid head, each [h, w].
+  """The solid head as input of the layers, each [h, w].
 
   Attributes:
     x, y: viewer's coordinates.
@@ -104,7 +104,7 @@ class View(NamedTuple):
 
 
 def view(scene: Scene, shape: Solid, size: int) -> View:
-  """The solid head of one picture, seen by each of size × size pixels."""
+  """The solid head of one image at each of size × size pixels."""
   ticks = (np.arange(size, dtype=np.float32) + 0.5) / size
   tx, ty = jnp.broadcast_to(ticks[None, :], (size, size)), jnp.broadcast_to(ticks[:, None], (size, size))
   re, im, left, top = shape.grid
@@ -123,7 +123,7 @@ def view(scene: Scene, shape: Solid, size: int) -> View:
 
 
 def draw_layers(who: Identity, scene: Scene, seen: View) -> list[Group]:
-  """All that covers pixels in one picture, front to back."""
+  """All layers of one image, front to back."""
   x, y, (fx, fy, fz), (hx, hy, hz) = seen.x, seen.y, seen.face, seen.cap
   face_light, cap_light, rest_light = seen.lights
   face_inside, cap_inside, rest_inside, behind_inside = seen.inside
@@ -171,7 +171,7 @@ def compose(groups: list[Group], scene: Scene) -> list[jax.Array]:
 
 
 def _hash(index: jax.Array, salt: jax.Array) -> jax.Array:
-  """Well-mixed 32 bits for each number: sensor noise needs many cheap random bits, not cryptography."""
+  """A 32-bit hash of each number: sensor noise needs many cheap random bits."""
   value = index * jnp.uint32(0x9E3779B1) ^ salt
   for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
     value = (value ^ (value >> shift)) * jnp.uint32(factor)

@@ -1,4 +1,4 @@
-"""How and where: what changes from one picture of an identity to the next."""
+"""The scene of an image: traits that vary between images of one identity."""
 
 import dataclasses
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from jaxface.losses.ranges import check_range
 
 @dataclasses.dataclass(frozen=True)
 class Nuisance:
-  """Strength of what varies between pictures of one identity; 1 is the default of every share, 0 turns it off.
+  """Strength of the variation between images of one identity; 1 is the default of each, 0 turns it off.
 
   Attributes:
     pose: yaw (a deviation of 17 degrees at 1), pitch (9), and the errors of the alignment.
     light: direction, strength and colour of the light, exposure and white balance.
     expression: mouth, lids, brows, gaze.
-    background: contrast of what is behind the head.
-    occlusion: chances of glasses, bars, hands and hats.
+    background: contrast of the background.
+    occlusion: probabilities of glasses, bars, hands and hats.
     sensor: blur and noise.
   """
 
@@ -35,7 +35,7 @@ class Nuisance:
 
 
 class Scene(NamedTuple):
-  """One picture's circumstances."""
+  """The scene of one image."""
 
   yaw: Array
   pitch: Array
@@ -76,12 +76,12 @@ class Scene(NamedTuple):
 
 
 def draw_scene(seed: int, identity_n: Array, occurrence_n: Array, nuisance: Nuisance) -> Scene:
-  """The circumstances of pictures.
+  """Samples the scenes of images.
 
   Args:
-    seed: names a whole population.
+    seed: seed of a population.
     identity_n: numbers of the identities.
-    occurrence_n: the number of each picture among its identity's.
+    occurrence_n: number of each image within its identity.
     nuisance: strengths.
   Returns:
     Arrays; angles in radians; colours [3] in 0..255, gains and light colours [3] about 1.

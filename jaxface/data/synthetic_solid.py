@@ -12,7 +12,7 @@ import numpy as np
 from jaxface.data.synthetic_identity import Identity
 from jaxface.data.synthetic_scene import Scene
 
-# Left eye, right eye, tip of the nose, corners of the mouth: the template `arcface112` as shares of the image's side.
+# Left eye, right eye, tip of the nose, corners of the mouth: the template `arcface112` as shares of the side length.
 TEMPLATE = np.float32([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]) / 112
 
 
@@ -33,14 +33,14 @@ class Surface(NamedTuple):
 
 
 class Solid(NamedTuple):
-  """What the device needs to know of the shapes of n pictures.
+  """Parameters of the shapes of n images, for the device.
 
   Attributes:
-    turn: [n, 3, 3] from the head's frame to the viewer's.
-    grid: [n, 4] similarity from shares of the image's side to the viewer's frame: real, imaginary part, shift x, y.
-    face: [n, K, 13] coefficients of the ellipsoids of the face, each joined to those before it.
-    rest: [n, 3, 13] those of the ears and the neck.
-    hair: [n, 2, 13] the cap of hair about the skull, and the hair behind it.
+    turn: [n, 3, 3] rotations from the head's frame to the viewer's.
+    grid: [n, 4] similarity from shares of the side length to the viewer's frame: real, imaginary part, shift x, y.
+    face: [n, K, 13] coefficients of the ellipsoids of the face, each joined to the preceding ones.
+    rest: [n, 3, 13] coefficients of the ears and the neck.
+    hair: [n, 2, 13] coefficients of the cap of hair around the skull, and of the hair behind it.
   """
 
   turn: np.ndarray
@@ -51,7 +51,7 @@ class Solid(NamedTuple):
 
 
 def solid(who: Identity, scene: Scene) -> Solid:
-  """Shapes of n pictures: of identities, posed and aligned as in the scenes."""
+  """Shapes of n images: the identities, posed and aligned as in the scenes."""
   turn = _rotation(scene.yaw, scene.pitch)
   face, rest, hair = _parts(who, scene)
   return Solid(turn, _alignment(who, scene, turn), _forms(turn, face), _forms(turn, rest), _forms(turn, hair))
@@ -120,7 +120,7 @@ def _forms(turn: np.ndarray, parts: list) -> np.ndarray:
 
 
 def _alignment(who: Identity, scene: Scene, turn: np.ndarray) -> np.ndarray:
-  """The five points, seen under the pose, are fitted to the template as an aligner does, and then jittered: [n, 4]."""
+  """Fits the five posed points to the template, as an aligner does, and adds jitter: [n, 4]."""
   f, skull = who.features, who.skull
   rows = [
     (-f.eye_x, 0, 0.82),
@@ -145,7 +145,7 @@ def front(form: jax.Array, x: jax.Array, y: jax.Array) -> Surface:
   dx, dy = x - px, y - py
   b = xz * dx + yz * dy
   disc = b * b - zz * ((xx * dx + 2 * xy * dy) * dx + yy * dy * dy - 1)
-  # Outside the outline the sheet goes on steeply backwards, so that it loses against what is in front of it.
+  # Outside the outline the surface falls off steeply backwards, so that surfaces in front hide it.
   root = jnp.sqrt(jnp.maximum(disc, 0.02 * zz))
   z = (root - b) * over_zz
   outline = 1 - disc * over_zz

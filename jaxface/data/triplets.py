@@ -1,12 +1,11 @@
-"""Offline triplets: mined over the embeddings of a whole record set, and shown as an order of records.
+"""Offline triplets: mined over the embeddings of a record set, and used as an order of records.
 
 A round of offline training embeds the set, mines, and trains on the list for an epoch or so:
 
   triplet_t3 = mine(embedding_nd, label_n, mining="semi_hard")
   order = TripletOrder(triplet_t3, seed=round)      # with the term TripletLoss(mining="listed")
 
-The list is a function of the embeddings alone and the order one of list and seed: a run resumes with the list it had and
-the position that it had reached.
+The list is a function of the embeddings, and the order of list and seed: a run resumes with the same list and its position.
 """
 
 from typing import Any
@@ -48,28 +47,28 @@ def mine(
   embedding_nd: np.ndarray, label_n: np.ndarray, *, mining: str = "semi_hard", margin: float = 0.2,
   anchor_a: np.ndarray | None = None, block: int = 1024,
 ) -> np.ndarray:
-  """Triplets of a whole set, by squared distances of unit embeddings.
+  """Triplets of a record set, by squared distances of unit embeddings.
 
   semi_hard: for every pair of two records of one identity, the nearest record of another identity that is farther than the
     positive by less than `margin`; a pair without one forms no triplet.
-  hard: for every record its farthest positive and its nearest negative. On a whole set these are mostly records with a
-    wrong label: mean for looking at, and for clean data.
+  hard: for every record its farthest positive and its nearest negative. On a complete set these are mostly records with a
+    wrong label: meant for inspection, and for clean data.
   easy: for every record its nearest positive and its nearest negative.
-  A record that is alone with its identity is no anchor, but a negative. Among equal distances the lowest record is taken.
+  The only record of an identity is no anchor, but may be a negative. Ties are broken by the lowest record.
 
-  Work is N·N·(D + K), K the number of positives; memory a few arrays of block × block and of block × K.
+  Time is N·N·(D + K) with K the number of positives; memory is a few arrays of block × block and of block × K.
 
   Args:
     embedding_nd: [N, D] float, of any length.
     label_n: [N] int.
     mining: one of `MINERS`.
-    margin: of `semi_hard`.
-    anchor_a: records to use as anchors, positives and negatives still coming from the whole set; None for all.
+    margin: margin of `semi_hard`.
+    anchor_a: records to use as anchors, with positives and negatives from the whole set; None for all.
     block: records per block of the matrix.
   Returns:
     [T, 3] int64 records: anchor, positive, negative, ordered by anchor.
   Raises:
-    ValueError: unknown mining, arrays that do not fit, an embedding that is not finite (which record), float labels.
+    ValueError: unknown mining, arrays that do not match, an embedding that is not finite (names the record), float labels.
   """
   embedding_nd, label_n = np.asarray(embedding_nd), np.asarray(label_n)
   check_name("mining", mining, MINERS)
@@ -86,7 +85,7 @@ def mine(
   unit_nd = np.asarray(unit_rows(jnp.asarray(embedding_nd))[0])
   anchor_a = np.arange(len(label_n)) if anchor_a is None else np.asarray(anchor_a)
   anchor_a = anchor_a[count_c[label_n[anchor_a]] > 1]
-  # Anchors with about as many positives together: the others need not wait for those with most.
+  # Groups anchors with similar numbers of positives, so that others do not wait for those with most.
   width_a = 1 << np.ceil(np.log2(count_c[label_n[anchor_a]] - 1)).astype(np.int64)
   found = [np.empty((0, 3), np.int64)]
   for width in np.unique(width_a):
@@ -114,7 +113,7 @@ def _mine_anchors(
   unit_nd: np.ndarray, label_n: np.ndarray, anchor_a: np.ndarray, positive_ak: np.ndarray, mining: str, margin: float,
   block: int,
 ) -> np.ndarray:
-  """[T, 3] triplets of a block of anchors, the whole set going by in blocks."""
+  """[T, 3] triplets of a block of anchors, with the candidates in blocks."""
   anchor_ad = unit_nd[anchor_a]
   own_ak = np.stack([((anchor_ad - unit_nd[record_a]) ** 2).sum(1) for record_a in positive_ak.T], axis=1)
   if mining == "semi_hard":
@@ -132,7 +131,7 @@ def _mine_anchors(
     near_ak, row_ak = jax.device_get(
       _nearest_beyond(anchor_ad, label_n[anchor_a], bound_ak, unit_nd[start:stop], label_n[start:stop])
     )
-    # Strictly nearer: of equal ones the first stays.
+    # Strictly nearer: of equal ones the first is kept.
     nearer_ak = near_ak < best_ak
     best_ak = np.where(nearer_ak, near_ak, best_ak)
     negative_ak = np.where(nearer_ak, start + row_ak, negative_ak)
@@ -144,16 +143,16 @@ def _mine_anchors(
 
 
 class TripletOrder:
-  """A list of triplets, each once per epoch in a new order: positions 3i, 3i + 1, 3i + 2 show one triplet.
+  """A list of triplets, each once per epoch in a new order: positions 3i, 3i + 1, 3i + 2 are one triplet.
 
-  A batch size that is a multiple of 3 keeps triplets whole.
+  The batch size must be a multiple of 3 to keep triplets together.
 
   Args:
     triplet_t3: [T, 3] int records: anchor, positive, negative.
     seed: any integer; another seed gives another order.
     mined_from: digest of the embeddings, if the list was mined.
   Raises:
-    ValueError: no triplets, 2³¹ and more, or another shape.
+    ValueError: no triplets, 2³¹ or more, or another shape.
   """
 
   def __init__(self, triplet_t3: np.ndarray, seed: int = 0, mined_from: str = ""):
@@ -163,17 +162,17 @@ class TripletOrder:
     self.seed, self.mined_from = seed, mined_from
 
   def fingerprint(self) -> dict[str, Any]:
-    """What was mined, and from what."""
+    """Digests of the list and of the embeddings."""
     return {"embeddings_sha256": self.mined_from, "triplets": len(self.triplet_t3), "triplets_sha256": digest([self.triplet_t3])}
 
   def rows(self, start: int, stop: int) -> Rows:
-    """What stands at the positions [start, stop).
+    """Records at the positions [start, stop).
 
     Args:
-      start: first global position, from 0 on.
+      start: first global position, from 0.
       stop: the position after the last.
     Returns:
-      source [N] int32 (all 0), record [N] int64, occurrence [N] int64 (how often the triplet was shown before).
+      source [N] int32 (all 0), record [N] int64, occurrence [N] int64 (number of earlier occurrences of the triplet).
     """
     number_n, role_n = np.divmod(np.arange(start, stop), 3)
     epoch_n, index_n = np.divmod(number_n, len(self.triplet_t3))

@@ -60,7 +60,7 @@ def test_triplets_are_mined_among_the_records_that_are_trained_on(packed, tmp_pa
   row_n = [whole.names().index(name) for name in source.names()]
   np.testing.assert_array_equal(order.triplet_t3, mine(drawn_nd[row_n], source.label_n, mining="hard"))
   assert order.seed == 2
-  with pytest.raises(ValueError, match="batch of 8 would cut a triplet"):
+  with pytest.raises(ValueError, match="batch of 8 would split a triplet"):
     make_order(config, source, 8)
   write_embeddings(tmp_path / "few.npz", Embeddings(drawn_nd[:5], whole.names()[:5]))
   with pytest.raises(ValueError, match=r"few\.npz has no embedding of .* records, such as"):

@@ -62,7 +62,7 @@ def test_two_images_of_one_name_keep_their_suffixes(folder):
   (folder / "a" / "a_1.jpg").write_bytes((folder / "a" / "a_1.png").read_bytes())
   source = FolderSource(folder, size=(8, 8))
   assert source.names() == ["a/a_1.jpg", "a/a_1.png", "a/a_2", "b/b_1"]
-  assert any("differ from another in their suffix alone" in note for note in source.notes)
+  assert any("differ from another only in their suffix" in note for note in source.notes)
 
 
 def test_one_image(folder):
@@ -72,7 +72,7 @@ def test_one_image(folder):
   assert source.read(np.array([0]), out) == []
   np.testing.assert_array_equal(out[0], np.asarray(Image.open(folder / "b" / "b_1.png")))
   (folder / "face.heic").write_bytes(b"")
-  with pytest.raises(ValueError, match=r"face\.heic: is no image by its name: convert to JPEG"):
+  with pytest.raises(ValueError, match=r"face\.heic: not an image by its suffix: convert to JPEG"):
     FolderSource(folder / "face.heic", size=None)
 
 

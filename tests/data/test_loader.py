@@ -194,7 +194,7 @@ def test_waiting_is_measured():
 
 def test_wrong_settings_say_what_would_do():
   source, order = NumberedSource(), UniformOrder(50)
-  with pytest.raises(ValueError, match="10 does not divide among 4 hosts"):
+  with pytest.raises(ValueError, match="10 is not divisible among 4 hosts"):
     Loader(source, order, 10, process_index=0, process_count=4)
   with pytest.raises(ValueError, match="'ignore', should be one of substitute, raise"):
     Loader(source, order, 10, on_damage="ignore")

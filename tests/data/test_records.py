@@ -104,7 +104,7 @@ def test_images_that_cannot_fill_a_row_are_named(tmp_path):
   source = face_set(tmp_path / "set", images)
   _, errors = read(source, range(6))
   assert [error.record for error in errors] == [1, 2, 3, 4, 5]
-  assert "(8, 16, 3), the manifest promises (16, 16, 3)" in str(errors[0])
+  assert "(8, 16, 3), but the manifest has (16, 16, 3)" in str(errors[0])
   assert "(64, 64, 3)" in str(errors[1]) and "(8, 8, 3)" in str(errors[2])
   assert all(source.records.place(0)[0].name in str(error) for error in errors)
 
