@@ -1,11 +1,11 @@
 """A trained or imported model applied to images.
 
   model = inference.load("runs/mine")                 # the same as jaxface.load
-  embedding_bd = model(image_bhwc)                    # arrays in, arrays out; may stand inside jax.jit
+  embedding_bd = model(image_bhwc)                    # arrays in, arrays out; works inside jax.jit
   embedding_nd = model.embed("MY_FACES")              # a folder, packed records, paths or arrays
   inference.embed_faces(model, "MY_FACES", "mine.npz")  # with names and labels, into a file
 
-`make_embedder` and `embed_source` are the parts for a network of your own.
+`make_embedder` and `embed_source` are for networks of your own.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""A saved model whose folded batch norms get the statistics of some images, so that it can be trained further."""
+"""Calibrates the folded batch norms of a saved model on images, so that it can be trained further."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,13 +14,13 @@ BATCH = 64
 
 
 def calibrate_on(saved: SavedModel, source: Source) -> SavedModel:
-  """A model that computes the same, with norms that a training step does not throw off; see `jaxface.models.calibration`.
+  """A model that computes the same function, with calibrated norms for training; see `jaxface.models.calibration`.
 
   Args:
-    saved: with folded norms; one without is returned as it is.
-    source: faces; some thousand of them, spread evenly, are looked at. What cannot be read is passed over.
+    saved: the model; returned unchanged if it has no folded norms.
+    source: faces; some thousand of them, evenly spaced, are used. Unreadable ones are ignored.
   Raises:
-    ValueError: no face that can be read, or of another template than the model takes.
+    ValueError: no readable face, or another template than the model's.
     UncalibratedNorm: see `calibrate`.
   """
   check_template(source.template, saved.preprocess.template)
@@ -38,7 +38,7 @@ def calibrate_on(saved: SavedModel, source: Source) -> SavedModel:
       good_n = np.array([row for row in range(len(chunk_n)) if row not in bad], np.int64)
       if len(good_n):
         seen += len(good_n)
-        # Batches of one shape compile once: a short one repeats its images, each about as often.
+        # A short batch repeats its images evenly, so that all batches have one shape and compile once.
         yield image_bhwc[np.resize(good_n, min(BATCH, len(record_n)))]
 
   variables = calibrate(saved.module, saved.variables, batches(), saved.preprocess.apply)

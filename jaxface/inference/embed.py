@@ -1,4 +1,4 @@
-"""Images in, embeddings out: batched, sharded over all devices, the mirror image added or set beside."""
+"""Embeds images: batched, sharded over all devices, optionally with the mirror image."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from jaxface.models.saved import SavedModel
 
 Tree = Any
 
-# Images that are named one by one where they cannot be used; all are named in the metadata.
+# Number of unusable images that the message names; the metadata name all.
 NAMED = 5
 _log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ def make_embedder(
   Args:
     model: the network.
     preprocess: its input convention.
-    mirror: "sum" embeds the mirror image too and adds both before normalising; "concat" sets it behind the embedding, which
-      so has twice the length; "none" looks at the image alone.
-    raw: leave the lengths as they are.
+    mirror: "sum" embeds the mirror image too and adds both before normalising; "concat" appends it, which doubles the length;
+      "none" does not use it.
+    raw: do not normalise.
   Raises:
-    ValueError: `mirror` is none of these.
+    ValueError: unknown `mirror`.
   """
   check_name("mirror", mirror, MIRRORS)
 
@@ -58,11 +58,11 @@ def make_embedder(
 
 
 def with_mirror(network: Callable[[Array], Any], x_bhwc: Array, mirror: str) -> Array:
-  """Embeddings of images together with those of their mirror images.
+  """Embeddings of images combined with those of their mirror images.
 
   Args:
-    network: from images to embeddings [B, D].
-    x_bhwc: [B, H, W, C] as the network takes them.
+    network: maps images to embeddings [B, D].
+    x_bhwc: [B, H, W, C] in the network's input convention.
     mirror: see `make_embedder`.
   Returns:
     [B, D] float32, [B, 2·D] for "concat"; not normalised.
@@ -78,10 +78,10 @@ def with_mirror(network: Callable[[Array], Any], x_bhwc: Array, mirror: str) -> 
 
 
 def _unit(embedding_bd: Array) -> Array:
-  """Rows of length one; a row of zeros stays one.
+  """Rows of length one; a row of zeros stays zero.
 
-  A power of two first brings each row near one: before its first step a residual network of a hundred units ends with numbers
-  around 1e22, whose squares float32 does not hold.
+  Each row is first scaled by a power of two: an untrained residual network of a hundred units has outputs around 1e22, whose
+  squares overflow float32.
   """
   _, exponent_b1 = jnp.frexp(jnp.abs(embedding_bd).max(axis=-1, keepdims=True))
   near_bd = jnp.ldexp(embedding_bd, -exponent_b1)
@@ -98,15 +98,15 @@ def embed_images(
   unreadable: dict[int, DamagedData] | None = None,
   devices: int = 0,
 ) -> np.ndarray:
-  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is spread over devices of this host.
+  """Embeddings [N, D] float32 of every image of a source, in its order; the batch is sharded over devices of this host.
 
   Args:
-    embedder: of `make_embedder`.
-    variables: of the network.
+    embedder: function from `make_embedder`.
+    variables: variables of the network.
     source: the images.
-    batch_size: images at a time over all devices.
-    progress: draw a progress bar.
-    unreadable: takes the error of each record that cannot be read, by number; such records have no row in the result.
+    batch_size: images per batch over all devices.
+    progress: show a progress bar.
+    unreadable: receives the error of each unreadable record by number; such records have no row in the result.
     devices: how many of this host's devices to use, 0 for all.
   Raises:
     ValueError: more devices than this host has.
@@ -119,13 +119,13 @@ def embed_images(
   batch_size = -(-batch_size // count) * count
   mesh = Mesh(np.asarray(local[:count]), ("data",), axis_types=(AxisType.Auto,))
   sharding = NamedSharding(mesh, P("data"))
-  # Of several hosts each embeds by itself, with its own copy of what all of them hold.
+  # Each host embeds separately, with its own copy of replicated variables.
   variables = jax.device_put(jax.tree.map(_on_this_host, variables), NamedSharding(mesh, P()))
   parts: list[np.ndarray] = []
   waiting: tuple[Array, np.ndarray] | None = None
   with tqdm(total=source.num_records, unit="img", desc="embed", disable=not progress) as bar:
     for image, weight in batches(source, batch_size, unreadable):
-      # The host decodes the next batch while the device works on this one.
+      # The host decodes the next batch while the device computes this one.
       result = embedder(variables, jax.device_put(image, sharding))
       if waiting is not None:
         parts.append(np.asarray(waiting[0])[waiting[1]])
@@ -142,26 +142,26 @@ def _on_this_host(leaf: Any) -> Any:
 
 
 def check_template(images: str, model: str) -> list[str]:
-  """Refuses images of another alignment than the network's; "unknown", "none" and "" name no template.
+  """Rejects images with another alignment template than the network's; "unknown", "none" and "" are no templates.
 
   Args:
     images: template of the images.
     model: template of the faces that the network was trained on.
   Returns:
-    A line for the user where one of both is not known, else none.
+    A line for the user if one of them is unknown, else none.
   Raises:
     ValueError: both are known and differ.
   """
   if images == model or {images, model} <= UNKNOWN_TEMPLATES:
     return []
   if images in UNKNOWN_TEMPLATES:
-    how = "these images are aligned to none" if images == "none" else "how these images are aligned is not known"
-    return [f"the network takes faces aligned to template {model!r}; {how}. Embeddings of faces aligned otherwise tell little."]
+    how = "these images are aligned to no template" if images == "none" else "the alignment of these images is unknown"
+    return [f"the network takes faces aligned to template {model!r}; {how}. Embeddings of faces with another alignment are unreliable."]
   if model in UNKNOWN_TEMPLATES:
-    return [f"the images are aligned to template {images!r}; what the network was trained on is not known."]
+    return [f"the images are aligned to template {images!r}; the template of the network is unknown."]
   raise ValueError(
     f"the images are aligned to template {images!r}, the model takes {model!r}: align the images again, choose another"
-    f" model, or, if they are aligned to it, say so when they are packed: --template {model}"
+    f" model, or, if they are in fact aligned to it, pack them with --template {model}"
   )
 
 
@@ -175,19 +175,19 @@ def embed_source(
   Args:
     saved: a trained or imported model.
     source: anything with `num_records`, `label_n`, `names()`, `template` and `read` (see `jaxface.data`).
-    mirror: what becomes of the embedding of the mirror image, see `make_embedder`.
-    raw: leave the lengths as they are, for what is fitted on a network's own numbers.
-    batch_size: images at a time over all devices; the result does not depend on it.
-    progress: draw a progress bar.
-    skip_unreadable: leave out images that cannot be read, named and counted, with their names in `meta["unreadable"]`.
+    mirror: use of the mirror image, see `make_embedder`.
+    raw: do not normalise, for methods that are fitted on raw outputs.
+    batch_size: images per batch over all devices; the result does not depend on it.
+    progress: show a progress bar.
+    skip_unreadable: skip unreadable images, with a message and their names in `meta["unreadable"]`.
     say: called with each line for the user.
     devices: how many of this host's devices to use, 0 for all.
-    embedder: what `make_embedder` gives for this model, mirror and raw, for a caller that keeps it: a new one compiles anew.
+    embedder: result of `make_embedder` for this model, mirror and raw, to reuse it: a new one compiles again.
   Returns:
     Embeddings, of unit length unless raw, with names and labels.
   Raises:
     ValueError: the images were aligned to another template than the model was trained on.
-    DamagedData: an image cannot be read, or is of a size that the network does not take; with `skip_unreadable` most are.
+    DamagedData: an image cannot be read or has an invalid size; with `skip_unreadable`: most of them.
   """
   for line in check_template(source.template, saved.preprocess.template):
     say(line)
@@ -205,7 +205,7 @@ def embed_source(
       raise DamagedData(f"{errors[0].what}. {lost}; this is the first", file=errors[0].file, offset=errors[0].offset,
                         record=errors[0].record)
     more = f"; and {len(errors) - NAMED:,} more" if len(errors) > NAMED else ""
-    say(f"{lost} and are left out: {'; '.join(map(str, errors[:NAMED]))}{more}")
+    say(f"{lost} and are skipped: {'; '.join(map(str, errors[:NAMED]))}{more}")
   read_n = np.array([record for record in range(source.num_records) if record not in unreadable], np.int64)
   meta = {
     "model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,

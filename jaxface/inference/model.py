@@ -1,4 +1,4 @@
-"""A model in one object: load a folder, call it on arrays, embed files."""
+"""A loaded model: call it on arrays, or embed files."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +28,10 @@ TAKEN = "a folder of images, packed records, a path or a list of paths, or an ar
 
 
 class Model:
-  """A network with its numbers and its input convention, ready to use.
+  """A network with its variables and input convention.
 
   Args:
-    saved: what `load_model` or an importer gives.
+    saved: result of `load_model` or an importer.
   """
 
   def __init__(self, saved: SavedModel):
@@ -40,17 +40,17 @@ class Model:
 
   @property
   def name(self) -> str:
-    """Name of the network, as `jaxface.models.create` takes it."""
+    """Name of the network, for `jaxface.models.create`."""
     return self.saved.name
 
   @property
   def preprocess(self) -> Preprocess:
-    """The input convention: size, order of colours, range, template, crop or resize."""
+    """The input convention: size, colour order, range, template, crop or resize."""
     return self.saved.preprocess
 
   @property
   def input_size(self) -> tuple[int, int]:
-    """Height and width in pixels that the network takes."""
+    """Height and width of the input in pixels."""
     return self.preprocess.size
 
   @property
@@ -60,22 +60,22 @@ class Model:
 
   @property
   def dtype(self) -> str:
-    """What the network computes in: "float32" or "bfloat16"."""
+    """dtype of the computation: "float32" or "bfloat16"."""
     return str(self.saved.options.get("dtype", "float32"))
 
   @property
   def licence(self) -> str:
-    """Terms of what the model was made from; "unknown" where nobody has said."""
+    """Licences of the images and weights that the model was made from; "unknown" if not specified."""
     return summary(lineage_of(self.meta), "licence")
 
   @property
   def origin(self) -> str:
-    """Where the images and weights that it was made from come from; "unknown" where nobody has said."""
+    """Origin of the images and weights that the model was made from; "unknown" if not specified."""
     return summary(lineage_of(self.meta), "origin")
 
   @property
   def meta(self) -> dict[str, Any]:
-    """Where the weights come from: source, training, versions; plain JSON values."""
+    """Metadata of the weights: source, training, versions; plain JSON values."""
     return self.saved.meta
 
   @cached_property
@@ -85,7 +85,7 @@ class Model:
 
   @cached_property
   def num_parameters(self) -> int:
-    """How many numbers the network has learned."""
+    """Number of parameters."""
     return count_parameters(self.saved.variables["params"])
 
   def __repr__(self) -> str:
@@ -95,13 +95,13 @@ class Model:
     )
 
   def __call__(self, images: Any, *, mirror: str = "sum", raw: bool = False) -> Array:
-    """Embeddings of images in memory; compiled once for each shape, and may stand inside `jax.jit`.
+    """Embeddings of images in memory; compiled once per shape; works inside `jax.jit`.
 
     Args:
-      images: [B, H, W, C] or one image [H, W, C], aligned, RGB; uint8, or float in 0..255. What the convention crops or
-        resizes may have another size than `input_size`.
-      mirror: "sum" adds the embedding of the mirror image, "concat" sets it behind, "none" leaves it out.
-      raw: leave the lengths as they are; by default each embedding has length one.
+      images: [B, H, W, C] or one image [H, W, C], aligned, RGB; uint8, or float in 0..255. Images that the convention crops or resizes
+        may have another size than `input_size`.
+      mirror: "sum" adds the embedding of the mirror image, "concat" appends it, "none" does not use it.
+      raw: do not normalise; by default each embedding has length one.
     Returns:
       [B, D] float32, or [D] for one image.
     Raises:
@@ -117,21 +117,21 @@ class Model:
   def embed(
     self, source: Any, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
   ) -> np.ndarray:
-    """Embeddings of any number of images, in batches: folders, records and sources over all devices, lists and arrays on one.
+    """Embeddings of any number of images, in batches: folders, records and sources on all devices, lists and arrays on one.
 
     Args:
       source: a folder of images (searched to any depth, in sorted order), packed records, one path or a list of paths of
         images, an array [N, H, W, C] or one image [H, W, C], or a `jaxface.data.Source`.
       mirror: as in `__call__`.
       raw: as in `__call__`.
-      batch_size: images at a time; the result does not depend on it.
-      progress: draw a progress bar.
+      batch_size: images per batch; the result does not depend on it.
+      progress: show a progress bar.
     Returns:
-      [N, D] float32 in the order of the source (packed records have an order of their own: `embed_named` gives the names);
-      N is 1 for one image.
+      [N, D] float32 in the order of the source (packed records are shuffled: `embed_named` gives the names); N is 1 for
+      one image.
     Raises:
-      ValueError: none of these, or images aligned to another template than the model takes.
-      DamagedData: an image that cannot be read; names the file.
+      ValueError: an unsupported source, or images with another template than the model's.
+      DamagedData: an unreadable image; names the file.
     """
     settings: dict[str, Any] = {"mirror": mirror, "raw": raw, "batch_size": batch_size, "progress": progress}
     if isinstance(source, (str, Path)) and not Path(source).is_dir():
@@ -200,7 +200,7 @@ class Model:
   def _embed(
     self, images: Iterator[np.ndarray], count: int, *, mirror: str, raw: bool, batch_size: int, progress: bool
   ) -> np.ndarray:
-    """Embeddings of images that may differ in size: those of one size wait for each other."""
+    """Embeddings of images that may differ in size; batched by size."""
     if not count:
       raise ValueError("no images to embed")
     waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
@@ -208,7 +208,7 @@ class Model:
 
     def run(batch: list[tuple[int, np.ndarray]]) -> None:
       rows, image_bhwc = [row for row, _ in batch], np.stack([image for _, image in batch])
-      # A rest is filled up to a power of two, so that few shapes are compiled.
+      # The last batch is padded to a power of two, so that few shapes are compiled.
       filled = min(1 << (len(rows) - 1).bit_length(), max(batch_size, len(rows)))
       image_bhwc = np.concatenate([image_bhwc, np.repeat(image_bhwc[-1:], filled - len(rows), axis=0)])
       found.append((rows, self(image_bhwc, mirror=mirror, raw=raw)[: len(rows)]))
@@ -230,16 +230,16 @@ def _decoded(paths: Sequence[str | Path]) -> Iterator[np.ndarray]:
 
 
 def load(path: str | Path) -> Model:
-  """A model from a model folder, or from the workdir of a training.
+  """Loads a model from a model folder or the workdir of a run.
 
   Args:
-    path: what `jaxface train`, `jaxface import` or `save_model` wrote.
+    path: output of `jaxface train`, `jaxface import` or `save_model`.
   Returns:
     `Model`: `model(images)`, `model.embed(folder)`.
   Raises:
     FileNotFoundError: no model there.
     DamagedModel: a model folder that cannot be used; names the file and the entry.
-    WrongCheckpoint: the numbers are of another network than the folder says.
+    WrongCheckpoint: the variables do not match the network of the folder.
   """
   return Model(load_model(path))
 

@@ -1,4 +1,4 @@
-"""Verification while training and after it, by the same code."""
+"""Verification during and after training."""
 
 import time
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class VerificationHook:
   """Embeds the images of one verification set and scores its pairs.
 
   Attributes:
-    config: the set and how often.
+    config: the verification set and its interval.
     source: its images.
-    pairs: what to compare.
-    model: the network that is trained.
-    before_file: where to keep the embeddings of step 0, for a figure of what training has added; None for none.
+    pairs: its pairs.
+    model: the trained network.
+    before_file: file for the embeddings of step 0, to compare with; None for none.
     devices: how many of this host's devices to use, 0 for all.
-    latest: the newest result.
-    latest_step: of the network that it is of.
+    latest: the latest result.
+    latest_step: its step.
   """
 
   config: VerificationConfig
@@ -48,13 +48,13 @@ class VerificationHook:
     self._embed = make_embedder(module, preprocess, mirror=self.config.mirror)
 
   def fingerprint(self) -> dict[str, Any]:
-    """What the figures of this set rest on, besides the network."""
+    """Fingerprint of the data that the figures depend on, besides the network."""
     pairs = self.pairs
     parts: list[Any] = [*pairs.left, *pairs.right, np.asarray(pairs.same), np.asarray(pairs.fold)]
     return {**fingerprint(self.source), "pairs": len(pairs), "pairs_sha256": digest(parts), "mirror": self.config.mirror}
 
   def due(self, step: int, last: int) -> bool:
-    """After the last step, every `config.every` steps, and at step 0 if asked."""
+    """Whether to verify: after the last step, every `config.every` steps, and at step 0 if requested."""
     if step == 0:
       return self.before_file is not None
     return step == last or (self.config.every > 0 and step % self.config.every == 0)

@@ -4,14 +4,14 @@
 
   def my_loss(embedding_bd, label_b, weight_b): ...    # -> [B], the loss of each row
 
-  testing.check_loss(my_loss)                          # every law, on drawn batches and their hard corners
+  testing.check_loss(my_loss)                          # every law, on random batches and edge cases
 
-  @given(batch=testing.batches())                      # or one law by itself
+  @given(batch=testing.batches())                      # or a single law
   def test_order_does_not_matter(batch):
     testing.permutation(my_loss, batch)
 
-A term of an objective becomes such a function by `testing.from_term(MyTerm(), ...)`. Laws raise AssertionError and say which
-law broke, at which row.
+A term of an objective becomes such a function by `testing.from_term(MyTerm(), ...)`. Laws raise AssertionError with the law and
+the row.
 """
 
 import lazy_loader

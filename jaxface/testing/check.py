@@ -1,4 +1,4 @@
-"""Every law of a loss in one call, and terms of an objective as losses."""
+"""Checks all laws of a loss in one call; wraps terms of an objective as losses."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +18,7 @@ LAWS = {
     "finite", "permutation", "padding", "scale", "rotation", "relabelling", "integer_dtypes", "jit", "device_count", "gradient",
   )
 }
-# These do not hold for every good loss: some depend on lengths, some on centres.
+# Laws that do not hold for every valid loss: some losses depend on lengths, some on centres.
 OPTIONAL = ("scale", "rotation", "relabelling")
 # Away from equal, opposite and zero rows, where a loss may have a kink.
 SMOOTH = ("gradient",)
@@ -28,25 +28,25 @@ def check_loss(
   loss: Loss, *, also: Iterable[str] = (), leave_out: Iterable[str] = (), examples: int = 25, rows: int = 8, size: int = 4,
   identities: int = 3,
 ) -> None:
-  """Try a loss on drawn batches and their corners, law by law.
+  """Check a loss on random batches and edge cases, law by law.
 
   Args:
     loss: `loss(embedding_bd, label_b, weight_b) -> [B]`.
-    also: laws that not every loss keeps: "scale" (it normalises), "rotation" (it sees distances or angles between rows only),
-      "relabelling" (it has no class centres).
-    leave_out: laws that this loss need not keep.
-    examples: batches for each law.
+    also: optional laws: "scale" (for losses that normalise), "rotation" (for losses of distances or angles between rows),
+      "relabelling" (for losses without class centres).
+    leave_out: laws to skip.
+    examples: number of batches per law.
     rows: B; 8 or more lets "device_count" try 8 devices.
     size: D.
-    identities: labels are below this number.
+    identities: number of identities; labels are below it.
   Raises:
-    AssertionError: a law is broken; says which, and hypothesis shows the smallest batch that it found.
+    AssertionError: the loss violates a law; names it, and hypothesis shows the smallest batch found.
     ValueError: an unknown law.
   """
   also, leave_out = tuple(also), tuple(leave_out)
   for name in (*also, *leave_out):
     if name not in LAWS:
-      raise ValueError(f"no law {name!r}: there are {', '.join(LAWS)}")
+      raise ValueError(f"no law {name!r}: takes {', '.join(LAWS)}")
   for name, law in LAWS.items():
     if name in leave_out or (name in OPTIONAL and name not in also):
       continue
@@ -65,14 +65,14 @@ def _on_a_batch(law: Callable[[Loss, Batch], None], loss: Loss) -> Callable[[Bat
 
 
 def from_term(term: Any, *, embedding_size: int = 4, num_classes: int = 3, step: int = 0, seed: int = 0) -> Loss:
-  """A term of an objective, as it stands before its first step, as a loss.
+  """Wraps a term of an objective, in its initial state, as a loss.
 
   Args:
     term: see `jaxface.losses.Term`.
     embedding_size: D.
     num_classes: C.
-    step: number of the step that it believes to be in.
-    seed: of its initial parameters and of the step's key.
+    step: step number passed to the term.
+    seed: seed of its initial parameters and of the step's key.
   Returns:
     `loss(embedding_bd, label_b, weight_b) -> [B]`.
   """

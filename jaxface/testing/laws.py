@@ -1,7 +1,7 @@
-"""Laws of losses, as functions that raise AssertionError when a loss breaks them.
+"""Laws of losses, as functions that raise AssertionError if a loss violates them.
 
-A loss here is `loss(embedding_bd, label_b, weight_b) -> [B]`, one number for each row, 0 for rows of weight 0. What concerns the
-batch as a whole is compared row by row, so that a mistake is not hidden in a mean.
+A loss here is `loss(embedding_bd, label_b, weight_b) -> [B]`, one number for each row, 0 for rows of weight 0. Results are
+compared row by row, so that no error is hidden by a mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Loss = Callable[[Array, Array, Array], Array]
 
 
 def value_and_gradient(loss: Loss, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-  """Loss of each row [B], and the gradient [B, D] of their sum by the embeddings; under `jit`."""
+  """Loss of each row [B], and the gradient [B, D] of their sum with respect to the embeddings; under `jit`."""
   loss_b, gradient_bd = _differentiated(loss)(*map(jnp.asarray, batch))
   return np.asarray(loss_b), np.asarray(gradient_bd)
 
@@ -29,7 +29,7 @@ _compiled: dict[int, tuple[Loss, Any]] = {}
 
 
 def _differentiated(loss: Loss) -> Any:
-  """Compiled once for each loss: a law calls it on every example."""
+  """Compiled once per loss, since a law calls it on every example."""
   if id(loss) not in _compiled:
 
     def both(x_bd: Array, label_b: Array, weight_b: Array) -> tuple[Array, Array]:
@@ -40,7 +40,7 @@ def _differentiated(loss: Loss) -> Any:
       (_, loss_b), gradient_bd = jax.value_and_grad(total, has_aux=True)(x_bd)
       return loss_b, gradient_bd
 
-    # The loss stands beside its program, so that its id is not given to another one.
+    # Keeps a reference to the loss, so that its id is not reused.
     _compiled[id(loss)] = loss, jax.jit(both)
   return _compiled[id(loss)][1]
 
@@ -53,7 +53,7 @@ def _same(law: str, found: np.ndarray, right: np.ndarray, rtol: float, what: str
 
 
 def finite(loss: Loss, batch: Batch) -> None:
-  """Loss and gradient are finite, whatever the batch."""
+  """Loss and gradient are finite for any batch."""
   loss_b, gradient_bd = value_and_gradient(loss, batch)
   assert loss_b.shape == batch.label_b.shape, f"law of shape: the loss is {loss_b.shape}, expected {batch.label_b.shape}"
   for what, number in (("the loss", loss_b), ("the gradient", gradient_bd)):
@@ -62,7 +62,7 @@ def finite(loss: Loss, batch: Batch) -> None:
 
 
 def permutation(loss: Loss, batch: Batch, order: Sequence[int] | None = None, *, rtol: float = 1e-4) -> None:
-  """Rows in another order have the same losses and gradients, in that order; None turns the order round."""
+  """Permuting rows permutes losses and gradients; None reverses the order."""
   order_b = np.arange(len(batch.label_b))[::-1] if order is None else np.asarray(order)
   loss_b, gradient_bd = value_and_gradient(loss, batch)
   moved_b, moved_bd = value_and_gradient(loss, Batch(*(part[order_b] for part in batch)))
@@ -71,7 +71,7 @@ def permutation(loss: Loss, batch: Batch, order: Sequence[int] | None = None, *,
 
 
 def padding(loss: Loss, batch: Batch, *, rtol: float = 1e-4) -> None:
-  """Rows of weight 0 are as if they were not there: their loss and gradient are 0, whatever they hold, and so are their effects."""
+  """Rows of weight 0 are ignored: their loss and gradient are 0 for any content, and they do not affect other rows."""
   live = batch.weight_b > 0
   assert live.any(), "law of padding: the batch has no row of weight above 0"
   filled_bd = np.where(live[:, None], batch.embedding_bd, np.float32(np.nan))
@@ -84,14 +84,14 @@ def padding(loss: Loss, batch: Batch, *, rtol: float = 1e-4) -> None:
 
 
 def scale(loss: Loss, batch: Batch, factor: float = 3.0, *, rtol: float = 1e-4) -> None:
-  """Longer embeddings of the same direction have the same loss: the law of losses that normalise."""
+  """The loss does not depend on the lengths of embeddings: for losses that normalise."""
   loss_b, _ = value_and_gradient(loss, batch)
   longer_b, _ = value_and_gradient(loss, batch._replace(embedding_bd=batch.embedding_bd * np.float32(factor)))
   _same("scale", longer_b, loss_b, rtol)
 
 
 def rotation(loss: Loss, batch: Batch, *, seed: int = 0, rtol: float = 1e-3) -> None:
-  """Embeddings turned together have the same loss: the law of losses on distances and angles between rows."""
+  """The loss is invariant to a common rotation of the embeddings: for losses of distances and angles between rows."""
   size = batch.embedding_bd.shape[1]
   turn_dd, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
   turned_bd = (batch.embedding_bd.astype(np.float64) @ turn_dd).astype(np.float32)
@@ -101,7 +101,7 @@ def rotation(loss: Loss, batch: Batch, *, seed: int = 0, rtol: float = 1e-3) -> 
 
 
 def relabelling(loss: Loss, batch: Batch, *, rtol: float = 1e-5) -> None:
-  """Other numbers for the same identities change nothing: the law of losses without class centres."""
+  """The loss is invariant to renumbering of identities: for losses without class centres."""
   loss_b, _ = value_and_gradient(loss, batch)
   most = int(batch.label_b.max())
   renamed_b = (most - batch.label_b.astype(np.int64)).astype(batch.label_b.dtype)
@@ -109,7 +109,7 @@ def relabelling(loss: Loss, batch: Batch, *, rtol: float = 1e-5) -> None:
 
 
 def integer_dtypes(loss: Loss, batch: Batch, *, rtol: float = 1e-6) -> None:
-  """Labels of every integer dtype that holds them give the same loss."""
+  """Labels of every sufficient integer dtype give the same loss."""
   label_b = batch.label_b.astype(np.int64)
   right_b, _ = value_and_gradient(loss, batch._replace(label_b=label_b.astype(np.int32)))
   for dtype in LABEL_DTYPES:
@@ -119,19 +119,19 @@ def integer_dtypes(loss: Loss, batch: Batch, *, rtol: float = 1e-6) -> None:
 
 
 def jit(loss: Loss, batch: Batch, *, rtol: float = 1e-5) -> None:
-  """Compiled and not compiled are the same."""
+  """The loss is the same with and without `jit`."""
   with jax.disable_jit():
     right_b = np.asarray(loss(*map(jnp.asarray, batch)))
   _same("jit", value_and_gradient(loss, batch)[0], right_b, rtol)
 
 
 def device_count(loss: Loss, batch: Batch, counts: Sequence[int] = (2, 4, 8), *, rtol: float = 1e-4) -> None:
-  """A batch spread over devices has the loss and the gradient that it has on one.
+  """A batch sharded over devices has the same loss and gradient as on one device.
 
   Args:
     loss: the loss.
-    batch: its rows divide by every count that is tried.
-    counts: numbers of devices; those that are not there, or do not divide the rows, are left out.
+    batch: a batch; counts that do not divide its rows are skipped.
+    counts: numbers of devices; unavailable ones, and those that do not divide the rows, are skipped.
     rtol: tolerance.
   Raises:
     ValueError: no count is left; without accelerators set XLA_FLAGS=--xla_force_host_platform_device_count=8.
@@ -153,7 +153,7 @@ def device_count(loss: Loss, batch: Batch, counts: Sequence[int] = (2, 4, 8), *,
 
 
 def gradient(loss: Loss, batch: Batch, *, seed: int = 0, directions: int = 4, step: float = 1e-6, rtol: float = 1e-5) -> None:
-  """The gradient is that of finite differences, in float64; for batches away from kinks (`corners=("plain",)`)."""
+  """The gradient matches finite differences, in float64; for batches away from kinks (`corners=("plain",)`)."""
   rng = np.random.default_rng(seed)
   with jax.enable_x64(True):
     x_bd = jnp.asarray(batch.embedding_bd, jnp.float64)

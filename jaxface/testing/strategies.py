@@ -1,6 +1,6 @@
-"""Hypothesis strategies: batches of embeddings with labels and weights, plain ones and the corners that break losses.
+"""Hypothesis strategies: batches of embeddings with labels and weights, random ones and edge cases.
 
-Shapes are arguments, not drawn: a jitted loss compiles once for all examples.
+Shapes are arguments, not sampled, so that a jitted loss compiles once for all examples.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ LABEL_DTYPES = ("int8", "uint8", "int16", "int32", "uint32", "int64")
 
 
 class Batch(NamedTuple):
-  """What a loss takes.
+  """Arguments of a loss.
 
   Attributes:
     embedding_bd: [B, D] float32.
@@ -44,13 +44,13 @@ def _zero(x_bd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   return x_bd
 
 
-# name: what it does to random rows. A loss meets all of these in real training.
+# Name of the edge case and its effect on random rows. All of them occur in real training.
 CORNERS = {
   "plain": lambda x_bd, rng: x_bd,
   "equal rows": _equal,  # distance 0, cosine 1
   "opposite rows": _opposite,  # cosine -1
-  "collapsed": _collapsed,  # all rows the same
-  "a row of zeros": _zero,  # no direction
+  "collapsed": _collapsed,  # all rows equal
+  "a row of zeros": _zero,  # undefined direction
   "long": lambda x_bd, rng: x_bd * np.float32(1e4),
   "short": lambda x_bd, rng: x_bd * np.float32(1e-4),
 }
@@ -58,13 +58,13 @@ CORNERS = {
 
 @st.composite
 def embeddings(draw: st.DrawFn, rows: int = 8, size: int = 4, corners: tuple[str, ...] | None = None) -> np.ndarray:
-  """[rows, size] float32: normal numbers, or one of the corners.
+  """[rows, size] float32: normal numbers, or one of the edge cases.
 
   Args:
     draw: given by hypothesis.
     rows: B.
     size: D.
-    corners: names out of `CORNERS`; None takes all of them.
+    corners: names from `CORNERS`; None takes all.
   """
   rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
   kind = draw(st.sampled_from(tuple(CORNERS) if corners is None else corners))
@@ -75,12 +75,12 @@ def embeddings(draw: st.DrawFn, rows: int = 8, size: int = 4, corners: tuple[str
 def labels(
   draw: st.DrawFn, rows: int = 8, identities: int = 3, dtypes: tuple[str, ...] = LABEL_DTYPES
 ) -> np.ndarray:
-  """[rows] labels in 0..identities-1: mixed, all of one identity, or as many lone identities as there are.
+  """[rows] labels in 0..identities-1: mixed, all of one identity, or as many single-row identities as possible.
 
   Args:
     draw: given by hypothesis.
     rows: B.
-    identities: how many there are at most.
+    identities: maximum number of identities.
     dtypes: integer dtypes to draw from.
   """
   kind = draw(st.sampled_from(("mixed", "one identity", "lone identities")))
@@ -88,14 +88,14 @@ def labels(
   if kind == "one identity":
     return np.full(rows, draw(st.integers(0, identities - 1)), dtype)
   if kind == "lone identities":
-    # As many as there are once, the rest all of the first: rows with and without a mate.
+    # Every identity once, the rest of the first: rows with and without a positive.
     return np.where(np.arange(rows) < identities, np.arange(rows) % identities, 0).astype(dtype)
   return np.asarray(draw(st.lists(st.integers(0, identities - 1), min_size=rows, max_size=rows)), dtype)
 
 
 @st.composite
 def weights(draw: st.DrawFn, rows: int = 8) -> np.ndarray:
-  """[rows] float32: all 1, or some rows 0 (padding); at least one row counts."""
+  """[rows] float32: all 1, or some rows 0 (padding); at least one row has weight 1."""
   weight_b = np.ones(rows, np.float32)
   padded = draw(st.lists(st.integers(0, rows - 1), max_size=rows - 1, unique=True))
   weight_b[padded] = 0

@@ -1,4 +1,4 @@
-"""Embeddings do not depend on batch size or devices; the mirror is added; a wrong template is refused."""
+"""Embeddings do not depend on batch size or devices; the mirror is added; a wrong template is rejected."""
 
 from dataclasses import replace
 
@@ -104,9 +104,9 @@ def test_another_template_is_refused(saved):
   ("arcface112", "arcface112", None),
   ("unknown", "unknown", None),
   ("unknown", "none", None),
-  ("unknown", "arcface112", "takes faces aligned to template 'arcface112'; how these images are aligned is not known"),
+  ("unknown", "arcface112", "takes faces aligned to template 'arcface112'; the alignment of these images is unknown"),
   ("none", "arcface112", "these images are aligned to none"),
-  ("arcface112", "unknown", "images are aligned to template 'arcface112'; what the network was trained on is not known"),
+  ("arcface112", "unknown", "images are aligned to template 'arcface112'; the template of the network is unknown"),
 ])
 def test_what_is_not_known_is_said_in_one_line(images, model, line):
   lines = check_template(images, model)
@@ -137,7 +137,7 @@ def test_images_that_cannot_be_read_are_left_out_named_and_counted(saved):
   np.testing.assert_allclose(found.embedding_nd, whole.embedding_nd[kept], atol=1e-5)
   assert found.meta["unreadable"] == ["face0", "face9", "face20"] and "unreadable" not in whole.meta
   (line,) = said
-  assert line.startswith("3 of 21 images cannot be used and are left out: face0.jpg: cannot be read: Permission denied; face9")
+  assert line.startswith("3 of 21 images cannot be used and are skipped: face0.jpg: cannot be read: Permission denied; face9")
   said.clear()
   embed_source(saved, Damaged(*range(7)), skip_unreadable=True, say=said.append)
   assert said[0].count("Permission denied") == 5 and said[0].endswith("; and 2 more")
