@@ -1,4 +1,4 @@
-"""Weights of other libraries in, models out.
+"""Imports weights of other libraries, exports models.
 
   model = interop.import_model("backbone.pth", "iresnet50", "models/iresnet50", licence="MIT")
   model = interop.import_model("face.onnx", "mobilefacenet", preprocess="imagenet")
@@ -7,7 +7,7 @@
 
 `import_onnx`, `import_state_dict`, `export_onnx` and `export_state_dict` are the parts, on a `SavedModel`.
 
-Nothing of a file is executed or unpickled. docs/weights.md says what is read and what is not.
+Nothing in a file is executed or unpickled. docs/weights.md lists the supported formats.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The layers of a state dict: which of its tensors belong together, and what kind of layer they make."""
+"""The layers of a state dict: groups its tensors by layer and determines the kind of each."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from jaxface.interop.weights import WrongWeights
 
 MAX_DEPTH = 64
 COUNTER = "num_batches_tracked"
-# What wrappers of modules put into names, wherever the wrapped module stands.
+# Name parts that module wrappers insert, at any depth.
 _INSERTED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 _NUMBERS = re.compile(r"(\d+)")
@@ -21,10 +21,10 @@ class FileLayer:
   """The tensors of a state dict that share a name up to the last dot.
 
   Attributes:
-    name: that they share.
-    kind: "conv", "matrix", "norm" (batch norm, with or without scale and bias), "slopes" (of a PReLU) or "other".
-    keys: key of each tensor by the name of our leaf: "kernel", "bias", "scale", "mean", "var", "alpha"; by their own for "other".
-    shapes: of the tensors, likewise.
+    name: the common name.
+    kind: "conv", "matrix", "norm" (batch norm, with or without scale and bias), "slopes" (PReLU) or "other".
+    keys: key of each tensor by our leaf name: "kernel", "bias", "scale", "mean", "var", "alpha"; by its own name for "other".
+    shapes: shapes of the tensors, likewise.
   """
 
   name: str
@@ -34,7 +34,7 @@ class FileLayer:
 
   @property
   def shape(self) -> tuple[int, ...]:
-    """Of its kernel, or of its first tensor."""
+    """Shape of its kernel, or of its first tensor."""
     return self.shapes.get("kernel") or next(iter(self.shapes.values()), ())
 
   def __str__(self) -> str:
@@ -42,22 +42,22 @@ class FileLayer:
 
 
 def clean_names(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """The same arrays without what wrappers such as `torch.compile` insert into names.
+  """The same arrays without the name parts that wrappers such as `torch.compile` insert.
 
   Raises:
-    WrongWeights: two tensors would have one name, or a name has more parts than networks have modules in each other.
+    WrongWeights: two tensors would have the same name, or a name has too many parts.
   """
   deep = next((key for key in state if key.count(".") > MAX_DEPTH), None)
   if deep is not None:
     raise WrongWeights(f"key {deep!r:.100} has {deep.count('.')} dots, at most {MAX_DEPTH} are read")
   cleaned = {".".join(part for part in key.split(".") if part not in _INSERTED): array for key, array in state.items()}
   if len(cleaned) != len(state):
-    raise WrongWeights("tensors have the same names without those of wrappers (_orig_mod and the like)")
+    raise WrongWeights("tensor names are not unique without the parts of wrappers (such as _orig_mod)")
   return cleaned
 
 
 def file_layers(state: Mapping[str, np.ndarray]) -> list[FileLayer]:
-  """Layers of a state dict in its order; counters of batches are left out."""
+  """Layers of a state dict in its order, without batch counters."""
   groups: dict[str, dict[str, str]] = {}
   for key in state:
     name, _, last = key.rpartition(".")
@@ -80,12 +80,12 @@ def _layer(name: str, keys: dict[str, str], shapes: dict[str, tuple[int, ...]]) 
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:
-  """A key that sorts names by the numbers in them."""
+  """A sort key that compares numbers in names numerically."""
   return [(0, int(part)) if part.isdecimal() else (1, part) for part in _NUMBERS.split(name) if part]
 
 
 def roots(layers: list[FileLayer]) -> list[str]:
-  """Prefixes under which most of the layers stand, from "" inwards, such as "", "module." and "module.backbone."."""
+  """Common prefixes of most of the layers, from "" inwards, such as "", "module." and "module.backbone."."""
   found, prefix = [""], ""
   inside = [layer.name.split(".") for layer in layers]
   while inside:

@@ -1,4 +1,4 @@
-"""The numbers of a state dict into the variables of a network, once it is known which tensor is which."""
+"""Fills the variables of a network from a state dict, given the pairing."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from jaxface.interop.slots import Place, Slot
 from jaxface.interop.weights import WrongWeights, conv_kernel, dense_kernel
 
 _FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
-# A norm without scale and bias, and a layer without bias, are those with these.
+# Values of missing leaves: a norm without scale and bias, a layer without bias.
 _NEUTRAL = {"scale": 1.0, "bias": 0.0}
 
 
@@ -23,14 +23,14 @@ def fill(
   """Variables of a network.
 
   Args:
-    pairing: of every layer; what is filled in or moved is added to its notes.
+    pairing: pairing of every layer; notes on filled or moved values are added.
     state: arrays by key.
     flatten: see `dense_kernel`.
-    path: of the file, for errors.
+    path: path of the file, for errors.
     model: name of the network, for errors.
-    options: of it.
+    options: its options.
   Raises:
-    WrongWeights: a key is missing, left over, or of another shape or type; names it with what was expected.
+    WrongWeights: a key is missing, unused, or has another shape or dtype; names it and the expected value.
   """
   leaves: dict[Place, np.ndarray] = {}
   biases: dict[tuple[str, ...], np.ndarray] = {}
@@ -54,7 +54,7 @@ def fill(
     leaves[mean] = leaves[mean] - bias
   if pairing.unknown:
     first, count = pairing.unknown[0], len(pairing.unknown)
-    raise WrongWeights(f"{path}: key {first!r} (of {count} more) is nothing in {model} {options}")
+    raise WrongWeights(f"{path}: key {first!r} (of {count} more) is not in {model} {options}")
   return flax.traverse_util.unflatten_dict(leaves)
 
 
@@ -65,14 +65,14 @@ def _has_statistics(state: dict[str, np.ndarray], layer: FileLayer, slot: Slot) 
 def _array(
   state: dict[str, np.ndarray], layer: FileLayer, slot: Slot, leaf: str, path: Path, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
-  """The numbers of a key, once they are known to be of the right type and shape."""
+  """The array of a key, after checking its dtype and shape."""
   key, shape = layer.keys[leaf], slot.shapes[leaf] if shape is None else shape
   array = state[key]
   if array.dtype not in _FLOATS:
-    raise WrongWeights(f"{path}: key {key!r} for layer {slot.layer.name} has type {array.dtype}, expected floats")
+    raise WrongWeights(f"{path}: key {key!r} for layer {slot.layer.name} has dtype {array.dtype}, expected floats")
   if leaf == "alpha" and array.shape == (1,):
     array = np.broadcast_to(array, shape)
-  # A product with one pixel is written as a matrix or as a 1×1 convolution.
+  # A product on one pixel may be stored as a matrix or as a 1×1 convolution.
   short = array.shape[:2] if array.shape[2:] in ((), (1, 1)) else array.shape
   if array.shape != shape and not (leaf == "kernel" and slot.one_pixel and short == shape[:2]):
     raise WrongWeights(f"{path}: key {key!r} for layer {slot.layer.name} has shape {array.shape}, expected {shape}")

@@ -1,4 +1,4 @@
-"""What a state dict's names and shapes show of its network: options, and which known network comes nearest."""
+"""Infers from a state dict's names and shapes the options of its network, and the nearest known network."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from jaxface.models.saved import variable_shapes
 
 
 def guess_named(keys: Iterable[str], layers: list[FileLayer], model: str) -> dict[str, Any]:
-  """Options of `model` that a layout with known names shows; `keys` and `layers` without prefix."""
+  """Options of `model` inferred from a layout with known names; `keys` and `layers` without prefix."""
   keys = set(keys)
   guess: dict[str, Any] = {}
   if model == "mobilefacenet":
@@ -37,7 +37,7 @@ def guess_named(keys: Iterable[str], layers: list[FileLayer], model: str) -> dic
 
 
 def guess_options(layers: list[FileLayer], model: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
-  """Sets of options of `model` that the layers may have, none of which is in `given`; the plainest first."""
+  """Possible sets of options of `model` for the layers, without those in `given`; the simplest first."""
   valid = model_options(model)
   fixed = {} if "units" not in valid or not model.startswith("iresnet") else _stages(layers)
   slopes = any(layer.kind == "slopes" for layer in layers)
@@ -62,18 +62,18 @@ def _stages(layers: list[FileLayer]) -> dict[str, Any]:
 
 
 def _ratios(layers: list[FileLayer]) -> set[int]:
-  """Ratios of a squeeze: by products that reduce channels, each beside one that expands them as much, without a norm between."""
+  """Ratios of squeeze-and-excitation: products that reduce channels next to ones that expand them, without a norm between."""
   shapes = [layer.shapes["kernel"][:2] for layer in layers if layer.kind == "matrix" or (layer.kind == "conv" and layer.shapes["kernel"][2:] == (1, 1))]
   pairs = pairwise(shapes)
   return {into // out for (out, into), (back, again) in pairs if 0 < out < into and (back, again) == (into, out) and into // out > 3}
 
 
 def describe(layers: list[FileLayer], nearest: str = "") -> str:
-  """What a file holds, in a sentence or two."""
+  """Describes the contents of a file."""
   kinds = Counter(layer.kind for layer in layers)
   words = {"conv": "convolutions", "matrix": "matrices", "norm": "batch norms", "slopes": "PReLU slopes", "other": "others"}
   parts = [f"{kinds[kind]} {word}" for kind, word in words.items() if kinds[kind]]
-  text = f"The file holds {', '.join(parts) or 'no layers'}"
+  text = f"The file contains {', '.join(parts) or 'no layers'}"
   products = [layer for layer in layers if layer.kind in ("conv", "matrix")]
   convs = [layer for layer in products if layer.kind == "conv"]
   if convs:
@@ -83,24 +83,24 @@ def describe(layers: list[FileLayer], nearest: str = "") -> str:
     text += f"; embedding size {embedding_sizes(layers)[0]} ({_last(layers)})"
   others = [layer for layer in layers if layer.kind == "other"]
   if others:
-    text += f"; not understood: {', '.join(map(str, others[:3]))}"
+    text += f"; unknown: {', '.join(map(str, others[:3]))}"
   return text + (f". {nearest}" if nearest else ".")
 
 
 def _last(layers: list[FileLayer]) -> FileLayer:
-  """The layer that most likely makes the embedding: the last matrix, or the convolution with the last channels."""
+  """The layer that most likely outputs the embedding: the last matrix, or the convolution with the last channels."""
   matrices = [layer for layer in layers if layer.kind == "matrix"]
   return matrices[-1] if matrices else [layer for layer in layers if layer.kind == "conv"][-1]
 
 
 def embedding_sizes(layers: list[FileLayer]) -> list[int]:
-  """Sizes that the embedding may have, the likeliest first."""
+  """Possible sizes of the embedding, the most likely first."""
   last = _last(layers).shapes["kernel"][0]
   return list(dict.fromkeys([last, *(layer.shapes["kernel"][0] for layer in reversed(layers) if layer.kind == "matrix")]))
 
 
 def nearest_network(layers: list[FileLayer]) -> str:
-  """A sentence about the known network that shares most shapes of convolutions and matrices with a file."""
+  """Describes the known network that shares most shapes of convolutions and matrices with a file."""
   theirs = Counter(_plain(layer.shapes["kernel"]) for layer in layers if layer.kind in ("conv", "matrix"))
   if not theirs:
     return ""
@@ -111,7 +111,7 @@ def nearest_network(layers: list[FileLayer]) -> str:
     both = sum((ours & theirs).values())
     return both / max(sum((ours | theirs).values()), 1), both, sum(ours.values())
 
-  # One of each family first, the one with the fewest layers to trace, then all of the nearest family.
+  # First one network of each family, the one with the fewest layers, then all of the nearest family.
   families: dict[str, list[str]] = {}
   for model in list_models():
     families.setdefault(family(model), []).append(model)
@@ -123,7 +123,7 @@ def nearest_network(layers: list[FileLayer]) -> str:
   if not both:
     return "No known network shares a shape with it."
   return (
-    f"The nearest known network is {model}: {both} of its {ours} convolutions and matrices have a shape that the file has"
+    f"The nearest known network is {model}: {both} of its {ours} convolutions and matrices have shapes that occur in the file"
     f" ({sum(theirs.values())} in the file)."
   )
 
@@ -131,7 +131,7 @@ def nearest_network(layers: list[FileLayer]) -> str:
 def _kernels(model: str, embedding_size: int) -> Iterator[tuple[int, ...]]:
   try:
     shapes = flax.traverse_util.flatten_dict(variable_shapes(model, {"embedding_size": embedding_size}))
-  except (TypeError, ValueError):  # a network that takes no such size
+  except (TypeError, ValueError):  # a network without this size
     return
   for place, leaf in shapes.items():
     if place[-1] == "kernel" and len(leaf.shape) in (2, 4):

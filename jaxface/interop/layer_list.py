@@ -1,4 +1,4 @@
-"""The layers of a network that a file of weights knows, in the order in which it runs them."""
+"""The layers of a network that occur in weight files, in execution order."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +15,14 @@ from jaxface.models.watch import Watched, watch
 
 @dataclass(frozen=True)
 class Layer:
-  """One layer that has parameters or bends the numbers.
+  """One layer with parameters, or an activation.
 
   Attributes:
     kind: "conv", "norm", "dense" or "activation".
-    path: names of its modules from the top, the key of its parameters.
-    module: the layer itself, with its options.
-    input_shape: of its argument.
-    image_shape: (H, W, C) of the last feature map before it: what a dense layer's flattened input was.
+    path: module names from the top, the key of its parameters.
+    module: the module, with its options.
+    input_shape: shape of its argument.
+    image_shape: (H, W, C) of the last feature map before it, which a dense layer's input flattens.
   """
 
   kind: str
@@ -33,7 +33,7 @@ class Layer:
 
   @property
   def name(self) -> str:
-    """Its path as one word."""
+    """Its path as one string."""
     return "/".join(self.path)
 
 
@@ -41,8 +41,8 @@ _KINDS: dict[type, str] = {Conv: "conv", BatchNorm: "norm", nn.Dense: "dense", A
 
 
 def count_residuals(name: str, options: dict[str, Any], preprocess: Preprocess) -> int:
-  """How many times network `name` adds two whole feature maps."""
-  # A bias has shape (1, 1, 1, C), so that only feature maps have a batch on both sides.
+  """Number of additions of two feature maps in network `name`."""
+  # A bias has shape (1, 1, 1, C), so only additions of feature maps have a batch on both sides.
   return sum(
     eqn.primitive.name == "add" and all(len(v.aval.shape) == 4 and v.aval.shape[0] == 2 for v in eqn.invars)
     for eqn in _watch(name, options, preprocess, batch=2).jaxpr.eqns
@@ -50,7 +50,7 @@ def count_residuals(name: str, options: dict[str, Any], preprocess: Preprocess) 
 
 
 def list_layers(name: str, options: dict[str, Any], preprocess: Preprocess) -> list[Layer]:
-  """Layers of network `name` in execution order; computes nothing."""
+  """Layers of network `name` in execution order, by abstract evaluation."""
   return layers_and_variables(name, options, preprocess)[0]
 
 

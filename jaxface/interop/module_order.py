@@ -1,9 +1,8 @@
-"""In which order the layers of a state dict run: found by trying the orders of its modules until every shape fits.
+"""Determines the execution order of a state dict's layers, by searching for orders of its modules in which all shapes fit.
 
-A state dict lists modules as they were made, not as they run. Its names are a tree, and a network runs each module of the
-tree from beginning to end: the children of a module are tried in every order, those with numbers for names only in that of
-the numbers. Children that look alike (the same kinds and shapes) could be exchanged without any shape showing it; they keep
-the file's order, and are named as `Found.alike`.
+A state dict lists modules in order of construction, not of execution. Its names form a tree, and a network runs each module of
+the tree from beginning to end: the children of a module are tried in every order, numbered ones only in numeric order.
+Children with the same kinds and shapes cannot be distinguished; they keep the file's order, and are listed in `Found.alike`.
 """
 
 import re
@@ -19,7 +18,7 @@ Accepts = Callable[[FileLayer, int], bool]
 
 @dataclass
 class Node:
-  """A module: its name from the top, and what it is made of; a layer has no children."""
+  """A module: its full name, and its parts; a layer has no children."""
 
   name: str
   children: "dict[str, Node]" = field(default_factory=dict)
@@ -37,7 +36,7 @@ class Found:
 
   Attributes:
     orders: at most two, each a sequence of layers.
-    alike: names of modules that could be exchanged, and whether numbers in their names tell their order.
+    alike: names of modules that are indistinguishable, and whether numbers in their names give their order.
   """
 
   orders: tuple[tuple[FileLayer, ...], ...]
@@ -45,7 +44,7 @@ class Found:
 
 
 def build_tree(layers: Sequence[FileLayer], in_order: bool) -> Node:
-  """Modules of the layers; `in_order` says that they come in the order in which the modules were made."""
+  """Module tree of the layers; `in_order`: they are in the order in which the modules were made."""
   root = Node("")
   for layer in layers:
     node = root
@@ -69,13 +68,13 @@ def _numbered(node: Node) -> bool:
 
 
 def find_orders(node: Node, accepts: Accepts, start: int = 0, leave_out: frozenset[str] = frozenset()) -> Found:
-  """Orders of a module's layers that fit.
+  """Finds orders of a module's layers that fit.
 
   Args:
     node: the module.
     accepts: (layer, position) -> whether the layer may run there.
     start: position of the first layer.
-    leave_out: names of children of `node` to leave out.
+    leave_out: names of children of `node` to skip.
   """
   return _Search(accepts).find(node, start, leave_out)
 
@@ -97,7 +96,7 @@ class _Search:
     return Found(tuple(orders), tuple(alike))
 
   def fit(self, node: Node, start: int) -> list[tuple[FileLayer, ...]]:
-    """At most two orders of the node's layers from position `start`."""
+    """At most two orders of the node's layers that fit from position `start`."""
     if (id(node), start) not in self.known:
       self.known[id(node), start] = self._arrange(node, _groups(node, frozenset()), start)
     return self.known[id(node), start]
@@ -130,7 +129,7 @@ class _Search:
 
 
 def _groups(node: Node, leave_out: frozenset[str]) -> list[list[Node]]:
-  """Children by how they look, each group in its order; all of them one group where numbers say the order."""
+  """Children grouped by kinds and shapes, each group in order; one group if numbers give the order."""
   children = [child for name, child in node.children.items() if name not in leave_out]
   if _numbered(node):
     return [children] if children else []
@@ -141,7 +140,7 @@ def _groups(node: Node, leave_out: frozenset[str]) -> list[list[Node]]:
 
 
 def _look(node: Node) -> object:
-  """The same for modules whose layers have the same kinds and shapes, in whatever order they were made."""
+  """Equal for modules whose layers have the same kinds and shapes, in any order of construction."""
   own = () if node.layer is None else ((node.layer.kind, tuple(sorted(node.layer.shapes.items()))),)
   inner = [_look(child) for child in node.children.values()]
   return (own, tuple(inner if _numbered(node) else sorted(inner, key=repr)))

@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons and functions of single numbers in ONNX."""
+"""Elementwise operations in ONNX."""
 # ruff: noqa: ANN001 (every rule takes what `Rule` says)
 
 from typing import Any
@@ -10,7 +10,7 @@ from jaxface.interop.onnx_values import Const, Rule, Shape, Tensor, Unsupported,
 
 
 def elementwise(graph: Graph, op: str, values: list[Value], shape: Shape, **attributes: Any) -> Tensor:
-  """Emit `op`, which repeats axes of size one by itself, in the axis order of its largest tensor."""
+  """Emit `op`, which broadcasts axes of size one, in the axis order of its largest tensor."""
   tensors = [v for v in values if isinstance(v, Tensor)]
   lead = next((v for v in tensors if v.shape == tuple(shape) and not v.repeated), tensors[0])
   order = lead.order if len(lead.order) == len(shape) else tuple(range(len(shape)))
@@ -20,7 +20,7 @@ def elementwise(graph: Graph, op: str, values: list[Value], shape: Shape, **attr
 
 
 def _simple(*ops: str) -> Rule:
-  """The first operation on all arguments, each further one on the result before."""
+  """The first operation on all arguments, each further one on the previous result."""
 
   def rule(graph, values, params, shape, dtype):
     out = elementwise(graph, ops[0], values, shape)
@@ -80,13 +80,13 @@ def _cast(graph, values, params, shape, dtype):
 
 
 def prelu(graph: Graph, values: list[Value], shape: Shape) -> Tensor | None:
-  """`jaxface.layers.activation.prelu` as one node, None where the slope is not a constant per channel."""
+  """`jaxface.layers.activation.prelu` as one node; None if the slope is not a constant per channel."""
   x, alpha = values
   if not isinstance(x, Tensor) or not isinstance(alpha, Const) or alpha.array.ndim != 1 or len(shape) < 2:
     return None
   if x.order[0] != 0:
     return None
-  ones = (1,) * (len(shape) - 2)  # the slope has no batch axis: ONNX adds it in front
+  ones = (1,) * (len(shape) - 2)  # the slope has no batch axis: ONNX broadcasts it
   slope = Const(alpha.array.reshape((*ones, -1)), (*ones, *alpha.shape))
   order = tuple(axis - 1 for axis in x.order[1:])
   return Tensor(graph.emit("PRelu", [x.name, stored(graph, slope, order)]), tuple(shape), x.order, x.repeated)

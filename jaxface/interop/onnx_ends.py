@@ -1,8 +1,8 @@
-"""What stands before and behind the network in a graph: a normalisation of the pixels, a scaling of the embedding to length one.
+"""The ends of a graph: a normalisation of the pixels before the network, and of the embedding after it.
 
-Arithmetic with constants on the graph's input (Sub, Add, Mul, Div, a BatchNormalization) is one factor and one offset for each
-channel, and goes into the model's input convention. A division by the Euclidean norm at the end goes: embeddings are compared
-by their cosine, and `jaxface embed` scales them.
+Arithmetic with constants on the graph's input (Sub, Add, Mul, Div, a BatchNormalization) is combined into one factor and one offset per
+channel, which become part of the model's input convention. A division by the Euclidean norm at the end is removed: embeddings
+are compared by their cosine, and `jaxface embed` normalises them.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _PASS = ("Identity", "Cast", "Dropout")
 _GUARDS = ("Clip", "Max", "Add", "Expand", "Identity", "Unsqueeze", "Reshape")
 # Name of the convention of a graph that normalises its input itself.
 FROM_GRAPH = "graph"
-# What normalised pixels do not exceed: ImageNet's reach 2.7.
+# Bound on normalised pixels: ImageNet's reach 2.7.
 _REACH = 4.0
 
 
@@ -36,7 +36,7 @@ class Front:
 
 
 def split_ends(graph: OnnxGraph) -> tuple[OnnxGraph, Front | None, list[str]]:
-  """The graph without its ends, its normalisation, and the names of nodes that scale the result to length one."""
+  """The graph without its ends, its input normalisation, and the names of nodes that normalise the result."""
   graph, front = _split_front(graph)
   behind = _length_one(graph)
   if behind:
@@ -60,7 +60,7 @@ def _split_front(graph: OnnxGraph) -> tuple[OnnxGraph, Front | None]:
   if not any(node.op not in _PASS for node in taken):
     return graph, None
   if not (scale_c > 0).all() or not np.isfinite(shift_c).all():
-    raise WrongWeights(f"{graph.path}: the nodes before the network turn the pixels around: factors {scale_c.tolist()}")
+    raise WrongWeights(f"{graph.path}: the nodes before the network invert the pixels: factors {scale_c.tolist()}")
   names = {node.name for node in taken}
   nodes = tuple(
     replace(node, inputs=tuple(start if i == value else i for i in node.inputs)) for node in graph.nodes if node.name not in names
@@ -69,7 +69,7 @@ def _split_front(graph: OnnxGraph) -> tuple[OnnxGraph, Front | None]:
 
 
 def _step(node: Node, value: str, graph: OnnxGraph, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
-  """Factor and offset of each channel that a node applies to `value`; None where it is not that simple."""
+  """Factor and offset of each channel that a node applies to `value`; None if it does something else."""
   one, zero = np.ones(channels), np.zeros(channels)
   if node.op in _PASS:
     return one, zero
@@ -107,7 +107,7 @@ def _length_one(graph: OnnxGraph) -> list[str]:
   node = maker.get(last.inputs[1])
   while node is not None and node.op in _GUARDS:
     names.append(node.name)
-    # The shape that an Expand takes is the embedding's own.
+    # The shape argument of an Expand is that of the embedding.
     for extra in node.inputs[1:]:
       if extra in maker and maker[extra].op == "Shape" and maker[extra].inputs == (value,):
         names.append(maker[extra].name)
@@ -133,7 +133,7 @@ def _length_one(graph: OnnxGraph) -> list[str]:
 
 
 def _rows(node: Node, graph: OnnxGraph) -> bool:
-  """Whether a reduction runs along the embedding."""
+  """Whether a reduction is along the embedding axis."""
   axes = node.attributes.get("axes")
   if axes is None and len(node.inputs) > 1 and node.inputs[1] in graph.constants:
     axes = graph.constants[node.inputs[1]].reshape(-1).tolist()
@@ -146,11 +146,11 @@ def _number(node: Node, graph: OnnxGraph) -> float | None:
 
 
 def with_front(convention: Preprocess, front: Front, known: bool, where: str) -> tuple[Preprocess, str]:
-  """The input convention with a graph's own normalisation in it, and a sentence about it.
+  """The input convention combined with a graph's own normalisation, and a message about it.
 
   Args:
-    convention: of the graph's input where `known`; else only its size, template, colour and fit count, and whether the
-      graph takes pixels in 0..255 or 0..1 is what brings them to a usual range.
+    convention: the convention of the graph's input if `known`; else only its size, template, colour and fit are used, and the
+      pixel range (0..255 or 0..1) is the one that the graph maps to a usual range.
     front: the normalisation.
     known: whether the convention was given.
     where: the file, for errors.
@@ -165,7 +165,7 @@ def with_front(convention: Preprocess, front: Front, known: bool, where: str) ->
         base, what = replace(convention, mean=(0.0,), std=(255.0 / top,)), name
         break
     else:
-      raise WrongWeights(f"{where}: what the graph does to its input, {front}, fits no usual range: say its input with --preprocess")
+      raise WrongWeights(f"{where}: the graph's input normalisation, {front}, gives no usual range: set its input convention with --preprocess")
   else:
     what = f"the input of preprocess {convention.name!r}"
   mean_c, std_c = (np.broadcast_to(np.asarray(array, np.float64), front.scale_c.shape) for array in (base.mean, base.std))
@@ -175,7 +175,7 @@ def with_front(convention: Preprocess, front: Front, known: bool, where: str) ->
     (p for p in PREPROCESS.values() if p.channels == len(mean_c) and np.allclose(p.mean, mean_c, atol=1e-3)
      and np.allclose(p.std, std_c, rtol=1e-4)), None
   )
-  if same is not None:  # but for the rounding of the graph's constants
+  if same is not None:  # equal except for the rounding of the graph's constants
     mean, std = same.mean, same.std
   folded = replace(base, name=same.name if same else FROM_GRAPH, mean=mean, std=std)
   return folded, f"the graph normalises {what} itself, {front}: now part of the input convention"

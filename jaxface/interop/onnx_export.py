@@ -1,11 +1,11 @@
-"""A network into an ONNX file, preprocessing included, checked against ONNX Runtime.
+"""Exports a network with its preprocessing to ONNX, checked against ONNX Runtime.
 
-What depends on parameters alone is computed before it is written, so that batch norms end in the weights of
-the convolutions before them.
+Expressions of parameters only are evaluated before writing, so that batch norms are folded into the weights of
+the preceding convolutions.
 
 The file takes `image` [batch, height, width, 3], RGB in 0..255 (uint8 by default), already aligned, of any batch
-size, height and width: it crops or scales as the network's input convention says. It gives `embedding` [batch, size]
-float32. What it is stands in its metadata under `jaxface.*`; docs/export.md lists the keys.
+size, height and width: it crops or resizes according to the network's input convention. It outputs `embedding`
+[batch, size] float32. Its metadata are under `jaxface.*`; docs/export.md lists the keys.
 """
 
 import json
@@ -35,20 +35,20 @@ from jaxface.models.registry import with_taken
 from jaxface.models.saved import SavedModel
 
 TOLERANCE = 1e-4
-CHANNELS = 3  # of the images that the file takes
+CHANNELS = 3  # of the input images
 
 
 class ParityError(ValueError):
-  """ONNX Runtime and JAX disagree about the file that was written."""
+  """ONNX Runtime and JAX give different results for the written file."""
 
 
 @dataclass(frozen=True)
 class Exported:
-  """What was written.
+  """The written file.
 
   Attributes:
-    path: of the file.
-    nodes: how many operations it has.
+    path: path of the file.
+    nodes: number of operations.
     difference: largest absolute difference of a normalised embedding between ONNX Runtime and JAX, by shape of the
       images (batch, height, width); empty if not checked.
   """
@@ -68,22 +68,21 @@ def export_onnx(
   mirror: str = "none",
   check: bool = True,
 ) -> Exported:
-  """Write a network as ONNX; the file appears whole and checked, or not at all.
+  """Write a network as ONNX, atomically, after checking the file.
 
   Args:
-    saved: the network; exported in float32 whatever it was trained in.
-    path: of the file.
+    saved: the network; exported in float32 for any training dtype.
+    path: path of the file.
     opset: 13 to 17.
     input_dtype: "uint8" or "float32" (in 0..255) for `image`.
     normalize: divide each embedding by its length; recorded in the metadata.
-    mirror: what becomes of the mirror image's embedding: "none", "sum" or "concat", as `jaxface embed --mirror` has it;
-      recorded in the metadata.
+    mirror: use of the mirror image: "none", "sum" or "concat", as in `jaxface embed --mirror`; recorded in the metadata.
     check: compare with JAX at several batch and image sizes.
   Raises:
-    Unsupported: the network uses something that has no translation; names the primitive.
+    Unsupported: the network uses a primitive without a translation; names it.
     ParityError: a normalised embedding differs by more than 1e-4.
-    ValueError: another opset, input type or mirror.
-    ImportError: onnx or onnxruntime is not installed; says how.
+    ValueError: unsupported opset, input type or mirror.
+    ImportError: onnx or onnxruntime is not installed; gives the command.
   """
   if check:
     need("onnxruntime")
@@ -112,7 +111,7 @@ def export_onnx(
     worst = max(difference.values(), default=0.0)
     if not worst <= TOLERANCE:
       raise ParityError(
-        f"{path}: not written: embeddings differ by {worst:.2g} from JAX's, at most {TOLERANCE} may be"
+        f"{path}: not written: embeddings differ from JAX's by {worst:.2g}, more than {TOLERANCE}"
       )
   return Exported(path, len(model.graph.node), difference)
 
@@ -120,13 +119,13 @@ def export_onnx(
 def _plain(
   next_call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
 ) -> Any:
-  """Layers in their simplest form, whatever is fastest in JAX here: a convolution is one primitive, which is one node."""
+  """Traces layers in their simplest formulation: a convolution is one primitive, which becomes one node."""
   module = context.module
   if type(module) not in (Conv, LocallyConnected) or context.method_name != "__call__":
     return next_call(*args, **kwargs)
   params = module.variables["params"]
   if type(module) is LocallyConnected:
-    # The traced batch is large, and would make it a loop of small steps.
+    # The traced batch is large, which would select the loop of small steps.
     y_bhwc = locally_connected(
       args[0], params["kernel"], strides=module.strides, padding=module.padding, low_memory=False
     )
@@ -148,7 +147,7 @@ def _network(saved: SavedModel, normalize: bool, mirror: str) -> Callable[[Array
       x_bhwc = saved.preprocess.apply(image_bhwc)
       embedding_bd = with_mirror(lambda x: saved.module.apply(saved.variables, x, train=False), x_bhwc, mirror)
     if normalize:
-      # Numbers of any size: an untrained network may end with some whose squares float32 does not hold.
+      # An untrained network may have outputs whose squares overflow float32.
       embedding_bd = embedding_bd / jnp.maximum(jnp.abs(embedding_bd).max(-1, keepdims=True), 1e-30)
       length_b1 = jnp.sqrt((embedding_bd * embedding_bd).sum(-1, keepdims=True))
       embedding_bd = embedding_bd / jnp.maximum(length_b1, 1e-12)
@@ -158,11 +157,11 @@ def _network(saved: SavedModel, normalize: bool, mirror: str) -> Callable[[Array
 
 
 def _metadata(saved: SavedModel, input_dtype: str, normalize: bool, mirror: str) -> dict[str, str]:
-  """What the file says about itself."""
+  """Metadata of the file."""
   height, width = saved.preprocess.size
   fit = {
-    "crop": f"the middle {height}x{width} pixels are taken, a smaller image is refused",
-    "resize": f"the middle of the right aspect is scaled to {height}x{width} pixels",
+    "crop": f"cropped to the middle {height}x{width} pixels, smaller images are rejected",
+    "resize": f"cropped to the aspect ratio, resized to {height}x{width} pixels",
   }[saved.preprocess.fit]
   return {
     **metadata(saved),
@@ -173,7 +172,7 @@ def _metadata(saved: SavedModel, input_dtype: str, normalize: bool, mirror: str)
 
 
 def _sizes(preprocess: Preprocess) -> list[tuple[int, int, int]]:
-  """Shapes (batch, height, width) to compare at: the convention's own size, larger, and smaller where that is allowed."""
+  """Shapes (batch, height, width) to compare at: the convention's size, a larger one, and a smaller one if allowed."""
   height, width = preprocess.size
   shapes = [(1, height, width), (3, height, width), (2, height + 16, width + 5)]
   return shapes if preprocess.fit == "crop" else [*shapes, (2, height - height // 3, width + 7)]
@@ -182,7 +181,7 @@ def _sizes(preprocess: Preprocess) -> list[tuple[int, int, int]]:
 def _differences(saved: SavedModel, path: Path, dtype: np.dtype, mirror: str) -> dict[tuple[int, int, int], float]:
   """Largest difference of normalised embeddings, by shape of the images."""
   session = need("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-  # Preprocessing apart, so that the network is compiled for one size.
+  # Preprocess separately, so that the network is compiled for one size.
   prepare = jax.jit(saved.preprocess.apply)
   network = jax.jit(lambda v, x: with_mirror(lambda y: saved.module.apply(v, y, train=False), x, mirror))
   draw, batch, found = np.random.default_rng(0), 3, {}

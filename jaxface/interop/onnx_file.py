@@ -1,4 +1,4 @@
-"""Reading ONNX files that others made: bounded, inside their folder, and nothing is executed."""
+"""Reads ONNX files: with bounded sizes, only within their folder, without executing anything."""
 
 import math
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import numpy as np
 from jaxface.formats.atomic import inside
 from jaxface.formats.errors import DamagedData, UnsafePath
 
-# A protobuf message cannot be longer than 2 GB; no face network comes near 4 GB of numbers.
+# A protobuf message cannot be longer than 2 GB; face networks have far less than 4 GB of weights.
 MAX_FILE_BYTES = 2**31
 MAX_TENSOR_BYTES = 2**30
 MAX_TOTAL_BYTES = 2**32
-# What only moves numbers, or names them again, is done to constants while reading.
+# Operations that only move or rename numbers; they are applied to constants while reading.
 _MOVES = ("Identity", "Transpose", "Unsqueeze")
 
 
 def need(package: str) -> ModuleType:
-  """Import `onnx` or `onnxruntime`, which are slow to load and which only import and export need."""
+  """Import `onnx` or `onnxruntime`, which are slow to load and needed only for import and export."""
   try:
     return __import__(package)
   except ImportError as error:
@@ -33,8 +33,8 @@ class Node:
 
   Attributes:
     op: its type, such as "Conv".
-    name: its own name, or its first result's.
-    inputs: names of its arguments, "" where one is left out.
+    name: its name, or that of its first result.
+    inputs: names of its arguments, "" for an omitted one.
     output: name of its first result.
     attributes: plain Python values.
   """
@@ -48,10 +48,10 @@ class Node:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-  """Nodes in topological order and all constants: initialisers, `Constant` nodes, and what only moves their numbers.
+  """Nodes in topological order and all constants: initialisers, `Constant` nodes, and operations that only move their numbers.
 
   Attributes:
-    inputs: name and shape of each argument of the graph; 0 where a size is free.
+    inputs: name and shape of each argument of the graph; 0 for a free size.
   """
 
   path: Path
@@ -61,13 +61,13 @@ class OnnxGraph:
 
 
 def read_onnx(path: Path | str) -> OnnxGraph:
-  """Read a file's graph and its numbers.
+  """Read a file's graph and constants.
 
-  External data is read from below the file's own folder only.
+  External data are read only from below the file's folder.
 
   Raises:
-    DamagedData: not ONNX, too large, a tensor whose bytes do not fit its shape, or nodes out of order.
-    UnsafePath: external data that lies outside the file's folder.
+    DamagedData: not ONNX, too large, a tensor whose bytes do not match its shape, or nodes out of order.
+    UnsafePath: external data outside the file's folder.
   """
   onnx = need("onnx")
   path = Path(path)
@@ -77,7 +77,7 @@ def read_onnx(path: Path | str) -> OnnxGraph:
   model = onnx.ModelProto()
   try:
     model.ParseFromString(path.read_bytes())
-  except Exception as error:  # the protobuf runtimes raise types of their own
+  except Exception as error:  # the protobuf runtimes raise various types
     raise DamagedData(f"not an ONNX file: {error}", file=path) from error
   if not model.graph.node:
     raise DamagedData("not an ONNX file, or one without a graph", file=path)
@@ -88,7 +88,7 @@ def read_onnx(path: Path | str) -> OnnxGraph:
     constants[tensor.name] = _array(tensor, path)
     total += constants[tensor.name].nbytes
     if total > MAX_TOTAL_BYTES:
-      raise DamagedData(f"more than {MAX_TOTAL_BYTES:,} bytes of numbers", file=path)
+      raise DamagedData(f"more than {MAX_TOTAL_BYTES:,} bytes of constants", file=path)
   nodes = []
   inputs = {
     value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
@@ -100,13 +100,13 @@ def read_onnx(path: Path | str) -> OnnxGraph:
     name = proto.name or (proto.output[0] if proto.output else proto.op_type)
     missing = [i for i in proto.input if i not in known]
     if missing:
-      raise DamagedData(f"node {name!r} uses {missing[0]!r} before anything makes it", file=path)
+      raise DamagedData(f"node {name!r} uses {missing[0]!r}, which no earlier node outputs", file=path)
     known.update(proto.output)
     if proto.op_type == "Constant" and len(proto.attribute) == 1 and proto.attribute[0].name == "value":
       constants[proto.output[0]] = _array(proto.attribute[0].t, path, name)
       total += constants[proto.output[0]].nbytes
       if total > MAX_TOTAL_BYTES:
-        raise DamagedData(f"more than {MAX_TOTAL_BYTES:,} bytes of numbers", file=path)
+        raise DamagedData(f"more than {MAX_TOTAL_BYTES:,} bytes of constants", file=path)
       continue
     attributes = {
       a.name: onnx.helper.get_attribute_value(a)
@@ -122,7 +122,7 @@ def read_onnx(path: Path | str) -> OnnxGraph:
 
 
 def _moved(op: str, arrays: list[np.ndarray], attributes: dict[str, Any], where: str, path: Path) -> np.ndarray:
-  """A constant with its axes in another order, or with more axes of size one, as exporters write weights."""
+  """A constant with transposed axes, or with additional axes of size one, as exporters write weights."""
   try:
     if op == "Transpose":
       return arrays[0].transpose(attributes.get("perm"))
@@ -131,11 +131,11 @@ def _moved(op: str, arrays: list[np.ndarray], attributes: dict[str, Any], where:
       return np.expand_dims(arrays[0], tuple(attributes["axes"] if len(arrays) == 1 else arrays[1].tolist()))
     return arrays[0]
   except (ValueError, KeyError, TypeError, IndexError) as error:
-    raise DamagedData(f"{where}, a {op}, does not fit its argument: {error}", file=path) from error
+    raise DamagedData(f"{where}, a {op}, does not match its argument: {error}", file=path) from error
 
 
 def _array(tensor: Any, path: Path, name: str = "") -> np.ndarray:
-  """A tensor's numbers, once its bytes are known to fit its shape."""
+  """A tensor's array, after checking that its bytes match its shape."""
   onnx = need("onnx")
   where = f"initializer {tensor.name or name!r}"
   shape = tuple(tensor.dims)
@@ -167,7 +167,7 @@ def _external(
   try:
     file = inside(path.parent, entries.get("location", ""))
   except UnsafePath as error:
-    raise UnsafePath(f"{path}: {where} keeps its data outside the file's folder: {error}") from error
+    raise UnsafePath(f"{path}: {where} has its data outside the file's folder: {error}") from error
   try:
     offset, length = int(entries.get("offset", 0)), int(entries.get("length", nbytes))
   except ValueError as error:

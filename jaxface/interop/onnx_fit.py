@@ -1,8 +1,7 @@
-"""The size of images in ONNX: the crop or the resize of an input convention, for any height and width.
+"""Crop or resize of an input convention in ONNX, for any height and width.
 
-The same arithmetic as `Preprocess.apply`, on sizes that are known only when the graph runs. Linear interpolation is two matrix
-products whose weights are computed as `jax.image.resize` computes them, since ONNX's own `Resize` smooths nothing where it
-makes an image smaller before opset 18.
+The same arithmetic as `Preprocess.apply`, on sizes that are known only at run time. Linear interpolation is two matrix products
+with the weights of `jax.image.resize`, since ONNX's `Resize` has no antialiasing before opset 18.
 """
 
 import numpy as np
@@ -14,16 +13,16 @@ _FLOAT, _INT64, _DOUBLE = 1, 7, 11  # of onnx.TensorProto
 
 
 def fit_images(graph: Graph, image: str, preprocess: Preprocess, channels: int) -> str:
-  """Emit the nodes that bring images to the size of a convention.
+  """Emit the nodes that fit images to the size of a convention.
 
   Args:
-    graph: under construction.
+    graph: the graph under construction.
     image: name of a tensor [batch, height, width, channels] of any height and width.
     preprocess: the convention.
-    channels: of the images.
+    channels: channels of the images.
   Returns:
-    Name of a tensor [batch, *size, channels]: of the same type where the convention crops, float32 where it scales. A graph
-    that crops stops on a smaller image, at a node whose name says the least size.
+    Name of a tensor [batch, *size, channels]: of the same dtype if the convention crops, float32 if it resizes. A graph that
+    crops fails on a smaller image, at a node whose name contains the minimum size.
   """
   height, width = preprocess.size
   shape = graph.emit("Shape", [image])
@@ -31,7 +30,7 @@ def fit_images(graph: Graph, image: str, preprocess: Preprocess, channels: int) 
   if preprocess.fit == "crop":
     keep = _int(graph, [height, width])
   else:
-    # The largest part of the right aspect. Its other side decides each side: [width·h/w, height·w/h].
+    # The largest part with the aspect ratio; each side is bounded by the other: [width·h/w, height·w/h].
     other = graph.emit("Gather", [shape, _int(graph, [2, 1])], axis=0)
     product = graph.emit("Cast", [graph.emit("Mul", [other, _int(graph, [height, width])])], to=_DOUBLE)
     ratio = graph.emit("Div", [product, graph.constant(np.array([width, height], np.float64))])
@@ -41,14 +40,14 @@ def fit_images(graph: Graph, image: str, preprocess: Preprocess, channels: int) 
   start = graph.emit("Max", [spare, _int(graph, [0])])
   middle = graph.emit("Slice", [image, start, graph.emit("Add", [start, keep]), _int(graph, [1, 2])])
   if preprocess.fit == "crop":
-    # Of a smaller image the slice has less than these numbers.
+    # For a smaller image the slice has fewer elements.
     return graph.emit(
       "Reshape", [middle, _int(graph, [0, height, width, channels])], name=f"image_has_at_least_{height}x{width}_pixels"
     )
   x_bhwc = graph.emit("Cast", [middle], to=_FLOAT)
   rows = graph.emit("Gather", [keep, _int(graph, 0)], axis=0)
   columns = graph.emit("Gather", [keep, _int(graph, 1)], axis=0)
-  # Rows first, each of which is one long vector, then columns.
+  # Rows first, which are long vectors, then columns.
   flat = graph.emit("Reshape", [x_bhwc, graph.emit(
     "Concat", [_int(graph, [0]), graph.emit("Unsqueeze", [rows, _int(graph, [0])]), _int(graph, [-1])], axis=0
   )])
@@ -61,7 +60,7 @@ def fit_images(graph: Graph, image: str, preprocess: Preprocess, channels: int) 
 
 
 def _weights(graph: Graph, count: str, out: int) -> str:
-  """[out, count] share of each of `count` pixels in each of `out`; triangles that widen where the image becomes smaller."""
+  """[out, count] weight of each input pixel in each output pixel; a triangle filter, widened for downscaling."""
   wide = graph.emit("Cast", [count], to=_DOUBLE)
   scale = graph.emit("Cast", [graph.emit("Div", [graph.constant(np.array(out, np.float64)), wide])], to=_FLOAT)
   step = graph.emit("Div", [_float(graph, 1), scale])

@@ -1,4 +1,4 @@
-"""A graph under construction: nodes, constants, and the passes that make it smaller."""
+"""A graph under construction: nodes, constants, and simplification passes."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Graph:
   def __init__(self):
     self.nodes: list[Node] = []
     self.constants: dict[str, np.ndarray] = {}
-    self._names: dict[tuple, str] = {}  # of constants by content, of results by what makes them
+    self._names: dict[tuple, str] = {}  # of constants by content, of results by their operation and arguments
 
   def constant(self, array: np.ndarray) -> str:
     """Name of a constant."""
@@ -37,7 +37,7 @@ class Graph:
     return self._names[key]
 
   def emit(self, op: str, inputs: list[str], *, name: str = "", **attributes: Any) -> str:
-    """Append a node, unless the same one is there; returns the name of its result, which is `name` where that is given."""
+    """Append a node, unless an equal one exists; returns the name of its result, which is `name` if given."""
     key = (op, *inputs, repr(sorted(attributes.items())))
     if key not in self._names:
       self._names[key] = name or f"{op.lower()}_{len(self.nodes)}"
@@ -45,8 +45,8 @@ class Graph:
     return self._names[key]
 
   def finish(self, output: str, name: str) -> None:
-    """Call the result `output` by its public name, merge affine chains, and drop what nothing uses."""
-    # A node of its own, since the result may be a constant, the graph's input, or used inside as well.
+    """Give the result `output` its public name, merge affine chains, and remove unused nodes."""
+    # A separate node, since the result may be a constant, the graph's input, or also used inside.
     self.nodes.append(Node("Identity", [output], name))
     self._merge_affine_chains()
     self._drop_identity(name)
@@ -68,7 +68,7 @@ class Graph:
         return
 
   def _merge_affine_chains(self) -> None:
-    """Put arithmetic with constants into the convolution or product before it, else into two nodes."""
+    """Fold arithmetic with constants into the preceding convolution or product, else into two nodes."""
     uses = Counter(i for node in self.nodes for i in node.inputs)
     consumer = {i: node for node in self.nodes for i in node.inputs}
     producer = {node.output: node for node in self.nodes}
@@ -103,7 +103,7 @@ class Graph:
     self.nodes = merged
 
   def _step(self, node: Node, value: str) -> tuple[Any, Any] | None:
-    """(scale, shift) that `node` applies to `value`, None where it is not that simple."""
+    """(scale, shift) that `node` applies to `value`, None if it does something else."""
     if node.op not in _AFFINE or len(node.inputs) != 2:
       return None
     first = node.inputs[0] == value
@@ -120,13 +120,13 @@ class Graph:
     return (1.0 / wide, 0.0) if first else None
 
   def _fold(self, node: Node, scale: np.ndarray, shift: np.ndarray) -> bool:
-    """Put scale and shift into the weights of `node`, if that is where they can go."""
+    """Fold scale and shift into the weights of `node`, if possible."""
     if node.op not in ("Conv", "Gemm") or node.inputs[1] not in self.constants:
       return False
     weight = self.constants[node.inputs[1]].astype(np.float64)
     features = weight.shape[0 if node.op == "Conv" else 1]
     for array in (scale, shift):
-      # Only the channel axis, which is the second of the result, may be longer than one.
+      # Only the channel axis, the second of the result, may be longer than one.
       channels = array.shape[1:2] if array.ndim == (4 if node.op == "Conv" else 2) else ()
       if array.size != 1 and (channels != (features,) or array.size != features):
         return False

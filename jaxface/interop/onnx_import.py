@@ -1,19 +1,19 @@
-"""Weights of an ONNX file into a network of ours, layer by layer, without running anything.
+"""Imports the weights of an ONNX file into one of our networks, layer by layer, without executing it.
 
-The file's nodes are walked in topological order beside the network's own layers in execution order:
+The file's nodes, in topological order, are matched with the network's layers in execution order:
 
 | ours | in the file | how |
 |---|---|---|
 | `Conv` kernel [h, w, C/g, O] | `Conv` weight [O, C/g, h, w] | transposed; strides, pads, groups agree |
-| `Conv` bias | `Conv` bias | as it is; goes to the norm where our layer has none |
-| `BatchNorm` | `BatchNormalization` after it | as it is; the variance absorbs another epsilon |
+| `Conv` bias | `Conv` bias | unchanged; moved to the norm if our layer has none |
+| `BatchNorm` | `BatchNormalization` after it | unchanged; the variance absorbs a different epsilon |
 | `BatchNorm` | none: folded into the product | scale 1, its bias, mean 0, variance 1 − ε: adds the bias |
 | `Dense` kernel [HWC, O] | `Gemm`, `MatMul` | rows reordered from C, H, W, as the file flattens, to H, W, C |
-| `Conv` kernel [1, 1, C, O] on one pixel | `Gemm`, `MatMul` too | as it is |
+| `Conv` kernel [1, 1, C, O] on one pixel | `Gemm`, `MatMul` too | unchanged |
 | `Activation` | `PRelu`, `Relu`, `Clip` 0..6 | slopes [C, 1, 1] as [C] |
 
-Additions of feature maps are counted. A normalisation of the input before the network and a scaling to length one behind it
-are taken off first (`jaxface.interop.onnx_ends`). Any other node that computes is refused.
+Additions of feature maps are counted. A normalisation of the input before the network and of the embedding after it are removed
+first (`jaxface.interop.onnx_ends`). Any other node that computes is rejected.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from jaxface.models.calibration import norm_meta
 from jaxface.models.registry import model_options
 from jaxface.models.saved import SavedModel
 
-# These hand their argument on (a reshape only flattens here, before a dense layer or at the end).
+# These do not change their argument (a reshape only flattens here, before a dense layer or at the end).
 _TRANSPARENT = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze"}
 _PRODUCTS = ("Gemm", "MatMul")
 _LAYERS = {"Conv", *_PRODUCTS, "BatchNormalization", "PRelu", "Relu", "Clip"}
@@ -47,20 +47,20 @@ def import_onnx(
   colour: str = "",
   say: Callable[[str], None] = lambda line: None,
 ) -> SavedModel:
-  """Read a file's initialisers into a network.
+  """Import a file's initialisers into a network.
 
   Args:
     path: the ONNX file.
     model: name of the network, such as "mobilefacenet".
-    preprocess: name of the input convention of the graph's input; "" takes the network's own, or, where the graph
-      normalises its input itself, the range that its numbers show.
-    options: of the network; what is not given is read off the graph (activation, variant, embedding size).
-    colour: order of the channels, where it is not the convention's.
-    say: takes lines of text: what stands before and behind the network in the graph, and what became of it.
+    preprocess: name of the input convention of the graph's input; "" uses the network's own, or, if the graph normalises
+      its input itself, the range inferred from its constants.
+    options: options of the network; others are inferred from the graph (activation, variant, embedding size).
+    colour: order of the channels, if it is not the convention's.
+    say: called with messages about the ends of the graph before and after the network.
   Returns:
-    The network with the file's numbers.
+    The network with the file's weights.
   Raises:
-    WrongWeights: the graph is not this network's.
+    WrongWeights: the graph does not match the network.
     DamagedData, UnsafePath: see `read_onnx`.
     ValueError: unknown model, option or preprocess.
   """
@@ -75,7 +75,7 @@ def import_onnx(
     convention, note = with_front(convention, front, bool(preprocess), str(path))
     notes.append(note)
   if behind:
-    notes.append(f"left out {', '.join(behind)}: scales embeddings to length one, as `jaxface embed` does")
+    notes.append(f"skipped {', '.join(behind)}: normalises embeddings, as `jaxface embed` does")
   for note in notes:
     say(f"note: {note}")
   matcher = _Matcher(graph, f"{model} {options}")
@@ -88,7 +88,7 @@ def import_onnx(
 
 
 def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
-  """Options of `model` that the graph shows."""
+  """Options of `model` inferred from the graph."""
   valid = model_options(model)
   ops = {node.op for node in graph.nodes}
   shapes = [
@@ -100,7 +100,7 @@ def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
   if "activation" in valid:
     guess["activation"] = "prelu" if "PRelu" in ops else "relu6" if "Clip" in ops else "relu"
   if "variant" in valid and len(shapes) > 2:
-    # After the first depthwise convolution the paper widens; the separable stem keeps its channels.
+    # The paper's network widens after the first depthwise convolution; the separable stem keeps its channels.
     shape = shapes[2][1]
     guess["variant"] = "separable" if shape[0] == shape[1] and shape[2:] == (1, 1) else "paper"
   if shapes:
@@ -112,7 +112,7 @@ def _guess(graph: OnnxGraph, model: str) -> dict[str, Any]:
 
 
 class _Matcher:
-  """Walks the nodes while layers come; collects the variables' leaves."""
+  """Matches nodes with layers in order; collects the variables' leaves."""
 
   def __init__(self, graph: OnnxGraph, network: str):
     self.graph, self.network = graph, network
@@ -129,8 +129,8 @@ class _Matcher:
         self.nodes.append(node)
       else:
         raise WrongWeights(
-          f"{graph.path}: node {node.name!r} is a {node.op} that no layer of {network} accounts for;"
-          f" understood are {', '.join(sorted(_LAYERS | _TRANSPARENT | {'Add'}))}"
+          f"{graph.path}: node {node.name!r} is a {node.op} that matches no layer of {network};"
+          f" supported are {', '.join(sorted(_LAYERS | _TRANSPARENT | {'Add'}))}"
         )
     self.position = 0
     self.last: Node | None = None
@@ -138,7 +138,7 @@ class _Matcher:
     self.bias: np.ndarray | None = None
 
   def match(self, layer: Layer) -> None:
-    """Take the node of `layer`, check it, and keep its numbers."""
+    """Find the node of `layer`, check it, and store its weights."""
     if self.bias is not None and layer.kind != "norm" and self.bias.any():
       raise WrongWeights(
         f"{self.graph.path}: {self.network} has no place for the bias before layer {layer.name}"
@@ -147,7 +147,7 @@ class _Matcher:
     self.after_product = layer.kind in ("conv", "dense")
 
   def finish(self, additions: int) -> None:
-    """Nothing may be left over."""
+    """Check that no node is left."""
     if self.position < len(self.nodes):
       node = self.nodes[self.position]
       raise WrongWeights(f"{self.graph.path}: {self.network} ends before node {node.name!r} ({node.op})")
@@ -191,7 +191,7 @@ class _Matcher:
     self._keep(layer, "kernel", dense_kernel(self._product(layer).T, layer.image_shape))
 
   def _product(self, layer: Layer) -> np.ndarray:
-    """Kernel [inputs, features] of the next node, whose bias is kept."""
+    """Kernel [inputs, features] of the next node; its bias is stored."""
     node, module = self._take(layer, *_PRODUCTS), layer.module
     if any(node.attributes.get(key, 1) != 1 for key in ("alpha", "beta")) or node.attributes.get("transA"):
       self._refuse(layer, node, f"has attributes {node.attributes}, expected a plain product")
@@ -217,7 +217,7 @@ class _Matcher:
     self._keep(layer, "var", var, "batch_stats")
 
   def _folded(self) -> bool:
-    """Whether the norm after a convolution or dense layer has no node of its own."""
+    """Whether the norm after a convolution or dense layer has no separate node."""
     if self.last is None or not self.after_product:
       return False
     node = self.nodes[self.position] if self.position < len(self.nodes) else None
@@ -228,7 +228,7 @@ class _Matcher:
     last = self.last
     node = self._take(layer, _ACTIVATIONS[kind])
     if last is None or self._source(node.inputs[0]) != last.output:
-      self._refuse(layer, node, "does not follow the layer before it")
+      self._refuse(layer, node, "does not follow the preceding layer")
     if kind == "prelu":
       slope = self._constant(layer, node, 1, None)
       channels = layer.input_shape[-1]
@@ -262,7 +262,7 @@ class _Matcher:
       self._refuse(layer, node, f"argument {index} ({name!r}) is not an initializer")
     array = self.graph.constants[name]
     if array.dtype not in (np.float16, np.float32, np.float64):
-      self._refuse(layer, node, f"initializer {name!r} has type {array.dtype}, expected float32")
+      self._refuse(layer, node, f"initializer {name!r} has dtype {array.dtype}, expected float32")
     if shape is not None and array.shape != shape:
       self._refuse(layer, node, f"initializer {name!r} has shape {array.shape}, expected {shape}")
     return array.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Moving numbers without changing them, in ONNX: shapes, parts, borders, order."""
+"""Data movement in ONNX: reshape, slice, pad, transpose, gather."""
 # ruff: noqa: ANN001 (every rule takes what `Rule` says)
 
 import numpy as np
@@ -33,7 +33,7 @@ def _broadcast(graph, values, params, shape, dtype):
 
 
 def _transpose(graph, values, params, shape, dtype):
-  # Nothing moves: only the note about the order changes.
+  # No data are moved: only the recorded order changes.
   value, permutation = values[0], list(params["permutation"])
   return Tensor(value.name, tuple(shape), tuple(permutation.index(a) for a in value.order), value.repeated)
 
@@ -44,7 +44,7 @@ def _sizes(graph, values, params, shape, dtype):
 
 def _reshape(graph, values, params, shape, dtype):
   value, order = values[0], params["dimensions"]
-  if order is not None:  # the axes are turned first
+  if order is not None:  # the axes are transposed first
     value = _transpose(graph, [value], {"permutation": order}, tuple(value.shape[a] for a in order), dtype)
   return reshaped(graph, value, shape)
 
@@ -56,7 +56,7 @@ def _concatenate(graph, values, params, shape, dtype):
 
 
 def _stack(graph, values, params, shape, dtype):
-  # One behind the other along the axis before which they are to stand, which then falls into two.
+  # Concatenated along the axis that follows the new one, then split into two axes.
   place, size = params["axis"], values[0].shape
   axis = min(place, len(size) - 1)
   whole = (*size[:axis], len(values) * size[axis], *size[axis + 1 :])
@@ -92,7 +92,7 @@ def _pad(graph, values, params, shape, dtype):
     raise Unsupported("pad with an interior amount")
   if any((low or high) and not fixed(n) for n, (low, high, _) in zip(x.shape, config)):
     raise Unsupported("pad along the batch")
-  # Where it is negative it cuts.
+  # Negative padding crops.
   starts = tuple(max(0, -low) for low, _, _ in config)
   limits = tuple(n - max(0, -high) for n, (_, high, _) in zip(x.shape, config))
   x = cut(graph, x, starts, limits, (1,) * len(shape), tuple(map(int.__sub__, limits, starts)))
@@ -100,7 +100,7 @@ def _pad(graph, values, params, shape, dtype):
   if not any(amounts):
     return x
   if isinstance(fill, Const):
-    fill = Const(fill.array.astype(dtype), fill.shape)  # Python's own numbers are float64
+    fill = Const(fill.array.astype(dtype), fill.shape)  # Python floats are float64
   names = [x.name, graph.constant(np.array(amounts, np.int64)), stored(graph, fill, ())]
   return Tensor(graph.emit("Pad", names), tuple(shape), x.order)
 
@@ -108,18 +108,18 @@ def _pad(graph, values, params, shape, dtype):
 def _dynamic_slice(graph, values, params, shape, dtype):
   x, *places = values
   if not all(isinstance(place, Const) for place in places):
-    raise Unsupported("a slice whose place depends on the image")
-  # JAX moves a slice that would leave the array back into it.
+    raise Unsupported("a slice whose position depends on the image")
+  # JAX clamps a slice that would leave the array.
   starts = tuple(int(np.clip(place.array, 0, n - m)) for place, n, m in zip(places, x.shape, shape))
   return cut(graph, x, starts, tuple(map(int.__add__, starts, shape)), (1,) * len(shape), shape)
 
 
 def _gather(graph, values, params, shape, dtype):
-  """What a slice at a known place becomes under `vmap`; real look-ups have no use in these networks."""
+  """A slice at a constant position under `vmap`; these networks have no other gathers."""
   x, places = values
   numbers = params["dimension_numbers"]
   if not isinstance(places, Const) or places.array.ndim != 1 or numbers.operand_batching_dims:
-    raise Unsupported("gather of more than one slice at a known place")
+    raise Unsupported("gather of more than one slice at a constant position")
   sizes = params["slice_sizes"]
   starts = [0] * len(sizes)
   for axis, place in zip(numbers.start_index_map, places.whole()):
@@ -136,7 +136,7 @@ def _reverse(graph, values, params, shape, dtype):
   x = values[0]
   if not all(fixed(shape[a]) for a in params["dimensions"]):
     raise Unsupported("rev along the batch")
-  # From the last number down to before the first one, which no index that is counted from the end can say but a huge one.
+  # From the last element down to before the first, which only a huge negative index can express.
   axes = [x.order.index(a) for a in params["dimensions"]]
   numbers = [[-1] * len(axes), [-(2**31)] * len(axes), axes, [-1] * len(axes)]
   name = graph.emit("Slice", [stored(graph, x, x.order), *(graph.constant(np.array(n, np.int64)) for n in numbers)])

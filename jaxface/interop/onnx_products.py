@@ -1,4 +1,4 @@
-"""Sums over many numbers in ONNX: reductions, pooling, convolutions, matrix products."""
+"""Reductions, pooling, convolutions and matrix products in ONNX."""
 # ruff: noqa: ANN001 (every rule takes what `Rule` says)
 
 import math
@@ -16,7 +16,7 @@ def _reduce(op: str) -> Rule:
     x, axes = values[0], params["axes"]
     places = sorted(x.order.index(a) for a in axes)
     name = stored(graph, x, x.order)
-    if op == "ReduceSum":  # its axes became an argument at opset 13, the others' at 18
+    if op == "ReduceSum":  # its axes became an argument in opset 13, those of the others in 18
       name = graph.emit(op, [name, graph.constant(np.array(places, np.int64))], keepdims=0)
     else:
       name = graph.emit(op, [name], axes=places, keepdims=0)
@@ -33,9 +33,9 @@ def _pool(op: str) -> Rule:
     dilated = any(n != 1 for key in ("base_dilation", "window_dilation") for n in params[key])
     still = all(window[a] == steps[a] == 1 and pads[a] == (0, 0) for a in (*range(len(window) - 3), -1))
     if len(window) < 4 or not still or dilated:
-      raise Unsupported(f"pooling over a window of {window}, only [1, height, width, 1] without dilation is")
+      raise Unsupported(f"pooling over a window of {window}: needs [1, height, width, 1] without dilation")
     *outer, _, _, channels = x.shape
-    if len(outer) > 1:  # networks that are mapped over members: theirs are further images of the batch
+    if len(outer) > 1:  # networks vmapped over members: the member axis is merged into the batch
       x = reshaped(graph, x, (math.prod(outer), *x.shape[-3:]))
     (top, bottom), (left, right) = pads[-3:-1]
     attributes: dict[str, Any] = {
@@ -57,7 +57,7 @@ def _pool(op: str) -> Rule:
 def _conv(graph, values, params, shape, dtype):
   numbers = params["dimension_numbers"]
   if len(shape) != 4 or params["batch_group_count"] != 1 or any(n != 1 for n in params["lhs_dilation"]):
-    raise Unsupported("a convolution that is transposed, grouped over the batch or not over images")
+    raise Unsupported("a convolution that is transposed, grouped over the batch, or not two-dimensional")
   pads = params["padding"]
   if any(n < 0 for pair in pads for n in pair):
     raise Unsupported("a convolution with negative padding")

@@ -1,4 +1,4 @@
-"""A JAX function of one array into an ONNX model: its jaxpr, equation by equation, with a free batch size."""
+"""Translates a JAX function of one array to an ONNX model: its jaxpr, equation by equation, with a free batch size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Prelude:
   """Nodes between the graph's argument and the function's.
 
   Attributes:
-    emit: from the graph and the name of its argument to the name of the function's.
-    sizes: of an example of the graph's argument; text names a free size.
-    result: type of the function's argument.
+    emit: maps the graph and the name of its argument to the name of the function's argument.
+    sizes: sizes of an example of the graph's argument; a string names a free size.
+    result: dtype of the function's argument.
   """
 
   emit: Callable[[Graph, str], str]
@@ -50,19 +50,19 @@ def to_onnx(
 ) -> Any:
   """Translate a function into an `onnx.ModelProto`.
 
-  What depends on constants alone is computed now; the rest is a node per primitive, or less.
+  Constant expressions are evaluated; the rest becomes at most one node per primitive.
 
   Args:
-    function: from [batch, *shape] to one array that begins with the batch; computes each example by itself (a
-      mean over the batch would keep the traced batch's size).
-    shape: of one example.
-    dtype: of the argument.
-    names: of argument and result.
+    function: maps [batch, *shape] to one array that begins with the batch; must compute each example separately (a mean
+      over the batch would contain the traced batch size).
+    shape: shape of one example.
+    dtype: dtype of the argument.
+    names: names of argument and result.
     opset: 13 to 17.
-    metadata: text by key, for the file's own use.
-    prelude: nodes in front of the function, for what depends on sizes that only a running graph knows.
+    metadata: text by key.
+    prelude: nodes before the function, for operations on sizes known only at run time.
   Raises:
-    Unsupported: a primitive that has no translation.
+    Unsupported: a primitive without a translation.
   """
   if opset not in OPSETS:
     raise ValueError(f"opset {opset}: takes {OPSETS.start} to {OPSETS.stop - 1}")
@@ -70,7 +70,7 @@ def to_onnx(
   graph = Graph()
   begin = names[0] if prelude is None else prelude.emit(graph, names[0])
   argument = plain(begin, (BATCH, *shape))
-  # A new function: what `jit` remembers of this one may have been traced in the formulation that is fast here.
+  # A new function: a cached trace of this one may use another formulation.
   with formulation("xla"):
     inner = dtype if prelude is None else prelude.result
     closed = jax.jit(lambda x: function(x)).trace(jax.ShapeDtypeStruct(argument.shape, inner)).jaxpr
@@ -129,14 +129,14 @@ def _equation(graph: Graph, eqn: Any, values: list[Value]) -> list[Value]:
       ", ".join(str(v.aval) for v in side).replace(str(BATCH), "batch") for side in (eqn.invars, eqn.outvars)
     ]
     raise Unsupported(
-      f"no translation of the JAX primitive {name!r} ({types[0]} -> {types[1]}); there are"
+      f"no translation of the JAX primitive {name!r} ({types[0]} -> {types[1]}); supported are"
       f" {', '.join(sorted([*RULES, 'split']))}"
     )
   return [RULES[name](graph, values, params, shapes[0], np.dtype(eqn.outvars[0].aval.dtype))]
 
 
 def _evaluate(eqn: Any, values: Sequence[Value], shapes: list[Shape]) -> list[Value]:
-  """An equation that only depends on parameters."""
+  """Evaluates an equation that depends only on parameters."""
   arrays = [value for value in values if isinstance(value, Const)]
   if eqn.primitive.name == "broadcast_in_dim":
     sizes = [1] * len(shapes[0])
@@ -144,7 +144,7 @@ def _evaluate(eqn: Any, values: Sequence[Value], shapes: list[Shape]) -> list[Va
       sizes[axis] = n
     return [Const(arrays[0].array.reshape(sizes), shapes[0])]
   if not all(fixed(n) for shape in shapes for n in shape):
-    raise Unsupported(f"the JAX primitive {eqn.primitive.name!r} on constants that are as many as the batch")
+    raise Unsupported(f"the JAX primitive {eqn.primitive.name!r} on constants with the size of the batch")
   out = eqn.primitive.bind(*(jnp.asarray(value.whole()) for value in arrays), **eqn.params)
   return [_const(array) for array in (out if eqn.primitive.multiple_results else [out])]
 
@@ -167,14 +167,14 @@ def _const(array: Any) -> Const:
 
 
 def _sizes(shape: Shape) -> list[int | str]:
-  """A shape as a graph says it."""
+  """A shape for a graph."""
   return [n if fixed(n) else "batch" for n in shape]
 
 
 def _proto(
   graph: Graph, ends: list[tuple[str, list[int | str], np.dtype]], opset: int, metadata: dict[str, str]
 ) -> Any:
-  """The graph as a model; `ends` are name, shape and type of argument and result."""
+  """The graph as a model; `ends` are name, shape and dtype of argument and result."""
   onnx = need("onnx")
   helper = onnx.helper
   first, last = (

@@ -1,8 +1,8 @@
-"""Values during translation: constants stay NumPy as long as they can, tensors only note their axis order.
+"""Values during translation: constants stay NumPy arrays as long as possible, tensors record their axis order.
 
-JAX networks here are NHWC, ONNX convolutions NCHW. A convolution's result is left as NCHW and only remembered
-to be the NHWC tensor of the jaxpr, elementwise operations keep whatever order their argument has, and a
-`Transpose` appears where an operation needs another order: two in a whole network.
+JAX networks here are NHWC, ONNX convolutions NCHW. A convolution's result stays NCHW and is recorded as the
+NHWC tensor of the jaxpr, elementwise operations keep the order of their argument, and a `Transpose` is inserted
+only if an operation needs another order: two in a network.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from jaxface.interop.onnx_graph import Graph
 Shape = tuple[int, ...]  # sizes that depend on the batch are multiples of `BATCH`
 
 
-# The batch size that is traced: a prime that no layer's size is a multiple of, so that what depends on the
-# batch shows. (Symbolic sizes would show it too, but turn plain slices into gathers.)
+# The traced batch size: a prime that divides no layer's size, which identifies sizes that depend on the
+# batch. (Symbolic sizes would do so too, but turn plain slices into gathers.)
 BATCH = 7919
 
 
@@ -27,18 +27,18 @@ def fixed(size: int) -> bool:
 
 
 class Unsupported(ValueError):
-  """Something of JAX that the export cannot say in ONNX; names the primitive."""
+  """An operation that cannot be exported to ONNX; names the primitive."""
 
 
 @dataclass(frozen=True)
 class Const:
-  """A known array; axes that are only repeated have size one in `array` and their full size in `shape`."""
+  """A constant array; broadcast axes have size one in `array` and their full size in `shape`."""
 
   array: np.ndarray
   shape: Shape
 
   def whole(self) -> np.ndarray:
-    """The array with every repetition written out."""
+    """The array with all axes broadcast."""
     if not all(map(fixed, self.shape)):
       raise Unsupported(f"a constant that is repeated along the batch, shape {self.shape}")
     return np.broadcast_to(self.array, self.shape)
@@ -49,10 +49,10 @@ class Tensor:
   """A node's result.
 
   Attributes:
-    name: in the graph.
-    shape: in the jaxpr's axis order.
+    name: name in the graph.
+    shape: shape in the jaxpr's axis order.
     order: stored axis i is axis order[i] of the jaxpr.
-    repeated: some axes of size one in the graph have their full size only in `shape`.
+    repeated: whether some axes of size one in the graph have their full size only in `shape`.
   """
 
   name: str
@@ -63,21 +63,21 @@ class Tensor:
 
 Value = Const | Tensor
 
-# From (graph, values, params, shape of the result, its dtype) to the result of a primitive. Rules see at least one tensor:
-# equations over constants alone never get there.
+# Maps (graph, values, params, shape of the result, its dtype) to the result of a primitive. At least one value is a tensor:
+# equations of constants are evaluated before.
 Rule = Callable[[Graph, list[Any], dict[str, Any], Shape, np.dtype], Value]
 
 
 def plain(name: str, shape: Shape) -> Tensor:
-  """A tensor stored in the jaxpr's own order."""
+  """A tensor stored in the jaxpr's axis order."""
   return Tensor(name, tuple(shape), tuple(range(len(shape))))
 
 
 def stored(graph: Graph, value: Value, order: tuple[int, ...], *, whole: bool = True) -> str:
-  """Name of `value` with its axes stored as `order` says.
+  """Name of `value` with its axes stored in `order`.
 
   Args:
-    whole: write repetitions out; elementwise nodes repeat by themselves.
+    whole: broadcast explicitly; elementwise nodes do not need it.
   """
   if isinstance(value, Const):
     array = value.whole() if whole else value.array
@@ -86,7 +86,7 @@ def stored(graph: Graph, value: Value, order: tuple[int, ...], *, whole: bool = 
   if value.order != tuple(order):
     name = graph.emit("Transpose", [name], perm=[value.order.index(axis) for axis in order])
   if whole and value.repeated:
-    # In Expand a one keeps the argument's own size, which is what a batch axis needs.
+    # In Expand a size of one keeps the argument's size, as needed for a batch axis.
     sizes = [value.shape[axis] if fixed(value.shape[axis]) else 1 for axis in order]
     name = graph.emit("Expand", [name, graph.constant(np.array(sizes, np.int64))])
   return name
@@ -94,7 +94,7 @@ def stored(graph: Graph, value: Value, order: tuple[int, ...], *, whole: bool = 
 
 def reshaped(graph: Graph, value: Tensor, shape: Shape) -> Tensor:
   """`value` with other sizes; at most one of them may depend on the batch."""
-  # Axes of size one may stand anywhere: if the others are in order, so are the numbers.
+  # Axes of size one do not matter: if the others are in order, so are the numbers.
   long = [axis for axis in value.order if value.shape[axis] != 1]
   in_order = long == sorted(long) and not value.repeated
   name = value.name if in_order else stored(graph, value, tuple(range(len(value.shape))))

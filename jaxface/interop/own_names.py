@@ -1,6 +1,6 @@
-"""Our own names in a safetensors file, for networks that no PyTorch layout is known of.
+"""Our own names in a safetensors file, for networks without a known PyTorch layout.
 
-A variable's name is its path in the model's tree, joined by dots, and its numbers lie as JAX has them:
+A variable's name is its path in the model's tree, joined by dots, and its axes are in JAX's order:
 
 | name | what |
 |---|---|
@@ -8,8 +8,8 @@ A variable's name is its path in the model's tree, joined by dots, and its numbe
 | `params.MODULE. … .bias`, `.scale`, `.alpha`, … | the other parameters |
 | `batch_stats.MODULE. … .mean`, `.var` | running statistics of norms |
 
-`jaxface models NAME` lists the modules. The file's metadata has `jaxface.layout: jaxface`, and `pytorch` where names and order
-of axes are PyTorch's.
+`jaxface models NAME` lists the modules. The file's metadata have `jaxface.layout: jaxface`, or `pytorch` if names and axis
+order are PyTorch's.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def to_own_names(saved: SavedModel) -> dict[str, np.ndarray]:
   leaves = flax.traverse_util.flatten_dict({key: saved.variables[key] for key in COLLECTIONS if key in saved.variables})
   state = {".".join(place): np.asarray(leaf) for place, leaf in sorted(leaves.items())}
   if len(state) != len(leaves):
-    raise ValueError(f"two variables of {saved.name} have one name: a module of it has a '.' in its name")
+    raise ValueError(f"two variables of {saved.name} have the same name: one of its modules has a '.' in its name")
   return state
 
 
@@ -43,11 +43,11 @@ def from_own_names(
   Args:
     state: arrays by name.
     model: name of the network.
-    options: of it.
+    options: its options.
     convention: its input convention.
-    path: of the file, for messages.
+    path: path of the file, for messages.
   Raises:
-    WrongWeights: a variable is missing, left over, or of another shape or type; names it.
+    WrongWeights: a variable is missing, unused, or has another shape or dtype; names it.
   """
   leaves = {}
   shapes = flax.traverse_util.flatten_dict(variable_shapes(model, options, convention))
@@ -63,7 +63,7 @@ def from_own_names(
     leaves[place] = np.array(found)
   more = sorted(set(state) - {".".join(place) for place in shapes})
   if more:
-    raise WrongWeights(f"{path}: key {more[0]!r} (of {len(more)} more) is nothing in {model} {options}")
+    raise WrongWeights(f"{path}: key {more[0]!r} (of {len(more)} more) is not in {model} {options}")
   return flax.traverse_util.unflatten_dict(leaves)
 
 

@@ -1,9 +1,9 @@
-"""Which tensor of a state dict is which variable of a network: by a table of names, by a file of names, by order and shape.
+"""Pairs the tensors of a state dict with the variables of a network: by a table of names, given names, or order and shape.
 
-By order and shape is how files are read whose names nobody here knows. The network's layers in execution order are laid
-beside the file's layers in every order that the tree of its names allows (`jaxface.interop.module_order`) until kinds and
-shapes agree one by one. What shapes alone cannot tell is said: modules that look alike, layers left out, biases that a norm
-takes in. Where more than one order fits, and the file's own is not among them, nothing is guessed.
+Files with unknown names are paired by order and shape. The network's layers in execution order are compared with the file's
+layers in every order that the tree of its names allows (`jaxface.interop.module_order`), until all kinds and shapes match.
+Notes report what shapes cannot determine: indistinguishable modules, skipped layers, biases moved into a norm. If several
+orders fit, and the file's own is not among them, an error is raised.
 """
 
 import re
@@ -20,22 +20,22 @@ from jaxface.interop.slots import LEAVES, Slot, accepts, image_size
 from jaxface.interop.weights import WrongWeights
 from jaxface.models.preprocess import Preprocess
 
-# No network has embeddings of this length: it stands for one that is not known yet.
+# Stands for an unknown embedding size; no network has embeddings of this length.
 ANY_EMBEDDING = 7919
 
 
 @dataclass
 class Pairing:
-  """What was paired with what.
+  """The pairing of two networks' layers.
 
   Attributes:
     by: "names", "order and shape", or "order and shape, and given names".
-    layers: each of our layers beside the file's.
-    left_out: layers of the file that no layer of ours takes.
-    notes: what a reader should know: what shapes do not show, what was filled in or moved.
-    embedding_size: that the file's shapes show; 0 where they do not.
-    size: height and width of the images, likewise; None where they do not.
-    unknown: keys beside the network's own that no layer takes.
+    layers: our layers, each with the file's.
+    left_out: layers of the file without a match.
+    notes: remarks on ambiguities, and on filled or moved values.
+    embedding_size: size inferred from the file's shapes; 0 if unknown.
+    size: height and width of the images, likewise; None if unknown.
+    unknown: keys next to the network's that belong to no layer.
   """
 
   by: str
@@ -47,7 +47,7 @@ class Pairing:
   unknown: list[str] = field(default_factory=list)
 
   def with_embedding(self, size: int) -> "Pairing":
-    """The same for a network whose embedding has the given size."""
+    """The same with the given embedding size."""
 
     def known(slot: Slot) -> Slot:
       shapes = {leaf: tuple(size if n == ANY_EMBEDDING else n for n in shape) for leaf, shape in slot.shapes.items()}
@@ -62,14 +62,14 @@ class Pairing:
       f"{layer.name:{width}}  {layer.kind:6} {layer.shape!s:20} {slot.layer.name}"
       for slot, layer in self.layers
     ]
-    return [*lines, *(f"{layer.name:{width}}  {layer.kind:6} left out" for layer in self.left_out)]
+    return [*lines, *(f"{layer.name:{width}}  {layer.kind:6} skipped" for layer in self.left_out)]
 
   def short_notes(self) -> list[str]:
-    """The notes, those that differ in numbers only together."""
+    """The notes, with those that differ only in numbers merged."""
     groups: dict[str, list[str]] = {}
     for note in self.notes:
       groups.setdefault(re.sub(r"\d+", "#", note), []).append(note)
-    return [notes[0] + (f" (and {len(notes) - 1} alike)" if len(notes) > 1 else "") for notes in groups.values()]
+    return [notes[0] + (f" (and {len(notes) - 1} similar)" if len(notes) > 1 else "") for notes in groups.values()]
 
   def to_json(self) -> dict[str, Any]:
     """The short form, for a model's `meta`."""
@@ -80,7 +80,7 @@ class Pairing:
 
 
 def layer_names(names: Mapping[str, str], state: Container[str]) -> dict[str, str]:
-  """Given names of tensors and paths of variables as those of their layers; names of layers and modules stay.
+  """Converts given names of tensors and paths of variables to those of their layers; names of layers and modules are unchanged.
 
   Raises:
     WrongWeights: two tensors of one layer of the file belong to different layers of ours.
@@ -93,7 +93,7 @@ def layer_names(names: Mapping[str, str], state: Container[str]) -> dict[str, st
     start, _, last = place.rpartition("/")
     place = start if last in LEAVES else place
     if given.setdefault(name, place) != place:
-      raise WrongWeights(f"--names: tensors of {name!r} go to {given[name]!r} and to {place!r}: a layer goes to one layer")
+      raise WrongWeights(f"--names: tensors of {name!r} map to {given[name]!r} and to {place!r}: a layer must map to one layer")
   return given
 
 
@@ -105,13 +105,13 @@ def pair_by_names(
 
   Args:
     state: arrays of the file.
-    layers: of the file.
-    slots: of the network, made for images of `convention`.
-    names: path of each of our layers to the file's name of it.
-    prefix: before all names.
+    layers: layers of the file.
+    slots: slots of the network, made for images of `convention`.
+    names: maps the path of each of our layers to its name in the file.
+    prefix: prefix of all names.
     convention: see `Slot`.
   Raises:
-    WrongWeights: the file holds more under the prefix, or layers that compute elsewhere.
+    WrongWeights: the file has other layers under the prefix, or layers that compute elsewhere.
   """
   pairing = Pairing("names", [])
   for slot in slots:
@@ -133,14 +133,14 @@ def pair_by_order(
   layers: list[FileLayer], slots: list[Slot], convention: Preprocess, *, in_order: bool,
   given: Mapping[str, str] | None = None,
 ) -> Pairing | None:
-  """Pair by order and shape; None where no order of the file's layers fits.
+  """Pair by order and shape; None if no order of the file's layers fits.
 
   Args:
-    layers: of the file.
-    slots: of the network, made for images of `convention`; with `ANY_EMBEDDING` where its size is not known.
+    layers: layers of the file.
+    slots: slots of the network, made for images of `convention`; with `ANY_EMBEDDING` if its size is unknown.
     convention: see `Slot`.
-    in_order: whether the file keeps the order in which its modules were made.
-    given: names of the file, of layers or of modules, to paths of the network; "" leaves out.
+    in_order: whether the file preserves the order in which its modules were made.
+    given: maps names of layers or modules in the file to paths of the network; "" skips them.
   Raises:
     WrongWeights: several orders fit, or a given name or path does not.
   """
@@ -158,9 +158,9 @@ def pair_by_order(
     mine = [layer for layer in rest if layer.name == name or layer.name.startswith(f"{name}.")]
     places = [slot for slot in slots if slot.layer.name == path or slot.layer.name.startswith(f"{path}/")]
     if not mine:
-      raise WrongWeights(f"--names: no layer or module {name!r} in the file, or one that is named twice")
+      raise WrongWeights(f"--names: no layer or module {name!r} in the file, or it is given twice")
     if path and not places:
-      raise WrongWeights(f"--names: no layer or module {path!r} in the network, or one that is named twice")
+      raise WrongWeights(f"--names: no layer or module {path!r} in the network, or it is given twice")
     rest = [layer for layer in rest if layer not in mine]
     if not path:
       pairing.left_out += mine
@@ -169,7 +169,7 @@ def pair_by_order(
       raise WrongWeights(f"--names: {name!r} has {len(mine)} layers ({_short(mine)}), {path!r} has {len(places)}")
     found = fit(build_tree(mine, in_order), places)
     if not found.orders:
-      raise WrongWeights(f"--names: {name!r} ({_short(mine)}) does not fit {path!r} ({_shapes(places)})")
+      raise WrongWeights(f"--names: {name!r} ({_short(mine)}) does not match {path!r} ({_shapes(places)})")
     pairing.layers += zip(places, _choose(found, mine, in_order, pairing.notes))
     slots = [slot for slot in slots if slot not in places]
 
@@ -182,7 +182,7 @@ def pair_by_order(
 
 
 def _pair_rest(rest: list[FileLayer], slots: list[Slot], fit: Callable[..., Found], pairing: Pairing, in_order: bool) -> bool:
-  """Pair all `slots` with some of the layers: those of one module, but for matrices beside, which are classifiers'."""
+  """Pair all `slots` with some of the layers: those of one module, except for matrices next to it, which are classifiers."""
   known = [layer for layer in rest if layer.kind != "other"]
   node = build_tree(known, in_order)
   while True:
@@ -198,8 +198,8 @@ def _pair_rest(rest: list[FileLayer], slots: list[Slot], fit: Callable[..., Foun
           fits += [(found, frozenset(names))] if found.orders else []
     if len(fits) > 1:
       raise WrongWeights(
-        "either of these may be left out as a classifier: " + " or ".join(", ".join(sorted(names)) for _, names in fits)
-        + ": say which with --names"
+        "either of these may be the classifier to skip: " + " or ".join(", ".join(sorted(names)) for _, names in fits)
+        + ": choose with --names"
       )
     if fits:
       found, left_names = fits[0]
@@ -218,43 +218,43 @@ def _pair_rest(rest: list[FileLayer], slots: list[Slot], fit: Callable[..., Foun
 
 
 def _refuse_computing(left: list[FileLayer], within: str | None = None) -> None:
-  """Refuse to leave out what is more than a classifier: layers that compute features, or what stands inside the network."""
+  """Rejects skipping anything but a classifier: layers that compute features, or layers inside the network."""
   more = [
     layer for layer in left
     if layer.kind in ("conv", "norm", "slopes") or (layer.kind == "other" and within is not None and layer.name.startswith(within))
   ]
   if more:
     raise WrongWeights(
-      f"every layer of the network has its numbers, but the file holds more: {_short(more)}: leave it out with --names, or"
-      " choose the part of the file with --key"
+      f"all layers of the network are matched, but the file contains more: {_short(more)}: skip them with --names, or"
+      " choose a part of the file with --key"
     )
 
 
 def _choose(found: Found, mine: list[FileLayer], in_order: bool, notes: list[str]) -> tuple[FileLayer, ...]:
-  """The order to take, once nothing but the file's order decides it."""
+  """Chooses an order; the file's order decides between several."""
   first = found.orders[0]
   if len(found.orders) > 1:
     a, b = next((a, b) for a, b in zip(*found.orders) if a is not b)
     if not in_order or mine.index(a) > mine.index(b):
       raise WrongWeights(
-        f"two orders of the file's layers fit: {a.name!r} or {b.name!r} may run first. Say with --names which of the network's"
-        " layers they are" + ("" if in_order else "; a .pt or .pth file keeps the order of its modules, this one does not")
+        f"two orders of the file's layers fit: {a.name!r} or {b.name!r} may run first. Give their layers in the network with"
+        " --names" + ("" if in_order else "; a .pt or .pth file preserves the order of its modules, this one does not")
       )
-    notes.append(f"{a.name} and {b.name} could run in either order: the file's is taken")
+    notes.append(f"{a.name} and {b.name} could run in either order: using the file's")
   for names, numbered in found.alike:
     if numbered:
       continue
     if not in_order:
       raise WrongWeights(
-        f"{' and '.join(names)} look alike, and this file does not keep the order of its modules: say with --names which of the"
-        " network's layers they are"
+        f"{' and '.join(names)} are indistinguishable, and this file does not preserve the order of its modules: give their layers in"
+        " the network with --names"
       )
-    notes.append(f"{' and '.join(names)} look alike: taken in the file's order")
+    notes.append(f"{' and '.join(names)} are indistinguishable: using the file's order")
   return first
 
 
 def _finish(pairing: Pairing, convention: Preprocess) -> None:
-  """What the pairs show of the embedding and the image."""
+  """Infers sizes of embedding and image from the pairs."""
   for slot, layer in pairing.layers:
     for leaf, shape in slot.shapes.items():
       if shape[:1] == (ANY_EMBEDDING,) and leaf in layer.shapes:

@@ -1,6 +1,6 @@
-"""Files in the safetensors format: a length, a JSON table of names, types, shapes and offsets, and the numbers.
+"""The safetensors format: a length, a JSON table of names, dtypes, shapes and offsets, and the data.
 
-Nothing in such a file is executed; the table is checked against the file's own size before any number is looked at.
+Nothing in such a file is executed; the table is checked against the file size before the data are read.
 """
 
 import json
@@ -26,11 +26,11 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
-  """Arrays by name; they share the memory that the file was read into.
+  """Arrays by name; views of one buffer with the file's contents.
 
   Raises:
-    DamagedData: too large, cut short, a table that is not one, an unknown type, numbers that overlap, leave a gap or do not
-      fit their shape; names file, offset and array.
+    DamagedData: too large, truncated, an invalid table, an unknown dtype, arrays that overlap, leave a gap or do not match
+      their shape; names file, offset and array.
   """
   path = Path(path)
   with path.open("rb") as file:
@@ -41,7 +41,7 @@ def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
   arrays, end = {}, 0
   for (first, last, dtype, shape), name in places:
     if first != end or last > len(numbers):
-      what = f"array {name!r} lies at {first:,}..{last:,} of {len(numbers):,} bytes, expected to begin at {end:,}"
+      what = f"array {name!r} is at {first:,}..{last:,} of {len(numbers):,} bytes, expected to begin at {end:,}"
       raise DamagedData(what, file=path, offset=start + min(first, len(numbers)))
     arrays[name] = np.frombuffer(numbers, DTYPES[dtype], math.prod(shape), first).reshape(shape)
     end = last
@@ -51,10 +51,10 @@ def read_safetensors(path: Path | str) -> dict[str, np.ndarray]:
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
-  """What a file says of itself, text by key; empty where it says nothing.
+  """Metadata of a file, text by key; may be empty.
 
   Raises:
-    DamagedData: a table that is not one, or something else than text in its place.
+    DamagedData: an invalid table, or metadata other than text.
   """
   with open(path, "rb") as file:
     found = _table(file, Path(path))[0].get("__metadata__", {})
@@ -64,13 +64,13 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 
 
 def _table(file: IO[bytes], path: Path) -> tuple[dict[str, Any], int]:
-  """The table of a file, and where its numbers begin: there the file then stands."""
+  """The table of a file, and the offset of the data, which is the file's new position."""
   size = os.fstat(file.fileno()).st_size
   if not 8 <= size <= MAX_FILE_BYTES:
     raise DamagedData(f"{size:,} bytes: a safetensors file has 8 to {MAX_FILE_BYTES:,}", file=path)
   length = int.from_bytes(file.read(8), "little")
   if length > min(MAX_TABLE_BYTES, size - 8):
-    what = f"a table of {length:,} bytes, in a file of {size:,} of which a table may have {MAX_TABLE_BYTES:,}"
+    what = f"a table of {length:,} bytes in a file of {size:,}; a table has at most {MAX_TABLE_BYTES:,}"
     raise DamagedData(what, file=path, offset=0)
   text = file.read(length)
   try:
@@ -85,23 +85,23 @@ def _table(file: IO[bytes], path: Path) -> tuple[dict[str, Any], int]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   table = dict(pairs)
   if len(table) != len(pairs):
-    raise ValueError("a name stands there twice")
+    raise ValueError("a name occurs twice")
   return table
 
 
 def _place(name: str, entry: Any, path: Path) -> tuple[int, int, str, tuple[int, ...]]:
-  """First and last byte, type and shape of an array, which agree with each other."""
+  """First and last byte, dtype and shape of an array, checked for consistency."""
   try:
     dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
   except (KeyError, TypeError, ValueError) as error:
     raise DamagedData(f"array {name!r} has no dtype, shape and data_offsets: {entry!r:.200}", file=path, offset=8) from error
   if dtype not in DTYPES:
-    raise DamagedData(f"array {name!r} has type {dtype!r:.50}: read are {', '.join(DTYPES)}", file=path, offset=8)
+    raise DamagedData(f"array {name!r} has dtype {dtype!r:.50}: supported are {', '.join(DTYPES)}", file=path, offset=8)
   if not all(type(n) is int and n >= 0 for n in (*shape, first, last)):
     raise DamagedData(f"array {name!r} has shape {shape} and offsets {[first, last]}", file=path, offset=8)
   expected = math.prod(shape) * DTYPES[dtype].itemsize
   if last - first != expected:
-    what = f"array {name!r} of shape {shape} and type {dtype} takes {expected:,} bytes, found {last - first:,}"
+    what = f"array {name!r} of shape {shape} and dtype {dtype} takes {expected:,} bytes, found {last - first:,}"
     raise DamagedData(what, file=path, offset=8)
   return first, last, dtype, shape
 
@@ -111,20 +111,20 @@ def write_safetensors(file: IO[bytes], arrays: Mapping[str, np.ndarray], metadat
 
   Args:
     file: open for writing bytes.
-    arrays: by name; of the types in `DTYPES`.
+    arrays: arrays by name, of the dtypes in `DTYPES`.
     metadata: text by key.
   Raises:
-    ValueError: an array of another type.
+    ValueError: an array of another dtype.
   """
   table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
   end = 0
   for name, array in arrays.items():
     if array.dtype not in _NAMES:
-      raise ValueError(f"array {name!r} has type {array.dtype}: written are {', '.join(DTYPES)}")
+      raise ValueError(f"array {name!r} has dtype {array.dtype}: supported are {', '.join(DTYPES)}")
     table[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
     end += array.nbytes
   text = json.dumps(table, separators=(",", ":")).encode()
-  text += b" " * (-len(text) % 8)  # the numbers begin aligned
+  text += b" " * (-len(text) % 8)  # aligns the data
   file.write(len(text).to_bytes(8, "little") + text)
   for array in arrays.values():
     file.write(np.ascontiguousarray(array).tobytes())

@@ -1,4 +1,4 @@
-"""The layers of our networks as places for the tensors of a state dict."""
+"""The layers of our networks as slots for the tensors of a state dict."""
 
 import math
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ LEAVES = {
 
 @dataclass(frozen=True)
 class Slot:
-  """One of our layers that owns numbers.
+  """One of our layers with variables.
 
   Attributes:
-    layer: it.
-    places: of its variables by the name of the leaf, such as "kernel".
-    shapes: of its variables as PyTorch has them, likewise.
+    layer: the layer.
+    places: paths of its variables by leaf name, such as "kernel".
+    shapes: shapes of its variables in PyTorch, likewise.
   """
 
   layer: Layer
@@ -33,7 +33,7 @@ class Slot:
 
   @property
   def one_pixel(self) -> bool:
-    """Whether it is a product with a matrix: a dense layer after one pixel, or a 1×1 convolution without groups."""
+    """Whether it is a matrix product: a dense layer on one pixel, or a 1×1 convolution without groups."""
     module: Any = self.layer.module
     if self.layer.kind == "dense":
       return math.prod(self.layer.image_shape) == self.layer.image_shape[-1]
@@ -41,16 +41,16 @@ class Slot:
 
   @property
   def whole_image(self) -> bool:
-    """Whether it is a convolution whose window is the whole feature map, so that its size is that of the image."""
+    """Whether it is a convolution over the whole feature map, whose size depends on the image."""
     module: Any = self.layer.module
     return self.layer.kind == "conv" and module.kernel_size == self.layer.input_shape[1:3] and module.kernel_size != (1, 1)
 
 
 def list_slots(model: str, options: dict[str, Any], convention: Preprocess) -> list[Slot]:
-  """Layers of a network that own numbers, in execution order, those of one module next to each other.
+  """Layers of a network with variables, in execution order, grouped by module.
 
   Raises:
-    NoNames: the network has variables of other kinds than convolutions, norms, dense layers and slopes.
+    NoNames: the network has variables of layers other than convolutions, norms, dense layers and slopes.
   """
   found, variables = layers_and_variables(model, options, convention)
   layers = {layer.path: layer for layer in found}
@@ -74,7 +74,7 @@ def _theirs(leaf: str, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _by_module(paths: list[Place]) -> list[Place]:
-  """Paths in their order, but the parts of a module together where its first part stands."""
+  """Paths in order, with the parts of a module grouped at its first part."""
   first: dict[Place, int] = {}
   for index, path in enumerate(paths):
     for depth in range(1, len(path) + 1):
@@ -83,12 +83,12 @@ def _by_module(paths: list[Place]) -> list[Place]:
 
 
 def accepts(layer: FileLayer, slot: Slot, embedding_size: int | None) -> bool:
-  """Whether the numbers of a file's layer may be those of ours.
+  """Whether a file's layer can be loaded into ours.
 
   Args:
-    layer: of the file.
-    slot: of ours, made for images of some size.
-    embedding_size: that of the network which the slot was taken from, where any other is as good.
+    layer: layer of the file.
+    slot: our slot, made for images of some size.
+    embedding_size: embedding size of the slot's network if any other is acceptable.
   """
   kinds = {"conv": ("conv", "matrix"), "dense": ("matrix", "conv"), "norm": ("norm",), "activation": ("slopes",)}
   if layer.kind not in kinds[slot.layer.kind]:
@@ -96,7 +96,7 @@ def accepts(layer: FileLayer, slot: Slot, embedding_size: int | None) -> bool:
   for leaf, found in layer.shapes.items():
     expected = slot.shapes.get(leaf)
     if expected is None:
-      # A bias before a norm moves into it.
+      # A bias before a norm is moved into it.
       if (slot.layer.kind, leaf) != ("conv", "bias"):
         return False
     elif not _same(found, expected, leaf, slot, embedding_size):
@@ -120,11 +120,11 @@ def _same(found: tuple[int, ...], expected: tuple[int, ...], leaf: str, slot: Sl
 
 
 def image_size(layer: FileLayer, slot: Slot, convention: Preprocess) -> tuple[int, int] | None:
-  """Height and width that a file's layer was made for, where it depends on them; None where it does not.
+  """Image height and width that a file's layer was made for; None if it does not depend on them.
 
   Args:
-    layer: of the file.
-    slot: that accepts it, made for images of `convention`.
+    layer: layer of the file.
+    slot: slot that accepts it, made for images of `convention`.
     convention: its size gives the ratio of the image to the feature map, and the aspect.
   """
   height, width = slot.layer.image_shape[:2] if len(slot.layer.image_shape) == 3 else (1, 1)
@@ -133,7 +133,7 @@ def image_size(layer: FileLayer, slot: Slot, convention: Preprocess) -> tuple[in
   elif slot.layer.kind == "dense" and not slot.one_pixel:
     pixels = layer.shapes["kernel"][1] // slot.layer.image_shape[-1]
     rows = round(math.sqrt(pixels * height / width))
-    # Another aspect than ours is a square.
+    # If the aspect ratio is not ours, the image is square.
     found = (height, width) if pixels == height * width else (rows, pixels // rows) if rows and pixels % rows == 0 else (1, pixels)
   else:
     return None

@@ -1,15 +1,15 @@
-"""PyTorch state dicts into our networks, and out again.
+"""Import and export of PyTorch state dicts.
 
-Which tensor is which: by the tables of `jaxface.interop.torch_names` where the file has such names, else by order and shape
+Tensors are paired by the tables of `jaxface.interop.torch_names` if the file has such names, else by order and shape
 (`jaxface.interop.pairing`).
 
 | ours | theirs | how |
 |---|---|---|
 | `Conv` kernel [h, w, I, O] | weight [O, I, h, w], or [O, I] of a matrix | transposed |
 | `Dense` kernel [HWC, O] | weight [O, CHW] | rows reordered from C, H, W to H, W, C, and transposed |
-| `BatchNorm` scale, bias, mean, var | weight, bias, running_mean, running_var | as they are, as is ε |
+| `BatchNorm` scale, bias, mean, var | weight, bias, running_mean, running_var | unchanged, as is ε |
 | – | num_batches_tracked | written as 0, not read |
-| `Activation` alpha [C] | weight [C], or one for all | as it is |
+| `Activation` alpha [C] | weight [C], or one for all | unchanged |
 | – | bias of a convolution before a norm | subtracted from the norm's mean |
 """
 
@@ -55,28 +55,28 @@ def import_state_dict(
   path: Path | str, model: str = "", preprocess: str = "", options: dict[str, Any] | None = None, *, key: str = "",
   names: Mapping[str, str] | None = None, flatten: str = "chw", colour: str = "", say: Callable[[str], None] = lambda line: None,
 ) -> SavedModel:
-  """Read a state dict's numbers into a network.
+  """Import a state dict into a network.
 
   Args:
-    path: a file with one of `SUFFIXES`, in capitals or not. Prefixes of all names (`module.`, `model.`, `backbone.` or any
-      other) and what `torch.compile` inserts are dropped.
-    model: name of the network, such as "iresnet50"; not needed for a file that `export_state_dict` wrote, which names the
+    path: a file with one of `SUFFIXES`, in any case. Common prefixes of all names (`module.`, `model.`, `backbone.` or any
+      other) and parts inserted by `torch.compile` are dropped.
+    model: name of the network, such as "iresnet50"; not needed for a file of `export_state_dict`, which records the
       network, its options and its preprocess.
-    preprocess: name of the input convention that the weights were trained with; "" takes the network's own.
-    options: of the network; what is not given is read off names and shapes (units, variant, embedding size).
-    key: names of the dicts around the state dict, joined by dots, where the file holds several; or of the part of the names
-      that is the network.
-    names: layers, modules or tensors of the file to paths in the network ("" leaves out), where the file's names and shapes
-      do not tell.
-    flatten: in which order the file's network flattens feature maps, one of `FLATTENS`.
-    colour: order of the channels, where it is not the convention's.
-    say: takes lines of text: what was paired with what.
+    preprocess: name of the input convention that the weights were trained with; "" uses the network's own.
+    options: options of the network; others are inferred from names and shapes (units, variant, embedding size).
+    key: keys of the nested dicts around the state dict, joined by dots, if the file contains several; or the prefix of the
+      network's names.
+    names: maps layers, modules or tensors of the file to paths in the network ("" skips them), where names and shapes are
+      ambiguous.
+    flatten: order in which the file's network flattens feature maps, one of `FLATTENS`.
+    colour: order of the channels, if it is not the convention's.
+    say: called with lines about the pairing.
   Raises:
-    WrongWeights: the state dict is not this network's; names key, expected and found, and what the file holds.
-    Ambiguous: an option shows neither in names nor in shapes; names it and its values.
+    WrongWeights: the state dict does not match the network; gives key, expected and found, and the file's contents.
+    Ambiguous: an option cannot be inferred from names and shapes; names it and its values.
     DamagedData, UnsafePickle, UnsafePath: see `read_safetensors` and `read_torch`.
-    NoNames: the network has layers of kinds that are not read.
-    ValueError: unknown suffix, model, option or preprocess, or no model where the file does not name it.
+    NoNames: the network has layers of unsupported kinds.
+    ValueError: unknown suffix, model, option or preprocess, or no model if the file does not record it.
   """
   path = Path(path)
   state, own, said_of_itself = _read(path, key)
@@ -90,7 +90,7 @@ def import_state_dict(
     raise nameless(path)
   else:
     options, convention = dict(options or {}), None
-  model_options(model)  # an unknown name is an error before anything is read into it
+  model_options(model)  # raises for an unknown name before anything is read
   meta = {**source(path), **lineage_in(said_of_itself, path)}
   if said_of_itself.get(LAYOUT) == "jaxface":
     convention = convention or find_convention(model, options, preprocess, 0, colour)
@@ -116,9 +116,9 @@ def import_state_dict(
 def _read(
   path: Path, key: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, dict[str, Any], Preprocess] | None, dict[str, str]]:
-  """The arrays of a file, the network that it says it is of, and all that it says of itself."""
+  """The arrays of a file, the network that it records, and its metadata."""
   if not path.name.lower().endswith(SUFFIXES):
-    raise ValueError(f"{path}: state dicts are read from {', '.join(SUFFIXES)}")
+    raise ValueError(f"{path}: state dicts can be read from {', '.join(SUFFIXES)}")
   if path.suffix.lower() == ".safetensors":
     state, said = read_safetensors(path), read_metadata(path)
   else:
@@ -149,7 +149,7 @@ def _pair(
     guesses = [guess_named(inside, own, model)]
     slots = slots_of(guesses[0])
     table = torch_names(model, {**guesses[0], **options}, [slot.layer.path for slot in slots])
-    # Of a file that shares a name or two with a layout the names say nothing.
+    # A file may share a few names with a layout by coincidence.
     if 2 * len({layer.name for layer in own} & set(table.values())) >= len(table):
       fits.append((guesses[0], pair_by_names(state, layers, slots, table, prefix, tried)))
   if not fits:
@@ -166,12 +166,12 @@ def _pair(
     open_options = {name: [g[name] for g, _ in fits] for name in guess if any(g[name] != guess[name] for g, _ in fits)}
     what = ", ".join(f"{name} ({' or '.join(map(str, values))})" for name, values in open_options.items())
     raise Ambiguous(
-      f"{path}: neither names nor shapes of its tensors tell the {what} of {model}: give it with --option, or images of known"
-      " people with --check, which compares", [g for g, _ in fits],
+      f"{path}: the {what} of {model} cannot be inferred from names and shapes: give it with --option, or images of known"
+      " people with --check, which compares them", [g for g, _ in fits],
     )
   options = {**guess, **options}
   if "embedding_size" in model_options(model) and "embedding_size" not in options:
-    # Where the last layer is missing, an error says so below.
+    # A missing last layer raises below.
     options["embedding_size"] = pairing.embedding_size or model_options(model)["embedding_size"]
   if convention is None:
     convention = find_convention(model, options, preprocess, pairing.size or 0, colour)
@@ -182,7 +182,7 @@ def _pair(
 
 
 def to_state_dict(saved: SavedModel) -> dict[str, np.ndarray]:
-  """A network's variables as a PyTorch state dict, counters of batches included."""
+  """A network's variables as a PyTorch state dict, including batch counters."""
   state: dict[str, np.ndarray] = {}
   leaves = flax.traverse_util.flatten_dict(saved.variables)
   for place, (key, slot, shape) in named_tensors(saved.name, saved.options, saved.preprocess).items():
@@ -193,10 +193,10 @@ def to_state_dict(saved: SavedModel) -> dict[str, np.ndarray]:
 
 
 def export_state_dict(saved: SavedModel, path: Path | str) -> None:
-  """Write a network as safetensors; read back and compared before the file appears.
+  """Write a network as safetensors, atomically; the file is read back and compared first.
 
-  Names are those of PyTorch where there is a table of them, else our own: see `jaxface.interop.own_names`. What the file is
-  stands in its metadata under `jaxface.*`.
+  Names are PyTorch's if there is a table of them, else our own: see `jaxface.interop.own_names`. The file's metadata are under
+  `jaxface.*`.
   """
   try:
     state, layout = to_state_dict(saved), {"format": "pt", LAYOUT: "pytorch"}
@@ -207,13 +207,13 @@ def export_state_dict(saved: SavedModel, path: Path | str) -> None:
     file.flush()
     again = read_safetensors(file.name)
     if again.keys() != state.keys() or any((again[key] != array).any() for key, array in state.items()):
-      raise OSError(f"{path}: not written: what was read back differs")
+      raise OSError(f"{path}: not written: the data read back differ")
 
 
 def named_tensors(
   model: str, options: dict[str, Any], convention: Preprocess
 ) -> dict[tuple[str, ...], tuple[str, Slot, tuple[int, ...]]]:
-  """Place of each of our variables to its key, its layer and the shape that it is written with.
+  """Maps the path of each of our variables to its key, its layer and its written shape.
 
   Raises:
     NoNames: there is no table of names for this network.
@@ -224,7 +224,7 @@ def named_tensors(
   for slot in slots:
     for leaf, place in slot.places.items():
       key = f"{names[slot.layer.path]}.{LEAVES[leaf]}"
-      # InsightFace's last layer is a matrix where ours is a 1×1 convolution; foamliu's is a convolution too.
+      # Our last layer is a 1×1 convolution; InsightFace's is a matrix, foamliu's a convolution.
       table[place] = (key, slot, slot.shapes[leaf][:2] if key == "features.layers.2.weight" else slot.shapes[leaf])
   return table
 

@@ -1,8 +1,8 @@
-"""State dicts in the files of `torch.save`, of both formats, without running anything that they hold.
+"""Reads state dicts from files of `torch.save`, in both formats, without executing their contents.
 
-zip (PyTorch 1.6 and newer): one folder with `data.pkl`, the names, and `data/KEY`, the numbers of each storage.
+zip (PyTorch 1.6 and newer): one folder with `data.pkl`, the structure, and `data/KEY`, the data of each storage.
 legacy: five pickles (magic number, version, machine, names, order of the keys), then each storage: its length as int64, and
-its numbers.
+its data.
 """
 
 import io
@@ -21,26 +21,26 @@ from jaxface.interop.torch_pickle import Foreign, Storage, StoredTensor, read_pi
 MAX_FILE_BYTES = 2**32
 MAX_TENSOR_BYTES = 2**31
 MAX_PICKLE_BYTES = 2**26
-MAX_DEPTH = 8  # of dicts around a state dict
+MAX_DEPTH = 8  # of nested dicts around a state dict
 MAGIC = 0x1950A86A20F9469CFC6C
-# What trainers call the network's state in a dict with other things, the first that is there first.
+# Usual keys of the network's state in a checkpoint, in order of precedence.
 WRAPPERS = ("state_dict", "model_state_dict", "state_dict_backbone", "backbone", "model", "net", "network")
 
 Bytes = Callable[[Storage], bytes]
 
 
 def read_torch(path: Path | str, key: str = "") -> dict[str, np.ndarray]:
-  """Arrays of a state dict by key, in the file's order; one that stands inside other dicts, under any name, is found.
+  """Arrays of a state dict by key, in the file's order; nested in other dicts under any name.
 
   Args:
-    path: of the file; only its content says what it is.
-    key: names of the dicts around the state dict and first parts of its keys, joined by dots: only what stands there is
-      read, without them.
+    path: path of the file; the format is detected from the content.
+    key: keys of the nested dicts around the state dict and a prefix of its keys, joined by dots: only entries below it are
+      read, without it.
   Raises:
-    UnsafePickle: the file holds an operation that data do not need.
-    DamagedData: too large, cut short, not of PyTorch, a tensor that leaves its storage, no state dict inside, or several and
-      no `key` to choose; names file, and entry, offset or the state dicts.
-    UnsafePath: an entry of the archive whose name leaves it.
+    UnsafePickle: the file has an operation that data do not need.
+    DamagedData: too large, truncated, not a PyTorch file, a tensor that exceeds its storage, no state dict, or several and
+      no `key`; names file, and entry, offset or the state dicts.
+    UnsafePath: the name of an entry leaves the archive.
   """
   path = Path(path)
   size = path.stat().st_size
@@ -66,7 +66,7 @@ def _read_zip(path: Path, size: int, key: str) -> dict[str, np.ndarray]:
           raise DamagedData(f"entry {root}/{name}: {error}", file=path) from error
 
       if f"{root}/byteorder" in entries and read("byteorder") != b"little":
-        raise DamagedData(f"entry {root}/byteorder: numbers of a big-endian machine", file=path)
+        raise DamagedData(f"entry {root}/byteorder: data of a big-endian machine", file=path)
       tree = read_pickle(io.BytesIO(read("data.pkl")), path, f"entry {root}/data.pkl")
 
       def numbers(storage: Storage) -> bytes:
@@ -78,18 +78,18 @@ def _read_zip(path: Path, size: int, key: str) -> dict[str, np.ndarray]:
 
       return _arrays(_find_state(tree, path, key), numbers, path)
   except (zipfile.BadZipFile, NotImplementedError, OverflowError, struct.error, UnicodeError) as error:
-    raise DamagedData(f"not a whole zip archive: {error}", file=path) from error
+    raise DamagedData(f"not a complete zip archive: {error}", file=path) from error
 
 
 def _check_entries(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], path: Path, size: int) -> str:
-  """The archive's one folder, once nothing in it can be larger than it looks."""
+  """The archive's single folder, after checking that no entry is compressed or overlaps another."""
   roots = set()
   for name, info in entries.items():
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in name or len(parts) < 2:
-      raise UnsafePath(f"{path}: entry {name!r} does not lie in the archive's folder")
+      raise UnsafePath(f"{path}: entry {name!r} is not in the archive's folder")
     if info.compress_type != zipfile.ZIP_STORED:
-      raise DamagedData(f"entry {name!r} is compressed, which PyTorch's never are", file=path)
+      raise DamagedData(f"entry {name!r} is compressed, which torch.save never does", file=path)
     roots.add(parts[0])
   if len(entries) != len(archive.infolist()) or sum(info.file_size for info in entries.values()) > size:
     raise DamagedData("entries of the archive overlap", file=path)
@@ -110,9 +110,9 @@ def _read_legacy(path: Path, size: int, where: str) -> dict[str, np.ndarray]:
       raise DamagedData("not a file of torch.save: neither a zip archive nor its magic number", file=path, offset=0)
     _, machine, tree, keys = (read_pickle(file, path) for _ in range(4))
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-      raise DamagedData("numbers of a big-endian machine", file=path)
+      raise DamagedData("data of a big-endian machine", file=path)
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):
-      raise DamagedData("no list of keys before the numbers", file=path)
+      raise DamagedData("no list of keys before the data", file=path)
     state = _find_state(tree, path, where)
     storages = {tensor.storage.key: tensor.storage for tensor in _all_tensors(tree)}
     places: dict[str, int] = {}
@@ -153,14 +153,14 @@ def _all_tensors(tree: Any) -> list[StoredTensor]:
 
 
 def _find_state(tree: Any, path: Path, key: str) -> dict[str, StoredTensor]:
-  """The dict of tensors by name, itself or inside of dicts."""
+  """The dict of tensors by name: the tree itself or a nested dict."""
   states = dict(_states(tree, (), set()))
   if key:
     around = [where for where in states if f"{key}.".startswith("".join(f"{name}." for name in where))]
     where = max(around, key=lambda names: len(names), default=())
     if where:
       return _part(states[where], ".".join(key.split(".")[len(".".join(where).split(".")) :]), path)
-  # Class centres or a moving average's counter beside a network are few.
+  # Dicts with few tensors next to a network, such as class centres or a counter, are no candidates.
   most = max(map(len, states.values()), default=0)
   likely = {where: state for where, state in states.items() if 10 * len(state) >= most}
   ranks = {
@@ -175,24 +175,24 @@ def _find_state(tree: Any, path: Path, key: str) -> dict[str, StoredTensor]:
     found = ", ".join(f"{name}: {value}" if isinstance(value, Foreign) else str(name) for name, value in list(tree.items())[:20])
   else:
     found = str(tree) if isinstance(tree, Foreign) else f"a {type(tree).__name__}"
-  raise DamagedData(f"no state dict: the file holds {found}. Save the `state_dict()` of the network", file=path)
+  raise DamagedData(f"no state dict: the file contains {found}. Save the `state_dict()` of the network", file=path)
 
 
 def _part(state: dict[str, StoredTensor], key: str, path: Path) -> dict[str, StoredTensor]:
-  """What stands under the names that begin with `key`."""
+  """The entries whose names begin with `key`."""
   if not key:
     return state
   part = {name.removeprefix(f"{key}."): tensor for name, tensor in state.items() if name.startswith(f"{key}.")}
   if not part:
-    raise DamagedData(f"no tensor under {key!r}: there are {', '.join(list(state)[:5])} and so on", file=path)
+    raise DamagedData(f"no tensor under {key!r}: the file has {', '.join(list(state)[:5])} and others", file=path)
   return part
 
 
 def _states(node: Any, where: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], Any]]:
-  """Every dict of tensors by name in dicts of dicts, and the names around it; each once.
+  """Every dict of tensors by name in nested dicts, and the path to it; each once.
 
-  An optimizer's state is by number. Beside a state dict's tensors may stand other values; a dict of them with a few numbers
-  among them, such as a loss, is none.
+  An optimizer's state has integer keys. A state dict may also contain other values; a dict of other values with a few tensors,
+  such as a loss, is not one.
   """
   if not isinstance(node, dict) or not all(type(name) is str for name in node) or id(node) in seen or len(where) > MAX_DEPTH:
     return
@@ -209,7 +209,7 @@ def _listed(states: dict[tuple[str, ...], Any]) -> str:
 
 
 def _arrays(state: dict[str, StoredTensor], numbers: Bytes, path: Path) -> dict[str, np.ndarray]:
-  """Each tensor as an array of its own; each storage is read once."""
+  """Each tensor as a separate array; each storage is read once."""
   whole = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in state.values())
   if whole > MAX_FILE_BYTES:
     raise DamagedData(f"tensors of {whole:,} bytes together, at most {MAX_FILE_BYTES:,}", file=path)
@@ -219,14 +219,14 @@ def _arrays(state: dict[str, StoredTensor], numbers: Bytes, path: Path) -> dict[
     storage = tensor.storage
     reach = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides)) + 1
     if (0 not in tensor.shape and tensor.offset + reach > storage.count) or len(tensor.shape) > 32:
-      what = f"tensor {key!r} of shape {tensor.shape} and strides {tensor.strides} leaves its storage of {storage.count:,}"
+      what = f"tensor {key!r} of shape {tensor.shape} and strides {tensor.strides} exceeds its storage of {storage.count:,}"
       raise DamagedData(what, file=path)
     if storage.count * storage.dtype.itemsize > MAX_TENSOR_BYTES:
-      raise DamagedData(f"tensor {key!r} lies in {storage.count:,} numbers, which is too many", file=path)
+      raise DamagedData(f"tensor {key!r} has a storage of {storage.count:,} numbers, which is too large", file=path)
     if storage not in read:
       content = numbers(storage)
       if len(content) != storage.count * storage.dtype.itemsize:
-        raise DamagedData(f"storage {storage.key!r} of tensor {key!r} is cut short", file=path)
+        raise DamagedData(f"storage {storage.key!r} of tensor {key!r} is truncated", file=path)
       read[storage] = np.frombuffer(content, storage.dtype)
     base = read[storage][tensor.offset :]
     strides = [stride * storage.dtype.itemsize for stride in tensor.strides]

@@ -1,6 +1,6 @@
-"""What PyTorch state dicts call the layers of our networks.
+"""Names of our networks' layers in PyTorch state dicts.
 
-`iresnet*`, as InsightFace's arcface_torch has it (S a stage from 1, U a unit from 1, I = U − 1):
+`iresnet*`, as in InsightFace's arcface_torch (S a stage from 1, U a unit from 1, I = U − 1):
 
 | ours | theirs |
 |---|---|
@@ -11,7 +11,7 @@
 | stageS_unitU/shortcut/conv, norm | layerS.I.downsample.0, downsample.1 |
 | head_norm, head_dense, embedding_norm | bn2, fc, features |
 
-`iresnet*` with a "pool" shortcut, as face.evoLVe and AdaFace have it (N counts the units of all stages from 0; the numbers
+`iresnet*` with a "pool" shortcut, as in face.evoLVe and AdaFace (N counts the units of all stages from 0; the numbers
 after act are one less without the inner norm):
 
 | ours | theirs |
@@ -23,7 +23,7 @@ after act are one less without the inner norm):
 | stageS_unitU/shortcut/conv, norm | body.N.shortcut_layer.0, .1 |
 | head_norm, head_dense, embedding_norm | output_layer.0, .3, .4 |
 
-`mobilefacenet512*`, and `mobilefacenet` with PReLU, as InsightFace's arcface_torch has them (conv, norm, act of a block are its
+`mobilefacenet512*`, and `mobilefacenet` with PReLU, as in InsightFace's arcface_torch (conv, norm, act of a block are its
 .layers.0, .layers.1, .layers.2; expand, depthwise, project of a unit are its .layers.0, .layers.1, .layers.2):
 
 | ours | theirs |
@@ -35,7 +35,7 @@ after act are one less without the inner norm):
 | head, head_global | conv_sep, features.layers.0 |
 | embedding/conv, embedding/norm | features.layers.2 (a matrix), features.layers.3 |
 
-`mobilefacenet` of variant "separable", as foamliu's MobileFaceNet has it (N counts the units of all stages from 0):
+`mobilefacenet` of variant "separable", as in foamliu's MobileFaceNet (N counts the units of all stages from 0):
 
 | ours | theirs |
 |---|---|
@@ -86,7 +86,7 @@ _FOAMLIU_UNIT = {
 }
 
 
-# A key of each layout, which no other has.
+# A key that is unique to each layout.
 _ANCHORS = {
   "iresnet": ("layer1.0.bn1.running_mean", "layer2.0.bn1.running_mean", "input_layer.0.weight"),
   "mobilefacenet": ("layers.0.layers.0.weight", "dw_conv.depthwise.weight"),
@@ -94,7 +94,7 @@ _ANCHORS = {
 
 
 class NoNames(ValueError):
-  """A network, or a variant of one, whose PyTorch names nobody has laid down."""
+  """A network, or a variant of one, without a table of PyTorch names."""
 
 
 def torch_names(model: str, options: dict[str, Any], paths: Iterable[Path]) -> dict[Path, str]:
@@ -102,8 +102,8 @@ def torch_names(model: str, options: dict[str, Any], paths: Iterable[Path]) -> d
 
   Args:
     model: name of the network.
-    options: of it.
-    paths: of its layers, in execution order.
+    options: its options.
+    paths: paths of its layers, in execution order.
   Raises:
     NoNames: there is no table for this network.
   """
@@ -118,15 +118,15 @@ def torch_names(model: str, options: dict[str, Any], paths: Iterable[Path]) -> d
     rule = _mbf
   else:
     raise NoNames(
-      f"no PyTorch names for {model} {options}: there are for iresnet*, mobilefacenet512* and mobilefacenet with PReLU"
-      " (InsightFace's), for iresnet* with shortcut 'pool' (face.evoLVe's and AdaFace's) and for mobilefacenet of variant"
+      f"no PyTorch names for {model} {options}: supported are iresnet*, mobilefacenet512* and mobilefacenet with PReLU"
+      " (InsightFace's), iresnet* with shortcut 'pool' (face.evoLVe's and AdaFace's) and mobilefacenet of variant"
       " 'separable' (foamliu's)"
     )
   return {path: rule(path) for path in paths}
 
 
 def find_prefix(model: str, keys: Container[str], prefixes: Iterable[str]) -> str | None:
-  """The prefix under which the names of a layout of `model` stand; None where none is known there."""
+  """The prefix of the names of a known layout of `model`; None if there is none."""
   anchors = next((keys for family, keys in _ANCHORS.items() if model.startswith(family)), ())
   return next((prefix for prefix in prefixes if any(prefix + anchor in keys for anchor in anchors)), None)
 

@@ -1,9 +1,9 @@
-"""Reading the pickles inside PyTorch's files without unpickling: opcodes are walked, and nothing is imported or called.
+"""Reads the pickles in PyTorch's files without unpickling: opcodes are interpreted, and nothing is imported or called.
 
-Understood are plain values, tuples, lists and dicts, and four kinds of globals: `collections.OrderedDict`, PyTorch's storage
-types, `torch._utils._rebuild_tensor_v2`, and what wraps a tensor in a parameter. They stand for data of our own. Any other
-global, such as the class of a trainer's hyper-parameters, becomes a `Foreign`: its name, and nothing else. What the pickle
-would make with it or put into it is dropped, so that the tensors beside it can be read.
+Supported are plain values, tuples, lists and dicts, and four kinds of globals: `collections.OrderedDict`, PyTorch's storage
+types, `torch._utils._rebuild_tensor_v2`, and functions that wrap a tensor in a parameter. They are mapped to data types of our
+own. Any other global, such as the class of a trainer's hyper-parameters, becomes a `Foreign`, which contains only its name.
+Objects that the pickle would create with it are dropped, so that the other tensors can be read.
 """
 
 import pickletools
@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxface.formats.errors import DamagedData
 
-# A network's state has about forty operations a tensor.
+# A network's state has about forty operations per tensor.
 MAX_OPERATIONS = 2**22
 STORAGES = {
   "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
@@ -25,7 +25,7 @@ STORAGES = {
   "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"), "BoolStorage": np.dtype("?"),
 }
 _DICT, _TENSOR = "collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
-# A parameter is its first argument; a tensor's subclass is what its first argument makes of the third.
+# A parameter is its first argument; a tensor's subclass is its first argument applied to the third.
 _PARAMETERS = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
 _SUBCLASS = "torch._tensor._rebuild_from_type_v2"
 _LITERALS = {
@@ -37,12 +37,12 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 
 
 class UnsafePickle(ValueError):
-  """A pickle with an operation that no data need; nothing of it was run."""
+  """A pickle with an operation that data do not need; nothing was executed."""
 
 
 @dataclass(frozen=True)
 class Storage:
-  """A run of numbers elsewhere in the file: its key, their type and how many they are."""
+  """A storage elsewhere in the file: its key, dtype and number of elements."""
 
   key: str
   dtype: np.dtype
@@ -51,7 +51,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-  """A view of a storage; offset and strides in numbers."""
+  """A view of a storage; offset and strides in elements."""
 
   storage: Storage
   offset: int
@@ -61,7 +61,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Foreign:
-  """What a global that is not understood would have made: the global's name, and nothing else."""
+  """Placeholder for the result of an unsupported global: its name only."""
 
   name: str
 
@@ -75,24 +75,24 @@ class _Global:
 
 
 def read_pickle(file: BinaryIO, path: Path, entry: str = "") -> Any:
-  """The value of the pickle at the file's position, which is left behind its end.
+  """Reads the pickle at the file's position, and moves the position to its end.
 
   Args:
     file: open for reading bytes.
-    path: what to call the file in errors.
-    entry: part of the file that it is, with a name of its own.
+    path: name of the file in errors.
+    entry: name of the part of the file.
   Returns:
-    Numbers, texts, tuples, lists and dicts with `StoredTensor` for tensors and `Foreign` for everything else; an
-    OrderedDict is a dict. Entries whose key is neither a text nor an integer are left out of dicts.
+    Numbers, strings, tuples, lists and dicts with `StoredTensor` for tensors and `Foreign` for everything else; an
+    OrderedDict becomes a dict. Dict entries with keys other than strings and integers are dropped.
   Raises:
     UnsafePickle: an operation that data do not need; names it.
-    DamagedData: no pickle, or one cut short.
+    DamagedData: not a pickle, or truncated.
   """
   return _Machine(path, entry).run(file)
 
 
 class _Machine:
-  """A stack, its marks and a memo, as pickle has them."""
+  """A pickle machine with stack, marks and memo."""
 
   def __init__(self, path: Path, entry: str):
     self.path, self.entry, self.offset = path, entry, 0
@@ -116,8 +116,8 @@ class _Machine:
         opcode, argument, position = next(operations)
       except StopIteration:
         return
-      except Exception as error:  # of many types, and all of them mean the same
-        self._damaged(f"not a pickle, or one cut short: {error}", error)
+      except Exception as error:  # of many types, all with the same meaning
+        self._damaged(f"not a pickle, or truncated: {error}", error)
       self.offset = position or 0
       yield opcode.name, argument
 
@@ -160,7 +160,7 @@ class _Machine:
       self.memo[len(self.memo) if name == "MEMOIZE" else argument] = self._top(object)
     elif name in ("GET", "BINGET", "LONG_BINGET"):
       if argument not in self.memo:
-        self._damaged(f"nothing was remembered as number {argument}")
+        self._damaged(f"no memo entry {argument}")
       push(self.memo[argument])
     elif name == "GLOBAL":
       push(_Global(argument.replace(" ", ".", 1)))
@@ -169,7 +169,7 @@ class _Machine:
       push(_Global(f"{module}.{last}"))
     elif name == "BINPERSID":
       identity = self._pop(tuple)
-      # Beside a network that was saved whole stands the source text of its classes.
+      # A pickled module is stored with the source text of its class.
       push(Foreign("module") if identity[:1] == ("module",) else self._storage(identity))
     elif name == "REDUCE":
       arguments = self._pop(tuple)
@@ -182,17 +182,17 @@ class _Machine:
       items = self._cut()
       push(Foreign(argument.replace(" ", ".", 1)) if name == "INST" else self._foreign(items[0] if items else None))
     elif name == "BUILD":
-      # The versions of modules that PyTorch notes beside its OrderedDict, a parameter's attributes, or the fields of an object.
+      # Module versions that PyTorch attaches to its OrderedDict, a parameter's attributes, or the fields of an object.
       self._pop()
       self._top((dict, Foreign, StoredTensor))
     else:
-      raise UnsafePickle(f"{self._where()}: operation {name}, which no file of numbers needs; nothing was run")
+      raise UnsafePickle(f"{self._where()}: operation {name}, which data do not need; nothing was executed")
 
   def _top_is_foreign(self) -> bool:
     return isinstance(self._top(object), Foreign)
 
   def _foreign(self, maker: Any) -> Foreign:
-    """What stands for a result of `maker`, a global or what a global would have made."""
+    """Placeholder for a result of `maker`, a global or its placeholder."""
     if not isinstance(maker, (_Global, Foreign)):
       self._damaged(f"calls a {type(maker).__name__}")
     return Foreign(maker.name)
@@ -200,7 +200,7 @@ class _Machine:
   def _storage(self, identity: tuple) -> Storage:
     kinds = [type(part) for part in identity[:5]]
     if kinds != [str, _Global, str, str, int] or identity[0] != "storage" or any(part is not None for part in identity[5:]):
-      self._damaged("a reference that is not to a storage")
+      self._damaged("a persistent reference to something other than a storage")
     dtype = STORAGES.get(identity[1].name.removeprefix("torch."))
     if dtype is None or identity[4] < 0:
       self._damaged(f"a storage of {identity[4]} numbers of type {identity[1].name}")
@@ -208,7 +208,7 @@ class _Machine:
     return Storage(identity[2], dtype, identity[4])
 
   def _make(self, maker: Any, arguments: tuple) -> Any:
-    """What a call would give where it is understood, else what stands for it."""
+    """The result of a supported call, else a placeholder."""
     name = self._foreign(maker).name if not isinstance(maker, _Global) else maker.name
     first = arguments[0] if arguments else None
     if name == _DICT and not arguments:
@@ -244,7 +244,7 @@ class _Machine:
     return self.stack.pop()
 
   def _cut(self) -> list[Any]:
-    """What was pushed since the last mark."""
+    """Pops the values since the last mark."""
     if not self.marks or self.marks[-1] > len(self.stack):
       self._damaged("a mark is missing")
     start = self.marks.pop()

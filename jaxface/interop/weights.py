@@ -1,4 +1,4 @@
-"""What weights in and out have in common, whatever the file."""
+"""Common parts of importing and exporting weights."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ from jaxface.models.preprocess import COLOURS, Preprocess, changed, get_preproce
 from jaxface.models.registry import create
 from jaxface.models.saved import SavedModel
 
-# PyTorch, ONNX and MXNet; TensorFlow; ports of Caffe's and MATLAB's networks. No shape shows which it was.
+# PyTorch, ONNX and MXNet; TensorFlow; ports of Caffe's and MATLAB's networks. Shapes do not determine the order.
 FLATTENS = ("chw", "hwc", "whc")
 
 
 class WrongWeights(ValueError):
-  """The file is not of this network; the message names where it differs, what was expected and what was found."""
+  """The file does not match the network; the message gives the place, the expected and the found value."""
 
 
 class Ambiguous(WrongWeights):
-  """Several networks fit the file, and nothing in it says which; `choices` are their options."""
+  """Several networks fit the file, which does not determine one; `choices` are their options."""
 
   def __init__(self, message: str, choices: list[dict[str, Any]]):
     super().__init__(message)
@@ -47,22 +47,22 @@ def find_convention(
 
   Args:
     model: name of the network.
-    options: of it.
-    preprocess: name of the convention; "" takes the network's own.
-    size: of the images that the weights were made for; 0 where the file does not say, which takes the convention's.
-    colour: order of the channels; "" takes the convention's.
+    options: its options.
+    preprocess: name of the convention; "" uses the network's own.
+    size: image size that the weights were made for; 0 if unknown, which uses the convention's.
+    colour: order of the channels; "" uses the convention's.
   Returns:
-    The convention, of an unknown alignment template: no file of others says how the faces were aligned.
+    The convention, with an unknown alignment template, which external files do not record.
   """
   own = get_preprocess(preprocess) if preprocess else create(model, **options).convention
   return recoloured(changed(own, size=size, template=UNKNOWN_TEMPLATE), colour)
 
 
 def recoloured(preprocess: Preprocess, colour: str) -> Preprocess:
-  """The same convention on channels in another order; "" leaves it.
+  """The same convention with channels in another order; "" keeps it.
 
   Raises:
-    ValueError: the channels are others, not the same in another order.
+    ValueError: the channels are not the same ones in another order.
   """
   if colour in ("", preprocess.colour):
     return preprocess
@@ -72,13 +72,13 @@ def recoloured(preprocess: Preprocess, colour: str) -> Preprocess:
 
 
 def source(path: Path) -> dict[str, Any]:
-  """Which file it was, for a model's `meta`."""
+  """The source file, for a model's `meta`."""
   found = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
   return {"source": found, "lineage": provenance.to_json([Ancestor("weights", path.name)])}
 
 
 def metadata(saved: SavedModel) -> dict[str, str]:
-  """What an exported file says about the network in it."""
+  """Metadata of the network for an exported file."""
   lineage = lineage_of(saved.meta)
   return {
     "jaxface.version": __version__,
@@ -95,7 +95,7 @@ def metadata(saved: SavedModel) -> dict[str, str]:
 
 
 def lineage_in(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-  """The lineage that a file of ours says, for a model's `meta`; empty where it says none.
+  """The lineage in a file of ours, for a model's `meta`; empty if it has none.
 
   Raises:
     DamagedData: it is damaged.
@@ -105,14 +105,14 @@ def lineage_in(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
   try:
     return {"lineage": provenance.to_json(provenance.from_json(json.loads(metadata["jaxface.lineage"])))}
   except (ValueError, RecursionError) as error:
-    raise DamagedData(f"what it says of its origin is damaged: {error}", file=path) from error
+    raise DamagedData(f"its lineage metadata are damaged: {error}", file=path) from error
 
 
 def described(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str, Any], Preprocess] | None:
-  """The network, its options and its input convention, where a file that `metadata` describes says them.
+  """The network, its options and its input convention from a file's metadata; None if it has none.
 
   Raises:
-    DamagedData: it says only some of them, or what cannot be.
+    DamagedData: they are incomplete or invalid.
   """
   if "jaxface.model" not in metadata:
     return None
@@ -122,21 +122,21 @@ def described(metadata: Mapping[str, str], path: Path) -> tuple[str, dict[str, A
       raise ValueError(f"options are {options!r:.100}")
     return metadata["jaxface.model"], options, Preprocess.from_json(json.loads(metadata["jaxface.preprocess"]))
   except (KeyError, ValueError, RecursionError) as error:
-    raise DamagedData(f"what it says of its network is damaged: {error!r}", file=path) from error
+    raise DamagedData(f"its network metadata are damaged: {error!r}", file=path) from error
 
 
 def conv_kernel(weight: np.ndarray) -> np.ndarray:
-  """A convolution's weight [O, I, h, w], as other libraries have it, to our kernel [h, w, I, O]."""
+  """Converts a convolution's weight [O, I, h, w], as in other libraries, to our kernel [h, w, I, O]."""
   return weight.transpose(2, 3, 1, 0)
 
 
 def dense_kernel(weight: np.ndarray, image_shape: tuple[int, ...], flatten: str = "chw") -> np.ndarray:
-  """A matrix on a flattened feature map to our kernel [HWC, O].
+  """Converts a matrix on a flattened feature map to our kernel [HWC, O].
 
   Args:
     weight: [O, HWC], its columns in the order of `flatten`.
-    image_shape: of the feature map, (H, W, C).
-    flatten: one of `FLATTENS`: in which order the axes were flattened, the last one fastest.
+    image_shape: shape of the feature map, (H, W, C).
+    flatten: one of `FLATTENS`: order of the flattened axes, the last one fastest.
   """
   sizes = dict(zip("hwc", image_shape))
   array = weight.reshape(-1, *(sizes[axis] for axis in flatten))

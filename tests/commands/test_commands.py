@@ -152,8 +152,8 @@ def test_one_photo_is_embedded_and_the_rest_of_a_folder_named(folder, trained, t
   assert main(["embed", "--model", str(trained), "--images", str(tmp_path / "some"), "--out", str(tmp_path / "some.npz"),
                "--template", "arcface112"]) == 0
   errors = capsys.readouterr().err
-  assert "note: not read, since they are no images by their names: .heic: 1 file" in errors and "1 hidden file" in errors
-  assert "note: 1 of 3 images cannot be used and are left out: " in errors and "broken.png" in errors
+  assert "note: not read, since they have no image suffix: .heic: 1 file" in errors and "1 hidden file" in errors
+  assert "note: 1 of 3 images cannot be used and are skipped: " in errors and "broken.png" in errors
   found = read_embeddings(tmp_path / "some.npz")
   assert found.meta["unreadable"] == [f"{photo.parent.name}/broken"] and found.meta["template"] == "arcface112"
   np.testing.assert_allclose(found.embedding_nd[found.names.index(f"{photo.parent.name}/{photo.stem}")], one.embedding_nd[0],
@@ -164,10 +164,10 @@ def test_a_model_carries_the_template_that_its_images_were_known_to_follow(folde
   assert load_model(trained / "model").preprocess.template == "unknown"
   arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(tmp_path / "run")]
   assert main([*arguments, "--data.template", "arcface112", "--export", ""]) == 0
-  assert "how the faces are aligned is not known" not in capsys.readouterr().err
+  assert "the alignment of the faces is unknown" not in capsys.readouterr().err
   assert load_model(tmp_path / "run" / "model").preprocess.template == "arcface112"
   assert main(["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(trained)]) == 0
-  assert capsys.readouterr().err.count("how the faces are aligned is not known") == 1
+  assert capsys.readouterr().err.count("the alignment of the faces is unknown") == 1
   assert main([*arguments, "--data.template", "arcface"]) == 2
   assert "data.template is 'arcface', should be one of arcface112" in capsys.readouterr().err
 
@@ -235,7 +235,7 @@ def test_notes_and_the_table_of_thresholds_are_on_the_screen(four, tmp_path, cap
   assert evaluated(four, tmp_path, text, "--json", str(tmp_path / "x.json")) == 0
   said = capsys.readouterr()
   assert "note: 1 pair compares an image with itself" in said.err and "line 6" in said.err
-  assert "note: 1 pair is one that the list has already" in said.err and "very pairs that it judges" in said.err
+  assert "note: 1 pair is one that the list already contains" in said.err and "chosen on the same pairs" in said.err
   plain = json.loads((tmp_path / "x.json").read_text())
   assert len(plain["notes"]) == 3
   for name, threshold in plain["tar_at_far_threshold_cosine"].items():
@@ -252,7 +252,7 @@ def test_a_pair_without_an_embedding_is_named(four, tmp_path, capsys):
   text = "a/1,a/2,1\na/1,c/1.jpg,0\nb/1,a/1,0\n"
   assert evaluated(four, tmp_path, text, "--skip-missing") == 0
   said = capsys.readouterr()
-  assert "note: 1 of 3 pairs are left out: an image has no embedding (first: " in said.err and "line 2, 'c/1.jpg')" in said.err
+  assert "note: 1 of 3 pairs are ignored: an image has no embedding (first: " in said.err and "line 2, 'c/1.jpg')" in said.err
   plain = json.loads(said.out)
   assert plain["pairs"] == 2 and "1 of 3 pairs" in plain["notes"][0]
   assert evaluated(four, tmp_path, "x,y,1\n", "--skip-missing") == 2
@@ -285,8 +285,8 @@ def test_photos_as_people_keep_them(face_data, pretrained_onnx, tmp_path, capsys
   out = tmp_path / "photos.npz"
   assert main(["embed", "--model", str(model), "--images", str(photos), "--out", str(out)]) == 0
   said = capsys.readouterr().err
-  for what in (".heic: 1 file", "1 hidden file", "1 of 7 images cannot be used", "torn.jpg", "differ from another in their suffix",
-               "how these images are aligned is not known"):
+  for what in (".heic: 1 file", "1 hidden file", "1 of 7 images cannot be used", "torn.jpg", "differ from another only in their suffix",
+               "the alignment of these images is unknown"):
     assert what in said, what
   names = read_embeddings(out).names
   assert len(names) == 6 and f"{people[0]}/turned" in names

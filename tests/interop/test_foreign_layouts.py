@@ -126,10 +126,10 @@ def test_a_classifier_is_left_out_and_more_is_refused(monkeypatch, tmp_path):
   more = {**state, "prob.weight": np.zeros((5, EMBEDDING), np.float32)}
   said = []
   saved = imported(monkeypatch, tmp_path, more, "mobilefacenet", say=said.append, **options)
-  assert saved.meta["pairing"]["left_out"] == ["prob"] and any("left out" in line for line in said)
+  assert saved.meta["pairing"]["left_out"] == ["prob"] and any("skipped" in line for line in said)
   assert_embeds(saved, x_bhwc, expected)
   inside = {f"net.{key}": array for key, array in state.items()} | {"neck.weight": np.zeros((4, 3, 3, 3), np.float32)}
-  with pytest.raises(WrongWeights, match=r"the file holds more: neck \(conv \(4, 3, 3, 3\)\).*--key"):
+  with pytest.raises(WrongWeights, match=r"the file contains more: neck \(conv \(4, 3, 3, 3\)\).*--key"):
     imported(monkeypatch, tmp_path, inside, "mobilefacenet", **options)
   saved = imported(monkeypatch, tmp_path, inside, "mobilefacenet", names={"neck": ""}, **options)
   assert_embeds(saved, x_bhwc, expected)
@@ -152,7 +152,7 @@ def test_inserted_names_of_compiled_modules_are_dropped(monkeypatch, tmp_path):
     saved = imported(monkeypatch, tmp_path, wrapped, "iresnet")
     assert saved.meta["pairing"]["by"] == "names"
     assert_embeds(saved, x_bhwc, expected)
-  with pytest.raises(WrongWeights, match="same names without those of wrappers"):
+  with pytest.raises(WrongWeights, match="not unique without the parts of wrappers"):
     imported(monkeypatch, tmp_path, {"a.weight": np.zeros(2), "_orig_mod.a.weight": np.zeros(2)}, "iresnet")
 
 

@@ -1,4 +1,4 @@
-"""Graphs that normalise their own input or scale their result to length one, against ONNX Runtime."""
+"""Graphs that normalise their input or their result, against ONNX Runtime."""
 
 import jax
 import numpy as np
@@ -98,7 +98,7 @@ def test_a_normalisation_of_no_usual_range_is_refused_unless_its_input_is_known(
     import_onnx(tmp_path / "net.onnx", "iresnet", options=OPTIONS)
   assert import_onnx(tmp_path / "net.onnx", "iresnet", "unit", OPTIONS).preprocess.std == (0.1275,)
   onnx.save(with_front(Writer(folded=True).model(), [("Mul", -1.0)]), tmp_path / "net.onnx")
-  with pytest.raises(WrongWeights, match="turn the pixels around"):
+  with pytest.raises(WrongWeights, match="invert the pixels"):
     import_onnx(tmp_path / "net.onnx", "iresnet", "unit", OPTIONS)
 
 

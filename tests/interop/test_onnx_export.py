@@ -1,4 +1,4 @@
-"""Exported networks: parity at any batch, what the file says of itself, nothing left behind on failure."""
+"""Exported networks: parity for any batch, metadata, no files left after a failure."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""An exported graph crops and scales by itself: images of any size give what the model's own `embed` gives."""
+"""An exported graph crops and resizes: for images of any size it matches the model's `embed`."""
 
 import json
 from dataclasses import replace

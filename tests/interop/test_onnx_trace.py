@@ -76,7 +76,7 @@ FUNCTIONS = {
   "pad and cut": lambda x: lax.pad(_conv(x), 1.5, ((0, 0, 0), (-1, 2, 0), (0, -3, 0), (1, -1, 0))),
   "cut only": lambda x: lax.pad(_conv(x), 1.5, ((0, 0, 0), (-1, 0, 0), (0, -3, 0), (0, 0, 0))),
   "turned round": lambda x: _conv(x)[:, ::-1, :, ::-1] + jnp.flip(_conv(x), 2),
-  "slice at a known place": lambda x: lax.dynamic_slice(_conv(x), (0, 2, 7, 1), (x.shape[0], 2, 3, 2)),
+  "slice at a constant position": lambda x: lax.dynamic_slice(_conv(x), (0, 2, 7, 1), (x.shape[0], 2, 3, 2)),
   "slices of members": lambda x: jax.vmap(
     lambda x: lax.dynamic_slice_in_dim(x, np.int32(2), 3, 1), 3, 1
   )(_conv(x)) + jax.vmap(lambda x: x[:, 1:4, 3], 3, 1)(_conv(x))[..., None],
@@ -154,7 +154,7 @@ def test_a_chain_of_convolutions_transposes_at_its_ends_only():
     (lambda x: x[::-1], ["rev", "batch"]),
     (lambda x: jnp.concatenate([x, x]), ["[2·batch, 7, 8, 6]"]),
     (lambda x: x.sum(0), ["[7, 8, 6]", "does not begin with the batch"]),
-    (lambda x: lax.dynamic_slice_in_dim(x, x.astype(int).max(), 2, 1), ["place depends on the image"]),
+    (lambda x: lax.dynamic_slice_in_dim(x, x.astype(int).max(), 2, 1), ["position depends on the image"]),
     (lambda x: x[:, np.array([0, 3, 1])], ["gather of more than one"]),
     (lambda x: lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 1), (0, 0, 0), (0, 0, 0))), ["interior"]),
     (lambda x: x + 2 * jnp.arange(x.shape[0] * 6.0).reshape(-1, 1, 1, 6), ["'iota'", "batch"]),

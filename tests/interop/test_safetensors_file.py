@@ -52,7 +52,7 @@ def test_a_round_trip_keeps_names_order_types_and_numbers(tmp_path):
     path.write_bytes(build({"__metadata__": wrong}))
     with pytest.raises(DamagedData, match="text by key"):
       read_metadata(path)
-  with open(path, "wb") as file, pytest.raises(ValueError, match="'a' has type complex64"):
+  with open(path, "wb") as file, pytest.raises(ValueError, match="'a' has dtype complex64"):
     write_safetensors(file, {"a": np.zeros(2, np.complex64)})
 
 
@@ -68,7 +68,7 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
     (build(b"{"), ["not JSON", "offset 8"]),
     (build(b"[]"), ["list"]),
     (build(b"[" * 100_000), ["not JSON"]),
-    (build(b'{"a": 1, "a": 2}'), ["stands there twice"]),
+    (build(b'{"a": 1, "a": 2}'), ["occurs twice"]),
     (build({"a": {"dtype": "F32"}}), ["'a'", "data_offsets"]),
     (build({"a": entry("F8_E4M3", (8,))}, bytes(8)), ["'a'", "'F8_E4M3'", "F32"]),
     (build({"a": entry(shape=(-2,))}, bytes(8)), ["'a'", "(-2,)"]),

@@ -184,7 +184,7 @@ def test_the_state_dict_is_found_in_any_container_and_beside_any_object(pickled,
     (container(generator=STATE, other=STATE), "third", ["--key"]),
     (STATE, "head", ["no tensor under 'head'", "fc.weight"]),
     (container(hyper_parameters=OBJECT), "", ["trainer.configs.Config (not run)"]),
-    (OBJECT, "", ["holds trainer.configs.Config (not run)"]),
+    (OBJECT, "", ["contains trainer.configs.Config (not run)"]),
   ],
 )
 def test_no_state_dict_or_several_are_said(pickled, key, words, tmp_path):
@@ -318,8 +318,8 @@ def test_a_bomb_of_zeros_and_other_files_are_refused(files, tmp_path):
 
 def test_a_file_without_a_state_dict_says_what_it_holds(torch, tmp_path):
   torch.save({"epoch": 3, "weights": {"a": 1}}, tmp_path / "a.pth")
-  with pytest.raises(DamagedData, match="the file holds epoch, weights"):
+  with pytest.raises(DamagedData, match="the file contains epoch, weights"):
     read_torch(tmp_path / "a.pth")
   torch.save([torch.zeros(2)], tmp_path / "a.pth")
-  with pytest.raises(DamagedData, match="the file holds a list"):
+  with pytest.raises(DamagedData, match="the file contains a list"):
     read_torch(tmp_path / "a.pth")
