@@ -1,4 +1,4 @@
-// The activations that the handlers know, by the numbers that jaxface/layers/norm_native.py gives them.
+// Activations of the handlers, with the codes of jaxface/layers/norm_native.py.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Numbers in memory, float or bfloat16, as floats.
+// Access to float or bfloat16 arrays as floats.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace jaxface {
 
-// As XLA stores bfloat16.
+// Storage format of bfloat16, as in XLA.
 struct Bf16 {
   uint16_t bits;
 };
@@ -19,7 +19,7 @@ inline float load(const Bf16* p) {
   return x;
 }
 inline void store(float* p, float x) { *p = x; }
-// To nearest, ties to even; NaN stays NaN.
+// Rounds to nearest, ties to even; NaN stays NaN.
 inline void store(Bf16* p, float x) {
   uint32_t wide;
   std::memcpy(&wide, &x, sizeof wide);

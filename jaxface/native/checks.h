@@ -1,5 +1,5 @@
-// What handlers share: what they demand of their arrays (a wrong one must become an error that names shapes, before any
-// memory is read), and how an exception becomes XLA's error.
+// Checks of the handlers' arrays, which raise an error with the shapes before any memory is read, and conversion of
+// exceptions to XLA errors.
 #pragma once
 
 #include <algorithm>
@@ -37,7 +37,7 @@ inline void check_shape(const char* name, const xla::ffi::AnyBuffer& array, std:
   if (!has_shape(array, shape)) throw WrongArray(std::string(name) + " is " + text(array.dimensions()) + ": takes " + text(shape));
 }
 
-// Arrays of parameters are one per call, or one for all of `many`.
+// Parameter arrays have `many` entries, or one that is shared.
 inline int64_t check_shared(const char* name, const xla::ffi::AnyBuffer& array, int64_t many, std::initializer_list<int64_t> own) {
   auto d = array.dimensions();
   bool fits = d.size() == own.size() + 1 && (d[0] == many || d[0] == 1) && std::equal(own.begin(), own.end(), d.begin() + 1);
@@ -49,15 +49,14 @@ inline void check_type(const char* name, const xla::ffi::AnyBuffer& array, xla::
   if (array.element_type() != type) throw WrongArray(std::string(name) + " is of another type than " + (type == xla::ffi::F32 ? "float32" : "bfloat16"));
 }
 
-// The type of a network's arrays, which the others of a call must have as well.
+// The element type of a call's arrays, float32 or bfloat16.
 inline xla::ffi::DataType float_type(const char* name, const xla::ffi::AnyBuffer& array) {
   auto type = array.element_type();
   if (type != xla::ffi::F32 && type != xla::ffi::BF16) throw WrongArray(std::string(name) + " is neither float32 nor bfloat16");
   return type;
 }
 
-// Runs f, and turns what it throws into XLA's error: of a wrong array after `name`, of anything else after what `describe`
-// then tells of the call.
+// Runs f and converts exceptions to XLA errors: prefixed with `name` for a wrong array, else with `describe()`.
 template <typename Describe, typename F>
 xla::ffi::Error reported(const std::string& name, Describe describe, F f) {
   try {
@@ -78,7 +77,7 @@ T* data(const Buffer& buffer) {
   return static_cast<T*>(buffer.untyped_data());
 }
 
-// How every handler's signature begins.
+// Common beginning of all handler signatures.
 inline auto bind() { return xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>(); }
 
 }  // namespace jaxface

@@ -1,6 +1,6 @@
 // Convolution by oneDNN for XLA's CPU backend: values, gradient of the input, gradient of the kernel.
 //
-// Images are NHWC and kernels HWIO, as XLA has them; the batch is cut into as many parts as there are threads.
+// Images are NHWC and kernels HWIO, as in XLA; the batch is split into as many parts as there are threads.
 
 #include <algorithm>
 #include <cstring>
@@ -21,20 +21,20 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-// Of each thread of the pool, and of each that calls: the sums of every thread's part of a kernel's gradient.
+// Buffer of each pool thread and each calling thread: partial sums of the kernel gradient.
 thread_local Scratch task_scratch(32 << 20), kernel_scratch(256 << 20);
 
-// `many` independent convolutions of one shape, each cut along its batch into equal parts.
+// `many` independent convolutions of one shape, each split along its batch into equal parts.
 class Run {
  public:
-  // `b` holds `kernels` of the many, which is 1 where all share one. `rows` [row_sets, 2, O] (bias, alpha) and `shortcut`
-  // are for a fused problem.
+  // `b` contains `kernels` kernels: `many`, or 1 if all share one. `rows` [row_sets, 2, O] (bias, alpha) and `shortcut` are
+  // for a fused problem.
   Run(ffi::ThreadPool& pool, const Problem& whole, int64_t many, char* a, char* b, int64_t kernels, char* out,
       float* rows = nullptr, int64_t row_sets = 1, char* shortcut = nullptr)
       : pool_(pool), whole_(whole), many_(many), kernels_(kernels), row_sets_(row_sets), a_(a), b_(b), out_(out),
         rows_(rows), shortcut_(shortcut) {
     cut(std::min(whole.n, std::max<int64_t>(1, (pool.num_threads() + many - 1) / many)));
-    // One copy of a kernel serves all parts: no parts where oneDNN wants another layout for one more image.
+    // All parts share one copy of a kernel: do not split if oneDNN uses another kernel layout for one more image.
     auto differs = [&](const PrimitivePtr& one) { return one->kernel != primitives_[0]->kernel; };
     if (std::any_of(primitives_.begin(), primitives_.end(), differs)) cut(1);
   }
@@ -57,7 +57,7 @@ class Run {
   }
   int64_t start(int i) const { return whole_.n * i / parts_; }
   const KernelLayout& layout() const { return *primitives_[0]->layout; }
-  // From one of `many` kernels to the next, in oneDNN's layout, on a cache line of its own.
+  // Stride between kernels in oneDNN's layout, rounded up to cache lines.
   size_t picked_bytes() const { return (primitives_[0]->kernel.get_size() + 63) / 64 * 64; }
   static memory wrap(const memory::desc& desc, char* data) { return memory(desc, engine(), data); }
 
@@ -120,7 +120,7 @@ class Run {
 
   void kernel_gradient() {
     size_t step = picked_bytes();
-    // A single part in the right layout and type needs no detour.
+    // A single part in the right layout and type is written directly.
     bool direct = layout().same() && parts_ == 1;
     char* sums = direct ? out_ : kernel_scratch.get(step * many_ * parts_);
     if (direct) step = whole_.kernel_bytes();
@@ -163,7 +163,7 @@ class Run {
   std::vector<PrimitivePtr> primitives_;
 };
 
-// Throws WrongArray where the arrays do not fit together; oneDNN checks whether the window makes such a result.
+// Throws WrongArray if the arrays do not match; oneDNN checks that the window gives a result of this shape.
 Problem problem(int64_t kind, const Places& at, ffi::Span<const int64_t> window, int64_t groups, int64_t bf16_math) {
   check_rank("images", at.x, 5), check_rank("kernel", at.kernel, 5), check_rank("result", at.y, 5);
   auto x = at.x.dimensions(), k = at.kernel.dimensions(), y = at.y.dimensions();
@@ -187,7 +187,7 @@ Problem problem(int64_t kind, const Places& at, ffi::Span<const int64_t> window,
   return p;
 }
 
-// Runs f on what `describe` shall tell of, and turns what it throws into XLA's error.
+// Runs f and converts exceptions to XLA errors, with the description of the problem.
 template <typename F>
 ffi::Error guarded(F f) {
   Problem p{};
@@ -206,7 +206,7 @@ ffi::Error Conv(ffi::ThreadPool pool, ffi::AnyBuffer a, ffi::AnyBuffer b, Result
   });
 }
 
-// act(conv(x, kernel) + bias) + shortcut, the shortcut being an optional fourth array.
+// act(conv(x, kernel) + bias) + shortcut; the shortcut is an optional fourth array.
 ffi::Error ConvFused(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer rows,
                      ffi::RemainingArgs rest, Result out, ffi::Span<const int64_t> window,
                      int64_t groups, int64_t bf16_math, int64_t act) {

@@ -1,4 +1,4 @@
-"""Prints, for CMake, the folder of XLA's headers and that of oneDNN's CMake files, in this Python's environment."""
+"""Prints the folders of XLA's headers and of oneDNN's CMake files in this Python environment, for CMake."""
 
 import importlib.metadata
 import importlib.util

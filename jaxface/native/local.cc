@@ -1,5 +1,5 @@
 // Convolution with a kernel for each position, or each square region, of the result: values, gradient of the input,
-// gradient of the kernels. Kernels are read, or written, once: they are most of such a layer's memory.
+// gradient of the kernels. Kernels, which are most of such a layer's memory, are read or written once.
 
 #include <algorithm>
 #include <cstdint>
@@ -42,7 +42,7 @@ decltype(&base::product) best_product() {
   return base::product;
 }
 
-// Of a call, as long as it runs, and of each of its tasks.
+// Buffers of a running call and of its tasks.
 thread_local Scratch call_scratch(64 << 20), task_scratch(16 << 20);
 
 int64_t to16(int64_t n) { return (n + 15) / 16 * 16; }
@@ -54,15 +54,15 @@ struct Layer {
   int64_t stride_h, stride_w, top, left, block;
   int64_t regions() const { return high * wide; }
   int64_t region(int64_t i, int64_t j) const { return i / block * wide + j / block; }
-  // What all windows see: as many rows, and columns, of the padded image.
+  // Rows and columns of the padded image that the windows cover.
   int64_t seen_h() const { return (oh - 1) * stride_h + kh; }
   int64_t seen_w() const { return (ow - 1) * stride_w + kw; }
-  // Numbers of a row of a window: one after the other in the image and in the kernel.
+  // Length of a row of a window, which is contiguous in the image and in the kernel.
   int64_t taps() const { return kw * c; }
   int64_t x_size() const { return n * h * w * c; }
   int64_t y_size() const { return n * oh * ow * o; }
   int64_t kernel_size() const { return kh * taps() * o; }  // of one region
-  // Of one row of one image, so that those of neighbours do not fall on the same lines of the cache.
+  // Pitch of a row of an image, chosen so that neighbouring rows do not map to the same cache lines.
   int64_t pitch() const { return to16(seen_w() * c) + (to16(seen_w() * c) % 128 ? 0 : 16); }
   std::string text() const {
     return "locally connected layer, images " + jaxface::text(Dims{n, h, w, c}) + ", kernels " +
@@ -71,7 +71,7 @@ struct Layer {
   }
 };
 
-// Numbers of T at one place as floats at another.
+// Copies and converts T to float.
 template <typename T>
 void widen(const T* from, float* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = load(from + i);
@@ -128,7 +128,7 @@ class Call {
     });
   }
 
-  // Row by row of the image: no two tasks add to the same pixel, and a position's kernel is read row by row, each by one task.
+  // Tasks are rows of the image: no two tasks add to the same pixel, and each row of a kernel is read by one task.
   void input_gradient(const T* dy, const T* kernel, T* dx) {
     float* slopes = reinterpret_cast<float*>(call_scratch.get(l_.oh * l_.ow * l_.o * n16_ * sizeof(float)));
     each(l_.oh * l_.ow, [&](int64_t p) {
@@ -201,13 +201,13 @@ class Call {
     return seen + (i * l_.stride_h + a) * l_.n * l_.pitch() + j * l_.stride_w * l_.c;
   }
 
-  // A row of a kernel [kw · C, O] as floats, in `buffer` where it is none.
+  // A row of a kernel [kw · C, O] as floats, converted into `buffer` if necessary.
   const float* plain(const float* k, float*) const { return k; }
   const float* plain(const Bf16* k, float* buffer) const {
     widen(k, buffer, l_.taps() * l_.o);
     return buffer;
   }
-  // The same with its rows filled up to whole vectors.
+  // The same with its rows padded to full vectors.
   const float* padded(const T* k, float* buffer) const {
     if (o16_ == l_.o) return plain(k, buffer);
     for (int64_t t = 0; t < l_.taps(); ++t) {

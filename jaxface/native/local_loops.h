@@ -1,12 +1,12 @@
 // Small matrix products on vectors of 16 floats, included once per instruction set (see local.cc).
 
-// Unaligned, of any array of floats.
+// Unaligned load from a float array.
 typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
 
 inline Vector& vector_at(float* p) { return *reinterpret_cast<Vector*>(p); }
 inline const Vector& vector_at(const float* p) { return *reinterpret_cast<const Vector*>(p); }
 
-// R rows and V vectors of `product`, which stay in registers.
+// A tile of R rows and V vectors of `product`, kept in registers.
 template <int R, int V>
 inline void tile(float* c, int64_t c_row, const float* a, int64_t a_row, int64_t a_step, const float* b, int64_t b_row, int64_t n) {
   Vector sums[R][V];

@@ -1,5 +1,5 @@
-// Batch norm with its activation and the shortcut's sum, as four passes over channels-last arrays [many, B, R, C]: two
-// that reduce and two that map. The [C]-sized arithmetic between them is done in JAX, and so is any sum over devices.
+// Batch norm with activation and shortcut addition, as four passes over channels-last arrays [many, B, R, C]: two
+// reductions and two maps. The arithmetic on [C] arrays between them, and sums over devices, are done in JAX.
 
 #include <algorithm>
 #include <cstdint>
@@ -48,8 +48,8 @@ Loops<T> best_loops(int64_t act) {
   return base::loops<T>(act);
 }
 
-// An array [many, B, R, C] cut into parts of rows. The cut depends on shapes alone: sums are the same to the last bit
-// on any number of threads.
+// An array [many, B, R, C] split into parts of rows. The split depends only on shapes: sums are bitwise equal for any
+// number of threads.
 struct Rows {
   explicit Rows(ffi::AnyBuffer& x) {
     check_rank("x", x, 4);
@@ -76,7 +76,7 @@ void each_part(ffi::ThreadPool& pool, const Rows& r, F f) {
   parallel_for(pool, static_cast<int>(r.many * r.parts), [&](int i) { f(i / r.parts, i % r.parts); });
 }
 
-// Runs `part(m, part, sum, run)` for every part, each with `width`·C sums of its own, and adds those up in order.
+// Runs `part(m, part, sum, run)` for every part, each with its own `width`·C sums, and adds these in order.
 template <typename F>
 std::vector<double> reduce(ffi::ThreadPool& pool, const Rows& r, int64_t width, F part) {
   int64_t step = width * r.channels;
@@ -165,7 +165,7 @@ void input_gradient(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer& dy
   });
 }
 
-// Calls f<float>() or f<Bf16>() by the type of x, and turns what it throws into XLA's error.
+// Calls f<float>() or f<Bf16>() by the type of x, and converts exceptions to XLA errors.
 template <typename F>
 ffi::Error typed(const char* name, ffi::AnyBuffer& x, F f) {
   std::string call = std::string("batch norm, ") + name;

@@ -1,6 +1,6 @@
 // Loops over channels-last rows, included once per instruction set (see norm.cc): the compiler vectorises them over c.
 
-// A NaN stays one: a network that diverged must not look well.
+// NaN is propagated: a diverged network must not appear finite.
 template <int64_t act>
 inline float activate(float z, float alpha) {
   float sloped = alpha * z;
@@ -10,7 +10,7 @@ inline float activate(float z, float alpha) {
   return z;
 }
 
-// What reaches z of a gradient that reaches the activation's result.
+// Gradient with respect to z, given the gradient with respect to the activation's result.
 template <int64_t act>
 inline float before_activation(float dy, float z, float alpha) {
   float sloped = alpha * dy;
@@ -20,11 +20,11 @@ inline float before_activation(float dy, float z, float alpha) {
   return dy;
 }
 
-// Float sums over more rows than this would lose digits: they move to double every so often.
+// Number of rows after which float sums are added to double sums, to limit rounding errors.
 constexpr int64_t kRun = 128;
 
-// Adds Σx to sum[0][c] and Σx² to sum[1][c]. In float, rows are counted from the first of their run: an array far from
-// zero, or with a single number far from the others, keeps its digits.
+// Adds Σx to sum[0][c] and Σx² to sum[1][c]. In float, the first row of each run is subtracted: this preserves the
+// precision of an array with a large offset or an outlier.
 template <typename T>
 void moments(const T* x, int64_t rows, int64_t channels, double* sum, float* run) {
   float *s = run, *q = run + channels, *shift = run + 2 * channels;
@@ -49,7 +49,7 @@ void moments(const T* x, int64_t rows, int64_t channels, double* sum, float* run
   }
 }
 
-// y = act(slope·x + offset) + more, `more` being optional.
+// y = act(slope·x + offset) + more; `more` is optional.
 template <typename T, int64_t act>
 void apply(const T* x, const T* more, int64_t rows, int64_t channels, const float* k, T* y) {
   const float *slope = k, *offset = k + channels, *alpha = k + 2 * channels;

@@ -1,4 +1,4 @@
-// oneDNN's primitives for convolutions, made once for each problem and kept while they are in use.
+// Cache of oneDNN primitives for convolutions, one per problem.
 #pragma once
 
 #include <list>
@@ -14,19 +14,19 @@
 
 namespace jaxface {
 
-// This and the cache are never destroyed: XLA's threads may still be working when the process ends.
+// This and the cache are never destroyed: XLA's threads may still run when the process exits.
 inline dnnl::engine& engine() {
   static dnnl::engine& e = *new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return e;
 }
 
-// A reorder of a kernel between HWIO and the layout that oneDNN picked, in pieces along O that can go in parallel.
+// A reorder of a kernel between HWIO and oneDNN's layout, in pieces along O that can run in parallel.
 class KernelLayout {
  public:
   KernelLayout(const memory::desc& plain, const memory::desc& picked, bool inward, int64_t outputs, bool grouped)
       : inward_(inward), same_(plain == picked) {
     if (same_) return;
-    // Pieces must fall on the edges of oneDNN's blocks, most of which are at most 64 outputs wide.
+    // Pieces must be aligned to oneDNN's blocks, most of which are at most 64 outputs wide.
     if (grouped || outputs % 64 || !cut(plain, picked, 64)) pieces_ = {{plain, picked, inward ? make(plain, picked) : make(picked, plain)}};
   }
   bool same() const { return same_; }
@@ -66,7 +66,7 @@ class KernelLayout {
 
 struct Primitive {
   dnnl::primitive run;
-  memory::desc kernel;  // as oneDNN wants it
+  memory::desc kernel;  // in oneDNN's layout
   memory::desc scratch;
   std::unique_ptr<KernelLayout> layout;
 };
@@ -83,7 +83,7 @@ inline PrimitivePtr make(const Problem& p) {
   Dims low{p.top, p.left}, high{p.bottom, p.right};
   auto x = p.x_desc(), y = p.y_desc();
   memory::desc kernel(p.kernel(), p.data_type(), memory::format_tag::any);
-  // Parts of a kernel's gradient are summed before they are rounded.
+  // Partial sums of a kernel gradient are added before rounding.
   memory::desc exact_kernel(p.kernel(), memory::data_type::f32, memory::format_tag::any);
   auto algorithm = algorithm::convolution_direct;
   auto result = std::make_shared<Primitive>();
@@ -115,10 +115,10 @@ inline PrimitivePtr make(const Problem& p) {
   return result;
 }
 
-// The primitives used last. Their code is large: the oldest goes when a new one would be too many.
+// Least-recently-used cache of primitives, bounded because their code is large.
 class Cache {
  public:
-  // oneDNN's own cache would keep a thousand more behind ours.
+  // Disables oneDNN's own cache, which would keep a thousand more.
   Cache() { dnnl::set_primitive_cache_capacity(0); }
   PrimitivePtr get(const Problem& p) {
     {
@@ -129,7 +129,7 @@ class Cache {
         return found->second->second;
       }
     }
-    auto made = make(p);  // slow: outside of the lock; two threads may both make one
+    auto made = make(p);  // slow, so outside of the lock; two threads may both create one
     std::lock_guard<std::mutex> lock(mutex_);
     if (index_.count(p)) return made;
     order_.emplace_front(p, made);

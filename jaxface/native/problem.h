@@ -1,4 +1,4 @@
-// What decides which oneDNN primitive a convolution needs.
+// The parameters that determine the oneDNN primitive of a convolution.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ using Dims = memory::dims;
 
 enum Kind : int64_t { kValue = 0, kInputGradient = 1, kKernelGradient = 2 };
 
-// The arrays of a call. `x`, `kernel` and `y` are what stands in their places, be it their gradient.
+// The arrays of a call. `x`, `kernel` and `y` are the arrays or their gradients.
 struct Places {
   const Buffer &x, &kernel, &y;
 };
@@ -27,17 +27,17 @@ inline Places places(int64_t kind, const Buffer& a, const Buffer& b, const Buffe
   return by_kind[kind];
 }
 
-// Whether a call sums nothing: its result then is zero, and written.
+// Whether a call has nothing to sum: its result is then set to zero.
 inline bool sums_nothing(const Buffer& a, const Buffer& b, Buffer& out) {
   if (a.element_count() && b.element_count() && out.element_count()) return false;
   if (out.element_count()) std::memset(out.untyped_data(), 0, out.size_bytes());
   return true;
 }
 
-// Everything that decides which primitive is needed, in one comparable row.
+// All parameters that determine the primitive, as a comparable key.
 struct Problem {
   int64_t kind, type, bf16_math;
-  int64_t fused, activation, shortcut;  // of values in inference: bias, activation, sum
+  int64_t fused, activation, shortcut;  // for values in inference: bias, activation, sum
   int64_t n, h, w, c, kh, kw, o, oh, ow, groups;
   int64_t stride_h, stride_w, top, bottom, left, right, dilation_h, dilation_w;
   bool operator<(const Problem& other) const { return std::memcmp(this, &other, sizeof *this) < 0; }
@@ -65,7 +65,7 @@ struct Problem {
   size_t x_bytes() const { return h * w * c * bytes(); }
   size_t y_bytes() const { return oh * ow * o * bytes(); }
   size_t kernel_bytes() const { return kh * kw * (c / groups) * o * bytes(); }
-  // HWIO, whose last axis holds the groups side by side.
+  // HWIO; the last axis contains the groups consecutively.
   memory::desc hwio() const {
     int64_t in = c / groups;
     if (groups == 1) return {kernel(), data_type(), Dims{1, o, kw * in * o, in * o}};
@@ -73,7 +73,7 @@ struct Problem {
   }
 };
 
-// For messages.
+// Description for messages.
 inline std::string describe(const Problem& p) {
   auto row = [](Dims values) { return text(values); };
   const char* kinds[] = {"values", "input gradient", "kernel gradient"};

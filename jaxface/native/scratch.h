@@ -1,4 +1,4 @@
-// Memory of one thread, kept from call to call up to a bound.
+// Scratch memory of a thread, kept between calls up to a bound.
 #pragma once
 
 #include <cstdlib>
@@ -20,7 +20,7 @@ class Scratch {
     }
     return data_.get();
   }
-  // At the end of a call.
+  // Called at the end of a call.
   void trim() {
     if (size_ <= bound_) return;
     data_.reset();

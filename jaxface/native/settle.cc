@@ -1,4 +1,4 @@
-// An array as it is. XLA fuses no call of a library: what goes through here is computed once, and read from memory after.
+// The identity. XLA does not fuse library calls, so the argument is computed once and then read from memory.
 
 #include <cstring>
 
@@ -11,7 +11,7 @@ namespace {
 xla::ffi::Error Settle(xla::ffi::ThreadPool, Buffer x, Result out) {
   return reported("settle", [&] { return "settle " + text(x.dimensions()); }, [&] {
     if (x.size_bytes() != out->size_bytes()) throw WrongArray("x is " + text(x.dimensions()) + ", result " + text(out->dimensions()));
-    // As a rule XLA gives both one place.
+    // XLA usually assigns both the same buffer.
     if (x.untyped_data() != out->untyped_data()) std::memcpy(out->untyped_data(), x.untyped_data(), x.size_bytes());
   });
 }

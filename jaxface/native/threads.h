@@ -1,4 +1,4 @@
-// Work shared over XLA's own threads, so that no second pool competes for the cores.
+// Runs work on XLA's thread pool, so that no second pool competes for the cores.
 #pragma once
 
 #include <algorithm>
@@ -26,8 +26,8 @@ void __tsan_release(void*);
 
 namespace jaxface {
 
-// A task for XLA's pool. The pool is not built with ThreadSanitizer, which does not see it hand work over to a thread:
-// it is told when the task lies in its place and when it is taken up.
+// A task for XLA's pool. The pool is not built with ThreadSanitizer, which therefore does not see the hand-over of work:
+// annotations mark when the task is stored and when it is taken.
 template <typename F>
 class HandedOver {
  public:
@@ -48,7 +48,7 @@ class HandedOver {
   F f_;
 };
 
-// oneDNN's OpenMP is told, on each thread that calls it, to make no threads: the split over threads is ours.
+// Limits oneDNN's OpenMP to one thread on each calling thread, since we split the work ourselves.
 class SingleThreaded {
  public:
   SingleThreaded() : before_(omp_get_max_threads()) {
@@ -62,9 +62,9 @@ class SingleThreaded {
   int before_;
 };
 
-// Runs f(0) … f(n - 1), on the calling thread and on whatever threads of the pool are free, and returns when all are
-// done. Whoever comes takes the next index, and only indices that were taken are waited for: a pool whose threads are
-// all busy, or all here, delays nothing and cannot deadlock. The first exception is thrown again on the caller's side.
+// Runs f(0) … f(n - 1) on the calling thread and on free threads of the pool, and returns when all are done. Each thread
+// takes the next index, and the caller waits only for indices that were taken: a pool whose threads are all busy, or all
+// here, cannot cause a delay or deadlock. The first exception is rethrown to the caller.
 template <typename F>
 void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
   struct Work {
@@ -89,17 +89,17 @@ void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
       }
     }
   };
-  // Threads that come too late still look at the counter: it must outlive this call.
+  // Late threads still read the counter, so it must outlive this call.
   auto work = std::make_shared<Work>();
   work->f = &f;
   work->n = n;
   work->left = n;
-  work->next = 0;  // last, and read first: whoever sees it sees the rest
+  work->next = 0;  // stored last and read first: publishes the rest
   int helpers = std::min<int>(n, pool.num_threads()) - 1;
   try {
     for (int i = 0; i < helpers; ++i) pool.Schedule(HandedOver([work] { work->run(); }));
   } catch (const std::bad_alloc&) {
-    // Those that are under way use f: leaving now would take it from them. It goes with fewer helpers.
+    // Scheduled helpers use f, so do not return; continue with fewer helpers.
   }
   work->run();
   std::unique_lock<std::mutex> lock(work->mutex);
@@ -107,7 +107,7 @@ void parallel_for(xla::ffi::ThreadPool& pool, int n, F&& f) {
   if (work->error) std::rethrow_exception(work->error);
 }
 
-// How many parts to cut `n` equal pieces of work into.
+// Number of parts into which to split `n` equal pieces of work.
 inline int parts_of(xla::ffi::ThreadPool& pool, int64_t n) {
   return static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(n, pool.num_threads())));
 }
