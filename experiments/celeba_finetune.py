@@ -1,12 +1,12 @@
-"""Published weights fine-tuned on CelebA people: verified on CelebA people who were kept out, and on LFW, before and after.
+"""Published weights fine-tuned on CelebA people: verified on held-out CelebA people and on LFW, before and after.
 
 The model is the MobileFaceNet trained on MS1M by others, imported from ONNX (docs/weights.md):
   jaxface import mobilefacenet_ms1m_128d.onnx --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet
-Its batch norms are folded into its convolutions; the run calibrates them first, as its notes.txt says.
+Its batch norms are folded into its convolutions; the run calibrates them first (see its notes.txt).
 
 Command: JAXFACE_DATA=FOLDER jaxface train celeba_finetune
-Expected: people kept out, AUC 0.9690 before and 0.9725 after; LFW view 2, 99.25 % before and 99.32 % ± 0.13 after. On view 1's
-test pairs, looked at first, 99.30 % before and after.
+Expected: held-out people, AUC 0.9690 before and 0.9725 after; LFW view 2, 99.25 % before and 99.32 % ± 0.13 after. On view 1's
+test pairs, used for development, 99.30 % before and after.
 """
 
 from jaxface.data import AugmentConfig, DataConfig

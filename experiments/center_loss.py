@@ -1,4 +1,4 @@
-"""Center loss beside a softmax: the softmax keeps identities apart, the centres draw the images of each together.
+"""Softmax with center loss: the softmax separates identities, center loss pulls the images of each to its centre.
 
 Paper: Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", 2016: λ = 0.003, α = 0.5.
 Here: the small network and the CelebA subset of celeba_lfw.

@@ -1,19 +1,19 @@
 """DeepFace: a network of locally connected layers, trained to classify identities by plain softmax.
 
 Paper: Taigman et al., "DeepFace: Closing the Gap to Human-Level Performance in Face Verification", 2014: 4,030 identities
-with 4.4 million images, batch 128, momentum 0.9, 15 epochs, learning rate 0.01 divided by ten twice along the way, to
-0.0001; weights from N(0, 0.01), biases 0.5; dropout on F7. The share of the dropout and when the rate falls are our
-choices, so is the alignment (arcface112 in the place of 3-D frontalisation). It needs packed records of some 4 million images.
+with 4.4 million images, batch 128, momentum 0.9, 15 epochs, learning rate 0.01 divided by ten twice, to 0.0001;
+weights from N(0, 0.01), biases 0.5; dropout on F7. The dropout rate and the steps of the learning rate are our
+choices, as is the alignment (arcface112 instead of 3-D frontalisation). It needs packed records of some 4 million images.
 Command: jaxface train deepface --data.records DIR --model.dtype bfloat16
 Expected: 97.00 % on LFW in the paper, 95.92 % by inner product of the normalised features; not reproduced here.
 
-The normalised features, from the network's own numbers of the training set and of the faces to verify:
+The normalised features, from the raw embeddings of the training set and of the faces to verify:
   jaxface embed --model runs/deepface --records DIR --raw --out train.npz
   jaxface embed --model runs/deepface --images $JAXFACE_DATA/lfw_aligned112 --raw --out lfw.npz
   jaxface evaluate --pairs $JAXFACE_DATA/protocols/pairs.txt --embeddings lfw.npz --normalise train.npz
 
-Small form: half the channels, 96×96 pixels, F7 of 512, weights that start by the inputs of one position, on the CelebA
-subset of celeba_lfw; AdamW, since SGD at 0.05 learned how frequent the identities are and nothing else.
+Small form: half the channels, 96×96 pixels, F7 of 512, He initialisation with the inputs of one position, on the
+CelebA subset of celeba_lfw; AdamW, since SGD at 0.05 learned only the frequencies of the identities.
 Command: JAXFACE_DATA=FOLDER jaxface train deepface --small
 Expected of the small one: 73.87 % ± 0.58 on LFW view 2 (AUC 0.813, untrained 0.699), seven minutes on two cores.
 """

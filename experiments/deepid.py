@@ -1,17 +1,16 @@
-"""DeepID: sixty small networks, each on a patch of its own, each taught to tell the identities; their features together are
-the face.
+"""DeepID: sixty small networks, one per patch, each trained to classify identities; their features are concatenated.
 
 Paper: Sun et al., "Deep Learning Face Representation from Predicting 10,000 Classes", 2014: ten regions × three scales × {RGB,
-grey}, softmax over 8,700 of CelebFaces+'s 10,177 identities, 160 features of each network for the patch and as many for its
-mirror image, 19,200 in all; the paper then verifies by PCA to 150 and Joint Bayesian, here by the cosine. It trains by
-stochastic gradient descent and prints no rate, batch, length or decay: those are our choice, as are the boxes, the shifts and
-the initial values.
+grey}, softmax over 8,700 of CelebFaces+'s 10,177 identities, 160 features of each network for the patch and for its mirror
+image, 19,200 in total; the paper verifies by PCA to 150 and Joint Bayesian, here by the cosine. It trains by stochastic gradient
+descent and reports no rate, batch size, length or decay: these are our choice, as are the boxes, the shifts and the
+initialisation.
 Command: jaxface train deepid --data.records DIR
 Here: JAXFACE_DATA=FOLDER jaxface train deepid --small
 The four stacks of two networks each (the face and its middle; the nose and the left eye, whose mirror image is the right
-one), RGB and grey, on the CelebA subset of celeba_lfw; AdamW, since without batch norm SGD takes long to begin.
-Expected of the small one: 78.8 % on LFW view 2 (AUC 0.867, untrained 0.669); 0.36 s of processor time a step, 480 images/s
-on two cores that were never free. The paper's 97.45 % (100 patches, Joint Bayesian, 13 times as many images) were not reproduced here.
+one), RGB and grey, on the CelebA subset of celeba_lfw; AdamW, since SGD converges slowly without batch norm.
+Expected of the small one: 78.8 % on LFW view 2 (AUC 0.867, untrained 0.669); 0.36 s of processor time per step, 480 images/s
+on two busy cores. The paper's 97.45 % (100 patches, Joint Bayesian, 13 times as many images) were not reproduced here.
 """
 
 from dataclasses import replace
@@ -33,7 +32,7 @@ EXPERIMENT = Experiment(
   augment=AugmentConfig(mirror=0.5, shift=3, jitter=0.0),
   model=ModelConfig("deepid_ensemble"),
   terms=(PerMember(Classification(Softmax()), members=60),),
-  # Each network is clipped by itself.
+  # The gradient of each network is clipped separately.
   optimizer=OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=5e-4, clip_norm=5.0),
   schedule=ScheduleConfig(name="cosine", warmup_steps=1000),
   evaluation=(VerificationConfig(name="unseen", every=4000, mirror="concat"),),

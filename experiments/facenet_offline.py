@@ -1,14 +1,14 @@
-"""FaceNet's objective with offline mining: a round on triplets mined over the whole set with the network so far.
+"""FaceNet's objective with offline mining: one round on triplets mined over the whole set with the current network.
 
 Paper: Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015, §3.2: triplets may be mined
-offline with the last network over part of the data, or online in the batch. This is the former, beside facenet_triplet.
+offline with the last network over part of the data, or online in the batch. This is the former; facenet_triplet is the latter.
 Command, after facenet_triplet:
   jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --mirror none
   JAXFACE_DATA=FOLDER jaxface train facenet_offline
-A further round: embed with runs/facenet_offline, and give --data.embeddings, --model.init_from, --seed and --workdir anew.
-Expected: 82.02 % ± 0.62 on LFW view 2 (AUC 0.906), less than the 85.37 that it begins with. A likely reason: in a whole set a pair finds the
-nearest of 13,000 negatives, some of them with a wrong label, and identities with many images make most of the pairs; a
-batch finds the nearest of a hundred. FaceNet prefers mining in the batch too.
+For a further round embed with runs/facenet_offline, and change --data.embeddings, --model.init_from, --seed and --workdir.
+Expected: 82.02 % ± 0.62 on LFW view 2 (AUC 0.906), less than the 85.37 of its initial network. A likely reason: in the whole set the
+negative is the nearest of 13,000, some of them with a wrong label, and identities with many images form most of the pairs; in
+a batch it is the nearest of a hundred. FaceNet also prefers mining in the batch.
 """
 
 from dataclasses import replace

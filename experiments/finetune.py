@@ -1,14 +1,14 @@
-"""Your own folder, beginning with a trained network: first the class centres alone, then everything.
+"""Fine-tunes a trained network on your own folder: first only the class centres, then everything.
 
 Command: jaxface train finetune --data.images MY_FACES --model.init_from MODEL --workdir runs/mine
-MODEL is a model directory (`jaxface import` makes one of published weights) or the workdir of a run. Network, options, size,
-preprocessing and template come from it; class centres begin at the mean embeddings of your identities, those that MODEL's
-own run knows by name are kept. A tenth of the people is kept out to verify on. Images must be aligned as MODEL takes them
-(--data.size brings them to its size).
-The network is frozen for the first 100 steps (--optimizer.rates "body/*=0 until 100 then 0.1" is the default), then learns at
-a tenth of the rate. Few images: fewer --steps, or --optimizer.rates "body/*=0" for the centres alone.
---model.freeze_norm true leaves the batch norms as they are.
-Expected: depends on the folder and on MODEL; the report says how far the people kept out are told apart, before and after.
+MODEL is a model directory (`jaxface import` makes one from published weights) or the workdir of a run. Network, options, size,
+preprocessing and template come from it. Class centres are initialised with the mean embeddings of your identities; those of
+identities in MODEL's run are kept. A tenth of the people is held out for verification. Images must be aligned to MODEL's
+template (--data.size resizes them).
+The network is frozen for the first 100 steps (--optimizer.rates "body/*=0 until 100 then 0.1" is the default), then trained at
+a tenth of the rate. With few images use fewer --steps, or --optimizer.rates "body/*=0" to train only the centres.
+--model.freeze_norm true freezes the batch norms.
+Expected: depends on the folder and on MODEL; the report has the figures of the held-out people, before and after.
 """
 
 from jaxface.data import DataConfig

@@ -1,9 +1,9 @@
-"""Your own folder: one folder per person, aligned faces of 112×112 pixels, a tenth of the people kept out to verify on.
+"""Your own folder: one folder per person, aligned faces of 112×112 pixels, with a tenth of the people held out for verification.
 
 Command: jaxface train folder --data.images MY_FACES --workdir runs/mine
-Other sizes: --data.size 112 brings every image to 112×112. Few images: fewer --steps. A GPU: --model.name iresnet50
+Other sizes: --data.size 112 resizes every image to 112×112. Few images: fewer --steps. On a GPU: --model.name iresnet50
 --model.size 112 --model.dtype bfloat16 --batch_size 512.
-Expected: depends on the folder; the report says how far the people kept out are told apart.
+Expected: depends on the folder; the report has the figures of the held-out people.
 """
 
 from jaxface.data import DataConfig

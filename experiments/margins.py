@@ -1,4 +1,4 @@
-"""Margins side by side: one network, one budget, an override for each margin.
+"""Compares margins: one network, one number of steps, an override for each margin.
 
 Here: the small network and the CelebA subset of celeba_lfw, 1,000 steps; other runs on this subset build on this one. Margins with
 a scale take 30, which fits a few thousand identities; those with a warm-up reach their full size after two fifths of the steps.
@@ -8,7 +8,7 @@ A-Softmax: --workdir runs/margins_asoftmax --terms.0.margin asoftmax
 CosFace:   --workdir runs/margins_cosface  --terms.0.margin cosface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
 AdaFace:   --workdir runs/margins_adaface  --terms.0.margin adaface --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
 Expected on LFW view 2, each after some three minutes on two quiet cores: softmax 86.35 %, A-Softmax 87.18, CosFace 85.88, ArcFace
-86.52, AdaFace 86.22, all ± 0.4 to 0.6. In so short a run on so few images the order is chance: docs/losses.md, "Side by side".
+86.52, AdaFace 86.22, all ± 0.4 to 0.6. In such a short run on few images the order is not significant: docs/losses.md, "Comparison".
 """
 
 from dataclasses import replace

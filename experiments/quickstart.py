@@ -1,4 +1,4 @@
-"""Quickstart: synthetic identities, verified on identities that were never seen.
+"""Quickstart: synthetic identities, verified on unseen identities.
 
 Needs no data. Command: make quickstart, or jaxface train quickstart
 Expected: AUC of unseen identities 0.71 untrained, 0.99 trained, in about three minutes on two cores.

@@ -1,12 +1,12 @@
 """VGG-Face, second stage: a projection learned by triplets on top of the frozen network of the first stage.
 
-Paper: Parkhi et al., "Deep Face Recognition", 2015, §4.2: embeddings scaled to length one, times a matrix, nothing after;
-all else frozen; rate 0.25. Figures before and after the projection stand side by side in the report: at step 0 the
-projection is a random orthogonal matrix.
+Paper: Parkhi et al., "Deep Face Recognition", 2015, §4.2: embeddings scaled to length one, times a matrix, without
+normalisation after it; all else frozen; rate 0.25. The report compares the figures before and after: at step 0 the projection is
+a random orthogonal matrix.
 Here: after `vggface`, from 256 numbers to 128 (the paper: 4,096 to 1,024).
 Command: JAXFACE_DATA=FOLDER jaxface train vggface_triplet
-The first stage elsewhere: --model.init_from WORKDIR.
-Expected: 86.08 % ± 0.58 on LFW view 2 (AUC 0.933), after 84.83 of the first stage.
+For another workdir of the first stage: --model.init_from WORKDIR.
+Expected: 86.08 % ± 0.58 on LFW view 2 (AUC 0.933), compared with 84.83 of the first stage.
 """
 
 from dataclasses import replace

@@ -13,7 +13,7 @@ from jaxface.formats.sources import LAYOUTS
 from jaxface.geometry.templates import unknown_template
 from jaxface.options import add_processes, add_provenance, add_template, image_size
 
-RERUN = "shards that are whole stay; the same command goes on from there, and removing the folder undoes it"
+RERUN = "complete shards are kept; the same command resumes, or remove the folder to discard them"
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -43,7 +43,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     f"{options.out}: {manifest.num_records:,} records of {manifest.num_identities:,} identities in "
     f"{len(manifest.shards)} shards, {megabytes:.1f} MB; {height}×{width}, template {manifest.template}, "
     f"licence {manifest.licence}; "
-    f"{manifest.kept:,} images as they were, {manifest.num_records - manifest.kept:,} encoded anew, "
+    f"{manifest.kept:,} images unchanged, {manifest.num_records - manifest.kept:,} re-encoded, "
     f"{len(manifest.damaged)} damaged"
   )
   if manifest.template == UNKNOWN_TEMPLATE:

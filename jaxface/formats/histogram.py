@@ -27,11 +27,11 @@ def doubling_bins(images: Sequence[int]) -> list[Bin]:
 
 
 def as_text(bins: Sequence[Bin], width: int = 50) -> str:
-  """Draws bars of blocks, an eighth of a character fine.
+  """Draws bars of block characters, with a resolution of an eighth of a character.
 
   Args:
-    bins: of `doubling_bins`.
-    width: of the longest bar, in characters.
+    bins: result of `doubling_bins`.
+    width: width of the longest bar, in characters.
   Returns:
     A line per bin.
   """
@@ -45,10 +45,10 @@ def as_text(bins: Sequence[Bin], width: int = 50) -> str:
 
 
 def as_svg(bins: Sequence[Bin], title: str) -> str:
-  """Draws bars as a picture that stands alone.
+  """Draws bars as a self-contained SVG.
 
   Args:
-    bins: of `doubling_bins`.
+    bins: result of `doubling_bins`.
     title: shown above; plain text.
   Returns:
     An SVG document.

@@ -1,4 +1,4 @@
-"""Whether tensorflow-datasets would be told the truth about a packed set."""
+"""Checks the metadata of a packed set for tensorflow-datasets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxface.formats.tfds_metadata import SPLIT
 
 
 def tfds_faults(out: Path, manifest: Manifest, identity_names: list[str]) -> list[DamagedData]:
-  """Compares the three metadata files with the manifest; read as what they are, without that library.
+  """Compares the three metadata files with the manifest, without using that library.
 
   Args:
     out: the packed set.

@@ -1,4 +1,4 @@
-"""Every fault of one shard and its index, found even where the index is lost and lengths are damaged."""
+"""Finds all faults of one shard and its index, even if the index is lost and lengths are damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HASH_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class ShardTask:
-  """What to check: a shard, the number of its first record, and what all records must agree with."""
+  """The task: a shard, the number of its first record, and the expected properties of all records."""
 
   folder: str
   shard: Shard
@@ -34,7 +34,7 @@ class ShardTask:
 
 @dataclass
 class ShardReport:
-  """What was found: faults, images by label, ids."""
+  """The result: faults, images by label, ids."""
 
   faults: list[DamagedData] = field(default_factory=list)
   images: Counter[int] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class ShardReport:
 
 
 def _header(buffer: Any, offset: int) -> int | None:
-  """The length of a payload, if an undamaged header stands at the offset."""
+  """The length of a payload, if there is an undamaged header at the offset."""
   header = buffer[offset : offset + HEADER_BYTES]
   if len(header) < HEADER_BYTES:
     return None
@@ -51,7 +51,7 @@ def _header(buffer: Any, offset: int) -> int | None:
 
 
 def _next_header(buffer: Any, offset: int) -> int:
-  """Where the next undamaged header stands: the upper half of every length is four zero bytes, which are quick to find."""
+  """Offset of the next undamaged header, found by the four zero bytes of the upper half of its length."""
   zeros = buffer.find(bytes(4), offset + FRAME_BYTES + 4)
   while zeros >= 0:
     if _header(buffer, zeros - 4) is not None:
@@ -61,15 +61,15 @@ def _next_header(buffer: Any, offset: int) -> int:
 
 
 def frames(buffer: Any, index: ShardIndex | None) -> Iterator[tuple[int, int]]:
-  """Where records lie: by the index, or by their headers, over damaged ones to the next whole one.
+  """Positions of records: from the index, or from their headers, skipping damaged ones.
 
-  Without an index, neighbours whose headers are both damaged cannot be told apart and count as one.
+  Without an index, consecutive records with damaged headers count as one.
 
   Args:
-    buffer: the whole shard.
-    index: of the shard, if there is one.
+    buffer: the complete shard.
+    index: index of the shard, if there is one.
   Returns:
-    An iterator of (offset, length of the payload); past a damaged header the length is that up to the next one.
+    An iterator of (offset, length of the payload); after a damaged header the length extends to the next one.
   """
   if index is not None:
     yield from zip(index.entry_n["offset"].tolist(), index.entry_n["length"].tolist())
@@ -84,12 +84,12 @@ def frames(buffer: Any, index: ShardIndex | None) -> Iterator[tuple[int, int]]:
 
 
 def check_shard(task: ShardTask) -> ShardReport:
-  """Reads a shard whole.
+  """Reads and checks a complete shard.
 
   Args:
-    task: what to check.
+    task: the task.
   Returns:
-    What was found.
+    The report.
   """
   report, folder, shard = ShardReport(), Path(task.folder), task.shard
   path = folder / shard.file
@@ -101,7 +101,7 @@ def check_shard(task: ShardTask) -> ShardReport:
   try:
     index = load_index(folder, shard)
   except DamagedData as fault:
-    if fault.file != str(path):  # damage of the shard itself is found below, record by record
+    if fault.file != str(path):  # damage of the shard itself is reported below, record by record
       report.faults.append(fault)
   digest = hashlib.sha256()
   for start in range(0, len(buffer), _HASH_BYTES):
@@ -116,9 +116,9 @@ def check_shard(task: ShardTask) -> ShardReport:
     except DamagedData as fault:
       report.faults.append(DamagedData(fault.what, file=path, offset=offset, record=record))
   if number != shard.records:
-    report.faults.append(DamagedData(f"shard holds {number} records, {shard.records} in the manifest", file=path))
+    report.faults.append(DamagedData(f"shard has {number} records, {shard.records} in the manifest", file=path))
   if digest.hexdigest() != shard.sha256 and not report.faults:
-    report.faults.append(DamagedData("SHA-256 is not the one of the manifest, though every record is whole", file=path))
+    report.faults.append(DamagedData("SHA-256 does not match the manifest, although every record is intact", file=path))
   return report
 
 

@@ -1,4 +1,4 @@
-"""A killed run leaves nothing that looks whole, no process, and is finished by the next one."""
+"""A killed run leaves nothing that looks complete and no process; the next run resumes it."""
 
 import os
 import signal

@@ -99,8 +99,8 @@ def test_a_manifest_that_disagrees(packed):
   for change, message in (
     (lambda fields: fields.update(num_records=28), "num_records is 28"),
     (lambda fields: fields.update(num_identities=5), "num_identities is 5, the identity table has 4"),
-    (lambda fields: fields["shards"][0].update(sha256="0" * 64), "SHA-256 is not the one"),
-    (lambda fields: fields.update(identities_sha256=sha), "identity table is not the one"),
+    (lambda fields: fields["shards"][0].update(sha256="0" * 64), "SHA-256 does not match"),
+    (lambda fields: fields.update(identities_sha256=sha), "identity table does not match"),
     (lambda fields: fields.update(image_size=[30, 24, 3]), "has shape (24, 24, 3), (30, 24, 3) in the manifest"),
     (lambda fields: fields["shards"][0].update(index_sha256="0" * 64), "not those of the manifest"),
   ):

@@ -40,7 +40,7 @@ def test_pack_prints_what_became_of_it(make_folder, tmp_path, capsys):
   printed = capsys.readouterr().out
   assert "note: 1 damaged images are skipped" in printed
   assert "4 records of 2 identities in 1 shards" in printed
-  assert "112×96, template unknown, licence unknown; 0 images as they were, 4 encoded anew, 1 damaged" in printed
+  assert "112×96, template unknown, licence unknown; 0 images unchanged, 4 re-encoded, 1 damaged" in printed
   assert "note: the alignment of the faces is unknown, and cannot be inferred from the image size: " in printed and "--template (arcface112" in printed
   assert main(["pack", str(root), str(tmp_path / "out"), "--size", "112x96"]) == 0
   assert "already complete" in capsys.readouterr().out
