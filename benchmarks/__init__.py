@@ -1,1 +1,1 @@
-"""What jaxface is measured against, one file per claim; `python -m benchmarks` runs them all."""
+"""Benchmarks of jaxface against its peers, one file per claim; `python -m benchmarks` runs all of them."""

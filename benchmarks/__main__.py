@@ -1,9 +1,9 @@
-"""All benchmarks in turn, each in a process of its own, on one page.
+"""Runs all benchmarks, each in its own process, and writes one page.
 
   python -m benchmarks [--rounds N] [--eager] [--page FILE]
 
-From the checkout, as `make bench` does. Exits with 1 if a bar was missed or a benchmark failed; the page then holds the
-rest, and says so.
+Run it in the checkout, as `make bench` does. Exits with 1 if a bar was missed or a benchmark failed; the page then reports it,
+with the results of the others.
 """
 
 import argparse
@@ -17,30 +17,30 @@ from benchmarks.page import Findings, describe
 
 NAMES = ("reader", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "local_layers", "ensemble",
          "imports")
-# Those that measure against PyTorch's networks, eager and compiled.
+# Benchmarks against PyTorch networks, eager and compiled.
 TORCH = ("training", "embedding")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 INTRODUCTION = """# Benchmarks
 
-Every ratio is of one run: the sides take turns, round by round, on the same cores with the same allocator settings."""
+Each ratio is from one run: the sides alternate, round by round, on the same cores with the same allocator settings."""
 
 
 def page(command: str, found: dict[str, Findings | None], minutes: dict[str, float]) -> str:
   """The page.
 
   Args:
-    command: what makes it.
-    found: by name of the benchmark; None for one that failed.
-    minutes: how long each took.
+    command: command that makes it.
+    found: results by name of the benchmark; None for one that failed.
+    minutes: duration of each.
   """
   machine: dict = {}
   versions: dict = {}
   for findings in filter(None, found.values()):
     machine |= findings.machine
     versions |= findings.machine["versions"]
-  # The load is each table's own.
+  # Each table has its own load.
   facts = {key: value for key, value in machine.items() if key != "load"} | {"versions": versions}
   parts = [INTRODUCTION, f"Made by `{command}` in {sum(minutes.values()):.0f} minutes.", describe(facts)]
   for name, findings in found.items():
@@ -52,8 +52,8 @@ def page(command: str, found: dict[str, Findings | None], minutes: dict[str, flo
 def main() -> int:
   """Runs, prints and writes."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--rounds", type=int, help="of every benchmark; few for a quick look (default: each its own)")
-  parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes longest to get ready")
+  parser.add_argument("--rounds", type=int, help="rounds of every benchmark (default: that of each benchmark)")
+  parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes long to compile")
   parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="default: docs/benchmarks.md")
   options = parser.parse_args()
   rounds = [] if options.rounds is None else ["--rounds", str(options.rounds)]

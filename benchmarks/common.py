@@ -1,4 +1,4 @@
-"""What all benchmarks share: one memory allocator setting for all sides, paired timing."""
+"""Common parts of the benchmarks: one memory allocator setting for all sides, paired timing."""
 
 import contextlib
 import importlib.util
@@ -15,33 +15,33 @@ from typing import Any, NamedTuple
 
 from jaxface.commands.malloc import TUNABLES
 
-# Without these, page faults dominate whatever allocates large arrays, and a win may be mostly malloc.
-# They are those with which `jaxface train` runs.
+# Without these, page faults dominate code that allocates large arrays, and a difference may be mostly malloc's.
+# `jaxface train` uses the same settings.
 MALLOC = TUNABLES
 
 
 def equal_malloc() -> None:
-  """Starts this program again under the allocator settings that every side gets; call it first of all."""
+  """Restarts this program with the allocator settings of all sides; call it first."""
   if os.environ.get("GLIBC_TUNABLES") != MALLOC:
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "GLIBC_TUNABLES": MALLOC})
 
 
 def has(package: str) -> bool:
-  """Whether a package to measure against is installed; if not, says how to get it."""
+  """Whether a peer's package is installed; if not, prints how to install it."""
   if importlib.util.find_spec(package) is None:
-    print(f"{package} is absent and left out: pip install -e .[bench]", file=sys.stderr)
+    print(f"{package} is not installed and skipped: pip install -e .[bench]", file=sys.stderr)
     return False
   return True
 
 
 def machine(*packages: str) -> dict[str, Any]:
-  """Where the figures come from.
+  """The environment of the figures.
 
   Args:
-    packages: distributions whose versions matter.
+    packages: distributions whose versions are listed.
   Returns:
-    Processor, cores that may be used, load when asked, versions, allocator settings.
+    Processor, available cores, current load, versions, allocator settings.
   """
   models = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
   versions = {"python": platform.python_version()}
@@ -67,14 +67,14 @@ def _lines(path: str) -> list[str]:
 
 
 class Timing(NamedTuple):
-  """Seconds of each round, by side: on the clock, and of processor time in all threads and worker processes."""
+  """Seconds of each round, by side: wall time, and processor time of all threads and worker processes."""
 
   wall: dict[str, list[float]]
   cpu: dict[str, list[float]]
 
 
 def cpu_seconds() -> float:
-  """Processor time of this process and of the workers it has started."""
+  """Processor time of this process and of its workers."""
   ticks = 0
   for child in multiprocessing.active_children():
     with contextlib.suppress(OSError):
@@ -83,15 +83,15 @@ def cpu_seconds() -> float:
 
 
 def interleave(sides: Mapping[str, Callable[[], Any]], *, rounds: int, warmup: int = 1) -> Timing:
-  """Times sides in turn, so that each round sees them all on the same machine in the same mood.
+  """Times the sides in alternation, so that each round measures all of them under the same conditions.
 
   Args:
-    sides: what to run, by name; each call does the same amount of work.
-    rounds: how often each is timed. Every round begins with another side.
+    sides: functions by name; each call does the same amount of work.
+    rounds: number of timings of each. Every round begins with another side.
     warmup: untimed calls of each before.
   Returns:
-    Seconds of every side in every round. Where other programs compete for the cores, the clock measures them too, and
-    processor time is the better guide.
+    Seconds of every side in every round. If other programs compete for the cores, wall time includes them, and processor
+    time is more reliable.
   """
   names = list(sides)
   for name in names * warmup:
@@ -108,7 +108,7 @@ def interleave(sides: Mapping[str, Callable[[], Any]], *, rounds: int, warmup: i
 
 
 class Speedup(NamedTuple):
-  """How many times as fast as its peer a side is: median and quartiles over the rounds."""
+  """Speed of a side relative to its peer: median and quartiles over the rounds."""
 
   middle: float
   low: float
@@ -119,14 +119,14 @@ class Speedup(NamedTuple):
 
 
 def speedup(seconds: Mapping[str, Sequence[float]], name: str, peer: str) -> Speedup:
-  """How many times as fast as a peer a side is, by ratios within each round.
+  """Speed of a side relative to a peer, from ratios within each round.
 
   Args:
-    seconds: one of the two of `interleave`.
+    seconds: wall or CPU times from `interleave`.
     name: the side.
-    peer: what it is compared with.
+    peer: the side to compare with.
   Returns:
-    Of peer's time / side's time.
+    Median and quartiles of peer's time / side's time.
   """
   ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds[peer])]
   low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3

@@ -1,9 +1,9 @@
-"""Single convolutions: XLA's own against oneDNN, value and both gradients, taking turns in one run.
+"""Single convolutions by XLA and by oneDNN: value and both gradients, alternating in one run.
 
   python -m benchmarks.convolution [--batch N] [--rounds N] [--json FILE]
 
-Every figure is one call of `jaxface.layers.convolution.conv`, or of its gradient with respect to the images or to the kernel,
-under `jit`: in float32 by XLA's own convolution and by oneDNN, by oneDNN on float32 arrays that it multiplies as bfloat16
+Each figure is one call of `jaxface.layers.convolution.conv`, or of its gradient with respect to the images or the kernel, under
+`jit`: in float32 by XLA's convolution and by oneDNN, by oneDNN on float32 arrays multiplied as bfloat16
 (`precision="bfloat16"`), and by oneDNN on bfloat16 arrays. There is no bar.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.worker import cores
 
 
 class Shape(NamedTuple):
-  """A square convolution with half a kernel of padding: kernel, stride, side of its input, channels, features, groups."""
+  """A square convolution with half a kernel of padding: kernel, stride, side length of its input, channels, features, groups."""
 
   kernel: int
   stride: int
@@ -35,12 +35,12 @@ class Shape(NamedTuple):
     return f"{name}, {self.side}², {self.channels}→{self.features}"
 
 
-# As they are in iresnet, and the last two in mobilefacenet.
+# Shapes from iresnet; the last two from mobilefacenet.
 SHAPES = (
   Shape(3, 1, 56, 64, 64), Shape(3, 1, 28, 128, 128), Shape(3, 1, 14, 256, 256), Shape(3, 2, 112, 64, 64),
   Shape(1, 1, 28, 64, 128), Shape(3, 1, 28, 128, 128, 128),
 )
-# By name: the formulation, the type of the arrays, and the precision asked for.
+# By name: the formulation, the dtype of the arrays, and the precision.
 SIDES = {
   "XLA": ("xla", "float32", None),
   "oneDNN": ("onednn", "float32", None),
@@ -50,14 +50,14 @@ SIDES = {
 WORK = ("value", "images", "kernel")
 
 NOTES = [
-  "Milliseconds of the value / the gradient with respect to the images / that with respect to the kernel: medians over the"
-  " rounds. Layouts are NHWC and HWIO throughout; what oneDNN reorders is in its figures.",
-  "Beside float32 by oneDNN: how many times as fast as XLA all three together are.",
+  "Milliseconds for the value / the gradient with respect to the images / the gradient with respect to the kernel: medians"
+  " over the rounds. Layouts are NHWC and HWIO; the figures of oneDNN include its reorders.",
+  "oneDNN / XLA: speed of oneDNN in float32 relative to XLA, for all three together.",
 ]
 
 
 def calls(shape: Shape, batch_size: int, name: str) -> dict[str, Callable[[], Any]]:
-  """What one side computes of a convolution, by "side work", compiled."""
+  """Compiled functions of one side, by "side work"."""
   import jax
   import jax.numpy as jnp
 

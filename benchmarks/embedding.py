@@ -1,11 +1,11 @@
-"""Embedding of jaxface against PyTorch and ONNX Runtime, taking turns in one run.
+"""Embedding with jaxface, PyTorch and ONNX Runtime, alternating in one run.
 
   python -m benchmarks.embedding [--nets NAME ...] [--batch N] [--rounds N] [--eager] [--json FILE]
 
-All sides turn the same batch of uint8 images at 112 × 112 into embeddings in float32, preprocessing included, without the
+All sides compute float32 embeddings of the same batch of uint8 images at 112 × 112, including preprocessing, without the
 mirror image: ours under `jit`, PyTorch in eval and inference mode with channels last, eagerly and through `torch.compile`,
-ONNX Runtime on the file that `jaxface export` writes of our network. Exits with 1 when the bar was missed against the
-faster of PyTorch's; `--eager` leaves `torch.compile` out.
+ONNX Runtime on the file that `jaxface export` writes of our network. Exits with 1 if the bar was missed against the faster
+of PyTorch's sides; `--eager` skips `torch.compile`.
 """
 
 import sys
@@ -23,14 +23,14 @@ from benchmarks.page import Findings
 from benchmarks.torch_sides import COMPILED, below, torch_sides
 from benchmarks.worker import Worker, cores
 
-# Batches per network, so that a round is long enough to be timed and short enough to wait for.
+# Batches per network, so that a round has a suitable duration.
 CALLS = {"iresnet18": 2, "iresnet50": 1, "mobilefacenet": 8}
-# Of the images/s of PyTorch at its best at least BAR; GOAL is of ONNX Runtime's.
+# BAR: minimum of images/s relative to PyTorch's best; GOAL: relative to ONNX Runtime.
 BAR, GOAL = 1.0, 1.0
 
 NOTES = [
-  "Speed is images/s of jaxface over images/s of the peer, by rounds: the median, and the quartiles in brackets.",
-  "The norms after convolutions are folded into them in ONNX Runtime's file, and in ours by oneDNN; PyTorch computes them.",
+  "Speed is images/s of jaxface divided by images/s of the peer, per round: median, and quartiles in brackets.",
+  "Norms after convolutions are folded into them in the ONNX file, and with oneDNN in jaxface; PyTorch computes them.",
 ]
 
 
@@ -45,7 +45,7 @@ def repeated(net: str, embed: Callable[[], Any]) -> Callable[[], None]:
 
 
 def network(net: str) -> tuple[Any, int]:
-  """Our network with fresh parameters, always the same, and how many there are."""
+  """Our network with fixed initial parameters, and their number."""
   import jax
 
   jax.config.update("jax_platforms", "cpu")
@@ -83,14 +83,14 @@ def jaxface_embed(net: str, batch_size: int) -> tuple[Callable[[], None], dict[s
 
 
 def pytorch_embed(net: str, batch_size: int, compiled: bool) -> tuple[Callable[[], None], dict[str, Any]]:
-  """PyTorch's, eager unless `compiled`."""
+  """PyTorch's embedding, eager unless `compiled`."""
   import torch
 
   from benchmarks.torch_nets import NETS as TORCH_NETS
   from benchmarks.torch_nets import count_parameters, normalise
 
   torch.set_num_threads(cores())
-  # As XLA does on its threads.
+  # Flush denormals, as XLA does on its threads.
   torch.set_flush_denormal(True)
   model = TORCH_NETS[net]().to(memory_format=torch.channels_last).eval()
   image = torch.from_numpy(images(NETS[net].side, batch_size))
@@ -110,7 +110,7 @@ def pytorch_embed(net: str, batch_size: int, compiled: bool) -> tuple[Callable[[
 
 
 def onnxruntime_embed(net: str, file: str, batch_size: int) -> tuple[Callable[[], None], dict[str, Any]]:
-  """ONNX Runtime's."""
+  """ONNX Runtime's embedding."""
   import onnxruntime
 
   settings = onnxruntime.SessionOptions()
@@ -123,13 +123,13 @@ def onnxruntime_embed(net: str, file: str, batch_size: int) -> tuple[Callable[[]
 def compare(
   net: str, batch_size: int, rounds: int, torch_peers: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Speedup]]:
-  """A row of the table and the speed against each peer: every side in a process of its own, in turn."""
+  """A row of the table and the speed against each peer: every side in its own process, alternating."""
   with tempfile.TemporaryDirectory() as folder:
     sides = {"jaxface": Worker(jaxface_embed, net, batch_size)}
     sides |= {peer: Worker(pytorch_embed, net, batch_size, peer == COMPILED) for peer in torch_peers}
     if has("onnxruntime") and has("onnx"):
       file = str(Path(folder, f"{net}.onnx"))
-      # In a process of its own: what the export needs is no part of embedding.
+      # In its own process, so that memory of the export is not counted.
       Worker(export, net, file).close()
       sides["onnxruntime"] = Worker(onnxruntime_embed, net, file, batch_size)
     counts = {name: side.facts["parameters"] for name, side in sides.items() if "parameters" in side.facts}
@@ -162,7 +162,7 @@ def main() -> int:
     missed += below(net, speed, BAR)
     if "onnxruntime" in speed and speed["onnxruntime"].middle < GOAL:
       slower.append(net)
-  verdict = ("; ".join(missed) or "met") if peers else "not measured, PyTorch was absent"
+  verdict = ("; ".join(missed) or "met") if peers else "not measured, PyTorch is not installed"
   goal = f"Goal: ≥ {GOAL} ONNX Runtime" + (f", not reached by {', '.join(slower)}" if slower else "")
   notes = [*NOTES, f"Bar: ≥ {BAR} PyTorch: {verdict}. {goal}."]
   facts = {"type": "float32", "threads": cores(), "rounds": options.rounds}

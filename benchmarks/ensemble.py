@@ -1,9 +1,9 @@
-"""DeepID's stacks, mapped in one `jit`, against one network after the other.
+"""DeepID's stacks, vmapped in one `jit`, against one network after the other.
 
   python -m benchmarks.ensemble [--nets N] [--rounds N] [--json FILE]
 
 A step is value and gradient of softmax over 1,000 identities on the patches of 128 faces, for every network: of one stack (39×31×3,
-15 networks), and of all four (60). One after the other, the networks of a shape share one compiled step and are called in turn;
+15 networks), and of all four (60). In turn, the networks of a shape share one compiled step and are called one after the other;
 mapped, all of them are one call.
 """
 
@@ -24,12 +24,12 @@ SHAPES = ("39x31x3", "39x31x1", "31x31x3", "31x31x1")
 BATCH, IDENTITIES, SIZE = 128, 1000, 160
 
 NOTES = [
-  "Ratios are medians by rounds, with the quartiles in brackets; by processor time beside them, the better guide when other"
-  " programs took the cores.",
-  "Both sides begin with the same numbers and see the same patches; the sums of all losses are compared.",
-  "On a CPU a single network already fills the cores, and arrays of fifteen no longer fit its caches: there a stack saves"
+  "Ratios are medians over rounds, with quartiles in brackets; the ratio of processor time is more reliable if other programs"
+  " used the cores.",
+  "Both sides have the same initial parameters and patches; the sums of all losses are compared.",
+  "On a CPU a single network already fills the cores, and arrays of fifteen no longer fit its caches: a stack then saves"
   " compilations and calls, not time.",
-  "Cutting the patches and the update are left out: they are the same for both.",
+  "Cropping the patches and the update are excluded: they are the same for both.",
 ]
 
 
@@ -95,7 +95,7 @@ def ready(shapes: tuple[str, ...], nets: int, mapped: bool) -> tuple[Callable[[]
 
 
 def compare(name: str, shapes: tuple[str, ...], nets: int, rounds: int) -> dict[str, Any]:
-  """A row of the table: both sides in processes of their own, in turn."""
+  """A row of the table: both sides in their own processes, alternating."""
   sides = {"mapped": Worker(ready, shapes, nets, True), "in turn": Worker(ready, shapes, nets, False)}
   values = {side: work() for side, work in sides.items()}
   if not np.allclose(values["mapped"], values["in turn"], rtol=1e-4):

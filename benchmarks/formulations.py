@@ -1,10 +1,10 @@
-"""Our own train step by each way of computing its layers: oneDNN, the pure formulations, and XLA's plain operations.
+"""Our training step with each formulation of its layers: oneDNN, the pure formulations, and XLA's operations.
 
   python -m benchmarks.formulations [--nets NAME ...] [--dtype NAME] [--batch N] [--rounds N] [--json FILE]
 
-The step of `benchmarks.training` in processes that differ in one environment variable, JAXFACE_CPU_CONV, and take turns.
-The batch is a quarter of that there, because plain XLA is slow and needs much memory. There is no bar: this says what the
-compiled part is worth, and what those who cannot build it have.
+The step of `benchmarks.training` in processes that differ in one environment variable, JAXFACE_CPU_CONV, and alternate.
+The batch is a quarter of that there, because plain XLA is slow and needs much memory. There is no bar: this shows the effect of
+the native library, and the speed without it.
 """
 
 import sys
@@ -20,13 +20,13 @@ from benchmarks.training import jaxface_step
 from benchmarks.worker import Worker, cores
 
 SIDES = ("onednn", "pure", "xla")
-# iresnet50 has the layers of iresnet18, more of each.
+# iresnet50 has the same layers as iresnet18, but more of them.
 DEFAULT = [name for name in NETS if name != "iresnet50"]
 
 NOTES = [
-  "JAXFACE_CPU_CONV is onednn, pure or xla. Speed is images/s of oneDNN over images/s of the other, by rounds: the median,"
-  " and the quartiles in brackets.",
-  "There is no bar here.",
+  "JAXFACE_CPU_CONV is onednn, pure or xla. Speed is images/s of oneDNN divided by images/s of the other, per round:"
+  " median, and quartiles in brackets.",
+  "There is no bar.",
 ]
 
 
@@ -53,7 +53,7 @@ def main() -> int:
     announce(net)
     rows.append(compare(net, options.dtype, options.batch or NETS[net].batch // 4, options.rounds))
   facts = {"threads": cores(), "rounds": options.rounds}
-  Findings("Ways of computing the step", machine("jax", "jaxlib"), facts, rows, NOTES).publish(options.json)
+  Findings("Formulations of the training step", machine("jax", "jaxlib"), facts, rows, NOTES).publish(options.json)
   return 0
 
 

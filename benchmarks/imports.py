@@ -1,4 +1,4 @@
-"""How long an import takes, beyond JAX's own; each in a fresh interpreter.
+"""Import times beyond JAX's own; each in a fresh interpreter.
 
   python -m benchmarks.imports
 """
@@ -20,7 +20,7 @@ LINES = (
   "import jaxface; jaxface.load",
   "import jaxface; jaxface.verify",
 )
-# What is loaded by nobody until it is used.
+# Packages that must not be loaded before they are used.
 WATCHED = ("tensorflow", "tensorflow_datasets", "orbax", "pyarrow", "onnx", "scipy")
 PROGRAM = """
 import sys, time
@@ -32,7 +32,7 @@ print(time.perf_counter() - start, *[name for name in {watched} if name in sys.m
 
 
 def measure(line: str, rounds: int) -> dict:
-  """Median seconds of a line after `import jax`, and which heavy packages it loads."""
+  """Median seconds of a line after `import jax`, and the heavy packages that it loads."""
   seconds, loaded = [], ""
   for _ in range(rounds):
     program = PROGRAM.format(line=line, watched=WATCHED)

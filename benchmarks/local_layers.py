@@ -1,11 +1,11 @@
-"""Locally connected layers, value and gradients, against XLA's and PyTorch's, and weights shared by region against repeated ones.
+"""Locally connected layers, value and gradients, against XLA and PyTorch; weights shared by region against repeated weights.
 
   python -m benchmarks.local_layers [--layers NAME ...] [--rounds N] [--json FILE]
 
 DeepFace's L4, L5 and L6 at batch 32 (bars: 5 × `jax.lax.conv_general_dilated_local`; 3 × PyTorch's `unfold` with `einsum` or
 `bmm`, and with windows that are views; less than 50 MB beyond arguments and results), then conv3 of DeepID's networks at batch
-128 (bar: 4 × `conv_general_dilated_local` with its weights repeated). Each side has its kernels in the order that suits it, and
-gives the output and the gradients with respect to input and kernels, in float32. Exits with 1 when a bar was missed.
+128 (bar: 4 × `conv_general_dilated_local` with its weights repeated). Each side has its kernels in its preferred order, and computes
+the output and the gradients with respect to input and kernels, in float32. Exits with 1 if a bar was missed.
 """
 
 import sys
@@ -21,12 +21,12 @@ from benchmarks.page import Findings
 from benchmarks.worker import Worker, beyond, cores
 
 BAR_XLA, BAR_TORCH, GOAL_TORCH, BAR_MB, BAR_REPEATED = 5.0, 3.0, 4.0, 50.0, 4.0
-# Two orders of summing up to 1,296 products.
+# Tolerance for two orders of summing up to 1,296 products.
 TOLERANCE = 1e-3
 
 
 class Layer(NamedTuple):
-  """A layer: images, side of the input, channels, side of the kernel, stride, channels of the output, side of a region."""
+  """A layer: images, size of the input, channels, kernel size, stride, channels of the output, size of a region."""
 
   batch: int
   size: tuple[int, int]
@@ -67,13 +67,13 @@ def arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def length(part: Any) -> float:
-  """Of all numbers as one vector; by rows first, since one sum of 63 million squares loses too many digits of float32."""
+  """Euclidean norm of all numbers; by rows first, since one sum of 63 million squares is inaccurate in float32."""
   part = np.asarray(part)
   return float(np.linalg.norm(np.linalg.norm(part.reshape(len(part), -1), axis=1).astype(np.float64)))
 
 
 def ready(name: str, function: Callable, kernel_of: Callable[[np.ndarray], np.ndarray]) -> tuple[Callable, dict[str, Any]]:
-  """Output and gradients of a layer (input, kernel), compiled; with what it computes and how much memory that takes."""
+  """Output and gradients of a layer (input, kernel), compiled; with norms of the results and memory use."""
   import jax
 
   x, kernel, slope = arrays(LAYERS[name])
@@ -93,7 +93,7 @@ def ready(name: str, function: Callable, kernel_of: Callable[[np.ndarray], np.nd
 
 
 def jaxface_layer(name: str, form: str = "", low_memory: bool | None = None) -> tuple[Callable, dict[str, Any]]:
-  """Ours: native code where that was built, or another form of it."""
+  """Our layer: native code if built, or another form."""
   from functools import partial
 
   from jaxface.layers.formulation import current_formulation, formulation
@@ -109,22 +109,22 @@ def jaxface_layer(name: str, form: str = "", low_memory: bool | None = None) -> 
 
 
 def all_at_once(name: str) -> tuple[Callable, dict[str, Any]]:
-  """Ours in pure JAX, in one product whatever its size."""
+  """Our layer in pure JAX, in one product."""
   return jaxface_layer(name, "pure", low_memory=False)
 
 
 def low_memory(name: str) -> tuple[Callable, dict[str, Any]]:
-  """Ours in pure JAX, a few rows at a time whatever its size."""
+  """Our layer in pure JAX, a few rows at a time."""
   return jaxface_layer(name, "pure", low_memory=True)
 
 
 def pure(name: str) -> tuple[Callable, dict[str, Any]]:
-  """Ours in pure JAX."""
+  """Our layer in pure JAX."""
   return jaxface_layer(name, "pure")
 
 
 def repeated(name: str, kernel: Any) -> Any:
-  """The kernel of a region once for each of its positions."""
+  """The kernel of a region repeated for each of its positions."""
   import jax.numpy as jnp
 
   block = LAYERS[name].block
@@ -139,7 +139,7 @@ def repeated_layer(name: str) -> tuple[Callable, dict[str, Any]]:
 
 
 def xla_layer(name: str) -> tuple[Callable, dict[str, Any]]:
-  """`conv_general_dilated_local`, whose kernels are [R, S, C · kh · kw, O]; where regions share weights they are repeated."""
+  """`conv_general_dilated_local`, whose kernels are [R, S, C · kh · kw, O]; shared weights are repeated."""
   import jax
 
   layer = LAYERS[name]
@@ -157,7 +157,7 @@ def xla_layer(name: str) -> tuple[Callable, dict[str, Any]]:
 
 
 def pytorch_ready(name: str, ways: dict[str, Callable]) -> tuple[Callable, dict[str, Any]]:
-  """The fastest of several ways, eager, that take images [B, C, H, W] and kernels [H' · W', O, C · kh · kw]."""
+  """The fastest of several eager implementations, which take images [B, C, H, W] and kernels [H' · W', O, C · kh · kw]."""
   import torch
 
   torch.set_num_threads(cores())
@@ -187,7 +187,7 @@ def pytorch_ready(name: str, ways: dict[str, Callable]) -> tuple[Callable, dict[
 
 
 def pytorch_unfold(name: str) -> tuple[Callable, dict[str, Any]]:
-  """The usual lines: `unfold`, then one of two products."""
+  """The usual implementation: `unfold`, then one of two products."""
   import torch
   from torch.nn.functional import unfold
 
@@ -203,7 +203,7 @@ def pytorch_unfold(name: str) -> tuple[Callable, dict[str, Any]]:
 
 
 def pytorch_windows(name: str) -> tuple[Callable, dict[str, Any]]:
-  """PyTorch's best: windows that are views, which `einsum` copies in the order that it needs."""
+  """The fastest in PyTorch: windows as views, which `einsum` copies into its order."""
   import torch
 
   layer = LAYERS[name]
@@ -218,7 +218,7 @@ def pytorch_windows(name: str) -> tuple[Callable, dict[str, Any]]:
 
 
 def peers_of(name: str) -> dict[str, tuple[Callable, float | None]]:
-  """What a layer of ours is measured against: how that is made, and the bar."""
+  """Peers of a layer: their constructors, and the bars."""
   if LAYERS[name].block > 1:
     return {"pure": (pure, None), "repeated": (repeated_layer, None), "xla repeated": (xla_layer, BAR_REPEATED)}
   torch = {"pytorch unfold": (pytorch_unfold, BAR_TORCH), "pytorch windows": (pytorch_windows, BAR_TORCH)}
@@ -227,7 +227,7 @@ def peers_of(name: str) -> dict[str, tuple[Callable, float | None]]:
 
 
 def compare(name: str, peer: str, build: Callable, bar: float | None, rounds: int) -> dict[str, Any]:
-  """A row of the table: two sides in processes of their own, in turn."""
+  """A row of the table: two sides in their own processes, alternating."""
   sides = {"jaxface": Worker(jaxface_layer, name), peer: Worker(build, name)}
   ours, theirs = (side.facts["figures"] for side in sides.values())
   if not np.allclose(ours, theirs, rtol=TOLERANCE):
@@ -256,17 +256,17 @@ def compare(name: str, peer: str, build: Callable, bar: float | None, rounds: in
 
 
 NOTES = [
-  "Times as fast: the peer's time over jaxface's, by rounds: the median, and the quartiles in brackets; by processor time"
-  " beside it, the better guide when other programs took the cores.",
-  "jaxface is the native form where that was built. All at once and low memory are its forms in pure JAX: every position in one"
-  " product, or a few rows of the output at a time and again in the backward pass; pure: the one of them that the size decides.",
-  "Extra: by how much the first call raised the process's resident memory at most, less its results; of PyTorch's `unfold` it is that of `einsum`. Peak: of the whole process.",
-  f"PyTorch is `unfold` and the faster of `einsum` and `bmm`, and windows that are views by `Tensor.unfold` with one `einsum`, the"
-  f" fastest that we found (goal {GOAL_TORCH:g} ×); its kernels have the order in which it is fastest.",
-  "XLA is `conv_general_dilated_local`; its kernels, and those of our own locally connected layer, can share weights only if those"
-  " of a region are repeated for each of its positions. Products are as many either way, so beside our own layer only the"
-  " weights' way through memory is saved.",
-  "Lengths of the output and of both gradients agree between the sides, or nothing is timed.",
+  "Times as fast: the peer's time divided by jaxface's, per round: median, and quartiles in brackets; the ratio of processor"
+  " time is more reliable if other programs used the cores.",
+  "jaxface is the native form if built. All at once and low memory are its forms in pure JAX: all positions in one product, or a"
+  " few rows of the output at a time and again in the backward pass; pure: the form that is chosen by size.",
+  "Extra: maximum increase of the process's resident memory during the first call, without its results; for PyTorch's `unfold` that of `einsum`. Peak: of the process.",
+  f"PyTorch is `unfold` and the faster of `einsum` and `bmm`, and windows as views by `Tensor.unfold` with one `einsum`, the"
+  f" fastest form that we found (goal {GOAL_TORCH:g} ×); kernels are in its fastest order.",
+  "XLA is `conv_general_dilated_local`; its kernels, and those of our locally connected layer, can share weights only by repeating"
+  " the weights of a region for each of its positions. The number of products is the same, so compared with our own layer only"
+  " memory traffic of weights is saved.",
+  "Norms of the output and of both gradients are compared between the sides before timing.",
 ]
 
 

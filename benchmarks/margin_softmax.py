@@ -1,11 +1,11 @@
-"""Margin softmax over 100,000 classes, value and gradients, against PyTorch, both dense, taking turns in one run.
+"""Margin softmax over 100,000 classes, value and gradients, against PyTorch, both dense, alternating in one run.
 
   python -m benchmarks.margin_softmax [--classes N] [--margins NAME ...] [--rounds N] [--json FILE]
 
-Each side computes the mean loss of a batch and its gradients with respect to embeddings and class centres, both of which it
-normalises itself, in float32. Ours is the term that `jaxface train` runs, metrics and padding included. PyTorch's lines are
-those that people use: `linear` of normalised tensors, the own class's cosine gathered, changed and scattered back in
-place, `cross_entropy`, in eager mode. Exits with 1 when a bar was missed.
+Each side computes the mean loss of a batch and its gradients with respect to embeddings and class centres, which it
+normalises, in float32. Ours is the term of `jaxface train`, including metrics and padding. PyTorch's side is the usual code:
+`linear` of normalised tensors, the own class's cosine gathered, changed and scattered back in place, `cross_entropy`, in eager
+mode. Exits with 1 if a bar was missed.
 """
 
 import math
@@ -22,10 +22,10 @@ from benchmarks.worker import Worker, cores
 
 BATCH, SIZE = 128, 512
 SCALE = 64.0
-# The margin as ours names it, and (m2, m3) of cos(θ + m2) − m3.
+# Our name of the margin, and (m2, m3) of cos(θ + m2) − m3.
 MARGINS = {"cosface": (0.0, 0.35), "arcface": (0.5, 0.0)}
 BAR, GOAL = 1.0, 1.3
-# Two orders of summing 512 products and 100,000 exponentials.
+# Tolerance for two orders of summing 512 products and 100,000 exponentials.
 TOLERANCE = 1e-3
 
 
@@ -34,7 +34,7 @@ def arrays(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   random = np.random.default_rng(0)
   center = 0.01 * random.standard_normal((classes, SIZE), np.float32)
   label = random.integers(0, classes, BATCH)
-  # On the way to their centres, as in training; the lengths are those of a network.
+  # Directions close to their centres, as in training; lengths as from a network.
   embedding = 20.0 * center[label] + 0.5 * random.standard_normal((BATCH, SIZE), np.float32)
   return embedding, center, label
 
@@ -71,7 +71,7 @@ def jaxface_head(margin: str, classes: int) -> tuple[Callable[[], bool], dict[st
 
 
 def pytorch_head(margin: str, classes: int) -> tuple[Callable[[], bool], dict[str, Any]]:
-  """PyTorch's lines, eager."""
+  """PyTorch's code, eager."""
   import torch
   from torch.nn.functional import cross_entropy, linear, normalize
 
@@ -99,13 +99,13 @@ def pytorch_head(margin: str, classes: int) -> tuple[Callable[[], bool], dict[st
 
 
 def compare(margin: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
-  """A row of the table and the speed against PyTorch: both sides in processes of their own, in turn."""
+  """A row of the table and the speed against PyTorch: both sides in their own processes, alternating."""
   sides = {"jaxface": Worker(jaxface_head, margin, classes)}
   if has("torch"):
     sides["pytorch"] = Worker(pytorch_head, margin, classes)
     ours, theirs = (side.facts["figures"] for side in sides.values())
     if not np.allclose(ours, theirs, rtol=TOLERANCE):
-      raise AssertionError(f"{margin}: loss and lengths of the gradients differ: {ours} here, {theirs} in PyTorch")
+      raise AssertionError(f"{margin}: loss and norms of the gradients differ: {ours} here, {theirs} in PyTorch")
   timing = interleave(sides, rounds=rounds, warmup=2)
   temporaries = sides["jaxface"].facts["temporaries"]
   peak = {name: side.close() for name, side in sides.items()}
@@ -134,12 +134,12 @@ def main() -> int:
     if middle is not None and middle < BAR:
       missed.append(f"{margin} is {middle:.2f} × PyTorch")
   measured = "speed / pytorch" in rows[0]
-  verdict = ("; ".join(missed) or "met") if measured else "not measured, PyTorch was absent"
+  verdict = ("; ".join(missed) or "met") if measured else "not measured, PyTorch is not installed"
   notes = [
-    "Speed is PyTorch's time over jaxface's, by rounds: the median, and the quartiles in brackets. The same by processor"
-    " time beside it is the better guide when other programs took the cores.",
-    "Loss and the lengths of both gradients agree between the sides, or nothing is timed. Temporaries are what our compiled"
-    " step needs beyond its arguments and results; peak memory is the most that a side's process ever held.",
+    "Speed is PyTorch's time divided by jaxface's, per round: median, and quartiles in brackets. The ratio of processor time is"
+    " more reliable if other programs used the cores.",
+    "Loss and norms of both gradients are compared between the sides before timing. Temporaries are the memory of our compiled"
+    " step without arguments and results; peak memory is the maximum of a side's process.",
     f"Bar: at least {BAR} × PyTorch (goal {GOAL}): {verdict}.",
   ]
   facts = {

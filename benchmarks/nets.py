@@ -1,4 +1,4 @@
-"""The networks that are measured, with the images and the batch that a training step of theirs takes."""
+"""The measured networks, with image and batch sizes of their training step."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ class Net(NamedTuple):
 
   Attributes:
     model: its name in our registry.
-    options: of the model.
+    options: options of the model.
     side: height and width of its images in pixels.
     batch: images per training step.
   """
@@ -35,10 +35,10 @@ def images(side: int, count: int) -> np.ndarray:
 
 
 def same_parameters(net: str, counts: dict[str, int]) -> int:
-  """How many parameters the sides have.
+  """The number of parameters of all sides.
 
   Raises:
-    AssertionError: they have different numbers, so that they cannot be the same network.
+    AssertionError: the numbers differ, so the sides are not the same network.
   """
   if len(set(counts.values())) > 1:
     raise AssertionError(f"{net}: the sides are not the same network: they have {counts} parameters")

@@ -1,4 +1,4 @@
-"""One form for what a benchmark found: Markdown for people, JSON for programs."""
+"""Results of a benchmark as Markdown and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Findings:
-  """What one benchmark found.
+  """Results of one benchmark.
 
   Attributes:
-    title: what was measured.
-    machine: as `common.machine` gives it.
-    facts: whatever else was the same for all rows.
-    rows: one line of the table each; all with the same keys.
-    notes: sentences that belong beside the figures: what a column means, which bar was met.
+    title: subject of the benchmark.
+    machine: result of `common.machine`.
+    facts: other constants of all rows.
+    rows: lines of the table; all with the same keys.
+    notes: remarks on the figures: meaning of columns, bars.
   """
 
   title: str
@@ -51,7 +51,7 @@ def describe(facts: Mapping[str, Any]) -> str:
 
 
 def cell(value: Any) -> str:
-  """A value as a reader wants it: three digits, thousands marked."""
+  """Formats a value: three digits, thousands separators."""
   if isinstance(value, Mapping):
     return ", ".join(f"{key} {cell(each)}" for key, each in value.items())
   if isinstance(value, float):

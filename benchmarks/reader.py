@@ -1,16 +1,16 @@
-"""The reader against libjpeg-turbo alone and against PyTorch's DataLoader, on the same threads, in one run.
+"""The reader against libjpeg-turbo alone and PyTorch's DataLoader, with the same number of threads, in one run.
 
   python -m benchmarks.reader [--records DIR] [--rounds N] [--json FILE]
 
 All sides decode the same 112 × 112 JPEGs in the same shuffled order with the same decoder (simplejpeg) and options:
 
-raw      bytes already in memory, decoded and thrown away: libjpeg-turbo's own speed, the limit
+raw      decodes bytes in memory and discards the result: the speed of libjpeg-turbo, the limit
 reader   ours: memory map, checksums, decoding into batches
-loader   ours, with everything: order, reader, damage policy, copy to the JAX device
-pytorch  DataLoader over bytes already in memory, decoded in worker processes, collated to uint8 tensors
+loader   ours, complete: order, reader, damage policy, copy to the JAX device
+pytorch  DataLoader over bytes in memory, decoded in worker processes, collated to uint8 tensors
 
-Bars: reader ≥ 0.75 raw (goal 0.9), loader ≥ 1.1 pytorch. A reader that seems faster than raw says that other programs
-took the cores: then the ratio of processor time is the one to believe.
+Bars: reader ≥ 0.75 raw (goal 0.9), loader ≥ 1.1 pytorch. If the reader seems faster than raw, other programs used the
+cores: the ratio of processor time is then more reliable.
 """
 
 import os
@@ -40,7 +40,7 @@ SIZE = (112, 112, 3)
 
 
 def faces() -> tuple[str, list[Face]]:
-  """Real aligned faces where JAXFACE_DATA has them, otherwise noise that compresses to about as many bytes."""
+  """Real aligned faces if JAXFACE_DATA has them, otherwise noise that compresses to a similar size."""
   root = Path(os.environ.get("JAXFACE_DATA", "")) / "celeba_aligned112"
   if os.environ.get("JAXFACE_DATA") and root.is_dir():
     files = sorted(root.glob("*/*.jpg"))
@@ -54,7 +54,7 @@ def faces() -> tuple[str, list[Face]]:
 
 
 def raw_side(data: list[bytes], order: UniformOrder, images: int, threads: int) -> Callable[[], None]:
-  """Decodes and throws away; threads share one iterator, so that none waits for another."""
+  """Decodes and discards; threads share one iterator to balance their load."""
   pool = ThreadPoolExecutor(threads)
   start = 0
 
@@ -73,7 +73,7 @@ def raw_side(data: list[bytes], order: UniformOrder, images: int, threads: int) 
 
 
 def reader_side(source: RecordSource, order: UniformOrder, images: int) -> Callable[[], None]:
-  """Reads batches, two at once as the loader does."""
+  """Reads batches, two at a time like the loader."""
   pool = ThreadPoolExecutor(2)
   start = 0
 
@@ -95,7 +95,7 @@ def reader_side(source: RecordSource, order: UniformOrder, images: int) -> Calla
 
 
 def loader_side(source: RecordSource, order: UniformOrder, images: int) -> Callable[[], None]:
-  """Batches as training gets them."""
+  """Batches as in training."""
   step, steps = 0, images // BATCH
 
   def run():
@@ -109,7 +109,7 @@ def loader_side(source: RecordSource, order: UniformOrder, images: int) -> Calla
 
 
 class Faces:
-  """PyTorch's view of the same bytes."""
+  """The same bytes as a PyTorch dataset."""
 
   def __init__(self, data: list[bytes]):
     self.data = data
@@ -122,7 +122,7 @@ class Faces:
 
 
 def pytorch_side(data: list[bytes], images: int, workers: int) -> Callable[[], None]:
-  """A DataLoader with a worker per core; its processes are started once and kept."""
+  """A DataLoader with a worker per core; its processes are reused."""
   import torch
   from torch.utils.data import DataLoader, RandomSampler
 
@@ -157,7 +157,7 @@ def main() -> int:
     order = UniformOrder(len(data))
     sides = {}
     if has("torch"):
-      # First of all: its workers are forked, and JAX does not like to be.
+      # First, since its workers are forked, which is unsafe after JAX has started threads.
       sides["pytorch"] = pytorch_side(data, images, threads)
       sides["pytorch"]()
     source = RecordSource(records, threads)
@@ -189,7 +189,7 @@ def main() -> int:
   notes = [
     "raw: libjpeg-turbo alone on bytes in memory; reader: memory map, checksums, decoding into batches; loader: order,"
     " reader, damage policy, copy to the device; pytorch: DataLoader with the same decoder in worker processes.",
-    *([] if "pytorch" in sides else ["PyTorch was absent: its bar was not measured."]),
+    *([] if "pytorch" in sides else ["PyTorch is not installed: its bar was not measured."]),
     f"Bars: reader ≥ 0.75 raw (goal 0.9), loader ≥ 1.1 pytorch: {'; '.join(missed) or 'met'}.",
   ]
   versions = machine("jax", "torch", "simplejpeg", "numpy")

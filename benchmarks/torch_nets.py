@@ -1,11 +1,11 @@
-"""The same networks in PyTorch, channels last: what our train step and embedding are measured against."""
+"""The same networks in PyTorch, channels last, as peers of our training step and embedding."""
 
 from functools import partial
 
 try:
   import torch
 except ImportError as error:
-  raise ImportError("PyTorch is needed to measure against it: pip install -e .[bench]") from error
+  raise ImportError("this benchmark needs PyTorch: pip install -e .[bench]") from error
 from torch import nn
 
 
@@ -18,7 +18,7 @@ def conv_norm(cin: int, cout: int, kernel: int = 3, stride: int = 1, padding: in
 
 
 class IResNetUnit(nn.Module):
-  """BN-Conv-BN-PReLU-Conv-BN beside a shortcut."""
+  """BN-Conv-BN-PReLU-Conv-BN with a shortcut."""
 
   def __init__(self, cin: int, cout: int, stride: int):
     super().__init__()
@@ -49,7 +49,7 @@ def iresnet(units: tuple[int, ...] = (2, 2, 2, 2), width: float = 1.0, side: int
 
 
 class Bottleneck(nn.Module):
-  """1×1, depthwise 3×3, linear 1×1; the input is added where shapes allow."""
+  """1×1, depthwise 3×3, linear 1×1; with a shortcut if the shapes match."""
 
   def __init__(self, cin: int, expanded: int, cout: int, stride: int):
     super().__init__()
@@ -104,5 +104,5 @@ def normalise(image_bhwc: torch.Tensor) -> torch.Tensor:
 
 
 def count_parameters(*modules: nn.Module) -> int:
-  """How many numbers the modules learn."""
+  """Number of parameters of the modules."""
   return sum(p.numel() for module in modules for p in module.parameters())

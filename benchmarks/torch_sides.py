@@ -1,4 +1,4 @@
-"""PyTorch as it is measured against: eagerly and through `torch.compile`, and the bars that hold against its best."""
+"""PyTorch's sides of a benchmark, eager and with `torch.compile`, and bars against the faster one."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ EAGER, COMPILED = "pytorch", "torch.compile"
 
 
 def torch_sides(eager: bool) -> list[str]:
-  """Names of the sides that can run here.
+  """Names of the available sides.
 
   Args:
     eager: without `torch.compile`.
@@ -21,18 +21,18 @@ def torch_sides(eager: bool) -> list[str]:
   if eager:
     return [EAGER]
   if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
-    print("torch.compile needs a C++ compiler and is left out", file=sys.stderr)
+    print("torch.compile needs a C++ compiler and is skipped", file=sys.stderr)
     return [EAGER]
   return [EAGER, COMPILED]
 
 
 def below(what: str, speed: Mapping[str, Speedup], bar: float) -> list[str]:
-  """The peer, if any, against which a bar was missed, as words for a list of them.
+  """A message if the bar was missed against the faster peer, in a list.
 
   Args:
-    what: was measured.
+    what: what was measured.
     speed: ours against each side of PyTorch, by its name.
-    bar: least median of the ratio to the faster side.
+    bar: minimum median of the ratio to the faster side.
   """
   fastest = min((peer for peer in (EAGER, COMPILED) if peer in speed), key=lambda peer: speed[peer].middle, default=None)
   if fastest is None or speed[fastest].middle >= bar:

@@ -1,12 +1,12 @@
-"""One optimizer step of jaxface against the same step in PyTorch, taking turns in one run.
+"""One optimizer step of jaxface against the same step in PyTorch, alternating in one run.
 
   python -m benchmarks.training [--nets NAME ...] [--dtypes NAME ...] [--batch N] [--rounds N] [--eager] [--json FILE]
 
-Both sides hold a fixed batch of uint8 images and do everything that a step does: normalise, forward, CosFace over 5,000
-identities, backward, SGD with momentum and weight decay. Augmentation is off. Ours is the step of `jaxface train`, which
-also measures the length of the gradient and guards against non-finite ones. PyTorch runs the same network channels last,
-with a thread per core and the fused optimizer, eagerly and through `torch.compile`; its bfloat16 is autocast. Exits with 1
-when a bar was missed against the faster of the two; `--eager` leaves `torch.compile` out.
+Both sides have a fixed batch of uint8 images and run a complete step: normalise, forward, CosFace over 5,000 identities,
+backward, SGD with momentum and weight decay. Augmentation is off. Ours is the step of `jaxface train`, which
+also computes the norm of the gradient and guards against non-finite gradients. PyTorch runs the same network channels last,
+with a thread per core and the fused optimizer, eager and with `torch.compile`; its bfloat16 is autocast. Exits with 1 if a bar
+was missed against the faster of the two; `--eager` skips `torch.compile`.
 """
 
 import os
@@ -25,23 +25,23 @@ from benchmarks.page import Findings
 from benchmarks.torch_sides import COMPILED, below, torch_sides
 from benchmarks.worker import Worker, cores
 
-# Of the images/s of PyTorch at its best: what must be reached, and what is wanted.
+# Required and desired images/s relative to PyTorch's best.
 BARS = {"float32": (0.95, 1.1), "bfloat16": (0.7, 1.0)}
 CLASSES = 5000
 MARGIN, SCALE = 0.35, 64.0
-# So small that the fixed batch is not learnt by heart within the rounds: gradients of a loss of zero are no work.
+# Small, so that the fixed batch is not fitted within the rounds: gradients of a zero loss are trivial.
 LEARNING_RATE, MOMENTUM, DECAY = 1e-5, 0.9, 5e-4
 
 NOTES = [
-  "Speed is images/s of jaxface over images/s of PyTorch, by rounds: the median, and the quartiles in brackets. The same"
-  " by processor time beside it is the better guide when other programs took the cores.",
-  "Both of PyTorch's sides are channels last and use the fused optimizer; bfloat16 is autocast. PyTorch's own oneDNN is"
-  " newer than ours. There is no Intel extension for this version.",
+  "Speed is images/s of jaxface divided by images/s of PyTorch, per round: median, and quartiles in brackets. The ratio of"
+  " processor time is more reliable if other programs used the cores.",
+  "Both of PyTorch's sides are channels last and use the fused optimizer; bfloat16 is autocast. PyTorch's oneDNN is newer than"
+  " ours. There is no Intel extension for this version.",
   "half_iresnet18 is iresnet18 with half the channels, on images of 64 × 64.",
-  "Compilation is cold: tracing, lowering and compiling the whole step without a persistent cache. torch.compile's seconds"
-  " are those of its first step, with whatever its cache on disk holds.",
-  "Temporaries are what the compiled step needs beyond its arguments and results; peak memory is the most that the"
-  " process of one side ever held, libraries and compilation included.",
+  "Compilation is cold: tracing, lowering and compiling the step without a persistent cache. torch.compile's seconds are those"
+  " of its first step, with its existing cache on disk.",
+  "Temporaries are the memory of the compiled step without arguments and results; peak memory is the maximum of a side's"
+  " process, including libraries and compilation.",
 ]
 
 
@@ -53,13 +53,13 @@ def batch_of(net: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 def jaxface_step(
   net: str, dtype: str, batch_size: int, formulation: str | None = None
 ) -> tuple[Callable[[], float], dict[str, Any]]:
-  """Our step, compiled; it returns the loss.
+  """Our compiled step; it returns the loss.
 
   Args:
     net: a key of `NETS`.
     dtype: "float32" or "bfloat16".
     batch_size: images.
-    formulation: of the layers, for this whole process; None is the one that training would take.
+    formulation: formulation of the layers in this process; None for that of training.
   """
   import jax
 
@@ -112,7 +112,7 @@ def jaxface_step(
     nonlocal state
     state, metrics = jax.block_until_ready(compiled(state, batch))
     if int(metrics["bad_steps"]):
-      raise AssertionError("a step was not finite and was skipped: what was timed is not training")
+      raise AssertionError("a step was not finite and was skipped: the timing is not of training")
     return float(metrics["loss"])
 
   return run, {
@@ -133,7 +133,7 @@ def pytorch_step(
   from benchmarks.torch_nets import CosFaceHead, count_parameters, normalise
 
   torch.set_num_threads(cores())
-  # As XLA does on its threads.
+  # Flush denormals, as XLA does on its threads.
   torch.set_flush_denormal(True)
   torch.manual_seed(0)
   image, label = map(torch.from_numpy, batch_of(net, batch_size))
@@ -174,7 +174,7 @@ def pytorch_step(
 def compare(
   net: str, dtype: str, batch_size: int, rounds: int, peers: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Speedup]]:
-  """A row of the table and the speed against each peer: the sides in processes of their own, in turn."""
+  """A row of the table and the speed against each peer: the sides in their own processes, alternating."""
   sides = {"jaxface": Worker(jaxface_step, net, dtype, batch_size)}
   sides |= {peer: Worker(pytorch_step, net, dtype, batch_size, peer == COMPILED) for peer in peers}
   parameters = same_parameters(net, {name: side.facts["parameters"] for name, side in sides.items()})
@@ -210,7 +210,7 @@ def main() -> int:
       row, speed = compare(net, dtype, options.batch or NETS[net].batch, options.rounds, peers)
       rows.append(row)
       missed += below(f"{net} in {dtype}", speed, BARS[dtype][0])
-  verdict = ("; ".join(missed) or "met") if peers else "not measured, PyTorch was absent"
+  verdict = ("; ".join(missed) or "met") if peers else "not measured, PyTorch is not installed"
   bars = ", ".join(f"{dtype} ≥ {bar} PyTorch (goal {goal})" for dtype, (bar, goal) in BARS.items())
   facts = {"identities": CLASSES, "threads": cores(), "rounds": options.rounds}
   versions = machine("jax", "jaxlib", "torch")

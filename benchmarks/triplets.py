@@ -2,9 +2,9 @@
 
   python -m benchmarks.triplets [--batches N ...] [--rounds N] [--json FILE]
 
-Every figure is the value and the gradient with respect to the embeddings: 128-d, normalisation included, margin 0.2, 30
-images of each identity. The cubic form is semi-hard mining as the definition reads, on a B × B × B array under `jit`,
-differentiated by JAX, a block of its rows at a time: the whole array takes longer, and soon more memory than there is.
+Each figure is the value and the gradient with respect to the embeddings: 128-d, including normalisation, margin 0.2, 30
+images of each identity. The cubic form is semi-hard mining by definition, on a B × B × B array under `jit`, differentiated by
+JAX, in blocks of rows: the whole array is slower, and soon exceeds the memory.
 Bars: 100 × at B = 1,024, 120 × at 1,800; batch-hard 3 ×.
 """
 
@@ -20,21 +20,21 @@ from benchmarks.page import Findings
 from benchmarks.worker import Worker, cores
 
 IMAGES, SIZE, MARGIN = 30, 128, 0.2
-# Batches with the bar against the cubic form; None: ours alone.
+# Batch sizes with the bar against the cubic form; None: only ours.
 SEMI_HARD = {1024: 100.0, 1800: 120.0, 4096: None}
 BATCH_HARD = {1024: 3.0, 1800: 3.0}
-# Numbers of a B × B × B array that the cubic form holds at once: with more it is slower.
+# Number of elements of the B × B × B array in a block: larger blocks are slower.
 BLOCK = 2**26
 
 NOTES = [
-  "Ratios are medians by rounds, with the quartiles in brackets; by processor time beside them, the better guide when other"
-  " programs took the cores.",
+  "Ratios are medians over rounds, with quartiles in brackets; the ratio of processor time is more reliable if other programs"
+  " used the cores.",
   "The cubic form finds, for all pairs at once, the nearest farther negative in a B × B × B array, and is the same loss:"
-  " both values are compared. Its rows come in blocks, value and gradient of a block at once: it is slower as a whole.",
+  " both values are compared. It is computed in blocks of rows, which is faster than at once.",
   "Batch-hard is pytorch-metric-learning's BatchHardMiner and TripletMarginLoss with LpDistance(power=2): the same loss"
-  " (its average over losses above zero is our \"active\"), and both values are compared. Its semi-hard miner takes every"
-  " negative inside the margin and has no counterpart.",
-  "Temporaries are what the compiled function needs beyond its arguments and results; B² is the size of one B × B array.",
+  " (its average over losses above zero is our \"active\"), and both values are compared. Its semi-hard miner uses all"
+  " negatives inside the margin and has no counterpart.",
+  "Temporaries are the memory of the compiled function without arguments and results; B² is the size of one B × B array.",
 ]
 
 
@@ -47,7 +47,7 @@ def batch_of(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compiled(loss: Callable, size: int) -> tuple[Callable[[], float], dict[str, Any]]:
-  """Value and gradient of a loss (embeddings, labels), ready; the work returns the value."""
+  """Compiled value and gradient of a loss (embeddings, labels); the work returns the value."""
   import jax
 
   embedding_bd, label_b = map(jax.device_put, batch_of(size))
@@ -67,7 +67,7 @@ def jaxface_loss(size: int, mining: str) -> tuple[Callable[[], float], dict[str,
 
 
 def cubic_loss(size: int) -> tuple[Callable[[], float], dict[str, Any]]:
-  """Semi-hard mining as it is defined, on all triplets at once."""
+  """Semi-hard mining by definition, on all triplets at once."""
   import jax
   import jax.numpy as jnp
   from jax import lax
@@ -127,7 +127,7 @@ def metric_learning_loss(size: int) -> tuple[Callable[[], float], dict[str, Any]
 
 
 def compare(mining: str, size: int, peer: str, build: Callable | None, bar: float | None, rounds: int) -> dict[str, Any]:
-  """A row of the table: both sides in processes of their own, in turn."""
+  """A row of the table: both sides in their own processes, alternating."""
   sides = {"jaxface": Worker(jaxface_loss, size, mining)}
   if build is not None:
     sides[peer] = Worker(build, size)

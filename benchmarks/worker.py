@@ -1,4 +1,4 @@
-"""Sides of a comparison, each in a process of its own: neither feels the other's threads, memory or settings."""
+"""Sides of a comparison in separate processes, so that threads, memory and settings do not interfere."""
 
 import ctypes
 import gc
@@ -14,19 +14,19 @@ Build = Callable[..., tuple[Callable[[], Any], dict[str, Any]]]
 
 
 class Worker:
-  """A process that makes something ready and then does its work once per call.
+  """A process that prepares some work and then runs it once per call.
 
   Args:
-    build: function at the top of a module; called with `arguments` in the new process, it returns the work and
+    build: module-level function; called with `arguments` in the new process, it returns the work and
       facts about it.
     arguments: plain values.
 
   Attributes:
-    facts: what `build` said.
+    facts: facts returned by `build`.
   """
 
   def __init__(self, build: Build, *arguments: Any):
-    # Not forked: the new process starts with the allocator settings and without anybody's threads.
+    # Not forked: the new process starts with the allocator settings and without other threads.
     context = multiprocessing.get_context("spawn")
     self._pipe, theirs = context.Pipe()
     self._process = context.Process(target=_serve, args=(theirs, build, arguments), daemon=True)
@@ -35,12 +35,12 @@ class Worker:
     self.facts: dict[str, Any] = self._answer()
 
   def __call__(self) -> Any:
-    """Do the work once, and wait for it."""
+    """Run the work once, and wait for it."""
     self._pipe.send(True)
     return self._answer()
 
   def close(self) -> int:
-    """End the process; the most bytes of memory it ever held."""
+    """End the process; returns its peak memory in bytes."""
     self._pipe.send(False)
     peak = self._answer()
     self._process.join()
@@ -66,27 +66,27 @@ def _serve(pipe: Connection, build: Build, arguments: tuple) -> None:
       pipe.send((True, work()))
     pipe.send((True, _peak_memory()))
   except (EOFError, BrokenPipeError):
-    pass  # The one who asked is gone.
+    pass  # The parent has ended.
   except BaseException:
     pipe.send((False, traceback.format_exc()))
 
 
 def _peak_memory(field: str = "VmHWM") -> int:
-  """Bytes. Not `ru_maxrss`, which begins at the size of the process that started this one."""
+  """Peak memory in bytes. Not `ru_maxrss`, which starts at the size of the parent process."""
   lines = Path("/proc/self/status").read_text().splitlines()
   return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def beyond(run: Callable[[], Sequence[Any]]) -> tuple[Sequence[Any], int]:
-  """What `run` gives, arrays, and by how many bytes its work raised resident memory at most, less those of the arrays."""
+  """The arrays returned by `run`, and the maximum increase of resident memory in bytes, without the arrays."""
   gc.collect()
   ctypes.CDLL(None).malloc_trim(0)
-  Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+  Path("/proc/self/clear_refs").write_text("5")  # resets the peak
   before = _peak_memory("VmRSS")
   results = run()
   return results, _peak_memory() - before - sum(part.nbytes for part in results)
 
 
 def cores() -> int:
-  """How many threads each side may use: the cores that this process may run on."""
+  """Number of threads of each side: the cores that this process may run on."""
   return len(os.sched_getaffinity(0))
