@@ -1,22 +1,22 @@
-# Everything runs from the checkout's own environment, which each target makes when it is missing.
+# All targets use the checkout's own environment, and create it if it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Errors only: pip warns once for every package and index that it cannot reach.
+# Errors only: pip warns for every package and unreachable index.
 PIP := $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt
-# Requirements by name: of the build, of jaxface itself ("run"), or of an extra. They are installed first, built in isolation where
-# they come as sources; then jaxface alone, built with what the environment has: isolated, it would unpack jaxlib once more.
-# The build takes the jaxlib that JAX brings, of any version: what is built here runs here.
-# An extra that is added later compiles nothing again.
+# Requirements by name: of the build, of jaxface ("run"), or of an extra. They are installed first (source distributions with build
+# isolation), then jaxface without isolation, which would install jaxlib a second time.
+# The build uses the installed jaxlib, of any version, since the result is used with it.
+# Adding an extra later does not compile anything again.
 REQUIRED = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); t = p["project"]; \
   groups = {"build": p["build-system"]["requires"], "run": t["dependencies"], **t["optional-dependencies"]}; \
   print(*[line for name in sys.argv[1:] for line in groups[name] if not line.startswith("jaxlib")], sep="\n")'
 CMAKE := $(or $(shell command -v cmake),$(BIN)/cmake)
 export JAX_PLATFORMS ?= cpu
 
-# Long runs need real faces; JAXFACE_DATA names the folder of the datasets.
+# Long runs need real faces; JAXFACE_DATA is the folder of the datasets.
 WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
-# An index of PyTorch's CPU wheels; without one pip may take a build with CUDA.
+# An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
 
 .PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench sweep sweep-losses sweep-models sweep-papers clean
@@ -44,12 +44,12 @@ $(VENV)/bench: $(VENV)/ready
 quickstart: $(VENV)/ready
 	$(BIN)/jaxface train quickstart --workdir runs/quickstart
 
-# Builds the oneDNN part into the checkout again, after a change of jaxface/native; VENV=FOLDER names an environment of your own.
+# Rebuilds the native library into the checkout, after a change of jaxface/native; VENV=FOLDER selects your own environment.
 native:
 	$(CMAKE) -S jaxface/native -B build/native -DPython_EXECUTABLE=$(abspath $(BIN))/python
 	$(CMAKE) --build build/native --target install
 
-# Tests of the compiled part once more, under two sanitizers and under valgrind, which also sees what oneDNN compiles at run time.
+# Tests of the native library under two sanitizers and under valgrind, which also covers code that oneDNN generates at run time.
 NATIVE_TESTS ?= $(wildcard tests/layers/test_native*.py tests/layers/test_onednn*.py tests/layers/test_*_native.py)
 native-check: native-check-address native-check-thread native-check-valgrind
 

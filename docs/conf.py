@@ -1,4 +1,4 @@
-"""Settings of the documentation site: `make docs` builds it, https://www.sphinx-doc.org explains the names."""
+"""Settings of the documentation site, built by `make docs`; see https://www.sphinx-doc.org."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ release = version = jaxface.__version__
 
 extensions = [
   "sphinx.ext.autodoc",
-  "markdown_docstrings",  # before napoleon, which sees what it made
+  "markdown_docstrings",  # before napoleon, which processes its result
   "sphinx.ext.napoleon",
   "sphinx.ext.viewcode",
   "myst_nb",
@@ -27,7 +27,7 @@ exclude_patterns = ["_build", "ext"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 
-# Notebooks are executed once and again when their text changes. The results are kept in build/docs/.jupyter_cache.
+# Notebooks are executed again only if their text changes. The results are cached in build/docs/.jupyter_cache.
 nb_execution_mode = os.environ.get("JAXFACE_NOTEBOOKS", "cache")
 nb_execution_cache_path = str(DOCS.parent / "build" / "docs" / ".jupyter_cache")
 nb_execution_timeout = 900
@@ -35,7 +35,7 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_execution_show_tb = True
 
-# API pages: what each package exports in __all__.
+# API pages: the names in each package's __all__.
 autodoc_default_options = {"members": True, "member-order": "alphabetical"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -54,13 +54,13 @@ html_theme_options = {
   "navbar_persistent": [],
 }
 
-# The addresses are checked by `make docs-links`, which needs the network.
+# External links are checked by `make docs-links`, which needs the network.
 linkcheck_timeout = 20
 linkcheck_retries = 2
 
 
 def to_site(app, name, source):
-  """Pages link to files at the root, as one reads them in a checkout; on the site these are pages too."""
+  """Replaces links to files at the root of the checkout by their pages on the site."""
   for file, page in (("../BUILD.md", "building.md"), ("../CHANGELOG.md", "changelog.md"), ("../CONTRIBUTING.md", "contributing.md")):
     source[0] = source[0].replace(f"]({file}", f"]({'../' * name.count('/')}{page}")
 

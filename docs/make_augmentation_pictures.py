@@ -33,7 +33,7 @@ ROWS = {
 
 
 def operations(face_hwc: np.ndarray) -> Image.Image:
-  """The face, unchanged in the first column, and as each operation alone changes it."""
+  """The face, unchanged in the first column, then changed by each operation."""
   sheet = Image.new("RGB", (TITLE + COLUMNS * SIZE, len(ROWS) * SIZE), "white")
   draw = ImageDraw.Draw(sheet)
   batch = np.repeat(face_hwc[None], COLUMNS - 1, 0)
@@ -54,7 +54,7 @@ def faces(identities: int, images: int) -> Image.Image:
 
 
 def main() -> None:
-  """Writes both pictures beside this file."""
+  """Writes both pictures next to this file."""
   folder = Path(__file__).parent
   face = render([5], [1], size=SIZE)[0]
   operations(face).save(folder / "augmentations.jpg", quality=88)

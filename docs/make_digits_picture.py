@@ -1,7 +1,7 @@
-"""Writes docs/digits.png, what five losses make of ten digits in two dimensions, and prints their confusion matrices.
+"""Writes docs/digits.png, the embeddings of ten digits in two dimensions under five losses, and prints confusion matrices.
 
-Scikit-learn's 1,797 digits of 8×8 pixels, four fifths to train on; a network of two small hidden layers with an embedding of
-two numbers, so that the picture hides nothing. Ten classes in a plane lie 36° apart: margins are smaller here than for faces.
+Scikit-learn's 1,797 digits of 8×8 pixels, four fifths for training; a network with two small hidden layers and a two-dimensional
+embedding, which can be drawn without projection. Ten classes in a plane are 36° apart: margins are smaller here than for faces.
 
 Needs scikit-learn. Command: python docs/make_digits_picture.py
 Takes under a minute on one core.
@@ -29,7 +29,7 @@ COLOURS = (
   "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#4d4d4d", "#bcbd22", "#17becf",
 )
 
-# Name of the panel: the terms of its objective, as an experiment would have them.
+# Name of the panel: the terms of its objective, as in an experiment.
 OBJECTIVES = {
   "softmax": (Classification(losses.Softmax()),),
   "softmax + center loss": (Classification(losses.Softmax()), losses.CenterLoss(weight=0.1)),
@@ -50,7 +50,7 @@ class Net(nn.Module):
 
 
 class Digits(NamedTuple):
-  """Pixels in 0..1 and labels, to train on and to look at."""
+  """Pixels in 0..1 and labels, for training and test."""
 
   train_nk: np.ndarray
   train_n: np.ndarray
@@ -59,7 +59,7 @@ class Digits(NamedTuple):
 
 
 def digits() -> Digits:
-  """Scikit-learn's digits, a fifth of them drawn for the test."""
+  """Scikit-learn's digits, with a random fifth for the test."""
   pixel_nk, label_n = load_digits(return_X_y=True)
   pixel_nk, label_n = (pixel_nk / 16.0).astype(np.float32), label_n.astype(np.int32)
   order_n = np.random.default_rng(0).permutation(len(label_n))
@@ -109,7 +109,7 @@ def classify(terms, params, embedding_nd: np.ndarray) -> np.ndarray:
 
 
 def confusion(label_n: np.ndarray, found_n: np.ndarray) -> np.ndarray:
-  """[C, C] counts, the digit in rows, what it was taken for in columns."""
+  """[C, C] counts, true digits in rows, predicted ones in columns."""
   count_cc = np.zeros((CLASSES, CLASSES), int)
   np.add.at(count_cc, (label_n, found_n), 1)
   return count_cc

@@ -1,4 +1,4 @@
-"""Writes the tables of names, fields and defaults at the end of docs/losses.md, from the classes themselves.
+"""Writes the tables of names, fields and defaults at the end of docs/losses.md, from the classes.
 
 Command: python docs/make_loss_tables.py
 """
@@ -20,14 +20,14 @@ def defaults(kind: type) -> dict[str, str]:
 
 
 def shown(field: dataclasses.Field) -> str:
-  """A default as it reads best: a config by its class, anything else by its value."""
+  """A default for the table: a config by its class, other values as they are."""
   if field.default_factory is not dataclasses.MISSING:
     return f"{type(field.default_factory()).__name__}()"
   return repr(field.default).replace('"', "").replace("'", "")
 
 
 def row(name: str, kind: type) -> str:
-  """One line of a table; what all cosine margins have, with the same default, stands above the table."""
+  """One line of a table; fields that all cosine margins share, with the same default, are listed above the table."""
   shared = defaults(CosineMargin) if issubclass(kind, CosineMargin) else {}
   fields = [f"`{field}` {value}" for field, value in defaults(kind).items() if shared.get(field) != value]
   purpose = (inspect.getdoc(kind) or "").splitlines()[0].replace("|", "\\|")
@@ -35,24 +35,24 @@ def row(name: str, kind: type) -> str:
 
 
 def table(kinds: dict[str, type]) -> str:
-  """All kinds of a place."""
+  """The table of all kinds."""
   head = "| name | class | what it is | fields and defaults |\n|---|---|---|---|\n"
   return head + "".join(row(name, kind) for name, kind in kinds.items())
 
 
 def tables() -> str:
-  """All of the generated part."""
+  """The generated part."""
   common = ", ".join(f"`{name}` {value}" for name, value in defaults(CosineMargin).items())
   return (
     f"\n## Names, fields and defaults\n\n### Terms: `--terms.0 NAME`\n\n{table(TERMS)}"
     f"\n### Margins of a classification: `--terms.0.margin NAME`\n\nFrom `spherefacer` on, all but `filtered` also take {common};"
-    f" where another default is better the table says so.\n\n{table(MARGINS)}"
+    f" other defaults are in the table.\n\n{table(MARGINS)}"
     f"\n### Forms of `pairs`: `--terms.0.form NAME`\n\n{table(FORMS)}"
   )
 
 
 def page(text: str) -> str:
-  """The page with its generated part made anew."""
+  """The page with its generated part replaced."""
   before, rest = text.split(BEGIN)
   return before + BEGIN + tables() + END + rest.split(END)[1]
 

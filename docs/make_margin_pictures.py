@@ -19,8 +19,7 @@ from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax
 DEGREES = np.linspace(0.5, 179.5, 359)
 WIDTH, HEIGHT, GAP, TITLE = 470, 290, 20, 34
 STYLES = ("s-a", "s-b", "s-c", "s-d")
-# The drawing stands alone, so it brings its own style sheet, readable on white and on dark pages. Lines that run along each
-# other differ in width.
+# The drawing is self-contained, with its own style sheet for light and dark pages. Overlapping lines differ in width.
 CSS = """
 svg { font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
 .page { fill: #ffffff; } text { fill: #5b6469; font-size: 12px; } .name { fill: #1d2327; }
@@ -34,7 +33,7 @@ svg { font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans
   .s-b { stroke: #56b4e9; } .s-c { stroke: #f0a13a; } .s-d { stroke: #35c79c; }
 }
 """
-# Each row of the picture: what it is about, and up to four margins; scales are 1.
+# Rows of the picture: title, and up to four margins; scales are 1.
 ROWS: dict[str, Mapping[str, Any]] = {
   "margins": {
     "none": NormSoftmax(scale=1.0),
@@ -78,7 +77,7 @@ def panels(margins: Mapping[str, Any]) -> tuple[str, str]:
     [("logit", -2.0, 1.0), ("d logit / d cos θ", -1.0, 3.0)]
   ):
     series = [
-      # Beyond the frame a line would run along its edge. The left chart has the legend of both.
+      # Outside of the frame a line would be drawn along its edge. The left chart has the legend of both.
       Series("" if which else name, style, DEGREES, np.where((curve[which] >= low) & (curve[which] <= high), curve[which], math.nan))
       for name, style, curve in zip(margins, STYLES, curves)
     ]
@@ -104,7 +103,7 @@ def picture() -> str:
 
 
 def main() -> None:
-  """Writes the picture beside this file."""
+  """Writes the picture next to this file."""
   write_text(Path(__file__).with_name("margins.svg"), picture())
 
 

@@ -1,6 +1,6 @@
-"""Writes docs/models.md: every network with its figures, those of its paper, its speed here, and how it trains.
+"""Writes docs/models.md: every network with its figures, those of its paper, its speed, and a short training run.
 
-Speeds that docs/models.json lacks are measured now, a process for each network; the runs are those of docs/sweep_models.py.
+Speeds that are missing in docs/models.json are measured, in a process per network; the runs are from docs/sweep_models.py.
 
 Command: python docs/make_models_page.py [--again] [--no-measure]
 """
@@ -27,10 +27,10 @@ from jaxface.models.summary import summarise
 PAGE = Path(__file__).with_name("models.md")
 HEAD = """# Networks
 
-`jaxface models` prints this table, `jaxface models NAME` one of them layer by layer. Written by docs/make_models_page.py.
+`jaxface models` prints this table, `jaxface models NAME` the layers of one network. Written by docs/make_models_page.py.
 
-Parameters are those of the network, without a classifier. Multiply-adds are of one image, convolutions and matrix products
-only, biases not counted. LFW is what the paper prints for its own training set. Speeds are images per second on {machine},
+Parameters are those of the network, without a classifier. Multiply-adds are for one image, in convolutions and matrix products
+only, without biases. LFW is the paper's figure for its own training set. Speeds are images per second on {machine},
 in {dtype}, at the network's own input size: forward alone, and a training step (forward, backward, gradient descent) without
 augmentation and classes.
 
@@ -40,8 +40,8 @@ TITLES = ("network", "input", "embedding", "parameters", "multiply-adds", "paper
 SWEEP = """
 ## Every network trains
 
-A minute or so each on two cores: CosFace on {identities} identities of the CelebA subset ({images:,} images), faces scaled and
-channels cut as the table says. View 1 is the area under the curve on LFW's 1,000 development pairs, before and after;
+About a minute each on two cores: CosFace on {identities} identities of the CelebA subset ({images:,} images), with image sizes and
+channels as in the table. View 1 is the area under the curve on LFW's 1,000 development pairs, before and after;
 nothing was tuned on LFW's test pairs. All gradients of all steps were finite. Command: `make sweep-models`; settings:
 docs/model_settings.py.
 
@@ -50,7 +50,7 @@ SWEEP_TITLES = ("network", "input", "options", "parameters", "optimizer", "steps
 
 
 def measure_one(name: str) -> None:
-  """Keep a network's speed."""
+  """Measure and store a network's speed."""
   speed = measure_speed(name)
   keep_result(name, "speed", {**asdict(speed), "machine": machine()})
 
@@ -68,7 +68,7 @@ def row(cells: Any) -> str:
 
 
 def table(titles: tuple[str, ...], rows: list[Any], left: int) -> str:
-  """A table whose first columns stand to the left, the others to the right."""
+  """A table with left-aligned first columns and right-aligned others."""
   rule = ["---" if column < left else "---:" for column in range(len(titles))]
   return row(titles) + row(rule) + "".join(map(row, rows))
 
@@ -81,7 +81,7 @@ def paces(speed: dict[str, Any] | None) -> tuple[str, ...]:
 
 
 def sweep_row(name: str, result: dict[str, Any]) -> tuple[Any, ...]:
-  """What came of one run."""
+  """The row of one run."""
   setting = result["setting"]
   options = ", ".join(f"{key} {value}" for key, value in setting["options"].items())
   optimizer = setting["optimizer"]
@@ -97,7 +97,7 @@ def sweep_row(name: str, result: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def page(results: dict[str, dict[str, Any]]) -> str:
-  """The page from results alone."""
+  """The page from results."""
   speeds = [found["speed"] for found in results.values() if "speed" in found]
   where, dtype = (speeds[-1][key] for key in ("machine", "dtype")) if speeds else ("this machine", "float32")
   rows = [(f"`{name}`", *found["figures"], *paces(found.get("speed"))) for name, found in results.items()]
@@ -112,8 +112,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
-  parser.add_argument("--no-measure", action="store_true", help="leave out what was not measured before")
+  parser.add_argument("--again", action="store_true", help="repeat existing measurements")
+  parser.add_argument("--no-measure", action="store_true", help="skip networks without measurements")
   parser.add_argument("--child", help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.child:

@@ -1,4 +1,4 @@
-"""What has been measured of each network: docs/models.json, one entry per network and kind of result."""
+"""Results of each network in docs/models.json, one entry per network and kind of result."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,17 @@ FILE = Path(__file__).with_name("models.json")
 
 
 def read_all() -> dict[str, dict[str, Any]]:
-  """Results by kind by network."""
+  """Results by network and kind."""
   return json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
 
 
 def read_results(name: str) -> dict[str, Any]:
-  """Results of one network by kind: "figures", "speed", "sweep"; those that there are."""
+  """Results of one network by kind: "figures", "speed", "sweep", as far as available."""
   return read_all().get(name, {})
 
 
 def keep_result(name: str, kind: str, result: Any) -> None:
-  """Add one to the file, in the place of an older one."""
+  """Add a result to the file, or replace an older one."""
   results = read_all()
   results[name] = dict(sorted({**results.get(name, {}), kind: result}.items()))
   write_json(FILE, dict(sorted(results.items())))

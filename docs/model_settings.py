@@ -1,7 +1,7 @@
-"""How the sweep trains each network in about a minute on two cores: one table, read by docs/sweep_models.py.
+"""Settings for training each network in about a minute on two cores, used by docs/sweep_models.py.
 
-Faces are scaled to `size` pixels and channels cut by `width` where two cores need it. Networks with batch norm train with SGD;
-without it, where the numbers' size changes from layer to layer, AdamW takes the size out of the question.
+Faces are scaled to `size` pixels and channels reduced by `width` where necessary on two cores. Networks with batch norm train
+with SGD; those without it, whose activations change scale from layer to layer, with AdamW, which is independent of the scale.
 """
 
 import fnmatch
@@ -14,7 +14,7 @@ from jaxface.training.optimizer import OptimizerConfig
 SGD = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.0, clip_norm=5.0)
 SLOW_SGD = replace(SGD, learning_rate=0.05)
 ADAM = OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=0.0, clip_norm=5.0)
-# Plain rectifiers begin with embeddings that are nearly one; the gradients that change this are soon forgotten.
+# Networks with plain rectifiers start with nearly equal embeddings; Adam should soon forget the gradients of that phase.
 PLAIN = replace(ADAM, learning_rate=5e-4, b2=0.95)
 
 
@@ -23,13 +23,13 @@ class Setting:
   """One run.
 
   Attributes:
-    size: side of the image in pixels; 0 takes the height and width of the network's convention.
-    options: of the network.
-    optimizer: with its learning rate; weights do not decay, so that a weight that moved had a gradient.
-    steps: of `batch_size` images.
+    size: side length of the image in pixels; 0 uses the height and width of the network's convention.
+    options: options of the network.
+    optimizer: optimizer with learning rate; without weight decay, so that a changed weight had a gradient.
+    steps: number of steps of `batch_size` images.
     batch_size: images.
-    init_from: the network, trained before in the same sweep, whose variables this one begins with.
-    note: what the settings need to be understood.
+    init_from: network, trained before in the same sweep, whose variables initialise this one.
+    note: remark on the settings.
   """
 
   size: int = 0
@@ -41,10 +41,10 @@ class Setting:
   note: str = ""
 
 
-# By shell pattern of the name; the first that fits holds.
+# By shell pattern of the name; the first match applies.
 SETTINGS: dict[str, Setting] = {
   "smallresnet": Setting(64, steps=240),
-  "projected": Setting(64, note="a random network stays as it is, only the projection learns"),
+  "projected": Setting(64, note="frozen random network, only the projection is trained"),
   "iresnet?00": Setting(64, {"width": 0.25, "embedding_size": 128}, steps=80),
   "iresnet*": Setting(64, {"width": 0.25, "embedding_size": 128}, steps=240),
   "mobilefacenet*": Setting(64, {"width": 0.5}, steps=240),
@@ -60,7 +60,7 @@ SETTINGS: dict[str, Setting] = {
   "deepface": Setting(80, {"init": "he", "width": 0.5, "embedding_size": 256, "dropout": 0.0}, PLAIN, steps=600),
   "vggface_a": Setting(48, {"width": 0.25, "embedding_size": 256, "dropout": 0.0}, PLAIN, steps=240),
   "vggface_?": Setting(
-    48, {"width": 0.25, "embedding_size": 256, "dropout": 0.0}, PLAIN, init_from="vggface_a", note="begins with the trained A",
+    48, {"width": 0.25, "embedding_size": 256, "dropout": 0.0}, PLAIN, init_from="vggface_a", note="initialised from the trained A",
   ),
   "lightcnn29*": Setting(48, {"width": 0.5, "dropout": 0.0}, ADAM, steps=300),
   "lightcnn9": Setting(64, {"width": 0.5, "dropout": 0.0}, ADAM),

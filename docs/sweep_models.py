@@ -1,8 +1,8 @@
-"""Trains every network for about a minute on real faces, and writes what came of it to docs/models.json.
+"""Trains every network for about a minute on real faces, and writes the results to docs/models.json.
 
-Each is trained with CosFace's loss on a subset of CelebA by `jaxface.training` as the table in docs/model_settings.py says, and
-scored on the 1,000 pairs of LFW's view 1 (pairsDevTest) before and after, which are there to choose settings by. A rerun
-leaves out what is done. docs/make_models_page.py makes a page of the results.
+Each is trained with CosFace's loss on a subset of CelebA by `jaxface.training` with the settings in docs/model_settings.py, and
+evaluated before and after on the 1,000 pairs of LFW's view 1 (pairsDevTest), which are meant for choosing settings. A rerun
+skips finished networks. docs/make_models_page.py makes a page of the results.
 
 Command: JAXFACE_DATA=FOLDER python docs/sweep_models.py [PATTERN ...]
 """
@@ -47,15 +47,15 @@ from jaxface.training.loop import train
 from jaxface.training.schedule import ScheduleConfig
 from jaxface.training.workdir import Workdir
 
-# What no gradient moves: a network under a projection, and the scale of an IR-ResNet's last norm, which is one by definition.
+# Parameters without a gradient: a network under a projection, and the scale of an IR-ResNet's last norm, which is fixed at one.
 STILL = ("frozen/*", "embedding_norm/scale")
 
-# Identities with fewer images than this are left out: a minute is too short to learn thousands of centres.
+# Identities with fewer images are ignored: a minute is too short to train thousands of centres.
 MIN_IMAGES = 5
 
 
 class FirstParameters:
-  """Keeps a copy of what the network began with."""
+  """Keeps a copy of the initial parameters."""
 
   def due(self, step: int, last: int) -> bool:
     return step == 0
@@ -91,7 +91,7 @@ def objective(name: str, options: Mapping[str, Any]) -> Term:
 
 
 def sweep_one(name: str, runs: Path, pairs_file: Path) -> dict[str, Any]:
-  """Train one network; what came of it as plain values."""
+  """Train one network; returns the results as plain values."""
   chosen = setting(name)
   plan = experiment(name, chosen, runs)
   folder = runs / name
@@ -121,7 +121,7 @@ def sweep_one(name: str, runs: Path, pairs_file: Path) -> dict[str, Any]:
     "seconds": round(seconds),
     "images_per_second": round(float(np.median([row["images_per_second"] for row in steps])), 1),
     "loss": [round(steps[0]["loss"], 3), round(steps[-1]["loss"], 3)],
-    # A step whose loss, or gradient of any leaf, is not finite is counted here.
+    # Number of steps with a non-finite loss or gradient.
     "bad_steps": int(steps[-1]["bad_steps"]),
     "unmoved": [
       jax.tree_util.keystr(path, simple=True, separator="/")
@@ -132,12 +132,12 @@ def sweep_one(name: str, runs: Path, pairs_file: Path) -> dict[str, Any]:
 
 
 def plain(chosen: Setting) -> dict[str, Any]:
-  """A setting as JSON has it."""
+  """A setting as JSON values."""
   return json.loads(json.dumps(dataclasses.asdict(chosen)))
 
 
 def prepare(data: Path, runs: Path) -> None:
-  """Pack the training images, and those of LFW that view 1 names, once."""
+  """Pack the training images, and the LFW images of view 1, once."""
   pack_once(str(data / "celeba_aligned112"), runs / "records" / "train", 0)
   pairs = read_pairs(data / "protocols" / "pairsDevTest.txt")
   for name in {*pairs.left, *pairs.right}:
@@ -149,13 +149,13 @@ def prepare(data: Path, runs: Path) -> None:
 
 
 def verdict(result: dict[str, Any]) -> str:
-  """What is wrong with a run, or "ok"."""
+  """The faults of a run, or "ok"."""
   stuck = [leaf for leaf in result["unmoved"] if not any(fnmatch.fnmatch(leaf, pattern) for pattern in STILL)]
   wrong = [
     text for text, bad in (
       ("the loss did not fall", not result["loss"][1] < result["loss"][0]),
       (f"{result['bad_steps']} steps with a gradient that was not finite", result["bad_steps"] > 0),
-      (f"parameters that never moved: {', '.join(stuck)}", bool(stuck)),
+      (f"parameters that did not change: {', '.join(stuck)}", bool(stuck)),
       ("AUC is not above the untrained net's", not result["auc"][1] > result["auc"][0]),
     ) if bad
   ]
@@ -165,8 +165,8 @@ def verdict(result: dict[str, Any]) -> str:
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("patterns", nargs="*", default=["*"], help="shell patterns of networks (default: all)")
-  parser.add_argument("--runs", type=Path, default=Path("runs/models"), help="where runs and packed images go")
-  parser.add_argument("--again", action="store_true", help="train anew what is done")
+  parser.add_argument("--runs", type=Path, default=Path("runs/models"), help="folder for runs and packed images")
+  parser.add_argument("--again", action="store_true", help="repeat finished networks")
   parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
   options = parser.parse_args()
   data = Path(os.environ.get("JAXFACE_DATA", ""))
@@ -183,7 +183,7 @@ def main() -> int:
     before = read_results(name).get("sweep")
     if before and before["setting"] == plain(setting(name)) and verdict(before) == "ok" and not options.again:
       continue
-    # A process for each: what one leaves in memory does not slow the next, and a crash ends one network only.
+    # A process per network, so that memory is released and a crash affects only one network.
     out = options.runs / f"{name}.json"
     command = [sys.executable, __file__, name, "--runs", str(options.runs), "--child", str(out)]
     done = subprocess.run(command, env=os.environ | {"GLIBC_TUNABLES": TUNABLES})

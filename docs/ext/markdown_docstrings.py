@@ -1,4 +1,4 @@
-"""Lets docstrings be written in plain text with Markdown's backticks.
+"""Supports docstrings in plain text with Markdown's backticks.
 
 Sphinx reads docstrings as reStructuredText, where `*`, `|` and a final `_` have meanings that formulas and names such as
 `embedding_bd` or |x| do not intend. Outside of backticks they are escaped here; `dotted.name` becomes a reference where
@@ -83,15 +83,15 @@ def _blocks(lines: list[str]) -> list[str]:
 
 
 def _plain(line: str) -> str:
-  """Takes the escapes out again: a literal block has none."""
+  """Removes the escapes, for a literal block."""
   line = re.sub(r":py:obj:`([^`]+)`|``([^`]+)``", lambda found: f"`{found.group(1) or found.group(2)}`", line)
   return re.sub(r"\\([*|\\_])", r"\1", line)
 
 
 def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-  """What Sphinx calls with the lines of each docstring, which are replaced."""
+  """Sphinx's hook for the lines of each docstring; replaces them."""
   lines[:] = convert(lines)
-  # Napoleon takes what comes before a colon for a type; an empty one keeps the sentence whole.
+  # Napoleon parses text before a colon as a type; an empty type preserves the sentence.
   if what in ("attribute", "property") and lines:
     lines[0] = ": " + lines[0]
   for index, line in enumerate(lines[:-1]):
@@ -100,6 +100,6 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def setup(app: Any) -> dict[str, Any]:
-  """What Sphinx calls to load the extension."""
+  """Sphinx's hook to load the extension."""
   app.connect("autodoc-process-docstring", process, priority=400)
   return {"parallel_read_safe": True}
