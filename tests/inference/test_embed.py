@@ -105,7 +105,7 @@ def test_another_template_is_refused(saved):
   ("unknown", "unknown", None),
   ("unknown", "none", None),
   ("unknown", "arcface112", "takes faces aligned to template 'arcface112'; the alignment of these images is unknown"),
-  ("none", "arcface112", "these images are aligned to none"),
+  ("none", "arcface112", "these images are aligned to no template"),
   ("arcface112", "unknown", "images are aligned to template 'arcface112'; the template of the network is unknown"),
 ])
 def test_what_is_not_known_is_said_in_one_line(images, model, line):

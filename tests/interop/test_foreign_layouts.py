@@ -116,7 +116,7 @@ def test_order_that_no_shape_shows_is_refused_until_names_say_it(monkeypatch, tm
     imported(monkeypatch, tmp_path, state, "mobilefacenet", names={"conv_99": "stage1_unit1"}, **options)
   with pytest.raises(WrongWeights, match="no layer or module 'stage9' in the network"):
     imported(monkeypatch, tmp_path, state, "mobilefacenet", names={"conv_23": "stage9"}, **options)
-  with pytest.raises(WrongWeights, match=r"'conv_34' .* does not fit 'stage1_unit1'"):
+  with pytest.raises(WrongWeights, match=r"'conv_34' .* does not match 'stage1_unit1'"):
     imported(monkeypatch, tmp_path, state, "mobilefacenet", names={"conv_34": "stage1_unit1"}, **options)
 
 

@@ -71,5 +71,5 @@ def test_moves_that_do_not_fit_their_constant_are_refused(op, attributes, tmp_pa
     [onnx.numpy_helper.from_array(np.zeros((2, 2), np.float32), "weight")],
   )
   (tmp_path / "net.onnx").write_bytes(helper.make_model(graph).SerializeToString())
-  with pytest.raises(DamagedData, match=rf"net\.onnx: node 'move', a {op}, does not fit"):
+  with pytest.raises(DamagedData, match=rf"net\.onnx: node 'move', a {op}, does not match"):
     read_onnx(tmp_path / "net.onnx")
