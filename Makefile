@@ -100,7 +100,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks
 
 sweep: $(VENV)/test
-	$(BIN)/pytest -m multihost
+	$(BIN)/pytest -m 'multihost or sweep'
 	$(BIN)/jaxface train celeba_lfw --workdir runs/celeba_lfw
 	$(BIN)/python -m tfrecords_tools pack $(JAXFACE_DATA)/lfw_aligned112 runs/lfw
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet

@@ -41,19 +41,21 @@ def write_identities(folder: str | Path, names: Sequence[str], images: Sequence[
   return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_identities(folder: str | Path) -> tuple[list[str], list[int]]:
+def read_identities(folder: str | Path, sha256: str) -> tuple[list[str], list[int]]:
   """Reads the table.
 
   Args:
     folder: folder of the packed set.
+    sha256: of the file, in hex, from the manifest.
   Returns:
     (names by label, number of images by label).
   Raises:
-    DamagedData: the table is missing or a line is invalid; names the line.
+    DamagedData: the table is missing, a line is invalid (names the line), or it is not the one of the manifest.
   """
   path = Path(folder) / FILE
   try:
-    lines = path.read_text(encoding="utf-8").split("\n")
+    content = path.read_bytes()
+    lines = content.decode("utf-8").split("\n")
   except (OSError, UnicodeDecodeError) as error:
     raise DamagedData(f"identity table cannot be read: {error}", file=path) from error
   names, images = [], []
@@ -65,4 +67,7 @@ def read_identities(folder: str | Path) -> tuple[list[str], list[int]]:
     names.append(cells[2])
   if lines[0] != _HEADER or lines[-1]:
     raise DamagedData(f"identity table must begin with {_HEADER!r} and end with a newline", file=path)
+  if hashlib.sha256(content).hexdigest() != sha256:
+    what = "identity table is not the one of the manifest (sha256): it was edited or damaged; restore it or pack again"
+    raise DamagedData(what, file=path)
   return names, images

@@ -127,7 +127,7 @@ class RecordSet:
       if size != shard.bytes:
         _log.warning("%s: shard has %d bytes, %d in the manifest: verify it", folder / shard.file, size, shard.bytes)
     indexes = [load_index(folder, shard) for shard in manifest.shards]
-    names, images = read_identities(folder)
+    names, images = read_identities(folder, manifest.identities_sha256)
     for shard, index in zip(manifest.shards, indexes):
       if (len(index.names), index.shard_bytes) != (shard.records, shard.bytes):
         found = f"{shard.records} records, {shard.bytes} bytes; its index {len(index.names)}, {index.shard_bytes}"

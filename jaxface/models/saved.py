@@ -28,7 +28,14 @@ import numpy as np
 from jax import Array
 
 from jaxface import __version__
-from jaxface.checkpoint import check_same_leaves, load_tree, save_tree
+from jaxface.checkpoint import (
+  DamagedCheckpoint,
+  check_same_leaves,
+  has_checksums,
+  is_undamaged,
+  load_tree,
+  save_tree,
+)
 from jaxface.formats.atomic import atomic_directory, sync_folder, write_json, write_text
 from jaxface.models.card import model_card
 from jaxface.models.kept_source import check_sources, keep_sources
@@ -144,11 +151,11 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
       save_tree(folder / name, variables)
       _describe(folder, description)
     return
-  if not (path / name / "_CHECKPOINT_METADATA").is_file():  # identical variables are already stored
+  if not is_undamaged(path / name):  # identical variables are already stored
     save_tree(path / name, variables)
     sync_folder(path)
   _describe(path, description)
-  for left in (*path.glob("variables*"), *path.glob(f".{_FILE}.*.tmp")):
+  for left in (*path.glob("variables*"), *path.glob(".variables*.tmp"), *path.glob(f".{_FILE}.*.tmp")):
     if left.is_file():
       left.unlink(missing_ok=True)
     elif left.name != name:
@@ -229,7 +236,7 @@ def load_model(path: Path | str) -> SavedModel:
 
   Raises:
     FileNotFoundError: no model.json there.
-    DamagedModel: model.json is not valid; names the entry.
+    DamagedModel: model.json is not valid, or a file of the variables is damaged; names the entry or the file.
     MissingNetwork: its network is not registered; says which file to give.
     WrongCheckpoint: the variables do not match the network in model.json; names the first leaf that differs,
       with both shapes.
@@ -259,7 +266,12 @@ def _load(file: Path, text: bytes) -> SavedModel:
   except (TypeError, ValueError) as error:
     raise DamagedModel(f"{file}: {error}") from error
   folder = file.parent / plain.get("variables", "variables")
-  variables = load_tree(folder)
+  try:
+    variables = load_tree(folder)
+  except DamagedCheckpoint as error:
+    raise DamagedModel(f"{error}; copy the model again, or let the run that made it save it anew") from error
+  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != _digest(variables):
+    raise DamagedModel(f"{folder}: the numbers in it are not those that were written: their digest differs from its name")
   check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from jaxface.checkpoint import Checkpoints
+from jaxface.checkpoint import Checkpoints, shapes_with_shardings
 from jaxface.data.loader import Loader
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.begin import begin
@@ -97,12 +97,18 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
 
   shapes = jax.eval_shape(step.init, run.key)
   shardings = state_sharding(mesh, shapes)
-  state: TrainState = jax.jit(step.init, out_shardings=shardings)(run.key)
+  # What is restored goes where it shall lie: a state to restore into would be a second one.
+  into = shapes_with_shardings(shapes, shardings)
+  state: TrainState
   checkpoints = Checkpoints(workdir.checkpoints, keep=plan.keep_checkpoints)
   lines = rate_lines(run.optimizer.rates, shapes.params)
   if checkpoints.latest_step is not None:
-    state = checkpoints.restore(state, least=step.unpadded())
+    state = checkpoints.restore(into, least=step.unpadded())
+    if plan.best:
+      checkpoints.check_best()
+    lines = [*checkpoints.take_notes(), *lines]
   else:
+    state = jax.jit(step.init, out_shardings=shardings)(run.key)
     begun = begin(run.network, run.data, run.batches, run.objective, mesh, state, workdir.path)
     state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
@@ -125,7 +131,8 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
     between.log.flush()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     if plan.best:
-      state = checkpoints.restore(state, best=True, least=step.unpadded())
+      del state
+      state = checkpoints.restore(into, best=True, least=step.unpadded())
   finally:
     between.close()
   if step.traces > 1:
@@ -150,6 +157,7 @@ class _BetweenSteps:
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.plan.steps
     if number % self.plan.log_every == 0 or last:
+      self.workdir.check_owner()
       self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
     # Hooks come before the state is saved: one that a crash cut short is called again.
     self.call_hooks(number, state)
@@ -179,6 +187,7 @@ class _BetweenSteps:
     self.log.figures(number, row)
     if number and first_score is not None:
       self.checkpoints.save_if_best(number, state, first_score)
+      self.log.note(self.checkpoints.take_notes())
     self.speed.leave_out(time.perf_counter() - start)
 
   def save(self, number: int, state: TrainState) -> None:

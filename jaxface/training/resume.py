@@ -77,6 +77,20 @@ def describe_data(data: Data, hooks: Sequence[Any]) -> dict[str, Any]:
   }
 
 
+def all_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+  """What a folder keeps of a run's data after a continuation: every verification set that one of them had, and which was first.
+
+  Args:
+    before: from `describe_data`, as the folder keeps it; {} for a folder that keeps none.
+    now: the same of the continuation, which differs in nothing that `data_differences` names.
+  """
+  if not before:
+    return dict(now)
+  return {
+    **now, "evaluation": {**before["evaluation"], **now["evaluation"]}, "first_evaluation": before["first_evaluation"],
+  }
+
+
 def data_differences(before: Mapping[str, Any], now: Mapping[str, Any], *, best: bool) -> list[str]:
   """A line for each fact about the data that is another one.
 
@@ -111,4 +125,4 @@ def _short(value: Any) -> str:
   return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{64}", text) else text
 
 
-__all__ = ["BOUND", "BY_CONTENT", "FREE", "data_differences", "describe_data", "field_differences", "generic", "is_bound"]
+__all__ = ["BOUND", "BY_CONTENT", "FREE", "all_data", "data_differences", "describe_data", "field_differences", "generic", "is_bound"]

@@ -33,7 +33,8 @@ class RunLog:
   """
 
   def __init__(self, plan: Plan, folder: Path, start: int):
-    self.plan, self.folder, self.resumed = plan, folder, start > 0
+    self.plan, self.folder = plan, folder
+    self._noted = start > 0  # the notes of an earlier life stay
     # A row says what holds after its step: the row of the step that was resumed from stays.
     self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
     self.line = ProgressLine(plan.steps, start_step=start)
@@ -41,13 +42,14 @@ class RunLog:
     self._told = False  # that steps were skipped
 
   def note(self, lines: Sequence[str]) -> None:
-    """Say what the run begins with, on the screen and in the folder's log."""
+    """Say what the run begins with, and what it finds later, on the screen and in the folder's log."""
     if self.writer is None:
       return
     for line in lines:
       self.line.note(line)
-    with open(self.folder / NOTES_FILE, "a" if self.resumed else "w", encoding="utf-8") as file:
+    with open(self.folder / NOTES_FILE, "a" if self._noted else "w", encoding="utf-8") as file:
       file.writelines(f"{line}\n" for line in lines)
+    self._noted = True
 
   def later(self, number: int, metrics: dict[str, Any], speed: dict[str, float]) -> None:
     """Keep a row until the next interval, when its metrics are finished and reading them waits for nothing."""

@@ -13,12 +13,19 @@ from typing import Any
 
 import jax
 
+from jaxface.checkpoint import holds_states
 from jaxface.formats.atomic import write_json
 from jaxface.formats.lock import FolderInUse, FolderLock
+from jaxface.training.logs import METRICS_FILE
 from jaxface.training.mesh import raise_on_all_hosts
-from jaxface.training.resume import data_differences, field_differences
+from jaxface.training.resume import all_data, data_differences, field_differences
 
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
+CONFIG_FILE = "config.json"
+
+
+class WorkdirLost(OSError):
+  """The folder of a run, or what the run keeps in it, was removed while it was at work."""
 
 
 class Workdir:
@@ -66,17 +73,32 @@ class Workdir:
         self._lock = None
 
   def check_owner(self) -> None:
-    """Raise `FolderInUse` if another process took the folder over because this one was silent for too long.
+    """Raise if the folder is not this run's any more.
 
     All hosts ask at the same point and fail together: one that went on alone would wait for the others.
+
+    Raises:
+      WorkdirLost: it was removed, or the log or the config in it: what is written there now is lost.
+      FolderInUse: another process took it over because this one was silent for too long.
     """
-    lost: FolderInUse | None = None
+    lost: OSError | None = None
     if self._lock is not None:
       try:
+        self._check_kept()
         self._lock.check()
-      except FolderInUse as error:
+      except OSError as error:
         lost = error
-    raise_on_all_hosts(lost, FolderInUse(f"{self.path} was taken over: the first host says by whom"))
+    raise_on_all_hosts(lost, FolderInUse(f"{self.path} is not this run's any more: the first host says why"))
+
+  def _check_kept(self) -> None:
+    missing = [name for name in (CONFIG_FILE, METRICS_FILE) if not (self.path / name).is_file()]
+    if not self.path.is_dir():
+      missing = ["the folder itself"]
+    if missing:
+      raise WorkdirLost(
+        f"{self.path}: {' and '.join(missing)} vanished while the run was at work, so what it writes would be lost. States in"
+        f" {self.checkpoints} are continued by the same command if they and {CONFIG_FILE} are put back"
+      )
 
   @property
   def checkpoints(self) -> Path:
@@ -85,7 +107,7 @@ class Workdir:
   @property
   def holds_states(self) -> bool:
     """Whether a run has saved a state here, which a continuation must fit."""
-    return any(state.name.isdigit() for state in self.checkpoints.glob("*/*"))
+    return holds_states(self.checkpoints)
 
   @property
   def model(self) -> Path:
@@ -101,7 +123,7 @@ class Workdir:
     Raises:
       ValueError: the folder holds the states of a run with other values, or on other data; all that differs is named.
     """
-    config_file, data_file = self.path / "config.json", self.path / "data.json"
+    config_file, data_file = self.path / CONFIG_FILE, self.path / "data.json"
     # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
     if self.holds_states:
       self._name_missing((config_file, "with the same values"), (data_file, "on the same data"))
@@ -111,13 +133,15 @@ class Workdir:
           f"{self.path} holds a run with other values:\n" + "\n".join(differing)
           + "\nGive these values to continue it, or another --workdir to start anew"
         )
-      differing = data_differences(_read(data_file), data, best=best)
+      before = _read(data_file)
+      differing = data_differences(before, data, best=best)
       if differing:
         raise ValueError(
           f"{self.path} holds a run on other data:\n" + "\n".join(differing)
           + "\nGive the data it began with to continue it. To start anew, give another --workdir; to go on from this network on"
           f" other data, give another --workdir and --model.init_from {self.path}"
         )
+      data = all_data(before, data)
     if jax.process_index() == 0:
       write_json(config_file, config)
       write_json(data_file, data)

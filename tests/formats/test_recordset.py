@@ -208,14 +208,21 @@ def test_an_unfinished_or_foreign_folder_says_so(tmp_path, packed):
 
 
 def test_identity_table(packed, tmp_path):
-  assert read_identities(packed) == (NAMES, [4, 3, 3])
+  sha256 = read_manifest(packed).identities_sha256
+  assert read_identities(packed, sha256) == (NAMES, [4, 3, 3])
   path = packed / "identities.tsv"
+  whole = path.read_bytes()
   path.write_text(path.read_text(encoding="utf-8").replace("1\t3\tJán", "2\t3\tJán"), encoding="utf-8")
   with pytest.raises(DamagedData, match="line 3 is"):
     RecordSet.open(packed)
   write_identities(packed, NAMES, [3, 4, 3])
-  with pytest.raises(DamagedData, match="images per identity"):
+  with pytest.raises(DamagedData, match=r"identities\.tsv: identity table is not the one of the manifest"):
     RecordSet.open(packed)
   path.unlink()
   with pytest.raises(DamagedData, match=r"identities\.tsv: identity table cannot be read"):
     RecordSet.open(packed)
+  # A name with another letter is a table like any other, but for its checksum.
+  for place in range(0, len(whole), 3):
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(DamagedData, match=r"identities\.tsv"):
+      RecordSet.open(packed)

@@ -1,0 +1,195 @@
+"""The states of one kind in a folder, `STEP/` each: written in the background, finished by their checksums.
+
+```
+STEP/state/             what Orbax writes
+STEP/checksums-0.json   sizes and checksums of all of it, and the state's score; one list for each host. Written last.
+STEP.damaged/           a state that was found damaged
+```
+A folder without its lists was not finished: it counts as absent, and is removed when the next state is finished.
+"""
+
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from jax.experimental import multihost_utils
+
+from jaxface.checkpoint.checksums import (
+  DamagedCheckpoint,
+  find_damage,
+  is_whole,
+  read_facts,
+  sums_file,
+  write_sums,
+)
+from jaxface.checkpoint.leaves import Tree, WrongCheckpoint
+from jaxface.checkpoint.tree import handler, save_args
+
+# Hosts tell each other so many steps, and so much of what is wrong.
+_MOST = 256
+_TEXT = 1024
+
+
+def as_path(folder: Path | str) -> epath.Path:
+  """A folder of this machine, absolute, or one behind gs:// or s3://."""
+  path = epath.Path(folder)
+  return path if "://" in str(path) else path.absolute()
+
+
+def first_of_all_hosts(number: float) -> float:
+  """The first host's number, on all hosts."""
+  if jax.process_count() == 1:
+    return number
+  return float(np.frombuffer(multihost_utils.broadcast_one_to_all(np.frombuffer(np.float64(number).tobytes(), np.uint8)), np.float64)[0])
+
+
+def said_by_any_host(text: str) -> str:
+  """What the first host with something to say says, on all hosts."""
+  if jax.process_count() == 1:
+    return text
+  raw = text.encode()[:_TEXT]
+  said_hn = multihost_utils.process_allgather(np.frombuffer(raw.ljust(_TEXT, b"\0"), np.uint8)).reshape(-1, _TEXT)
+  return next((line for each in said_hn if (line := each.tobytes().rstrip(b"\0").decode(errors="replace"))), "")
+
+
+class Series:
+  """States by step, of which the newest stay.
+
+  All hosts see one folder; what is there is what the first host finds, so that all of them decide the same.
+
+  Args:
+    folder: of the states; made when missing.
+    keep: how many stay.
+
+  Attributes:
+    steps: of the finished states, in order, damaged ones included until they are set aside.
+  """
+
+  def __init__(self, folder: epath.Path, keep: int):
+    self.folder, self.keep = folder, keep
+    name = folder.name
+    # Two series that save at the same time must not meet at each other's barriers.
+    options = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
+    self._checkpointer = ocp.AsyncCheckpointer(handler(options), multiprocessing_options=options)
+    self._thread: threading.Thread | None = None
+    self._error: BaseException | None = None
+    self.steps = self._find()
+
+  def _find(self) -> list[int]:
+    """Steps of the finished states, as the first host sees them."""
+    steps, older = [], -1
+    if jax.process_index() == 0:
+      self.folder.mkdir(parents=True, exist_ok=True)
+      found = _numbered(self.folder)
+      steps = sorted(step for step, path in found.items() if is_whole(path))[-_MOST:]
+      older = max((step for step, path in found.items() if (path / "default").exists()), default=-1)
+    if jax.process_count() > 1:
+      told = np.full(_MOST + 1, -1, np.int32)
+      told[: len(steps)], told[-1] = steps, older
+      told = np.asarray(multihost_utils.broadcast_one_to_all(told))
+      steps, older = [int(step) for step in told[:-1] if step >= 0], int(told[-1])
+    if older >= 0:
+      raise WrongCheckpoint(
+        f"{self.folder / str(older)} was written by an earlier release, whose states have no checksums: continue the run with"
+        " that release, or begin another one from its model (another --workdir, --model.init_from)"
+      )
+    return steps
+
+  def path(self, step: int) -> epath.Path:
+    """Folder of a state."""
+    return self.folder / str(step)
+
+  def score(self, step: int) -> float | None:
+    """Score that a state was saved with; None if its list is damaged, or on another host than the first."""
+    if jax.process_index():
+      return None
+    try:
+      return read_facts(self.path(step))["score"]
+    except DamagedCheckpoint:
+      return None
+
+  def save(self, step: int, state: Tree, score: float | None = None) -> None:
+    """Start writing a state once the one before is finished; returns when it is copied to the host."""
+    self.wait()
+    path = self.path(step)
+    if jax.process_index() == 0:  # the others meet the first one in the next call before they write
+      _remove(path)
+      path.mkdir(parents=True, exist_ok=True)
+    self._checkpointer.save(path / "state", args=save_args(state))
+    self.steps = [*(each for each in self.steps if each != step), step]
+    self._thread = threading.Thread(target=self._finish, args=(path, step, score), name=f"jaxface-{self.folder.name}")
+    self._thread.start()
+
+  def _finish(self, path: epath.Path, step: int, score: float | None) -> None:
+    try:
+      self._checkpointer.wait_until_finished()
+      write_sums(path, host=jax.process_index(), hosts=jax.process_count(), facts={"step": step, "score": score})
+      self._prune()
+    except BaseException as error:  # raised by `wait`
+      self._error = error
+
+  def _prune(self) -> None:
+    """Remove all but the newest states: of the finished ones so many as stay, and the one that was written last."""
+    if jax.process_index():
+      return
+    found = _numbered(self.folder)
+    finished = [step for step in self.steps if step in found and is_whole(found[step])]
+    kept = {*finished[-self.keep :], self.steps[-1]}
+    for step, path in found.items():
+      if step not in kept:
+        _remove(path)
+
+  def wait(self) -> None:
+    """Block until what was started is finished; raises what went wrong with it."""
+    if self._thread is not None:
+      self._thread.join()
+      self._thread = None
+    if self._error is not None:
+      error, self._error = self._error, None
+      raise error
+    self.steps = self.steps[-self.keep :]
+
+  def damage(self, step: int) -> str:
+    """What is wrong with a state, "" where nothing is. The hosts divide the files, and all of them are told."""
+    return said_by_any_host(find_damage(self.path(step), share=jax.process_index(), shares=jax.process_count()))
+
+  def set_aside(self, step: int) -> epath.Path:
+    """Take a state out of the series, and keep it under another name, which is returned."""
+    self.steps = [each for each in self.steps if each != step]
+    aside = self.folder / f"{step}.damaged"
+    if jax.process_index() == 0:
+      _remove(aside)
+      self.path(step).rename(aside)
+    return aside
+
+  def close(self) -> None:
+    """Wait, and let Orbax go."""
+    try:
+      self.wait()
+    finally:
+      self._checkpointer.close()
+
+
+def _numbered(folder: epath.Path) -> dict[int, epath.Path]:
+  """Folders whose name is a number."""
+  if not folder.exists():
+    return {}
+  return {int(each.name): each for each in folder.iterdir() if each.name.isdecimal()}
+
+
+def _remove(path: epath.Path) -> None:
+  """Remove a state; what is left of it after a crash does not count as one."""
+  sums_file(path).unlink(missing_ok=True)
+  path.rmtree(missing_ok=True)
+
+
+def holds_states(folder: Path | str) -> bool:
+  """Whether a folder of `Checkpoints` holds a finished state, one of an earlier release, or one that was found damaged."""
+  root = as_path(folder)
+  return any(
+    is_whole(path) or (path / "default").exists()
+    for kind in ("last", "best") for path in _numbered(root / kind).values()
+  ) or any(path.name.endswith(".damaged") for kind in ("last", "best") if (root / kind).exists() for path in (root / kind).iterdir())

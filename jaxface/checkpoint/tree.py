@@ -1,0 +1,161 @@
+"""Trees of arrays in a folder of their own: written through Orbax with checksums, verified before they are read."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from jaxface.checkpoint.arrays import (
+  Saved,
+  block_bytes,
+  nonzero_outside,
+  open_arrays,
+  read_sharded,
+  read_whole,
+)
+from jaxface.checkpoint.checksums import DamagedCheckpoint, find_damage, is_whole, sync, write_sums
+from jaxface.checkpoint.leaves import Tree, WrongCheckpoint, check_same_leaves, leaf_name
+
+# What Orbax writes first into every folder of arrays.
+MARK = "_CHECKPOINT_METADATA"
+
+
+def save_args(tree: Tree) -> ocp.args.PyTreeSave:
+  """How Orbax is to write a tree: large arrays in blocks."""
+  return ocp.args.PyTreeSave(tree, save_args=jax.tree.map(lambda leaf: ocp.SaveArgs(chunk_byte_size=block_bytes(leaf)), tree))
+
+
+def handler(options: ocp.options.MultiprocessingOptions | None = None) -> ocp.PyTreeCheckpointHandler:
+  """Orbax's writer of trees, in the form that `jaxface.checkpoint.arrays` reads.
+
+  Not compressed: floats of a state shrink by a fourteenth, and the time and memory for it are many times those of writing.
+  """
+  return ocp.PyTreeCheckpointHandler(
+    use_ocdbt=True, use_zarr3=False, use_compression=False, multiprocessing_options=options or ocp.options.MultiprocessingOptions()
+  )
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+  """Options for this process only: with several hosts it waits for none of the others."""
+  index = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"host{index}"
+  )
+
+
+def save_tree(path: Path | str, tree: Tree) -> None:
+  """Write a tree of arrays to the folder `path`, with checksums: it appears whole or not at all, and replaces an older one.
+
+  With several hosts the one that calls writes everything: the arrays must be whole on it.
+  """
+  path = Path(path).absolute()
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  if temporary.exists():  # of a process that died, and had this one's number
+    shutil.rmtree(temporary)
+  try:
+    options = _alone()
+    with ocp.AsyncCheckpointer(handler(options), multiprocessing_options=options) as checkpointer:
+      checkpointer.save(temporary, args=save_args(tree))
+    write_sums(epath.Path(temporary))
+    if path.exists():
+      shutil.rmtree(path)
+    temporary.replace(path)
+  except BaseException:
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise
+  sync(epath.Path(path.parent))
+
+
+def load_tree(path: Path | str, like: Tree | None = None) -> Tree:
+  """Read a tree that `save_tree` wrote, after its files are compared with their checksums.
+
+  A folder of an earlier release has no checksums, and is read as it is.
+
+  Args:
+    path: the folder.
+    like: arrays or `jax.ShapeDtypeStruct`s (with shardings, if any) that the saved tree must equal in structure,
+      shapes and dtypes; None reads what is there, as NumPy arrays.
+  Raises:
+    FileNotFoundError: no checkpoint there.
+    DamagedCheckpoint: a file is not what was written; names it.
+    WrongCheckpoint: the saved tree differs from `like`.
+  """
+  folder = epath.Path(Path(path).absolute())
+  if is_whole(folder):
+    if damage := find_damage(folder):
+      raise DamagedCheckpoint(f"{folder} is damaged: {damage}")
+  if not (folder / MARK).is_file():
+    raise FileNotFoundError(f"{folder}: no checkpoint (no file {MARK}) in this folder")
+  return read_tree(folder, like)
+
+
+def has_checksums(path: Path | str) -> bool:
+  """Whether the folder of a tree has checksums; those of an earlier release have none."""
+  return is_whole(epath.Path(path))
+
+
+def is_undamaged(path: Path | str) -> bool:
+  """Whether a tree is there, and its files are what was written as far as there are checksums."""
+  folder = epath.Path(Path(path).absolute())
+  return (folder / MARK).is_file() and not (is_whole(folder) and find_damage(folder))
+
+
+def read_tree(folder: epath.Path, like: Tree | None, *, least: Mapping[str, tuple[int, ...]] | None = None, where: str = "") -> Tree:
+  """Read what Orbax wrote to a folder.
+
+  Args:
+    folder: of the arrays.
+    like: see `load_tree`.
+    least: shapes, by name, of leaves that are saved with padding behind them, in `like` perhaps with another one.
+    where: how messages call the folder.
+  Raises:
+    WrongCheckpoint: the saved tree differs from `like` in more than padding, or what should be padding is not zero.
+  """
+  where, real = where or str(folder), least or {}
+  found = ocp.Checkpointer(handler(_alone()), multiprocessing_options=_alone()).metadata(folder).item_metadata.tree
+  paths, structure = jax.tree_util.tree_flatten_with_path(found)
+  names = [leaf_name(path) for path, _ in paths]
+  stored = [".".join(_keys(path)) for path, _ in paths]
+  arrays = open_arrays(folder, stored)
+  if like is None:
+    return jax.tree.unflatten(structure, read_whole(arrays))
+  wanted = {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(like)}
+  fitted = [_fitted(saved, wanted.get(name), real.get(name)) for name, saved in zip(names, arrays)]
+  check_same_leaves(jax.tree.unflatten(structure, fitted), like, where=where)
+  for name, saved in zip(names, arrays):
+    if name in real and nonzero_outside(saved, real[name]):
+      raise WrongCheckpoint(
+        f"{where}: leaf {name!r} is {list(saved.shape)}, of which {list(real[name])} are expected, and what is beyond is not zero,"
+        " as padding would be: saved with more identities?"
+      )
+  by_name = dict(zip(names, arrays))
+  chosen = [by_name[name] for name in wanted]
+  read = read_sharded(chosen, [tuple(leaf.shape) for leaf in wanted.values()], [_sharding(leaf) for leaf in wanted.values()])
+  return jax.tree.unflatten(jax.tree.structure(like), read)
+
+
+def _keys(path: tuple) -> list[str]:
+  return [jax.tree_util.keystr((key,), simple=True) for key in path]
+
+
+def _sharding(leaf: Any) -> jax.sharding.Sharding:
+  given = getattr(leaf, "sharding", None)
+  return given if given is not None else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _fitted(saved: Saved, wanted: Any, real: tuple[int, ...] | None) -> jax.ShapeDtypeStruct:
+  """The saved array's shape, or the wanted one if both differ from the real one in the padding of one axis alone."""
+  shape = saved.shape
+  if real is not None and wanted is not None and len(shape) == len(real) == len(wanted.shape):
+    axes = {axis for axis, needed in enumerate(real) if {shape[axis], wanted.shape[axis]} != {needed}}
+    if len(axes) <= 1 and all(shape[axis] >= real[axis] for axis in axes):
+      shape = tuple(wanted.shape)
+  return jax.ShapeDtypeStruct(shape, saved.dtype)
+
+
+__all__ = ["has_checksums", "is_undamaged", "load_tree", "read_tree", "save_tree"]
