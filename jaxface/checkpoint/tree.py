@@ -86,9 +86,8 @@ def load_tree(path: Path | str, like: Tree | None = None) -> Tree:
     WrongCheckpoint: the saved tree differs from `like`.
   """
   folder = epath.Path(Path(path).absolute())
-  if is_whole(folder):
-    if damage := find_damage(folder):
-      raise DamagedCheckpoint(f"{folder} is damaged: {damage}")
+  if is_whole(folder) and (damage := find_damage(folder)):
+    raise DamagedCheckpoint(f"{folder} is damaged: {damage}")
   if not (folder / MARK).is_file():
     raise FileNotFoundError(f"{folder}: no checkpoint (no file {MARK}) in this folder")
   return read_tree(folder, like)

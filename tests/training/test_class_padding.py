@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from jaxface.checkpoint import Checkpoints
 from jaxface.heads.centers import init_centers
 from jaxface.heads.classification import Classification
 from jaxface.losses.center import CenterLoss
@@ -93,26 +92,6 @@ def test_a_run_resumes_with_another_padding(first, second, experiment, few, tmp_
     run(with_devices(straight, *first), few, tmp_path / "run", [stop_at(4)])
   _, rows = run(with_devices(straight, *second), few, tmp_path / "run")
   assert rows[-1]["loss"] == pytest.approx(expected[-1]["loss"], rel=2e-4)
-
-
-def test_only_padding_may_differ_from_a_checkpoint(tmp_path):
-  checkpoints = Checkpoints(tmp_path)
-  saved = {"center_cd": np.arange(24.0, dtype=np.float32).reshape(12, 2), "kernel": np.ones((4, 2), np.float32)}
-  checkpoints.save(1, jax.tree.map(jax.numpy.asarray, saved))
-
-  def like(rows, kernel=4):
-    return {"center_cd": jax.numpy.ones((rows, 2)), "kernel": jax.numpy.ones((kernel, 2))}
-
-  least = {"center_cd": (10, 2)}
-  for rows in (10, 12, 16):
-    found = np.asarray(checkpoints.restore(like(rows), least=least)["center_cd"])
-    assert found.shape == (rows, 2)
-    np.testing.assert_array_equal(found[:10], saved["center_cd"][:10])
-    assert not found[12:].any()
-  for given, names in ((like(10), {}), (like(12, 5), least), (like(16), {"center_cd": (13, 2)})):
-    with pytest.raises(ValueError, match="saved from another model"):
-      checkpoints.restore(given, least=names)
-  checkpoints.close()
 
 
 def test_centres_of_ones_own_head_are_read_out_class_by_class():

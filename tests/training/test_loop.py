@@ -56,13 +56,6 @@ def test_losses_do_not_depend_on_the_mesh(devices, straight, experiment, source,
     assert row["loss"] == pytest.approx(expected["loss"], rel=2e-4)
 
 
-def test_a_run_resumes_on_another_number_of_devices(straight, experiment, source, tmp_path, with_devices, run, stop_at):
-  with pytest.raises(Interrupted):
-    run(experiment, source, tmp_path, [stop_at(6)])
-  _, rows = run(with_devices(experiment, 8), source, tmp_path)
-  assert rows[-1]["loss"] == pytest.approx(straight[1][-1]["loss"], rel=2e-4)
-
-
 def test_a_non_finite_step_changes_nothing_and_too_many_end_the_run(experiment, source, tmp_path, run):
   wild = replace(experiment, optimizer=OptimizerConfig(learning_rate=1e38, clip_norm=0.0), max_bad_steps=3, ema=0.0)
   with pytest.raises(TrainingDiverged, match=r"lower optimizer\.learning_rate"):
