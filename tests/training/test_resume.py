@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jaxface.checkpoint import Checkpoints
 from jaxface.data.config import DataConfig, open_source
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.evaluation.config import VerificationConfig
@@ -165,9 +166,40 @@ def test_sources_that_say_nothing_are_known_by_names_and_labels(source):
   assert digest(["ab", "c"]) != digest(["a", "bc"]) and digest([np.int32([1])]) != digest([np.int64([1])])
 
 
+def hold_a_state(workdir):
+  checkpoints = Checkpoints(workdir.checkpoints)
+  checkpoints.save(4, {"step": np.zeros(1)})
+  checkpoints.close()
+
+
+def test_a_verification_set_stays_what_it_was_through_continuations_without_it(tmp_path):
+  workdir = Workdir(tmp_path)
+
+  def data(**sets):
+    return {"train": {"records": 1}, "order": {}, "evaluation": {name: {"pairs": pairs} for name, pairs in sets.items()},
+            "first_evaluation": next(iter(sets), "")}
+
+  def go_on(best=False, **sets):
+    workdir.save_config({}, data(**sets), best=best)
+
+  go_on(lfw=9)
+  go_on(lfw=8, more=4)  # nothing is trained yet: it begins anew
+  hold_a_state(workdir)
+  go_on(other=2)
+  go_on()
+  with pytest.raises(ValueError, match="evaluation lfw, pairs: 8 then, 6 now"):
+    go_on(lfw=6)
+  with pytest.raises(ValueError, match="evaluation other, pairs: 2 then, 3 now"):
+    go_on(other=3)
+  with pytest.raises(ValueError, match="which chooses the state: 'lfw' then, 'other' now"):
+    go_on(best=True, other=2)
+  go_on(best=True, lfw=8)
+  assert json.loads((tmp_path / "data.json").read_text()) == data(lfw=8, more=4, other=2)
+
+
 def test_states_without_a_record_of_their_data_are_told_of(tmp_path, capsys):
   workdir, config = Workdir(tmp_path), describe(Experiment())
-  (workdir.checkpoints / "states" / "4").mkdir(parents=True)
+  hold_a_state(workdir)
   workdir.save_config(config, {}, best=False)
   errors = capsys.readouterr().err
   assert "no config.json: it cannot be checked that they were trained with the same values" in errors
