@@ -34,9 +34,25 @@ _TEXT = 1024
 
 
 def as_path(folder: Path | str) -> epath.Path:
-  """A folder of this machine, absolute, or one behind gs:// or s3://."""
+  """A folder of this machine, absolute, or one in a bucket of Google Cloud Storage, gs://BUCKET/PATH.
+
+  Raises:
+    ValueError: another scheme, which Orbax does not write to, or what it takes to reach a bucket is not installed.
+  """
+  scheme, remote, _ = str(folder).partition("://")
+  if not remote:
+    return epath.Path(folder).absolute()
+  if scheme != "gs":
+    raise ValueError(
+      f"{folder}: states are kept in a folder, or in a bucket of Google Cloud Storage (gs://BUCKET/PATH); Orbax does not write to"
+      f" {scheme}://. Mount the bucket, and give the folder"
+    )
   path = epath.Path(folder)
-  return path if "://" in str(path) else path.absolute()
+  try:
+    path.exists()
+  except ImportError as error:
+    raise ValueError(f"{folder}: a bucket needs gcsfs: pip install gcsfs ({error})") from error
+  return path
 
 
 def first_of_all_hosts(number: float) -> float:

@@ -15,11 +15,12 @@ class Checkpoints:
   With several hosts all of them make the same calls.
 
   Args:
-    folder: gets `last/STEP/` and `best/STEP/`; a path, or a URL that begins with gs:// or s3://.
+    folder: gets `last/STEP/` and `best/STEP/`; a path, or gs://BUCKET/PATH.
     keep: how many of the last states stay.
 
   Raises:
     WrongCheckpoint: the states there were written by an earlier release.
+    ValueError: no folder, and no bucket that can be reached; see `as_path`.
   """
 
   def __init__(self, folder: Path | str, *, keep: int = 2):

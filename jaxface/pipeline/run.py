@@ -86,6 +86,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
     need("onnxruntime")
   join_hosts(experiment.mesh)
   workdir = Workdir(folder)
+  workdir.keep_states_in(_expand(experiment.checkpoints, "checkpoints"))
   with workdir.own():
     return _run(experiment, workdir, command)
 

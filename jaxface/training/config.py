@@ -69,6 +69,8 @@ class Experiment:
       (`data.seed`, `evaluation.N.seed`).
     log_every: steps between two lines of the log.
     checkpoint_every: steps between two saved states.
+    checkpoints: folder of the saved states, `checkpoints/` of the workdir by default. It may lie in a bucket of Google Cloud
+      Storage, gs://BUCKET/PATH; all else stays in the workdir.
     keep_checkpoints: how many of the last states stay; the best one stays beside them.
     max_bad_steps: so many steps in a row with a non-finite loss or gradient, which are skipped, end the run.
     max_bad_share: more than this share of the last 100 steps skipped for that reason end the run; 1 never does.
@@ -87,6 +89,7 @@ class Experiment:
   seed: int = 0
   log_every: int = 20
   checkpoint_every: int = 500
+  checkpoints: str = ""
   keep_checkpoints: int = 2
   max_bad_steps: int = 10
   max_bad_share: float = 0.2

@@ -80,6 +80,7 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     WrongCheckpoint: the workdir's states, or what `model.init_from` names, are of another model.
   """
   join_hosts(experiment.mesh)
+  workdir.keep_states_in(experiment.checkpoints)
   with workdir.own():
     return train_run(resolve_run(experiment, source, workdir.path), workdir, hooks)
 

@@ -12,7 +12,7 @@ from jaxface.training.parts import Data
 
 # Nothing here changes what is computed from step to step.
 FREE = frozenset({
-  "name", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
+  "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
   "data.threads", "data.on_damage", "data.synthetic.remember",
   "mesh.class_devices", "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   # A set is known by its name; what it holds is compared as data.

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 
-from jaxface.checkpoint import holds_states
+from jaxface.checkpoint import as_path, holds_states
 from jaxface.formats.atomic import write_json
 from jaxface.formats.lock import FolderInUse, FolderLock
 from jaxface.training.logs import METRICS_FILE
@@ -21,7 +22,7 @@ from jaxface.training.mesh import raise_on_all_hosts
 from jaxface.training.resume import all_data, data_differences, field_differences
 
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
-CONFIG_FILE = "config.json"
+CONFIG_FILE, DATA_FILE = "config.json", "data.json"
 
 
 class WorkdirLost(OSError):
@@ -33,10 +34,16 @@ class Workdir:
 
   Attributes:
     path: the folder; made when missing.
+    checkpoints: where the states are, see `keep_states_in`.
   """
 
   def __init__(self, path: Path | str):
+    if "://" in str(path):
+      raise ValueError(
+        f"the workdir is {path}: log, lock and model need a folder of a file system. Give one, and --checkpoints {path} for the states"
+      )
     self.path = Path(path).absolute()
+    self.checkpoints = as_path(self.path / "checkpoints")
     self.path.mkdir(parents=True, exist_ok=True)
     self._lock: FolderLock | None = None
     self._owned = False
@@ -100,9 +107,10 @@ class Workdir:
         f" {self.checkpoints} are continued by the same command if they and {CONFIG_FILE} are put back"
       )
 
-  @property
-  def checkpoints(self) -> Path:
-    return self.path / "checkpoints"
+  def keep_states_in(self, folder: str) -> None:
+    """Keep states in another place than `checkpoints/`: a folder, or gs://BUCKET/PATH; "" changes nothing."""
+    if folder:
+      self.checkpoints = as_path(folder)
 
   @property
   def holds_states(self) -> bool:
@@ -123,17 +131,15 @@ class Workdir:
     Raises:
       ValueError: the folder holds the states of a run with other values, or on other data; all that differs is named.
     """
-    config_file, data_file = self.path / CONFIG_FILE, self.path / "data.json"
     # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
     if self.holds_states:
-      self._name_missing((config_file, "with the same values"), (data_file, "on the same data"))
-      differing = field_differences(_read(config_file), config)
+      began, before = self._kept(CONFIG_FILE, "with the same values"), self._kept(DATA_FILE, "on the same data")
+      differing = field_differences(began, config)
       if differing:
         raise ValueError(
           f"{self.path} holds a run with other values:\n" + "\n".join(differing)
           + "\nGive these values to continue it, or another --workdir to start anew"
         )
-      before = _read(data_file)
       differing = data_differences(before, data, best=best)
       if differing:
         raise ValueError(
@@ -143,21 +149,29 @@ class Workdir:
         )
       data = all_data(before, data)
     if jax.process_index() == 0:
-      write_json(config_file, config)
-      write_json(data_file, data)
-      write_json(self.path / "environment.json", environment())
+      for name, content in ((CONFIG_FILE, config), (DATA_FILE, data), ("environment.json", environment())):
+        write_json(self.path / name, content)
+        if self.checkpoints.parent != self.path:  # states that lie elsewhere may outlive the workdir
+          _write_beside(self.checkpoints / name, content)
 
-  def _name_missing(self, *records: tuple[Path, str]) -> None:
-    for file, what in records:
-      if not file.is_file() and jax.process_index() == 0:
-        print(
-          f"note: {self.path} holds states, but no {file.name}: it cannot be checked that they were trained {what}",
-          file=sys.stderr,
-        )
+  def _kept(self, name: str, what: str) -> dict[str, Any]:
+    """A file that says what the run is, from the workdir or from beside the states; {} with a note where there is none."""
+    for file in (epath.Path(self.path / name), self.checkpoints / name):
+      if file.exists():
+        return json.loads(file.read_text())
+    if jax.process_index() == 0:
+      print(
+        f"note: {self.path} holds states, but no {name}: it cannot be checked that they were trained {what}", file=sys.stderr
+      )
+    return {}
 
 
-def _read(path: Path) -> dict[str, Any]:
-  return json.loads(path.read_text()) if path.is_file() else {}
+def _write_beside(file: epath.Path, content: Any) -> None:
+  if "://" in str(file):  # an object appears whole or not at all
+    file.write_text(json.dumps(content))
+    return
+  file.parent.mkdir(parents=True, exist_ok=True)
+  write_json(file, content)
 
 
 def environment() -> dict[str, Any]:
