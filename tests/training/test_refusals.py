@@ -24,6 +24,7 @@ EXPERIMENTS = {
 }
 # Free text: a name, a path, a word about the images. model.name may be a network that a file is still to register.
 FREE_TEXT = {
+  "checkpoints",
   "name", "data.records", "data.images", "data.embeddings", "data.licence", "data.origin", "model.name", "model.init_from",
   "mesh.coordinator",  # its form is checked when hosts are joined
   "evaluation.0.name", "evaluation.0.images", "evaluation.0.records", "evaluation.0.pairs",
