@@ -28,6 +28,8 @@ CALIBRATION_IMAGES = 1024
 # An importer may subtract the norm's ε from the variance of 1.
 _NEAR_ONE = 0.01
 
+_ELSE = "; --model.freeze_norm true trains without calibration and keeps all norms as they are"
+
 Path = tuple[str, ...]
 
 
@@ -67,8 +69,8 @@ def calibrate(
   Returns:
     The variables; changed leaves are NumPy arrays.
   Raises:
-    UncalibratedNorm: a norm is not called in inference, is not a `jaxface.layers.norm.BatchNorm`, or has no scale or bias to
-      compensate the change.
+    UncalibratedNorm: a norm is not called in inference, is not a `BatchNorm` of `jaxface.layers.norm` or `flax.linen`, or has
+      no scale or bias to compensate the change.
     ValueError: no batch.
   """
   norms = list(norms) or folded_norms(variables)
@@ -93,10 +95,12 @@ def calibrate(
   for path in norms:
     name = "/".join(path)
     if path not in total:
-      raise UncalibratedNorm(f"norm {name} cannot be calibrated: inference calls no BatchNorm of jaxface.layers at this path")
+      raise UncalibratedNorm(
+        f"norm {name} cannot be calibrated: inference calls no BatchNorm of jaxface.layers or flax.linen at this path{_ELSE}"
+      )
     scale, bias = ("params", *path, "scale"), ("params", *path, "bias")
     if scale not in flat or bias not in flat:
-      raise UncalibratedNorm(f"norm {name} cannot be calibrated: it has no scale or no bias to compensate the change")
+      raise UncalibratedNorm(f"norm {name} cannot be calibrated: it has no scale or no bias to compensate the change{_ELSE}")
     mean_c, square_c, epsilon = total[path] / count
     var_c = np.maximum(square_c - mean_c**2, 0.0)
     old_mean, old_var = (flat["batch_stats", *path, leaf].astype(np.float64) for leaf in ("mean", "var"))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxface.layers.formulation import formulation
+from jaxface.layers.norm_control import call_arguments
 
 _SCOPE = re.compile(r"watched_call_(\d+)")
 
@@ -99,7 +100,9 @@ def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
     if context.method_name != "__call__":
       return next_call(*args, **kwargs)
     number = len(calls)
-    calls.append(Call(context.module, _shape((args, kwargs)), ()))
+    # Keyword arguments are leaves in the order of the alphabet, not of the signature.
+    first = args[:1] or list(call_arguments(context.module, args, kwargs).values())[:1]
+    calls.append(Call(context.module, _shape(first), ()))
     with jax.named_scope(f"watched_call_{number}"):
       result = next_call(*args, **kwargs)
     calls[number] = Call(context.module, calls[number].input_shape, _shape(result))

@@ -15,13 +15,16 @@ native_only = pytest.mark.skipif(not native.available(), reason="the compiled pa
 
 
 class Both(nn.Module):
-  """Our norm, and Flax's told at the call or in its attributes."""
+  """Our norm and Flax's, told in order, by name, or in attributes."""
 
   @nn.compact
   def __call__(self, x, train):
     x = BatchNorm(name="ours")(x, train, "relu")
     x = BatchNorm(name="ours_by_name")(x, train=train)
+    x = BatchNorm(name="ours_by_names")(activation="relu", train=train, x=x)
     x = nn.BatchNorm(name="at_the_call")(x, use_running_average=not train)
+    x = nn.BatchNorm(name="at_the_call_by_names")(use_running_average=not train, x=x)
+    x = nn.BatchNorm(name="at_the_call_in_order")(x, not train)
     return nn.BatchNorm(use_running_average=not train, name="in_attributes")(x)
 
 
@@ -60,7 +63,7 @@ def test_a_chosen_norm_is_held_and_the_others_go_on(variables, x_bhwc):
     name: bool((np.asarray(leaf["mean"]) == np.asarray(variables["batch_stats"][name]["mean"])).all())
     for name, leaf in stats["batch_stats"].items()
   }
-  assert same == {"ours": True, "ours_by_name": False, "at_the_call": False, "in_attributes": False}
+  assert {name for name, stays in same.items() if stays} == {"ours"} and len(same) == 7
   assert norm_paths(stats["batch_stats"]) == [(name,) for name in same]
 
 
@@ -71,3 +74,32 @@ def test_inputs_are_those_of_numpy(variables, x_bhwc):
   np.testing.assert_allclose(moments["mean"], np.mean(x_bhwc, (0, 1, 2)), rtol=1e-5)
   np.testing.assert_allclose(moments["var"], np.var(x_bhwc, (0, 1, 2)), rtol=1e-5)
   assert moments["epsilon"] == np.float32(1e-5)
+
+
+def test_inputs_of_flax_norms_are_those_of_numpy_over_any_axes_and_under_a_mask():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x, mask):
+      nn.BatchNorm(use_running_average=True, name="last", epsilon=1e-3)(x)
+      nn.BatchNorm(use_running_average=True, axis=1, name="second")(x=x)
+      nn.BatchNorm(axis=(-1, 1), name="two")(x=x, use_running_average=True)
+      nn.BatchNorm(use_running_average=True, name="masked")(x, mask=mask)
+
+  x = np.random.default_rng(2).normal(3, 2, (4, 5, 6, 3)).astype(np.float32)
+  mask = np.random.default_rng(3).uniform(size=(4, 5, 6, 1)) < 0.5
+  variables = Net().init(jax.random.key(0), x, mask)
+  with watched_inputs():
+    seen = jax.jit(lambda v, x: Net().apply(v, x, mask, mutable=[NORM_INPUTS]))(variables, x)[1][NORM_INPUTS]
+  expected = {
+    "last": (x.mean((0, 1, 2)), x.var((0, 1, 2))),
+    "second": (x.mean((0, 2, 3)), x.var((0, 2, 3))),
+    "two": (x.mean((0, 2)), x.var((0, 2))),
+    "masked": (x[mask[..., 0]].mean(0), x[mask[..., 0]].var(0)),
+  }
+  assert set(seen) == set(expected)
+  for name, (mean, var) in expected.items():
+    (moments,) = seen[name]["seen"]
+    assert moments["mean"].shape == variables["batch_stats"][name]["mean"].shape
+    np.testing.assert_allclose(moments["mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(moments["var"], var, rtol=1e-4)
+  assert seen["last"]["seen"][0]["epsilon"] == np.float32(1e-3)

@@ -98,10 +98,36 @@ def test_a_dead_channel_and_a_norm_that_is_called_twice_stay_finite_and_the_same
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
 
 
+class FromFlax(nn.Module):
+  """A network of the user with Flax's norms, called by keyword, over another axis too."""
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    x = nn.BatchNorm(use_running_average=not train, name="first")(x=nn.Conv(4, (3, 3))(x))
+    x = nn.BatchNorm(axis=1, name="rows", epsilon=1e-3)(use_running_average=not train, x=nn.relu(x))
+    return BatchNorm(name="ours")(train=train, x=x.mean((1, 2)))
+
+
+def test_norms_of_flax_are_calibrated():
+  x = jnp.asarray(np.random.default_rng(0).normal(2, 3, size=(16, 5, 6, 3)), jnp.float32)
+  variables = jax.jit(FromFlax().init)(jax.random.key(0), x)
+  assert sorted(folded_norms(variables)) == [("first",), ("ours",), ("rows",)]
+  new = calibrate(FromFlax(), variables, [x[:8], x[8:]], lambda batch: batch)
+  infer = jax.jit(FromFlax().apply)
+  before = infer(variables, x)
+  np.testing.assert_allclose(infer(new, x), before, atol=1e-4)
+  trained, _ = jax.jit(lambda v, x: FromFlax().apply(v, x, train=True, mutable=["batch_stats"]))(new, x)
+  np.testing.assert_allclose(trained, before, atol=1e-3)
+  assert folded_norms(new) == []
+
+
 def test_a_norm_that_cannot_take_up_the_change_is_named():
   x = jnp.ones((2, 4, 4, 3))
   variables = Odd(scaled=False).init(jax.random.key(0), x)
-  with pytest.raises(UncalibratedNorm, match="norm bare cannot be calibrated"):
+  with pytest.raises(UncalibratedNorm, match="norm bare cannot be calibrated: it has no scale.*--model.freeze_norm true"):
     calibrate(Odd(scaled=False), variables, [x], lambda batch: batch)
+  unused = {**variables, "batch_stats": {**variables["batch_stats"], "gone": variables["batch_stats"]["twice"]}}
+  with pytest.raises(UncalibratedNorm, match="norm gone .*inference calls no BatchNorm .*--model.freeze_norm true"):
+    calibrate(Odd(scaled=False), unused, [x], lambda batch: batch, [("gone",)])
   with pytest.raises(ValueError, match="at least one batch"):
     calibrate(Odd(), Odd().init(jax.random.key(0), x), [], lambda batch: batch)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxface.layers.convolution import Conv
+from jaxface.layers.norm import BatchNorm
 from jaxface.models.layer_table import LayerRow, layer_table
 from jaxface.models.preprocess import get_preprocess
 from jaxface.models.registry import create
@@ -79,3 +80,14 @@ def test_nothing_is_lost_and_nothing_counted_twice():
 def test_the_count_does_not_depend_on_how_a_convolution_is_computed(formulation, monkeypatch):
   monkeypatch.setenv("JAXFACE_CPU_CONV", formulation)
   assert sum(row.multiply_adds for row in layer_table(watch(create("smallresnet"), (1, 96, 96, 3)))) == 88_031_232
+
+
+def test_a_module_that_is_called_with_keywords_shows_the_shape_of_its_first_argument():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, image_bhwc, train=False):
+      x = BatchNorm(name="norm")(activation="prelu", alpha_c=jnp.zeros(3), train=train, x=image_bhwc)
+      return nn.Dense(2, name="dense")(inputs=x.mean((1, 2)))
+
+  shapes = [call.input_shape for call in watch(Net(), (2, 4, 5, 3)).calls]
+  assert shapes == [(2, 4, 5, 3), (2, 4, 5, 3), (2, 3)]
