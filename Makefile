@@ -114,7 +114,7 @@ MARGIN30 := --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
 sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train margins --workdir runs/margins_softmax --terms.0.margin softmax
 	$(BIN)/jaxface train margins --workdir runs/margins_asoftmax --terms.0.margin asoftmax
-	$(BIN)/jaxface train margins --workdir runs/margins_cosface --terms.0.margin cosface $(MARGIN30)
+	$(BIN)/jaxface train cosface
 	$(BIN)/jaxface train margins --workdir runs/margins_arcface
 	$(BIN)/jaxface train margins --workdir runs/margins_adaface --terms.0.margin adaface $(MARGIN30)
 	$(BIN)/jaxface train center_loss --workdir runs/center_loss

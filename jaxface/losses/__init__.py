@@ -7,6 +7,8 @@ Margins (`ArcFace`, ...) are used in a head, which owns the class centres:
 Terms (`TripletLoss`, `CenterLoss`, ...) are summed by an experiment; see `Term`. docs/losses.md lists all of them.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from jaxface.losses.center import CenterLoss, center_loss, move_centers
 from jaxface.losses.contract import check_margin, check_term
 from jaxface.losses.distances import chi2, cosine, l1, l2, squared_l2
@@ -66,3 +68,20 @@ __all__ = [
   "histogram_loss", "l1", "l2", "marginal_loss", "move_centers", "pair_mean", "pair_weights", "range_loss",
   "semi_hard", "siamese_logistic", "siamese_regression", "squared_hinge", "squared_l2", "triplet_loss",
 ]
+
+# What a paper or another library calls a loss, in lower case without underscores, and its name here.
+_OTHER_NAMES = {
+  "sphereface": "ASoftmax", "amsoftmax": "CosFace", "lmcl": "CosFace", "triplet": "TripletLoss", "contrastiveloss": "Contrastive",
+  "center": "CenterLoss", "centre": "CenterLoss", "centreloss": "CenterLoss", "crossentropy": "Softmax", "verification": "VerificationSignal",
+}
+
+if not TYPE_CHECKING:  # a type checker reports unknown names itself
+
+  def __getattr__(name: str) -> Any:
+    """Raises an error that names the nearest losses."""
+    import difflib
+
+    known = _OTHER_NAMES.get(name.lower().replace("_", ""))
+    near = [known] if known else difflib.get_close_matches(name, __all__, n=3)
+    hint = f". Did you mean {' or '.join(near)}?" if near and not name.startswith("_") else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name)

@@ -10,6 +10,24 @@
 input of a network. docs/models.md compares every network with the figures of its paper.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+  """A public name; for the class of a network an error that says how to build it."""
+  try:
+    return _attribute(name)
+  except AttributeError as error:
+    if not name[:1].isupper():
+      raise
+    from jaxface.models.registry import PAPERS, list_models
+
+    example = name.lower() if name.lower() in {*PAPERS, *list_models()} else "iresnet50"
+    raise AttributeError(
+      f"module {__name__!r} has no attribute {name!r}. Networks are built by name, such as models.create(\"{example}\");"
+      " models.list_models() lists them", name=name,
+    ) from error

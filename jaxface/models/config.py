@@ -9,7 +9,7 @@ import flax.linen as nn
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.losses.ranges import check_range
 from jaxface.models.preprocess import FITS, PREPROCESS, Preprocess, changed, get_preprocess
-from jaxface.models.registry import create, model_options
+from jaxface.models.registry import create, full_name, model_options
 
 DEFAULT_NETWORK = "iresnet18"
 UNKNOWN_TEMPLATES = {UNKNOWN_TEMPLATE, "none", ""}
@@ -20,7 +20,7 @@ class ModelConfig:
   """A registered network with its options.
 
   Attributes:
-    name: a name that `jaxface.models.registry.list_models()` lists; "" takes that of `init_from`, and "iresnet18" without
+    name: a name that `jaxface.models.registry.list_models()` lists, or a paper's ("facenet" becomes "facenet_nn2"); "" takes that of `init_from`, and "iresnet18" without
       one.
     preprocess: name of an input convention, such as "unit" or "imagenet"; "" uses the network's own.
     size: side length of the square input in pixels; 0 uses the network's own height and width.
@@ -52,6 +52,7 @@ class ModelConfig:
   convention: Preprocess | None = None
 
   def __post_init__(self) -> None:
+    object.__setattr__(self, "name", full_name(self.name))  # so that the run and its model record the network's own name
     if self.freeze_norm and not self.init_from:
       raise ValueError(
         "model.freeze_norm needs model.init_from: the batch norms of a new network have no statistics to keep"

@@ -14,6 +14,8 @@ from typing import Any
 import flax.linen as nn
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+# Papers with several networks: the one that the paper's name stands for (docs/papers.md says why).
+PAPERS = {"facenet": "facenet_nn2", "lightcnn": "lightcnn29", "sphereface": "sphereface20", "vggface": "vggface_d"}
 
 
 def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -24,6 +26,8 @@ def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
   Raises:
     ValueError: another network has this name.
   """
+  if builder.__name__ in PAPERS:
+    raise ValueError(f"network name {builder.__name__!r} stands for {PAPERS[builder.__name__]!r}: use another name")
   if not builder.__module__.startswith("jaxface.models."):
     room_files()  # registers our networks, so that a name of ours is rejected here
   name = builder.__name__
@@ -109,12 +113,18 @@ def unknown(kind: str, name: str, valid: list[str]) -> str:
   return f"no {kind} {name!r}.{hint} Available: {', '.join(valid)}."
 
 
+def full_name(name: str) -> str:
+  """The registered name that a paper's name stands for; any other name unchanged."""
+  return PAPERS.get(name, name)
+
+
 def builder_of(name: str) -> Callable[..., nn.Module]:
   """The registered function of a network.
 
   Raises:
     ValueError: no such network; the message lists similar names and all names.
   """
+  name = full_name(name)
   if name not in _builders():
     raise ValueError(unknown("model", name, list_models()) + " For a network of your own give its file with --network FILE.")
   return _BUILDERS[name]
@@ -138,7 +148,7 @@ def create(name: str, **options: Any) -> nn.Module:
   """Build a network.
 
   Args:
-    name: one of `list_models()`.
+    name: one of `list_models()`, or the name of a paper ("facenet", "lightcnn", "sphereface", "vggface"; docs/papers.md).
     options: all networks of jaxface take at least `embedding_size`, `dtype` ("float32" or "bfloat16"), `remat` and
       `dropout`; a list (from JSON) is converted to a tuple.
   Returns:
@@ -154,7 +164,7 @@ def create(name: str, **options: Any) -> nn.Module:
   if options.get("dtype", "float32") not in ("float32", "bfloat16"):
     raise ValueError(f"dtype of {name} is {options['dtype']!r}: takes 'float32' or 'bfloat16'")
   plain = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-  module = _BUILDERS[name](**plain)
+  module = builder_of(name)(**plain)
   if not isinstance(module, nn.Module):
     raise ValueError(f"network {name!r}: its function returns a {type(module).__name__}, expected a flax.linen.Module")
   if getattr(module, "convention", None) is None:
@@ -174,6 +184,6 @@ def with_taken(name: str, **options: Any) -> dict[str, Any]:
 
 
 __all__ = [
-  "builder_of", "create", "family", "list_models", "model_options", "register", "room_files", "undone_on_error", "unknown", "variant",
-  "with_taken",
+  "PAPERS", "builder_of", "create", "family", "full_name", "list_models", "model_options", "register", "room_files",
+  "undone_on_error", "unknown", "variant", "with_taken",
 ]

@@ -40,7 +40,7 @@ from jaxface.formats.atomic import atomic_directory, sync_folder, write_json, wr
 from jaxface.models.card import model_card
 from jaxface.models.kept_source import check_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import create
+from jaxface.models.registry import create, full_name
 from jaxface.models.watch import abstract_variables
 
 FORMAT_VERSION = 3
@@ -81,6 +81,9 @@ class SavedModel:
   preprocess: Preprocess
   variables: dict[str, Any]
   meta: dict[str, Any] = field(default_factory=dict)
+
+  def __post_init__(self) -> None:
+    object.__setattr__(self, "name", full_name(self.name))
 
   @cached_property
   def module(self) -> nn.Module:

@@ -46,8 +46,8 @@ FORMS: dict[str, type] = {
 }
 
 # By the name of the field: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`; inside of an
-# ensemble's `--terms.0 permember` also `--terms.0.term center`.
-CHOICES = {"terms": TERMS, "term": TERMS, "margin": MARGINS, "form": FORMS}
+# ensemble's `--terms.0 permember` also `--terms.0.term center`. SphereFace's margin goes by the paper's name too.
+CHOICES = {"terms": TERMS, "term": TERMS, "margin": {**MARGINS, "sphereface": losses.ASoftmax}, "form": FORMS}
 # Fields whose value is one of several kinds; augmentations of the user's own have no names.
 SEVERAL = (*CHOICES, "own")
 

@@ -180,6 +180,10 @@ def experiment_folder() -> Path:
   return installed if installed.is_dir() else package.parent / "experiments"
 
 
+# Papers whose experiment has a longer name.
+PAPERS = {"arcface": "arcface_r50", "facenet": "facenet_triplet"}
+
+
 def list_experiments() -> list[str]:
   """Names that `load_experiment` knows."""
   return sorted(path.stem for path in experiment_folder().glob("*.py") if not path.stem.startswith("_"))
@@ -189,12 +193,12 @@ def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]
   """The experiment of a name in `experiments/` or of a path to a file, with the file's docstring.
 
   Args:
-    name: the name or path.
+    name: the name or path; a paper's name ("arcface", "facenet") stands for its main experiment, see docs/papers.md.
     small: the file's `SMALL`, which runs on two cores, in the place of its `EXPERIMENT`, which is the paper's.
   Raises:
     ValueError: unknown name (valid ones are listed), or a file without an `EXPERIMENT`, or without the `SMALL` asked for.
   """
-  path = Path(name) if name.endswith(".py") else experiment_folder() / f"{name}.py"
+  path = Path(name) if name.endswith(".py") else experiment_folder() / f"{PAPERS.get(name, name)}.py"
   if not path.is_file():
     near = difflib.get_close_matches(name, list_experiments(), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

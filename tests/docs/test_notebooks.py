@@ -10,7 +10,8 @@ import pytest
 
 import jaxface
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.md"))
+FOLDER = Path(__file__).parents[2] / "docs" / "notebooks"
+NOTEBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.stem != "index")
 QUICKEST = "judge_embeddings"
 
 
