@@ -1,25 +1,40 @@
 """Class centres: how they start."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
+from jaxface.heads.devices import Devices
 from jaxface.losses.joint import Geometry
 
 INIT_DEVIATION = 0.01
+# Classes drawn at once: the random bits of all of them would take more memory than the centres.
+_BLOCK = 4_096
 
 
-def init_centers(key: Array, num_classes: int, embedding_size: int, geometry: Geometry) -> dict[str, Array]:
+def init_centers(
+  key: Array, num_classes: int, embedding_size: int, geometry: Geometry, *, rows: int | None = None, mesh: Mesh | None = None,
+  dtype: Any = jnp.float32,
+) -> dict[str, Array]:
   """Class centres drawn from a normal distribution of deviation 0.01, biases at zero.
+
+  The centre of class c comes from the key folded with c: it depends neither on how many classes there are nor on the devices, each
+  of which makes its own, some at a time.
 
   Args:
     key: random key.
     num_classes: C, identities.
     embedding_size: D.
     geometry: of the margin.
+    rows: R, classes to have room for (`padded_classes`), those from C on zero; None for C.
+    mesh: over all of whose devices the rows are spread; None where the caller says.
+    dtype: of the centres.
   Returns:
-    center_cd [C·K, D] float32, the K sub-centres of a class in consecutive rows; bias_c [C] float32 where the
-    geometry has a bias.
+    center_cd [R·K, D], the K sub-centres of a class in consecutive rows; bias_c [R] float32 where the geometry has a bias.
   Raises:
     ValueError: fewer than one class or feature.
   """
@@ -28,10 +43,30 @@ def init_centers(key: Array, num_classes: int, embedding_size: int, geometry: Ge
       f"class centres need at least one identity and one feature, got num_classes = {num_classes} and"
       f" embedding_size = {embedding_size}"
     )
-  shape = (num_classes * geometry.subcenters, embedding_size)
-  params = {"center_cd": INIT_DEVIATION * jax.random.normal(key, shape, jnp.float32)}
+  rows = num_classes if rows is None else rows
+  devices, k = Devices.of(mesh), geometry.subcenters
+
+  def one(key: Array, number: Array) -> Array:
+    drawn = INIT_DEVIATION * jax.random.normal(jax.random.fold_in(key, number), (k, embedding_size), jnp.float32)
+    return jnp.where(number < num_classes, drawn, 0.0)
+
+  def local(key: Array) -> Array:
+    count = rows // devices.count
+    width = min(_BLOCK, count)
+    first = devices.index() * count
+
+    def fill(number: Array | int, center_cd: Array) -> Array:
+      start = jnp.minimum(number * width, count - width)  # the last block is whole, too: it makes some a second time
+      drawn_ckd = jax.vmap(one, (None, 0))(key, first + start + jnp.arange(width))
+      return lax.dynamic_update_slice_in_dim(center_cd, drawn_ckd.reshape(-1, embedding_size).astype(dtype), start * k, axis=0)
+
+    return lax.fori_loop(0, -(-count // width), fill, jnp.zeros((count * k, embedding_size), dtype))
+
+  part = P(devices.axes)
+  make = local if mesh is None else jax.shard_map(local, mesh=mesh, in_specs=P(), out_specs=part, check_vma=False)
+  params = {"center_cd": make(key)}
   if geometry.bias:
-    params["bias_c"] = jnp.zeros((num_classes,), jnp.float32)
+    params["bias_c"] = jnp.zeros((rows,), jnp.float32)
   return params
 
 

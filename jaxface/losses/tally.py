@@ -25,27 +25,28 @@ class Tally(NamedTuple):
   best_b: Array
 
 
-def _base(peak_b: Array) -> Array:
-  # -inf − (-inf) is NaN: rows without a finite logit use a peak of zero.
+def base(peak_b: Array) -> Array:
+  """[B] what is subtracted before `exp`: the peak, or 0 for a row without a finite logit, since -inf − (-inf) is NaN."""
   return jnp.where(jnp.isfinite(peak_b), peak_b, 0.0)
 
 
-def tally(score_bk: Array, logit_bk: Array, own_bk: Array) -> Tally:
+def tally(score_bk: Array, logit_bk: Array, own_bk: Array, peak_b: Array | None = None) -> Tally:
   """Statistics of one block of classes.
 
   Args:
     score_bk: [B, k] scores.
     logit_bk: [B, k] logits after the margin; -inf drops a class.
     own_bk: [B, k] bool, true in the column of a row's own class, which is ignored.
+    peak_b: [B] the logit that exponentials are relative to; None for the largest one of the block.
   Returns:
     The block's tally.
   """
   logit_bk = jnp.where(own_bk, -jnp.inf, logit_bk)
-  peak_b = lax.stop_gradient(logit_bk.max(axis=-1))
+  peak_b = lax.stop_gradient(logit_bk.max(axis=-1) if peak_b is None else peak_b)
   finite_bk = logit_bk > -jnp.inf
   return Tally(
     peak_b=peak_b,
-    exp_b=jnp.exp(logit_bk - _base(peak_b)[:, None]).sum(axis=-1),
+    exp_b=jnp.exp(logit_bk - base(peak_b)[:, None]).sum(axis=-1),
     sum_b=jnp.where(finite_bk, logit_bk, 0.0).sum(axis=-1),
     count_b=finite_bk.sum(axis=-1, dtype=logit_bk.dtype),
     best_b=lax.stop_gradient(jnp.where(own_bk, -jnp.inf, score_bk).max(axis=-1)),
@@ -55,7 +56,7 @@ def tally(score_bk: Array, logit_bk: Array, own_bk: Array) -> Tally:
 def merge(a: Tally, b: Tally) -> Tally:
   """Tally over the classes of both; independent of the order of merging."""
   peak_b = jnp.maximum(a.peak_b, b.peak_b)
-  base_b = _base(peak_b)
+  base_b = base(peak_b)
   return Tally(
     peak_b=peak_b,
     exp_b=a.exp_b * jnp.exp(a.peak_b - base_b) + b.exp_b * jnp.exp(b.peak_b - base_b),
@@ -79,7 +80,7 @@ def cross_entropy(others: Tally, target_b: Array, *, label_smoothing: float = 0.
     [B].
   """
   some_b = others.exp_b != 0.0  # True for NaN: a NaN centre must show in the loss
-  others_b = jnp.where(some_b, _base(others.peak_b) + jnp.log(jnp.where(some_b, others.exp_b, 1.0)), -jnp.inf)
+  others_b = jnp.where(some_b, base(others.peak_b) + jnp.log(jnp.where(some_b, others.exp_b, 1.0)), -jnp.inf)
   loss_b = jax.nn.softplus(others_b - target_b)
   if label_smoothing:
     mean_b = (others.sum_b + target_b) / (others.count_b + 1.0)
@@ -87,4 +88,4 @@ def cross_entropy(others: Tally, target_b: Array, *, label_smoothing: float = 0.
   return loss_b
 
 
-__all__ = ["Tally", "cross_entropy", "merge", "tally"]
+__all__ = ["Tally", "base", "cross_entropy", "merge", "tally"]

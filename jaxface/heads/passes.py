@@ -1,0 +1,217 @@
+"""What one device computes of a head: passes over its blocks of classes, each of which needs no more than a block at a time.
+
+Scores are taken forward to a tally; backward to the gradient of the rows of the batch; and, once that is known to be finite, to the
+gradient of each block of centres, which is used at once. A pass that follows finds the scores of the first, or takes them again.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxface.heads.columns import Block, Columns
+from jaxface.losses.joint import Margin
+from jaxface.losses.scores import center_scores, centers_gradient, class_scores, paired_scores, rows_gradient
+from jaxface.losses.tally import Tally, base, merge, tally
+
+Tree = Any
+Params = dict[str, Array]
+
+
+class Seen(NamedTuple):
+  """What the passes after the first need of it. In parts of a batch, on a leading axis.
+
+  Attributes:
+    rows_bd: [B, D] as scores need them.
+    label_b: [B] int, -1 for what is no class.
+    ctx: of the margin.
+    peak_b: [B] largest logit of other classes.
+    score_nbk: [n, B, k·K] scores of centres in each block of the draw; None where they are taken again.
+    pick_g: [g] class drawn from each group; None where all classes count.
+  """
+
+  rows_bd: Array
+  label_b: Array
+  ctx: Tree
+  peak_b: Array
+  score_nbk: Array | None
+  pick_g: Array | None
+
+
+class Pull(NamedTuple):
+  """Gradients of the objective with respect to what the classes of a batch sum up to; all that reaches the centres.
+
+  Attributes:
+    exp_b: [B] by the sum of exponentials over other classes, relative to the peak.
+    sum_b: [B] by the sum of their finite logits.
+    target_b: [B] by the score of the own class.
+  """
+
+  exp_b: Array
+  sum_b: Array
+  target_b: Array
+
+
+def _own(columns: Columns, label_b: Array, block: Block) -> Array:
+  return (label_b - columns.first)[:, None] == block.local_k
+
+
+def _scores(columns: Columns, params: Params, rows_bd: Array, margin: Margin, block: Block, score_bk: Array | None) -> tuple:
+  params_k = columns.take(params, block)
+  if score_bk is None:
+    score_bk = center_scores(rows_bd, params_k["center_cd"], margin.geometry)
+  return params_k, score_bk
+
+
+def target_scores(columns: Columns, params: Params, rows_bd: Array, label_b: Array, margin: Margin) -> Array:
+  """[B] score of each row's own class where that lies in this shard, else 0."""
+  local_b = label_b - columns.first
+  here_b = (label_b >= 0) & (local_b >= 0) & (local_b < columns.rows)
+  params_b = columns.take(params, Block(jnp.where(here_b, local_b, 0), here_b, None))
+  return jnp.where(here_b, paired_scores(rows_bd, params_b, margin.geometry), 0.0)
+
+
+def tally_pass(
+  columns: Columns, params: Params, rows_bd: Array, label_b: Array, ctx: Tree, margin: Margin, *, keep: bool
+) -> tuple[Tally, Array | None]:
+  """Tally of this device's classes, and their centres' scores if those are kept."""
+
+  def body(total: Tally, block: Block, _: None) -> tuple[Tally, Array | None]:
+    params_k, raw_bk = _scores(columns, params, rows_bd, margin, block, None)
+    score_bk = class_scores(raw_bk, params_k, margin.geometry)
+    left_bk = _own(columns, label_b, block) | ~block.live_k
+    return merge(total, tally(score_bk, margin.others(score_bk, ctx), left_bk)), raw_bk if keep else None
+
+  nothing_b = jnp.zeros_like(rows_bd[:, 0])
+  least_b = jnp.full_like(nothing_b, -jnp.inf)
+  return columns.fold(Tally(least_b, nothing_b, nothing_b, nothing_b, least_b), body)
+
+
+def floating(ctx: Tree) -> tuple[list[Array], Callable[[list[Array]], Tree]]:
+  """The leaves of a context that have a gradient, and how to put others in their place."""
+  leaves, tree = jax.tree.flatten(ctx)
+  moves = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
+
+  def join(floats: list[Array]) -> Tree:
+    rest = iter(floats)
+    return jax.tree.unflatten(tree, [next(rest) if move else leaf for move, leaf in zip(moves, leaves)])
+
+  return [jnp.asarray(leaf) for move, leaf in zip(moves, leaves) if move], join
+
+
+def _sums(columns: Columns, seen: Seen, margin: Margin, params_k: Params, block: Block) -> tuple[Callable, list[Array]]:
+  """What a block adds to the figures of which `Pull` has the gradients, as a function of its scores, biases and context."""
+  floats, join = floating(seen.ctx)
+  own_bk = _own(columns, seen.label_b, block)
+
+  def sums(raw_bk: Array, biases: Params, floats: list[Array]) -> tuple[Array, Array, Array]:
+    score_bk = class_scores(raw_bk, biases, margin.geometry)
+    figures = tally(score_bk, margin.others(score_bk, join(floats)), own_bk | ~block.live_k, base(seen.peak_b))
+    return figures.exp_b, figures.sum_b, jnp.where(own_bk & block.live_k, score_bk, 0.0).sum(axis=-1)
+
+  return sums, floats
+
+
+def _biases(params_k: Params) -> Params:
+  return {name: leaf for name, leaf in params_k.items() if name != "center_cd"}
+
+
+def rows_pass(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: Margin) -> tuple[Array, list[Array]]:
+  """Gradient [B, D] of the rows through this device's other classes, and those of the context's floating leaves.
+
+  The part of `pull.target_b` is left out: it is known only once the context's gradient is.
+  """
+
+  def body(carry: tuple, block: Block, score_bk: Array | None) -> tuple[tuple, None]:
+    params_k, raw_bk = _scores(columns, params, seen.rows_bd, margin, block, score_bk)
+    sums, floats = _sums(columns, seen, margin, params_k, block)
+    _, back = jax.vjp(lambda raw_bk, floats: sums(raw_bk, _biases(params_k), floats), raw_bk, floats)
+    raw_bar, floats_bar = back((pull.exp_b, pull.sum_b, jnp.zeros_like(pull.target_b)))
+    rows_bar = rows_gradient(raw_bar, params_k["center_cd"], margin.geometry)
+    return (carry[0] + rows_bar, jax.tree.map(jnp.add, carry[1], floats_bar)), None
+
+  start = (jnp.zeros_like(seen.rows_bd), jax.tree.map(jnp.zeros_like, floating(seen.ctx)[0]))
+  return columns.fold(start, body, seen.score_nbk)[0]
+
+
+def block_gradient(
+  columns: Columns, params_k: Params, seen: Seen, pull: Pull, margin: Margin, block: Block, score_bk: Array | None
+) -> Params:
+  """Gradient of a block's centres and biases, the own class's part included."""
+  if score_bk is None:
+    score_bk = center_scores(seen.rows_bd, params_k["center_cd"], margin.geometry)
+  sums, floats = _sums(columns, seen, margin, params_k, block)
+  _, back = jax.vjp(lambda raw_bk, biases: sums(raw_bk, biases, floats), score_bk, _biases(params_k))
+  raw_bar, biases_bar = back(tuple(pull))
+  center_bar = centers_gradient(raw_bar, score_bk, seen.rows_bd, params_k["center_cd"], margin.geometry)
+  return {"center_cd": center_bar, **biases_bar}
+
+
+Update = Callable[[Params, Params, Tree, Array], tuple[Params, Tree]]
+
+
+def update_pass(
+  columns: Columns, params: Params, slots: Tree, seen: Seen, pull: Pull, margin: Margin, update: Update, go: Array | bool
+) -> tuple[Params, Tree, Array]:
+  """Moves the classes that were scored, block by block; all others, and what the optimizer keeps for them, stay as they are.
+
+  Args:
+    columns: of this device.
+    params: its centres and biases.
+    slots: what the optimizer keeps for them: leaves [rows·m, ...].
+    seen: of each part of the batch, on a leading axis (but for pick_g).
+    pull: likewise.
+    margin: of the head.
+    update: `(params, gradients, slots, class numbers [k]) -> (params, slots)` of a block.
+    go: whether to move at all.
+  Returns:
+    Centres and biases, slots, and the sum of the squares of the gradient over what was scored. A class whose gradient is not
+    finite stays too.
+  """
+
+  def body(carry: tuple, block: Block, score_pbk: Array | None) -> tuple[tuple, None]:
+    params, slots, square = carry
+    params_k, slots_k = columns.take((params, slots), block)
+    gradient_k = _over_parts(
+      lambda seen, pull, score_bk: block_gradient(columns, params_k, seen, pull, margin, block, score_bk), seen, pull, score_pbk
+    )
+    square_k = sum(jnp.square(leaf).reshape(len(block.local_k), -1).sum(axis=1) for leaf in gradient_k.values())
+    square = square + jnp.where(block.live_k, square_k, 0.0).sum()
+    new_params, new_slots = update(params_k, gradient_k, slots_k, columns.first + block.local_k)
+    keep_k = block.live_k & jnp.isfinite(square_k) & go
+    params, slots = columns.put((params, slots), (new_params, new_slots), (params_k, slots_k), block, keep_k)
+    return (params, slots, square), None
+
+  # Blocks come first, as the loop takes them, then the parts.
+  kept = None if seen.score_nbk is None else seen.score_nbk.swapaxes(0, 1)
+  start = (params, slots, jnp.zeros((), seen.rows_bd.dtype))
+  return columns.fold(start, body, kept)[0]
+
+
+def _over_parts(gradient: Callable[..., Params], seen: Seen, pull: Pull, score_pbk: Array | None) -> Params:
+  """Sum over the parts of a batch, which stand on the first axis."""
+  seen = seen._replace(score_nbk=None, pick_g=None)
+  if len(pull.exp_b) == 1:
+    return gradient(*jax.tree.map(lambda leaf: leaf[0], (seen, pull, score_pbk)))
+  first = jax.eval_shape(gradient, *jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (seen, pull, score_pbk)))
+  start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
+  return jax.lax.scan(
+    lambda total, part: (jax.tree.map(jnp.add, total, gradient(*part)), None), start, (seen, pull, score_pbk)
+  )[0]
+
+
+def full_gradient(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: Margin) -> Params:
+  """Gradient of all centres and biases of this device, those without a column at zero: as large as they are."""
+
+  def body(total: Params, block: Block, score_bk: Array | None) -> tuple[Params, None]:
+    gradient_k = block_gradient(columns, columns.take(params, block), seen, pull, margin, block, score_bk)
+    return columns.put(total, gradient_k, columns.take(total, block), block, block.live_k), None
+
+  return columns.fold(jax.tree.map(jnp.zeros_like, params), body, seen.score_nbk)[0]
+
+
+__all__ = [
+  "Pull", "Seen", "Update", "block_gradient", "floating", "full_gradient", "rows_pass", "tally_pass", "target_scores", "update_pass",
+]
