@@ -11,7 +11,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxface.heads.devices import Devices
-from jaxface.heads.passes import Params, Pull, Seen, floating, full_gradient, rows_pass, tally_pass, target_scores
+from jaxface.heads.passes import (
+  Params,
+  Pull,
+  Seen,
+  floating,
+  full_gradient,
+  rows_pass,
+  tally_pass,
+  target_scores,
+)
 from jaxface.losses.dense import HeadResult
 from jaxface.losses.joint import Margin, Prep
 from jaxface.losses.scores import prepare_rows
