@@ -123,23 +123,31 @@ class Columns:
 
     return jax.tree.map(one, tree)
 
-  def put(self, tree: Tree, new: Tree, old: Tree, block: Block, keep_k: Array) -> Tree:
-    """`tree` with the block's rows, as `take` read them to `old`, replaced by `new` where `keep_k` is true.
+  def chosen(self, keep_k: Array, new: Tree, old: Tree) -> Tree:
+    """Rows of a block: `new` where `keep_k` is true, else `old`, in the types of `old`."""
 
-    A loop that carries the tree writes in place; no other row is touched.
+    def one(new: Array, old: Array) -> Array:
+      keep = jnp.repeat(keep_k, len(old) // len(keep_k)).reshape(-1, *[1] * (old.ndim - 1))
+      return jnp.where(keep, new.astype(old.dtype), old)
+
+    return jax.tree.map(one, new, old)
+
+  def put(self, tree: Tree, rows: Tree, block: Block, keep_k: Array) -> Tree:
+    """`tree` with the block's rows replaced by `rows`; a loop that carries the tree writes in place.
+
+    Rows that are not to be kept are written only where they follow each other, so they must be `chosen`: as `take` read them.
     """
 
-    def one(leaf: Array, new: Array, old: Array) -> Array:
+    def one(leaf: Array, rows: Array) -> Array:
       m = len(leaf) // self.rows
       if block.start is not None:
-        keep = jnp.repeat(keep_k, m).reshape(-1, *[1] * (leaf.ndim - 1))
-        return lax.dynamic_update_slice_in_dim(leaf, jnp.where(keep, new, old).astype(leaf.dtype), block.start * m, axis=0)
+        return lax.dynamic_update_slice_in_dim(leaf, rows, block.start * m, axis=0)
       # Beyond the end of the array nothing is written; there too each index stands once.
       outside_k = self.rows + jnp.arange(len(block.local_k))
       index = _indices(jnp.where(keep_k, block.local_k, outside_k), m)
-      return leaf.at[index].set(new.astype(leaf.dtype), mode="drop", unique_indices=True)
+      return leaf.at[index].set(rows, mode="drop", unique_indices=True)
 
-    return jax.tree.map(one, tree, new, old)
+    return jax.tree.map(one, tree, rows)
 
 
 def _indices(local_k: Array, m: int) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxface.heads.columns import Block, Columns
 from jaxface.losses.joint import Margin
@@ -173,15 +173,21 @@ def update_pass(
 
   def body(carry: tuple, block: Block, score_pbk: Array | None) -> tuple[tuple, None]:
     params, slots, square = carry
-    params_k, slots_k = columns.take((params, slots), block)
+    old = columns.take((params, slots), block)
+    params_k, slots_k = old
     gradient_k = _over_parts(
       lambda seen, pull, score_bk: block_gradient(columns, params_k, seen, pull, margin, block, score_bk), seen, pull, score_pbk
     )
     square_k = sum(jnp.square(leaf).reshape(len(block.local_k), -1).sum(axis=1) for leaf in gradient_k.values())
     square = square + jnp.where(block.live_k, square_k, 0.0).sum()
-    new_params, new_slots = update(params_k, gradient_k, slots_k, columns.first + block.local_k)
-    keep_k = block.live_k & jnp.isfinite(square_k) & go
-    params, slots = columns.put((params, slots), (new_params, new_slots), (params_k, slots_k), block, keep_k)
+    keep_k = block.live_k & jnp.isfinite(square_k)
+    # A branch, not a choice of values: what it returns is made before anything is written. Fused with the writes, the reading of
+    # rows would take a copy of all that the first of the writes spoils.
+    new = lax.cond(
+      go & keep_k.any(), lambda: columns.chosen(keep_k, update(params_k, gradient_k, slots_k, columns.first + block.local_k), old),
+      lambda: old,
+    )
+    params, slots = columns.put((params, slots), new, block, keep_k & go)
     return (params, slots, square), None
 
   # Blocks come first, as the loop takes them, then the parts.
@@ -197,7 +203,7 @@ def _over_parts(gradient: Callable[..., Params], seen: Seen, pull: Pull, score_p
     return gradient(*jax.tree.map(lambda leaf: leaf[0], (seen, pull, score_pbk)))
   first = jax.eval_shape(gradient, *jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (seen, pull, score_pbk)))
   start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
-  return jax.lax.scan(
+  return lax.scan(
     lambda total, part: (jax.tree.map(jnp.add, total, gradient(*part)), None), start, (seen, pull, score_pbk)
   )[0]
 
@@ -207,7 +213,7 @@ def full_gradient(columns: Columns, params: Params, seen: Seen, pull: Pull, marg
 
   def body(total: Params, block: Block, score_bk: Array | None) -> tuple[Params, None]:
     gradient_k = block_gradient(columns, columns.take(params, block), seen, pull, margin, block, score_bk)
-    return columns.put(total, gradient_k, columns.take(total, block), block, block.live_k), None
+    return columns.put(total, columns.chosen(block.live_k, gradient_k, columns.take(total, block)), block, block.live_k), None
 
   return columns.fold(jax.tree.map(jnp.zeros_like, params), body, seen.score_nbk)[0]
 

@@ -63,9 +63,11 @@ def value_and_bars(head, margin):
 
   def run(params, x_bd, label_b, weight_b, bars, **given):
     state = jax.tree.map(lambda leaf: leaf.astype(x_bd.dtype), margin.init_state())
+    # Unknown to the compiler, for which a share of a warm-up is a constant in one program and float32 in another.
+    step = jax.lax.optimization_barrier(STEP)
 
     def total(params, x_bd):
-      result = head(params, x_bd, label_b, weight_b, state=state, step=STEP, key=jax.random.key(2), **given)
+      result = head(params, x_bd, label_b, weight_b, state=state, step=step, key=jax.random.key(2), **given)
       value = sum((getattr(result, name) * bar).sum() for name, bar in bars.items())
       return value + 0.1 * sum(leaf.sum() for leaf in jax.tree.leaves(result.state)), result
 
