@@ -1,11 +1,13 @@
 """Batches and centres for tests of the class head, and meshes of some of the forced devices."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from jaxface.heads.draw import draw
 from jaxface.heads.padding import pad_classes
 
 B, D, STEP = 16, 5, 3
@@ -59,7 +61,7 @@ QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_pass
 
 
 def value_and_bars(head, margin):
-  """Compiled: loss and state, and gradients of centres, biases, embeddings through loss, own score, length and state."""
+  """Compiled, its results as NumPy arrays: loss and state, and gradients of centres, biases, embeddings through loss, own score, length and state."""
 
   def run(params, x_bd, label_b, weight_b, bars, **given):
     state = jax.tree.map(lambda leaf: leaf.astype(x_bd.dtype), margin.init_state())
@@ -73,4 +75,16 @@ def value_and_bars(head, margin):
 
     return jax.value_and_grad(total, (0, 1), has_aux=True)(params, x_bd)
 
-  return jax.jit(run, compiler_options=QUICKLY)
+  compiled = jax.jit(run, compiler_options=QUICKLY)
+  return lambda *args, **given: jax.device_get(compiled(*args, **given))
+
+
+@partial(jax.jit, static_argnums=(1, 2), compiler_options=QUICKLY)
+def _picks(key, groups, size):
+  return draw(key, 0, groups, size)
+
+
+def drawn_classes(key, rows, size, classes):
+  """Those of the first `classes` classes, of room for `rows`, that a step draws."""
+  drawn_g = np.arange(0, rows, size) + np.asarray(_picks(key, rows // size, size))
+  return drawn_g[drawn_g < classes]

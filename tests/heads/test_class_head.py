@@ -1,20 +1,19 @@
 """The head over devices, in blocks and drawn: with all classes it is the dense one, and a draw is that of the classes drawn."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from class_head_cases import B, D, make_case, mesh_of, padded, value_and_bars
+from class_head_cases import B, D, drawn_classes, make_case, mesh_of, padded, value_and_bars
 from every_margin import MARGINS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxface.heads.class_head import ClassHead
-from jaxface.heads.draw import draw
 from jaxface.losses.dense import dense_head
 from jaxface.losses.margins import ArcFace
 
@@ -53,15 +52,23 @@ def check_is_dense(name, devices, block, labels, seed):
       np.testing.assert_array_equal(found_bar[leaf][len(params_bar[leaf]):], 0)
 
 
-# Each margin on each number of devices, whole and in blocks; for one of them the other way round, too.
+# Devices and blocks. The sweep takes each margin on each of them, and the one that uses most the other way round, too.
 EACH = [(1, 2), (2, 0), (4, 5), (8, 0)]
 MATRIX = [(name, *how) for name in MARGINS for how in EACH] + [("probe", 2, 2), ("probe", 8, 5), ("probe", 1, 0)]
 
 
-@pytest.mark.parametrize(("name", "devices", "block"), MATRIX)
-@settings(max_examples=4)
+@pytest.mark.parametrize(("name", "devices", "block"), [(name, *EACH[i % 4]) for i, name in enumerate(MARGINS)])
+@settings(max_examples=3)
 @given(labels=LABELS, seed=st.integers(0, 10**6))
 def test_all_classes_are_the_dense_head_in_value_and_gradients(name, devices, block, labels, seed):
+  check_is_dense(name, devices, block, labels, seed)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(("name", "devices", "block"), MATRIX)
+@settings(max_examples=10)
+@given(labels=LABELS, seed=st.integers(0, 10**6))
+def test_every_margin_on_every_number_of_devices_is_the_dense_head(name, devices, block, labels, seed):
   check_is_dense(name, devices, block, labels, seed)
 
 
@@ -91,8 +98,7 @@ class Only:
 
 def scored_classes(label_b, key, size, rows):
   """Those drawn and those of the batch."""
-  drawn_g = np.arange(0, rows, size) + np.asarray(draw(key, 0, rows // size, size))
-  return np.union1d(drawn_g[drawn_g < DRAWN], label_b[(label_b >= 0) & (label_b < DRAWN)])
+  return np.union1d(drawn_classes(key, rows, size, DRAWN), label_b[(label_b >= 0) & (label_b < DRAWN)])
 
 
 @cache
@@ -106,8 +112,8 @@ def compiled_draw(name, devices, size, block):
 
 
 @pytest.mark.parametrize(("name", "size", "devices", "block"), [
-  ("softmax", 3, 1, 0), ("softmax", 3, 2, 2), ("arcface_subcenters", 3, 4, 0), ("filtered", 7, 8, 1), ("probe", 3, 8, 2),
-  ("adaface", 7, 1, 2),
+  ("softmax", 3, 2, 2), ("arcface_subcenters", 3, 4, 0), ("probe", 3, 8, 2), ("adaface", 7, 1, 2),
+  pytest.param("softmax", 3, 1, 0, marks=pytest.mark.sweep), pytest.param("filtered", 7, 8, 1, marks=pytest.mark.sweep),
 ])
 @settings(max_examples=4)
 @given(labels=LABELS, seed=st.integers(0, 10**6))
@@ -136,7 +142,8 @@ def test_a_draw_is_the_dense_head_of_the_classes_drawn_and_those_of_the_batch(na
 def test_what_cannot_spread_is_refused():
   def run(rows, batch=B, **settings):
     head = ClassHead(ArcFace(), 20, mesh=mesh_of(8), **settings)
-    return head({"center_cd": jnp.zeros((rows, D))}, jnp.zeros((batch, D)), jnp.zeros(batch, int), jnp.ones(batch), state={})
+    zeros = partial(np.zeros, dtype=np.float32)
+    return head({"center_cd": zeros((rows, D))}, zeros((batch, D)), np.zeros(batch, np.int32), zeros(batch), state={})
 
   with pytest.raises(ValueError, match=r"center_cd has 20 rows: 20 classes .* over 8 device\(s\), need 256"):
     run(20)
