@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import jaxface
-from jaxface.interrupted import BEGINS_ANEW, say_interrupted
+from jaxface.interrupted import BEGINS_ANEW, of_the_user, say_interrupted, was_asked
 
 # name: (module, one line for --help). Modules are imported when called: `--help` alone loads no JAX.
 Commands = Mapping[str, tuple[str, str]]
@@ -56,9 +56,10 @@ def run_command(
       raise
     return say_interrupted(called, rerun)
   except Exception as error:
+    if was_asked() and not known.traceback:  # an interruption in the middle of something that made another error of it
+      return say_interrupted(called, rerun)
     # What the user can mend needs no traceback; what only we can mend does.
-    ours = type(error).__module__.startswith(("jaxface", "tfrecords_tools"))
-    if known.traceback or not (ours or isinstance(error, (ValueError, OSError, ImportError))):
+    if known.traceback or not of_the_user(error):
       raise
     print(f"{called}: {error}", file=sys.stderr)
     return 2

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jaxface
 from jaxface.command_line import run_command
 from jaxface.commands.malloc import keep_memory
+from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
 HEAVY = ("train", "embed", "models")
@@ -28,8 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
   given = list(sys.argv[1:] if arguments is None else arguments)
 
   def before(command: str) -> None:
-    if arguments is None and command in HEAVY:
+    if arguments is not None:
+      return
+    if command in HEAVY:
       keep_memory(given)
+    sigterm_interrupts()
 
   return run_command("jaxface", jaxface.__doc__, COMMANDS, given, before=before)
 

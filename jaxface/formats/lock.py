@@ -105,6 +105,11 @@ def _who(owner: dict[str, Any]) -> str:
   return f"process {owner['pid']} on {owner.get('host', 'an unknown host')}, started {age} ago"
 
 
+def owner_token(folder: str | Path) -> str:
+  """What tells the present lock of `folder` from any other one; "" without a lock."""
+  return str((_read(Path(folder) / FILE) or {}).get("token", ""))
+
+
 def refuse_if_owned(folder: str | Path, advice: str = "wait for it, or end it") -> None:
   """Raise `FolderInUse` if a live process owns `folder`; does not acquire it."""
   path = Path(folder) / FILE
@@ -200,4 +205,4 @@ class FolderLock:
     self.release()
 
 
-__all__ = ["FILE", "HEARTBEAT", "LOST", "FolderInUse", "FolderLock", "refuse_if_owned"]
+__all__ = ["FILE", "HEARTBEAT", "LOST", "FolderInUse", "FolderLock", "owner_token", "refuse_if_owned"]

@@ -1,6 +1,8 @@
-"""Verification during and after training."""
+"""Verification during and after training; several hosts share its images."""
 
 import time
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import numpy as np
 
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.evaluation.config import VerificationConfig
+from jaxface.evaluation.pair_names import without_missing
 from jaxface.evaluation.verification import Verification, verify_pairs
 from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs
-from jaxface.inference.embed import embed_images, make_embedder
+from jaxface.inference.embed import NAMED, make_embedder
+from jaxface.inference.shared import embed_shared
 from jaxface.models.config import ModelConfig, make_model
 
 Tree = Any
@@ -30,6 +34,8 @@ class VerificationHook:
     model: the trained network.
     before_file: file for the embeddings of step 0, to compare with; None for none.
     devices: how many of this host's devices to use, 0 for all.
+    on_damage: what an image that cannot be read does: "raise" ends the run; "substitute" leaves its pairs out, says so and
+      counts it.
     latest: the latest result.
     latest_step: its step.
   """
@@ -40,11 +46,13 @@ class VerificationHook:
   model: ModelConfig
   before_file: Path | None = None
   devices: int = 0
+  on_damage: str = "raise"
   latest: Verification | None = None
   latest_step: int = -1
 
   def __post_init__(self) -> None:
     module, _, preprocess = make_model(self.model, self.source.template)
+    self._told: set[int] = set()
     self._embed = make_embedder(module, preprocess, mirror=self.config.mirror)
 
   def fingerprint(self) -> dict[str, Any]:
@@ -61,13 +69,21 @@ class VerificationHook:
 
   def __call__(self, step: int, variables: Tree) -> dict[str, float]:
     start = time.perf_counter()
-    embedding_nd = embed_images(self._embed, variables, self.source, devices=self.devices)
-    seconds = time.perf_counter() - start
-    names = self.source.names()
-    if step == 0 and self.before_file is not None and jax.process_index() == 0:
-      write_embeddings(self.before_file, Embeddings(embedding_nd, names, self.source.label_n, {"step": 0}))
-    self.latest = verify_pairs(embedding_nd, names, self.pairs)
     prefix = self.config.name
+    embedding_nd, unreadable = embed_shared(
+      self._embed, variables, self.source, devices=self.devices, on_damage=self.on_damage,
+      what=f"verification {prefix} of step {step}",
+    )
+    seconds = time.perf_counter() - start
+    names, label_n, pairs = self.source.names(), np.asarray(self.source.label_n), self.pairs
+    if unreadable:
+      read_n = [record for record in range(len(names)) if record not in unreadable]
+      names, label_n = [names[record] for record in read_n], label_n[read_n]
+      pairs, lines = without_missing(pairs, names)
+      self._tell(unreadable, lines)
+    if step == 0 and self.before_file is not None and jax.process_index() == 0:
+      write_embeddings(self.before_file, Embeddings(embedding_nd, names, label_n, {"step": 0}))
+    self.latest = verify_pairs(embedding_nd, names, pairs)
     self.latest_step = step
     result = self.latest
     return {
@@ -77,5 +93,15 @@ class VerificationHook:
       **{f"{prefix}/tar@{name}": tar for name, tar in result.tar_at_far.items()},
       f"{prefix}/threshold_cosine": result.threshold_cosine,
       f"{prefix}/images_per_second": self.source.num_records / seconds,
+      **({f"{prefix}/unreadable_images": float(len(unreadable))} if unreadable else {}),
       "score": result.accuracy,
     }
+
+  def _tell(self, unreadable: Mapping[int, str], lines: Sequence[str]) -> None:
+    """Warn of images that cannot be read, of each once."""
+    new = [message for record, message in sorted(unreadable.items()) if record not in self._told]
+    self._told |= set(unreadable)
+    if new and jax.process_index() == 0:
+      more = f"; and {len(new) - NAMED:,} more" if len(new) > NAMED else ""
+      text = " ".join([f"verification {self.config.name}: {'; '.join(new[:NAMED])}{more}.", *lines])
+      warnings.warn(text, RuntimeWarning, stacklevel=3)

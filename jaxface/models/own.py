@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from jaxface.models import registry
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.watch import abstract_variables
+from jaxface.models.watch import abstract_key, abstract_variables
 
 MAX_SOURCE_BYTES = 2**22
 COLLECTIONS = ("params", "batch_stats")
@@ -137,6 +137,11 @@ def source_of(name: str) -> SourceFile | None:
     return None
 
 
+def loaded_files() -> dict[str, str]:
+  """SHA-256 in hex, by name, of the user's files that were executed in this process: experiments and networks."""
+  return {source.path.name: source.sha256 for source in _SOURCES.values()}
+
+
 def is_own(name: str) -> bool:
   """Whether a registered network is the user's, and none of jaxface's."""
   return not registry.builder_of(name).__module__.startswith("jaxface.models.")
@@ -170,12 +175,12 @@ def check_network(name: str) -> None:
   height, width = module.convention.size
   shape = (2, height, width, module.convention.channels)
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
-  rngs = {"dropout": jax.random.key(0)}
   try:
     variables = abstract_variables(module, shape)
     result = jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, image)
     jax.eval_shape(
-      lambda v, x: module.apply(v, x, train=True, mutable=["batch_stats"], rngs=rngs), variables, image
+      lambda v, x, key: module.apply(v, x, train=True, mutable=["batch_stats"], rngs={"dropout": key}), variables, image,
+      abstract_key(),
     )
   except Exception as error:
     raise BrokenContract(
@@ -227,6 +232,7 @@ __all__ = [
   "is_own",
   "load_networks",
   "load_python",
+  "loaded_files",
   "networks_of",
   "own_networks",
   "read_source",

@@ -84,7 +84,12 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def abstract_variables(module: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
   """Shapes of a network's variables for images of `image_shape` (B, H, W, C); computes nothing."""
-  return jax.eval_shape(lambda key: dict(module.init(key, jnp.zeros(image_shape), train=False)), jax.random.key(0))
+  return jax.eval_shape(lambda key: dict(module.init(key, jnp.zeros(image_shape), train=False)), abstract_key())
+
+
+def abstract_key() -> Any:
+  """Shape of a random key. A key itself would start the devices, which several processes must join for first."""
+  return jax.eval_shape(lambda: jax.random.key(0))
 
 
 def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
@@ -117,4 +122,4 @@ def watch(module: nn.Module, image_shape: tuple[int, ...]) -> Watched:
   return Watched(tuple(calls), closed.jaxpr, variables)
 
 
-__all__ = ["Call", "Watched", "abstract_variables", "watch"]
+__all__ = ["Call", "Watched", "abstract_key", "abstract_variables", "watch"]

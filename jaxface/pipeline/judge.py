@@ -32,7 +32,8 @@ FACES_SHOWN = 24
 
 
 def make_hook(
-  config: VerificationConfig, model: ModelConfig, holdout: Any, workdir: Workdir, *, threads: int, devices: int
+  config: VerificationConfig, model: ModelConfig, holdout: Any, workdir: Workdir, *, threads: int, devices: int,
+  on_damage: str = "raise",
 ) -> VerificationHook:
   """The hook of one verification set: its own records, or the identities that were held out of the training set.
 
@@ -43,6 +44,7 @@ def make_hook(
     workdir: of the run.
     threads: how many decode, 0 for one per core.
     devices: how many the run uses, 0 for all.
+    on_damage: what an image that cannot be read does, see `VerificationHook`.
   Raises:
     ValueError: it names no images and nothing is held out.
   """
@@ -67,8 +69,8 @@ def make_hook(
   source = NamedSource(source, {*pairs.left, *pairs.right})
   return VerificationHook(
     config, source, pairs, model, before_file=workdir.path / f"before_{config.name}.npz",
-    # Several hosts use all their devices (`make_mesh`), and each verifies with its own.
-    devices=devices if jax.process_count() == 1 else 0,
+    # Several hosts use all their devices (`make_mesh`), and each embeds its share with its own.
+    devices=devices if jax.process_count() == 1 else 0, on_damage=on_damage,
   )
 
 
@@ -104,8 +106,6 @@ def judge(
     command: for the report.
   """
   name = hook.config.name
-  if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
-    hook(trained.step, trained.variables)
   after = hook.latest
   assert after is not None
   for line in threshold_notes(after.pairs, after.folds.threshold_from):
@@ -150,9 +150,10 @@ def _before(hook: VerificationHook) -> Verification | None:
   if hook.before_file is None or not hook.before_file.is_file():
     return None
   embeddings = read_embeddings(hook.before_file)
-  if not {*hook.pairs.left, *hook.pairs.right} <= set(embeddings.names):
+  pairs = hook.pairs if hook.latest is None else hook.latest.pairs  # those whose images can be read
+  if not {*pairs.left, *pairs.right} <= set(embeddings.names):
     return None  # the run began with another verification set
-  return verify_pairs(embeddings.embedding_nd, embeddings.names, hook.pairs)
+  return verify_pairs(embeddings.embedding_nd, embeddings.names, pairs)
 
 
 def _read(source: Any, record: int) -> np.ndarray:

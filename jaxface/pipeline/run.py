@@ -28,10 +28,11 @@ from jaxface.pipeline.lineage import run_lineage
 from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
+from jaxface.training.host_facts import compare_hosts, run_facts
+from jaxface.training.hosts import FOREVER, join_hosts, stand_at, together, wait_for_hosts
 from jaxface.training.initial import resolve_model
 from jaxface.training.loop import train_run
-from jaxface.training.mesh import join_hosts, wait_for_hosts
-from jaxface.training.resolve import resolve_run
+from jaxface.training.resolve import describe, resolve_run
 from jaxface.training.workdir import Workdir
 
 
@@ -85,10 +86,12 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
     need("onnx")
     need("onnxruntime")
   join_hosts(experiment.mesh)
-  workdir = Workdir(folder)
-  workdir.keep_states_in(_expand(experiment.checkpoints, "checkpoints"))
-  with workdir.own():
-    return _run(experiment, workdir, command)
+  with together():
+    compare_hosts("the experiment", run_facts(describe(experiment)))
+    workdir = Workdir(folder)
+    workdir.keep_states_in(_expand(experiment.checkpoints, "checkpoints"))
+    with workdir.own():
+      return _run(experiment, workdir, command)
 
 
 def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | None:
@@ -102,7 +105,8 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
     lineage = run_lineage(prepared.data, run.network.init_from, workdir.path / "lineage.json", begun=workdir.holds_states)
   hooks = [
     make_hook(
-      config, prepared.model, holdout, workdir, threads=prepared.data.threads, devices=prepared.mesh.devices
+      config, prepared.model, holdout, workdir, threads=prepared.data.threads, devices=prepared.mesh.devices,
+      on_damage=prepared.data.on_damage,
     )
     for config in prepared.evaluation
   ]
@@ -112,9 +116,13 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
     for line in check_template(hook.source.template, source.template):
       say(f"evaluation {hook.config.name}: {line}")
   trained = train_run(run, workdir, hooks)
+  for hook in hooks:
+    if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
+      hook(trained.step, trained.variables)
   if jax.process_index():
     wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
     return None
+  stand_at("saving and reporting")
   saved = SavedModel(
     run.network.name, trained.options, trained.preprocess, trained.variables,
     {"experiment": run.name, "step": trained.step, "identities": int(source.num_identities),
@@ -205,7 +213,7 @@ def pack_once(images: str, out: Path, size: int, template: str, *, licence: str 
         f"{error}. A run goes on with the images it began with: give another --workdir for {images}, with --model.init_from to"
         " go on from this run's network"
       ) from error
-  wait_for_hosts(f"packed {out}")
+  wait_for_hosts(f"packing {out}", limit=FOREVER)
   return str(out)
 
 

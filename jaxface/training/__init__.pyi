@@ -2,6 +2,9 @@ from .config import Experiment as Experiment
 from .config import MeshConfig as MeshConfig
 from .config import list_experiments as list_experiments
 from .config import load_experiment as load_experiment
+from .host_facts import HostsDiffer as HostsDiffer
+from .hosts import HostsApart as HostsApart
+from .hosts import join_hosts as join_hosts
 from .interrupt import Interrupted as Interrupted
 from .logs import read_metrics as read_metrics
 from .loop import Hook as Hook
@@ -9,7 +12,6 @@ from .loop import Trained as Trained
 from .loop import TrainingDiverged as TrainingDiverged
 from .loop import train as train
 from .loop import train_run as train_run
-from .mesh import join_hosts as join_hosts
 from .mesh import make_mesh as make_mesh
 from .optimizer import OptimizerConfig as OptimizerConfig
 from .optimizer import make_optimizer as make_optimizer

@@ -39,6 +39,9 @@ class MeshConfig:
     coordinator: HOST:PORT of process 0, for processes that are started by hand; implies `distributed`.
     processes: how many processes the run has; with `coordinator`.
     process_id: number of this process, from 0; with `coordinator`, and another one for each process.
+    heartbeat_seconds: a process that gives no sign of life for so long counts as gone, and ends the others.
+    stall_seconds: longest time in which nothing is completed: no step, no verification, no saved state. The stacks of all
+      threads are then printed, and several processes end. 0 sets no limit.
   """
 
   class_devices: int = 1
@@ -47,12 +50,16 @@ class MeshConfig:
   coordinator: str = ""
   processes: int = 0
   process_id: int = -1
+  heartbeat_seconds: float = 30.0
+  stall_seconds: float = 1800.0
 
   def __post_init__(self) -> None:
     check_range(self, "class_devices", 1, what="devices that share the class centres")
     check_range(self, "devices", 0, what="devices to use, 0 for all")
     check_range(self, "processes", 0, 2**31 - 1, what="processes of the run, 0 where a launcher says it")
     check_range(self, "process_id", -1, 2**31 - 2, what="number of this process, -1 where a launcher says it")
+    check_range(self, "heartbeat_seconds", 2, 10**6, what="seconds without a sign of life")
+    check_range(self, "stall_seconds", 0, 10**6, what="seconds in which nothing is completed, 0 for no limit")
 
 
 @dataclass(frozen=True)

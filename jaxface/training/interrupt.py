@@ -4,7 +4,7 @@ import signal
 import threading
 from types import FrameType
 
-from jaxface.interrupted import INTERRUPTED
+from jaxface.interrupted import INTERRUPTED, was_asked
 
 
 class Interrupted(SystemExit):
@@ -22,7 +22,7 @@ class StopSignal:
   """
 
   def __init__(self) -> None:
-    self.asked = False
+    self.asked = was_asked()
     self._before: dict[int, object] = {}
 
   def __enter__(self) -> "StopSignal":

@@ -14,8 +14,10 @@ from jaxface.models.preprocess import Preprocess
 from jaxface.training.begin import begin
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
+from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
+from jaxface.training.hosts import join_hosts, on_any_host, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
-from jaxface.training.mesh import batch_sharding, join_hosts, on_any_host, state_sharding
+from jaxface.training.mesh import batch_sharding, state_sharding
 from jaxface.training.parts import Plan, Run
 from jaxface.training.rates import rate_lines
 from jaxface.training.resolve import resolve_run
@@ -24,6 +26,7 @@ from jaxface.training.run_log import RunLog, TrainingDiverged
 from jaxface.training.speed_meter import SpeedMeter
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.watchdog import Watchdog
 from jaxface.training.workdir import Workdir
 
 Tree = Any
@@ -78,22 +81,26 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     FolderInUse: another process is at work in the workdir, or took it over.
     ValueError: the workdir holds a run with other values, or on other data.
     WrongCheckpoint: the workdir's states, or what `model.init_from` names, are of another model.
+    HostsDiffer, HostsApart: of several processes one has another experiment, code, data or folder, or is missing.
   """
   join_hosts(experiment.mesh)
   workdir.keep_states_in(experiment.checkpoints)
-  with workdir.own():
+  with together(), workdir.own():
     return train_run(resolve_run(experiment, source, workdir.path), workdir, hooks)
 
 
 def train_run(run: Run, workdir: Workdir, hooks: Sequence[Hook] = ()) -> Trained:
   """`train` for an experiment that is resolved already, see `resolve_run`."""
-  with workdir.own():
+  with together(), workdir.own():
     return _train(run, workdir, hooks)
 
 
 def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   plan, mesh = run.plan, run.mesh
-  workdir.save_config(run.config, describe_data(run.data, hooks), best=plan.best)
+  data = describe_data(run.data, hooks)
+  compare_hosts("the experiment", run_facts(run.config))
+  compare_hosts("the data", data_facts(data))
+  workdir.save_config(run.config, data, best=plan.best)
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
 
   shapes = jax.eval_shape(step.init, run.key)
@@ -103,6 +110,7 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   state: TrainState
   checkpoints = Checkpoints(workdir.checkpoints, keep=plan.keep_checkpoints)
   lines = rate_lines(run.optimizer.rates, shapes.params)
+  compare_hosts("the state to go on from", {"newest saved step": checkpoints.latest_step})
   if checkpoints.latest_step is not None:
     state = checkpoints.restore(into, least=step.unpadded())
     if plan.best:
@@ -126,7 +134,7 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
       for number, batch in enumerate(loader, start + 1):
         state, metrics = compiled(state, batch)
         between.after_step(number, state, metrics, loader)
-        if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked):
+        if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked, f"stopping after step {number}"):
           between.save(number, state)
           raise Interrupted(number)
     between.log.flush()
@@ -134,6 +142,9 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
     if plan.best:
       del state
       state = checkpoints.restore(into, best=True, least=step.unpadded())
+  except BaseException as error:
+    tell_hosts(error)  # before anything here waits for them
+    raise
   finally:
     between.close()
   if step.traces > 1:
@@ -154,9 +165,12 @@ class _BetweenSteps:
     self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
     self.log = RunLog(plan, workdir.path, start)
     self.speed = SpeedMeter(batch_size, start)
+    self.watchdog = Watchdog(plan.stall_seconds)
+    self.watchdog.start()
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.plan.steps
+    self.watchdog.dispatched(number, metrics["loss"])
     if number % self.plan.log_every == 0 or last:
       self.workdir.check_owner()
       self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
@@ -181,6 +195,7 @@ class _BetweenSteps:
     first_score: float | None = None
     for hook in due:
       metrics = dict(hook(number, model_variables(state)))
+      self.watchdog.done(f"a hook after step {number}")
       score = metrics.pop("score", None)
       # States are ranked on one set: the figures of two cannot be compared.
       first_score = score if hook is self.hooks[0] else first_score
@@ -195,9 +210,12 @@ class _BetweenSteps:
     """Save the state; the log is complete up to it, so that a continuation finds no gap."""
     self.log.flush()
     self.workdir.check_owner()
+    compare_hosts(f"saving the state of step {number}", {"step": number})
     self.checkpoints.save(number, state)
+    self.watchdog.done(f"saving step {number}")
 
   def close(self) -> None:
+    self.watchdog.stop()
     try:
       self.log.flush()
     finally:

@@ -4,7 +4,6 @@ The batch is sharded over both axes, so every device works in the backbone; clas
 for them are sharded over "class" alone; all else is replicated.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,93 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxface.layers.members import members_of
 from jaxface.training.config import MeshConfig
+from jaxface.training.hosts import join_hosts
 
 Tree = Any
 BATCH = P(("data", "class"))
 # Rows as a class-sharded head needs them: each device has the scores of its rows against its classes.
 ROWS = P("data")
-
-
-def join_hosts(config: MeshConfig) -> None:
-  """Connect to the other processes of the run, if the config says that there are any; before any use of a device.
-
-  Raises:
-    ValueError: `coordinator`, `processes` and `process_id` are incomplete or impossible, or none is given and no launcher
-      is found.
-  """
-  check_processes(config)
-  if jax.distributed.is_initialized():
-    return
-  if config.coordinator:
-    jax.distributed.initialize(
-      config.coordinator, config.processes, config.process_id, cluster_detection_method="deactivate"
-    )
-  elif config.distributed:
-    try:
-      jax.distributed.initialize()
-    except ValueError as error:
-      in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
-      hint = " In Kubernetes it takes the package kubernetes: pip install 'jaxface[k8s]'." if in_kubernetes else ""
-      raise ValueError(
-        "mesh.distributed is true, but no launcher is found: SLURM (srun), Open MPI (mpirun), GKE or Cloud TPU."
-        f"{hint} Start the command through one of them, or give every process --mesh.coordinator HOST:PORT"
-        f" --mesh.processes N --mesh.process_id I (JAX says: {error})"
-      ) from error
-
-
-def check_processes(config: MeshConfig) -> None:
-  """Check what is said about processes that are started by hand.
-
-  Raises:
-    ValueError: one of the three options is missing or out of range.
-  """
-  named = {"coordinator": bool(config.coordinator), "processes": config.processes != 0, "process_id": config.process_id != -1}
-  if not any(named.values()):
-    return
-  if missing := [f"--mesh.{name}" for name, given in named.items() if not given]:
-    raise ValueError(
-      f"{' and '.join(missing)} missing: processes started by hand need all of --mesh.coordinator HOST:PORT,"
-      " --mesh.processes N and --mesh.process_id I"
-    )
-  host, colon, port = config.coordinator.rpartition(":")
-  if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-    raise ValueError(
-      f"mesh.coordinator is {config.coordinator!r}: needs HOST:PORT, where process 0 runs, such as 10.0.0.1:12345"
-    )
-  if not 0 <= config.process_id < config.processes:
-    raise ValueError(
-      f"mesh.process_id is {config.process_id}: needs 0 to {config.processes - 1}, since mesh.processes is {config.processes}"
-    )
-
-
-def wait_for_hosts(name: str) -> None:
-  """Return once every host has come to the point `name`."""
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
-
-
-def on_any_host(flag: bool) -> bool:
-  """Whether `flag` is set on one host at least; all hosts must ask at the same point, and wait for each other."""
-  if jax.process_count() == 1:
-    return flag
-  return bool(multihost_utils.process_allgather(np.int32(flag)).any())
-
-
-def raise_on_all_hosts(error: Exception | None, elsewhere: Exception) -> None:
-  """Raise on every host if one of them has an error: a host that went on alone would wait for the others.
-
-  Args:
-    error: this host's, None where all is well.
-    elsewhere: what the others raise.
-  """
-  if on_any_host(error is not None):
-    raise error or elsewhere
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:

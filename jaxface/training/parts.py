@@ -155,6 +155,7 @@ class Plan:
     max_bad_steps: so many non-finite steps in a row end the run.
     max_bad_share: more than this share of the last `BAD_WINDOW` steps ends it.
     best: whether the best state on the first verification set becomes the model, in the place of the last one.
+    stall_seconds: longest time in which nothing is completed, see `Watchdog`.
   """
 
   steps: int
@@ -164,6 +165,7 @@ class Plan:
   max_bad_steps: int = 10
   max_bad_share: float = 0.2
   best: bool = False
+  stall_seconds: float = 0.0
 
   @property
   def most_bad_lately(self) -> int:

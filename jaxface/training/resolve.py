@@ -75,6 +75,7 @@ def resolve_plan(experiment: Experiment) -> Plan:
     steps=experiment.steps, log_every=experiment.log_every, checkpoint_every=experiment.checkpoint_every,
     keep_checkpoints=experiment.keep_checkpoints, max_bad_steps=experiment.max_bad_steps,
     max_bad_share=experiment.max_bad_share, best=experiment.use == "best",
+    stall_seconds=experiment.mesh.stall_seconds,
   )
 
 

@@ -15,6 +15,7 @@ FREE = frozenset({
   "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
   "data.threads", "data.on_damage", "data.synthetic.remember",
   "mesh.class_devices", "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
+  "mesh.heartbeat_seconds", "mesh.stall_seconds",
   # A set is known by its name; what it holds is compared as data.
   "evaluation", "evaluation.N.name", "evaluation.N.every",
 })

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +17,16 @@ from etils import epath
 
 from jaxface.checkpoint import as_path, holds_states
 from jaxface.formats.atomic import write_json
-from jaxface.formats.lock import FolderInUse, FolderLock
+from jaxface.formats.lock import FolderInUse, FolderLock, owner_token
+from jaxface.training.host_facts import HostsDiffer
+from jaxface.training.hosts import at_sudden_end, gather, host_name, raise_on_all_hosts
 from jaxface.training.logs import METRICS_FILE
-from jaxface.training.mesh import raise_on_all_hosts
 from jaxface.training.resume import all_data, data_differences, field_differences
 
 PACKAGES = ("jaxface", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "tensorflow-datasets")
 CONFIG_FILE, DATA_FILE = "config.json", "data.json"
+# Seconds in which a file of another host should appear.
+LATE = 8.0
 
 
 class WorkdirLost(OSError):
@@ -69,15 +73,40 @@ class Workdir:
         self._lock = lock.acquire()
       except OSError as error:  # in use, or a disk that is full or read-only
         refusal = error
-    raise_on_all_hosts(refusal, FolderInUse(f"{self.path} cannot be had: the first host says why"))
-    self._owned = True
+    at_sudden_end(self._give_back)
     try:
+      raise_on_all_hosts(
+        refusal, FolderInUse(f"{self.path} cannot be had: the first host says why"), "taking the folder of the run"
+      )
+      self._check_shared()
+      self._owned = True
       yield
     finally:
       self._owned = False
-      if self._lock is not None:
-        self._lock.release()
-        self._lock = None
+      self._give_back()
+
+  def _give_back(self) -> None:
+    if self._lock is not None:
+      self._lock.release()
+      self._lock = None
+
+  def _check_shared(self) -> None:
+    """Raise `HostsDiffer` on all hosts if one of them does not see what the first one has written to the folder."""
+    if jax.process_count() == 1:
+      return
+    said = [json.loads(each) for each in gather("the folder of the run", json.dumps([str(self.path), owner_token(self.path)]))]
+    path, token = said[0]
+    # Files of another host may come late, where the folder is on a network.
+    until = time.monotonic() + (LATE if str(self.path) == path else LATE / 4)
+    while (seen := owner_token(self.path) == token) is False and time.monotonic() < until:
+      time.sleep(0.1)
+    blind = [index for index, sees in enumerate(gather("whether the folder is shared", "1" if seen else "")) if not sees]
+    if blind:
+      raise HostsDiffer(
+        f"the processes of the run have not one working folder: {host_name(0)} has {path}, but what it writes there does not"
+        f" appear in {', '.join(f'{said[index][0]} of {host_name(index)}' for index in blind)}. Give all of them one --workdir"
+        " on a file system that they share"
+      )
 
   def check_owner(self) -> None:
     """Raise if the folder is not this run's any more.
@@ -95,7 +124,7 @@ class Workdir:
         self._lock.check()
       except OSError as error:
         lost = error
-    raise_on_all_hosts(lost, FolderInUse(f"{self.path} is not this run's any more: the first host says why"))
+    raise_on_all_hosts(lost, FolderInUse(f"{self.path} is not this run's any more: the first host says why"), "whose folder it is")
 
   def _check_kept(self) -> None:
     missing = [name for name in (CONFIG_FILE, METRICS_FILE) if not (self.path / name).is_file()]

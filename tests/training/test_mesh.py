@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxface.training import mesh as mesh_module
-from jaxface.training.config import Experiment, MeshConfig
-from jaxface.training.mesh import batch_sharding, join_hosts, make_mesh, state_sharding
+from jaxface.training.config import MeshConfig
+from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
 
 
 def test_the_batch_lies_over_both_axes():
@@ -75,47 +74,3 @@ def test_centres_of_an_ensemble_are_sharded_over_their_second_axis():
     assert part["members_0_5"]["bias_c"].spec == P()
   with pytest.raises(ValueError, match="the 6 class centres of members_0_8/center_cd"):
     state_sharding(mesh, {"members_0_8": {"center_cd": jax.ShapeDtypeStruct((8, 6, 3), jnp.float32)}})
-
-
-@pytest.mark.parametrize(
-  ("config", "message"),
-  [
-    (MeshConfig(coordinator="localhost:1234"), "--mesh.processes and --mesh.process_id missing"),
-    (MeshConfig(coordinator="localhost:1234", processes=2), "--mesh.process_id missing"),
-    (MeshConfig(processes=2, process_id=0), "--mesh.coordinator missing"),
-    (MeshConfig(coordinator="localhost", processes=2, process_id=0), "is 'localhost': needs HOST:PORT"),
-    (MeshConfig(coordinator=":1234", processes=2, process_id=0), "needs HOST:PORT"),
-    (MeshConfig(coordinator="localhost:70000", processes=2, process_id=0), "needs HOST:PORT"),
-    (MeshConfig(coordinator="localhost:1234", processes=2, process_id=2), "mesh.process_id is 2: needs 0 to 1"),
-  ],
-)
-def test_processes_started_by_hand_are_described_in_full(config, message):
-  with pytest.raises(ValueError, match=message):
-    join_hosts(config)
-
-
-def test_the_three_options_reach_jax_as_they_are_given(monkeypatch):
-  calls = []
-  monkeypatch.setattr(mesh_module.jax.distributed, "initialize", lambda *given, **options: calls.append((given, options)))
-  given = {"mesh.process_id": "1", "mesh.processes": "2", "mesh.coordinator": "[::1]:4321"}
-  join_hosts(Experiment().with_overrides(given).mesh)
-  assert calls == [(("[::1]:4321", 2, 1), {"cluster_detection_method": "deactivate"})]
-  join_hosts(MeshConfig())
-  assert len(calls) == 1
-
-
-@pytest.mark.parametrize("kubernetes", [False, True])
-def test_without_a_launcher_the_message_says_how_to_start(monkeypatch, kubernetes):
-  def initialize():
-    raise ValueError("coordinator_address should be defined.")
-
-  monkeypatch.setattr(mesh_module.jax.distributed, "initialize", initialize)
-  monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-  if kubernetes:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-  with pytest.raises(ValueError, match="no launcher is found") as raised:
-    join_hosts(MeshConfig(distributed=True))
-  message = str(raised.value)
-  assert "--mesh.coordinator HOST:PORT --mesh.processes N --mesh.process_id I" in message
-  assert "coordinator_address should be defined" in message
-  assert ("jaxface[k8s]" in message) == kubernetes

@@ -1,0 +1,86 @@
+"""Embeddings that several hosts compute together: each of its share of the images, and all get the whole."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.experimental import multihost_utils
+
+from jaxface.data.source import Source, UnreadableRow
+from jaxface.formats.errors import DamagedData
+from jaxface.inference.embed import embed_images
+from jaxface.training.hosts import gather
+
+Tree = Any
+# Bytes of embeddings that hosts exchange at once: so much more memory is taken for each of them, on every device.
+EXCHANGED = 2**26
+
+
+class _Part:
+  """Records [start, stop) of a source, for reading."""
+
+  def __init__(self, source: Source, start: int, stop: int):
+    self.source, self.start, self.num_records = source, start, stop - start
+    self.image_shape = source.image_shape
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    return self.source.read(record_n + self.start, out)
+
+
+def embed_shared(
+  embedder: Callable[[Tree, Array], Array], variables: Tree, source: Source, *, devices: int = 0, on_damage: str = "raise",
+  what: str = "embedding",
+) -> tuple[np.ndarray, dict[int, str]]:
+  """`embed_images`, the records being shared among hosts; all must call it at the same point, with the same network.
+
+  Args:
+    embedder, variables, source, devices: see `embed_images`.
+    on_damage: "raise", or "substitute" to leave out records that cannot be read.
+    what: the point at which hosts wait for each other, in words.
+  Returns:
+    (embeddings [N, D] float32, the same bits on every host; the message by number of each record that has no row there).
+  Raises:
+    DamagedData: a record cannot be read and `on_damage` is "raise", or most cannot. Of several hosts, on the one that read it.
+  """
+  hosts, index = jax.process_count(), jax.process_index()
+  bounds = [source.num_records * host // hosts for host in range(hosts + 1)]
+  part: Any = _Part(source, bounds[index], bounds[index + 1])
+  errors: dict[int, DamagedData] = {}
+  own_nd = np.zeros((0, 0), np.float32)
+  if part.num_records:
+    own_nd = embed_images(
+      embedder, variables, part, devices=devices, unreadable=None if on_damage == "raise" else errors
+    )
+  said = [json.loads(text) for text in gather(what, json.dumps([
+    *own_nd.shape, [[bounds[index] + record, str(error)] for record, error in sorted(errors.items())],
+  ]))]
+  unreadable = {int(record): text for _, _, lost in said for record, text in lost}
+  if 2 * len(unreadable) > source.num_records:
+    first = min(unreadable)
+    raise DamagedData(f"{unreadable[first]}. {len(unreadable):,} of {source.num_records:,} images cannot be used; this is the first")
+  return _exchange(own_nd, [(rows, size) for rows, size, _ in said]), unreadable
+
+
+def _exchange(own_nd: np.ndarray, shapes: list[tuple[int, int]]) -> np.ndarray:
+  """The rows of all hosts in their order, from those of each; rows are moved, not computed with."""
+  if len(shapes) == 1:
+    return own_nd
+  size = max(size for _, size in shapes)
+  most = max(rows for rows, _ in shapes)
+  step = max(EXCHANGED // (4 * max(size, 1) * len(shapes)), 1)
+  parts: list[list[np.ndarray]] = [[] for _ in shapes]
+  for start in range(0, most, step):
+    rows = min(step, most - start)
+    mine_rd = np.zeros((rows, size), np.float32)
+    mine_rd[: max(min(len(own_nd) - start, rows), 0)] = own_nd[start : start + rows].reshape(-1, size)
+    every_hrd = np.asarray(multihost_utils.process_allgather(mine_rd)).reshape(len(shapes), rows, size)
+    for host, (count, _) in enumerate(shapes):
+      parts[host].append(every_hrd[host, : max(min(count - start, rows), 0)])
+  return np.concatenate([np.concatenate(part) for part in parts]) if math.prod((most, size)) else own_nd
+
+
+__all__ = ["embed_shared"]

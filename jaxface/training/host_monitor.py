@@ -1,0 +1,299 @@
+"""One failure ends all processes of a run, within seconds and with one code: each watches the others and tells them of its own.
+
+Two daemon threads of each process do it, since the main thread may be stuck in a collective that will never end. The first one
+talks: it gives signs of life, reads those of the others, and sends and reads failures. The second one never waits for anybody:
+it notices that another process has failed or is silent, says so, and ends this process.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from jaxface.interrupted import INTERRUPTED, exit_code
+from jaxface.training.host_store import Store, StoreError
+from jaxface.training.last_words import on_abort
+
+ROOT = "jaxface"
+# Seconds between two looks for failures, and between two looks at what was found.
+POLL, TICK = 0.5, 0.25
+# Seconds that a process whose neighbour has failed waits for an error of its own, which says more: all hosts raise some together.
+GRACE = 1.0
+# Seconds that a process which fails has to clean up, before it is ended wherever it stands; and the first one for the others.
+UNWIND, PATIENCE = 5.0, 5.0
+_TRANSPORT = re.compile(r"\b(gloo|nccl|rccl|socket closed|connection closed by peer|connection reset by peer)\b", re.IGNORECASE)
+AGAIN = "give the same command again to all: the run goes on from its last saved state"
+
+
+class Verdict(NamedTuple):
+  """Why this process leaves.
+
+  Attributes:
+    text: lines for the user.
+    code: exit code.
+    about: number of the process that it is about.
+    gone: numbers of the processes that cannot leave by themselves any more.
+  """
+
+  text: str
+  code: int
+  about: int
+  gone: frozenset[int] = frozenset()
+
+
+class Monitor:
+  """Watches the processes of a run while one of them is `inside`, and ends this one when another fails or is silent.
+
+  Args:
+    store: what they share.
+    seconds: so long without a sign of life, and a process counts as gone.
+  Attributes:
+    hosts: name of each process's host, as far as it is known.
+  """
+
+  def __init__(self, store: Store, seconds: float):
+    self.store, self.seconds = store, seconds
+    self.index, self.count = store.index, store.count
+    self.hosts: dict[int, str] = {self.index: socket.gethostname()}
+    self.depth = 0
+    self.where = "start"
+    self._beat_every = min(2.0, seconds / 8)
+    self._outbox: deque[tuple[str, str]] = deque([(f"{ROOT}/host/{self.index}", socket.gethostname())])
+    # What the talking thread has found.
+    self._beats: dict[int, str] = {}
+    self._silent: dict[int, float] = {}
+    self._failures: dict[str, str] = {}
+    self._left: set[int] = set()
+    self._unanswered = 0.0
+    # Of this process: its failure, since when, and whether the main thread is done with it.
+    self._failure: Verdict | None = None
+    self._failed_at = 0.0
+    self._unwound = False
+    # It ends because of another one.
+    self._leaving = False
+    self._ending = threading.Event()
+    self._stop = threading.Event()
+    self._last_acts: list[Callable[[], object]] = []
+    self._threads = [
+      threading.Thread(target=work, name=f"jaxface-hosts-{name}", daemon=True)
+      for name, work in (("talk", self._talk), ("watch", self._watch))
+    ]
+
+  def start(self) -> None:
+    """Begin to watch; the threads end with the process."""
+    for thread in self._threads:
+      thread.start()
+    atexit.register(self._at_exit)  # after JAX's own, hence called before it
+    if self.index:  # JAX ends a process whose first process is gone by itself, and at once
+      on_abort(self._on_abort)
+
+  def name(self, index: int) -> str:
+    """A process in words, "process 1 (host a)"."""
+    host = self.hosts.get(index)
+    return f"process {index} (host {host})" if host else f"process {index}"
+
+  def enter(self) -> None:
+    """From here on a failure of one process ends all; calls may be nested."""
+    self.depth += 1
+    self._unwound = False
+
+  def leave(self) -> None:
+    """The end of what `enter` began."""
+    self.depth -= 1
+    if not self.depth:
+      self._unwound = True
+
+  def at_the_end(self, act: Callable[[], object]) -> None:
+    """Have `act` called before the process is ended from here, within a second or not at all."""
+    self._last_acts.append(act)
+
+  def whereabouts(self) -> str:
+    """A line for each process: where it stands, as it said last."""
+    lines = []
+    for index in range(self.count):
+      where = self.where if index == self.index else json.loads(self._beats.get(index, '[0, "?", true]'))[1]
+      lines.append(f"  {self.name(index)}: {where}")
+    return "\n".join(lines)
+
+  def fail(self, error: BaseException) -> None:
+    """Tell the others that this process fails with `error`; returns once they can know.
+
+    An error of JAX's runtime often comes from another process that is gone. It is looked for first.
+    """
+    if self._leaving:  # this error comes from the end of another one
+      time.sleep(4 * PATIENCE)
+    if self._failure is not None:
+      return
+    if _from_elsewhere(error):
+      time.sleep(self.seconds + self._beat_every + 2 * POLL + GRACE)  # the verdict on another one ends the process in here
+    self._publish(Verdict(sentence(error), exit_code(error), self.index))
+
+  def give_up(self, text: str) -> None:
+    """End all processes with the code of an interruption."""
+    self._leaving = True
+    self._publish(Verdict(text, INTERRUPTED, self.index))
+    self._end(Verdict(text, INTERRUPTED, self.index), say=True)
+
+  def _publish(self, failure: Verdict) -> None:
+    self._failed_at = time.monotonic()
+    self._failure = failure
+    self._outbox.append((f"{ROOT}/failed/{self.index}", json.dumps([*failure[:3], sorted(failure.gone)])))
+    self._wait(lambda: not self._outbox, 2.0)
+
+  def _wait(self, done: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not done() and time.monotonic() < until:
+      time.sleep(0.02)
+
+  # The first thread.
+
+  def _talk(self) -> None:
+    number, beaten = 0, 0.0
+    while not self._stop.wait(0 if self._outbox else TICK / 2 if self._ending.is_set() else POLL):
+      try:
+        while self._outbox:
+          self.store.set(*self._outbox[0])
+          self._outbox.popleft()
+        now = time.monotonic()
+        if now - beaten >= self._beat_every:
+          number += 1
+          self.store.set(f"{ROOT}/beat/{self.index}", json.dumps([number, self.where, self.depth > 0 or number < 3]))
+          self._note_beats(min(now - beaten, 2 * self._beat_every))
+          beaten = now
+        self._failures = self.store.folder(f"{ROOT}/failed")
+        if self._ending.is_set():
+          self._left = {int(key) for key in self.store.folder(f"{ROOT}/left")}
+        self._unanswered = 0.0
+      except StoreError:
+        self._stop.wait(POLL)
+
+  def _note_beats(self, elapsed: float) -> None:
+    """Time in which this process itself was stopped does not count: `elapsed` is bounded."""
+    found = {int(key): text for key, text in self.store.folder(f"{ROOT}/beat").items()}
+    for index, text in found.items():
+      moved = self._beats.get(index) != text
+      self._silent[index] = 0.0 if moved else self._silent.get(index, 0.0) + elapsed
+    self._beats = found
+    if len(self.hosts) < self.count:
+      self.hosts |= {int(key): host for key, host in self.store.folder(f"{ROOT}/host").items()}
+
+  # The second thread.
+
+  def _watch(self) -> None:
+    then = time.monotonic()
+    while not self._stop.wait(TICK):
+      now = time.monotonic()
+      self._unanswered += min(now - then, 2 * TICK)
+      then = now
+      if not threading.main_thread().is_alive():  # and other threads may keep the process from its end
+        self._at_exit()
+        return
+      if self._failure is not None:
+        if not self._unwound and now - self._failed_at > UNWIND:
+          self._end(self._failure, say=True)
+      elif self.depth and (verdict := self._verdict()):
+        self._wait(lambda: self._failure is not None, GRACE)
+        if self._failure is None:
+          self._leaving = True
+          self._publish(verdict)
+          self._end(verdict, say=True)
+
+  def _verdict(self) -> Verdict | None:
+    """What another process has come to that this one must leave for."""
+    for key, text in sorted(self._failures.items()):
+      if int(key) != self.index:
+        said, code, about, gone = json.loads(text)
+        said = f"{self.name(about)} failed: {said}" if about == int(key) else said
+        return Verdict(said, code, about, frozenset(gone))
+    for index, seconds in self._silent.items():
+      if index != self.index and seconds > self.seconds and json.loads(self._beats[index])[2]:
+        return Verdict(self._gone(index, "has given no sign of life"), INTERRUPTED, index, frozenset([index]))
+    if self._unanswered > self.seconds and self.index:
+      return Verdict(self._gone(0, "does not answer: it keeps what the processes share, and was silent"), INTERRUPTED, 0, frozenset([0]))
+    return None
+
+  def _gone(self, index: int, what: str) -> str:
+    return (
+      f"{self.name(index)} {what} for {self.seconds:g} s (mesh.heartbeat_seconds): it was killed or stopped, or its host or"
+      f" the network between is down. When it can run again, {AGAIN}"
+    )
+
+  # The end.
+
+  def _end(self, verdict: Verdict, *, say: bool) -> None:
+    """End the process from any thread, once the others can know why."""
+    if self._ending.is_set():  # the other thread is at it
+      time.sleep(2 * PATIENCE)
+    self._ending.set()
+    if say:
+      print(f"jaxface: {verdict.text}\njaxface: {self.name(self.index)} ends with code {verdict.code}", file=sys.stderr)
+    acts = threading.Thread(target=lambda: [act() for act in self._last_acts], daemon=True)
+    acts.start()
+    acts.join(1.0)
+    # What is between two processes ends with each, and the store with the first: the others shall know why before. One that
+    # fails goes after those that it has told, and the first one last.
+    others = set(range(self.count)) - {self.index} - verdict.gone
+    if self.index and verdict.about == self.index:
+      self._wait(lambda: others <= self._left | {int(key) for key in self._failures}, PATIENCE)
+    self._outbox.append((f"{ROOT}/left/{self.index}", ""))
+    self._wait(lambda: not self._outbox, 1.0)
+    if not self.index:
+      self._wait(lambda: others <= self._left, 2 * PATIENCE)
+      time.sleep(2 * TICK)
+    for stream in (sys.stdout, sys.stderr):
+      with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+    os._exit(verdict.code)
+
+  def _at_exit(self) -> None:
+    """The main thread is done: after a failure nothing may wait for the others any more, as JAX's own end would."""
+    if self._failure is not None:
+      self._end(self._failure, say=False)
+    self._stop.set()
+
+  def _on_abort(self) -> None:
+    """JAX ends this process: if the first one is gone, say so; else let it."""
+    if self._failure is not None:
+      os._exit(self._failure.code)
+    host, _, port = self.store.address.rpartition(":")
+    try:
+      socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+    except OSError:
+      text = (
+        f"jaxface: {self.name(0)}, which joins the others, is gone: it was killed, or its host or the network between is down;"
+        f" JAX's own lines on it stand above. When it can run again, {AGAIN}\n"
+        f"jaxface: {self.name(self.index)} ends with code {INTERRUPTED}\n"
+      )
+      os.write(2, text.encode())
+      os._exit(INTERRUPTED)
+
+
+def sentence(error: BaseException) -> str:
+  """What a user is told of an error."""
+  if isinstance(error, KeyboardInterrupt):
+    return "interrupted"
+  return str(error) if exit_code(error) == 2 else f"{type(error).__name__}: {error}"
+
+
+def _from_elsewhere(error: BaseException | None) -> bool:
+  """Whether an error may be what another process's end looks like from here."""
+  while error is not None:
+    if isinstance(error, StoreError) or _TRANSPORT.search(str(error)):  # JAX makes a ValueError of some
+      return True
+    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
+
+
+__all__ = ["AGAIN", "Monitor", "Verdict", "sentence"]

@@ -1,0 +1,265 @@
+"""The processes of a run: how they find each other, wait for each other, agree, and end together.
+
+What is said between them goes through JAX's coordination service, not through the devices: it has time limits, it names who is
+missing, and a collective of the training step cannot be mistaken for it.
+"""
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from jaxface.interrupted import exit_code
+from jaxface.training.config import MeshConfig
+from jaxface.training.host_monitor import ROOT, Monitor
+from jaxface.training.host_store import StoreError, joined_store
+from jaxface.training.interrupt import Interrupted
+
+# Seconds that processes have to find each other, and what JAX itself waits at least before it ends a run whose process is gone:
+# it does so without a word of ours.
+START_SECONDS = 300
+JAX_SECONDS = 100
+# Waiting without a limit: C++ takes no infinity.
+FOREVER = 10.0**6
+
+
+class HostsApart(ConnectionError):
+  """The processes of a run do not come together: one is missing, or they stand at different points."""
+
+
+class _Run:
+  """What this process knows of its run; one for its life."""
+
+  monitor: Monitor | None = None
+  limit = FOREVER
+  number = itertools.count()
+
+
+def join_hosts(config: MeshConfig) -> None:
+  """Connect to the other processes of the run, if the config says that there are any; before any use of a device.
+
+  Raises:
+    ValueError: `coordinator`, `processes` and `process_id` are incomplete or impossible, or none is given and no launcher
+      is found.
+    HostsApart: the others did not come within five minutes.
+  """
+  check_processes(config)
+  if not jax.distributed.is_initialized() and (config.coordinator or config.distributed):
+    _initialize(config)
+  if _Run.monitor is None and (store := joined_store()) is not None and store.count > 1:
+    _Run.monitor = Monitor(store, config.heartbeat_seconds)
+    _Run.limit = config.stall_seconds or FOREVER
+    _Run.monitor.start()
+
+
+def _initialize(config: MeshConfig) -> None:
+  where: dict[str, Any] = {}
+  if config.coordinator:
+    where = {
+      "coordinator_address": config.coordinator, "num_processes": config.processes, "process_id": config.process_id,
+      "cluster_detection_method": "deactivate",
+    }
+  failed: list[Exception] = []
+
+  def connect() -> None:
+    try:
+      jax.distributed.initialize(
+        **where, initialization_timeout=START_SECONDS,
+        heartbeat_timeout_seconds=max(JAX_SECONDS, int(config.heartbeat_seconds) + 30),
+      )
+    except Exception as error:
+      failed.append(error)
+
+  # Python handles no signal while C++ waits: the main thread stays free for SIGTERM and Ctrl-C.
+  thread = threading.Thread(target=connect, name="jaxface-hosts-join", daemon=True)
+  thread.start()
+  try:
+    while thread.is_alive():
+      thread.join(0.1)
+  except BaseException as error:
+    code = exit_code(error)
+    atexit.register(lambda: (sys.stdout.flush(), sys.stderr.flush(), os._exit(code)))  # JAX cannot end what it has begun
+    raise
+  if threading.current_thread() is threading.main_thread():
+    # JAX takes SIGTERM for itself, and nobody asks it for the signal.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+  if not failed:
+    return
+  if isinstance(failed[0], ValueError) and not where:
+    in_kubernetes = "KUBERNETES_SERVICE_HOST" in os.environ
+    hint = " In Kubernetes it takes the package kubernetes: pip install 'jaxface[k8s]'." if in_kubernetes else ""
+    raise ValueError(
+      "mesh.distributed is true, but no launcher is found: SLURM (srun), Open MPI (mpirun), GKE or Cloud TPU."
+      f"{hint} Start the command through one of them, or give every process --mesh.coordinator HOST:PORT"
+      f" --mesh.processes N --mesh.process_id I (JAX says: {failed[0]})"
+    ) from failed[0]
+  if "before any JAX calls" in str(failed[0]):
+    raise ValueError(
+      "JAX was used before the processes of the run were joined: call jaxface.training.join_hosts(experiment.mesh) first; a file"
+      " of your own must not compute with JAX while it is read"
+    ) from failed[0]
+  raise HostsApart(
+    f"the processes of the run did not come together within {START_SECONDS} s"
+    + (f" at {config.coordinator}, where {config.processes} are expected" if where else "")
+    + ": start the same command once per process, and check the address, the port and the firewall between the hosts (JAX says:"
+    f" {str(failed[0]).splitlines()[0]})"
+  ) from failed[0]
+
+
+def check_processes(config: MeshConfig) -> None:
+  """Check what is said about processes that are started by hand.
+
+  Raises:
+    ValueError: one of the three options is missing or out of range.
+  """
+  named = {"coordinator": bool(config.coordinator), "processes": config.processes != 0, "process_id": config.process_id != -1}
+  if not any(named.values()):
+    return
+  if missing := [f"--mesh.{name}" for name, given in named.items() if not given]:
+    raise ValueError(
+      f"{' and '.join(missing)} missing: processes started by hand need all of --mesh.coordinator HOST:PORT,"
+      " --mesh.processes N and --mesh.process_id I"
+    )
+  host, colon, port = config.coordinator.rpartition(":")
+  if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+    raise ValueError(
+      f"mesh.coordinator is {config.coordinator!r}: needs HOST:PORT, where process 0 runs, such as 10.0.0.1:12345"
+    )
+  if not 0 <= config.process_id < config.processes:
+    raise ValueError(
+      f"mesh.process_id is {config.process_id}: needs 0 to {config.processes - 1}, since mesh.processes is {config.processes}"
+    )
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Inside, an error of one process ends all of them within seconds, with its sentence and its exit code; may be nested.
+
+  So does a process that gives no sign of life. Of one process it does nothing. The exception itself goes on as ever; once the
+  main thread ends, the process does too, without waiting for the others.
+  """
+  monitor = _Run.monitor
+  if monitor is None:
+    yield
+    return
+  monitor.enter()
+  try:
+    yield
+  except BaseException as error:
+    tell_hosts(error)
+    raise
+  finally:
+    monitor.leave()
+
+
+def tell_hosts(error: BaseException) -> None:
+  """Let the other processes know of an error at once, where what follows would wait for them; `together` does it at its end."""
+  if _Run.monitor is not None and not isinstance(error, Interrupted):  # which all have agreed on
+    _Run.monitor.fail(error)
+
+
+def stand_at(where: str) -> None:
+  """Say where this process stands; the others name it when something hangs."""
+  if _Run.monitor is not None:
+    _Run.monitor.where = where
+
+
+def end_together(text: str) -> None:
+  """End all processes of the run with the code of an interruption; of one process it does nothing."""
+  if _Run.monitor is not None:
+    _Run.monitor.give_up(text)
+
+
+def whereabouts() -> str:
+  """A line for each process of the run: where it stands; "" for one process."""
+  return "" if _Run.monitor is None else _Run.monitor.whereabouts()
+
+
+def at_sudden_end(act: Callable[[], object]) -> None:
+  """Have `act` called where another process's failure ends this one in the middle of something."""
+  if _Run.monitor is not None:
+    _Run.monitor.at_the_end(act)
+
+
+def host_name(index: int) -> str:
+  """A process in words, "process 1 (host a)"."""
+  return f"process {index}" if _Run.monitor is None else _Run.monitor.name(index)
+
+
+def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str]:
+  """The texts of all processes, by number; each must come to the same point, and waits for the others.
+
+  Args:
+    what: the point, in words for the user; the same on all of them.
+    text: of this process.
+    limit: seconds to wait for the others; `mesh.stall_seconds` by default.
+  Raises:
+    HostsApart: one of them did not come, or came to another point.
+  """
+  monitor = _Run.monitor
+  if monitor is None:
+    if jax.process_count() > 1:
+      raise HostsApart(f"{jax.process_count()} processes run, but were not joined: give --mesh.distributed true")
+    return [text]
+  number, seconds = next(_Run.number), _Run.limit if limit is None else limit
+  store, folder = monitor.store, f"{ROOT}/gather/{number}"
+  monitor.where = what
+  store.set(f"{folder}/{monitor.index}", json.dumps([what, text, monitor.hosts[monitor.index]]))
+  try:
+    store.barrier(folder, seconds)
+  except StoreError as error:
+    come = store.folder(folder)
+    lacking = [index for index in range(monitor.count) if str(index) not in come]
+    if not lacking:
+      raise
+    raise HostsApart(
+      f"{', '.join(map(monitor.name, lacking))} did not come to this point within {seconds:g} s (mesh.stall_seconds): {what}."
+      f" They stood at:\n{monitor.whereabouts()}"
+    ) from error
+  found = {int(key): json.loads(value) for key, value in store.folder(folder).items()}
+  if not monitor.index and number:
+    store.remove(f"{ROOT}/gather/{number - 1}")  # all have read it, else they would not have come here
+  monitor.hosts |= {index: host for index, (_, _, host) in found.items()}
+  points = {index: point for index, (point, _, _) in found.items()}
+  if len(set(points.values())) > 1:
+    raise HostsApart(
+      "the processes of the run are out of step: "
+      + "; ".join(f"{monitor.name(index)} is at: {point}" for index, point in sorted(points.items()))
+    )
+  return [found[index][1] for index in range(monitor.count)]
+
+
+def wait_for_hosts(what: str, *, limit: float | None = None) -> None:
+  """Return once every process has come to the point `what`; see `gather`."""
+  gather(what, limit=limit)
+
+
+def on_any_host(flag: bool, what: str) -> bool:
+  """Whether `flag` is set on one process at least; all must ask at the same point, and wait for each other."""
+  return "1" in gather(what, "1" if flag else "")
+
+
+def raise_on_all_hosts(error: Exception | None, elsewhere: Exception, what: str) -> None:
+  """Raise on every process if one of them has an error: one that went on alone would wait for the others.
+
+  Args:
+    error: this process's, None where all is well.
+    elsewhere: what the others raise.
+    what: the point, see `gather`.
+  """
+  if on_any_host(error is not None, what):
+    raise error or elsewhere
+
+
+__all__ = [
+  "HostsApart", "at_sudden_end", "check_processes", "end_together", "gather", "host_name", "join_hosts", "on_any_host",
+  "raise_on_all_hosts", "stand_at", "tell_hosts", "together", "wait_for_hosts", "whereabouts",
+]
