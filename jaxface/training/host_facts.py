@@ -48,7 +48,7 @@ def compare_hosts(what: str, facts: Mapping[str, Any]) -> None:
   found = [json.loads(each) for each in gather(f"{what}: what differs", text)]
   raise HostsDiffer(
     f"the processes of the run differ ({what}):\n" + "\n".join(differences(found))
-    + "\nGive all of them the same command, code and data"
+    + "\nUse the same command, code and data on all hosts"
   )
 
 

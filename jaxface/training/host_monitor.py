@@ -32,7 +32,7 @@ GRACE = 1.0
 # Seconds that a process which fails has to clean up, before it is ended wherever it stands; and the first one for the others.
 UNWIND, PATIENCE = 5.0, 5.0
 _TRANSPORT = re.compile(r"\b(gloo|nccl|rccl|socket closed|connection closed by peer|connection reset by peer)\b", re.IGNORECASE)
-AGAIN = "give the same command again to all: the run goes on from its last saved state"
+AGAIN = "run the same command again on all hosts to resume from the last saved state"
 
 
 class Verdict(NamedTuple):
@@ -219,13 +219,13 @@ class Monitor:
       if index != self.index and seconds > self.seconds and json.loads(self._beats[index])[2]:
         return Verdict(self._gone(index, "has given no sign of life"), INTERRUPTED, index, frozenset([index]))
     if self._unanswered > self.seconds and self.index:
-      return Verdict(self._gone(0, "does not answer: it keeps what the processes share, and was silent"), INTERRUPTED, 0, frozenset([0]))
+      return Verdict(self._gone(0, "does not answer: it connects the others, and was silent"), INTERRUPTED, 0, frozenset([0]))
     return None
 
   def _gone(self, index: int, what: str) -> str:
     return (
       f"{self.name(index)} {what} for {self.seconds:g} s (mesh.heartbeat_seconds): it was killed or stopped, or its host or"
-      f" the network between is down. When it can run again, {AGAIN}"
+      f" network is down. Then {AGAIN}"
     )
 
   # The end.
@@ -270,8 +270,8 @@ class Monitor:
       socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
     except OSError:
       text = (
-        f"jaxface: {self.name(0)}, which joins the others, is gone: it was killed, or its host or the network between is down;"
-        f" JAX's own lines on it stand above. When it can run again, {AGAIN}\n"
+        f"jaxface: {self.name(0)}, which connects the others, is gone: it was killed, or its host or network is down;"
+        f" JAX's own messages are above. Then {AGAIN}\n"
         f"jaxface: {self.name(self.index)} ends with code {INTERRUPTED}\n"
       )
       os.write(2, text.encode())

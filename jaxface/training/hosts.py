@@ -103,11 +103,11 @@ def _initialize(config: MeshConfig) -> None:
     ) from failed[0]
   if "before any JAX calls" in str(failed[0]):
     raise ValueError(
-      "JAX was used before the processes of the run were joined: call jaxface.training.join_hosts(experiment.mesh) first; a file"
-      " of your own must not compute with JAX while it is read"
+      "JAX was used before the processes were connected: call jaxface.training.join_hosts(experiment.mesh) first; your"
+      " own file must not compute with JAX when it is loaded"
     ) from failed[0]
   raise HostsApart(
-    f"the processes of the run did not come together within {START_SECONDS} s"
+    f"the processes of the run did not connect within {START_SECONDS} s"
     + (f" at {config.coordinator}, where {config.processes} are expected" if where else "")
     + ": start the same command once per process, and check the address, the port and the firewall between the hosts (JAX says:"
     f" {str(failed[0]).splitlines()[0]})"
@@ -221,8 +221,8 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
     if not lacking:
       raise
     raise HostsApart(
-      f"{', '.join(map(monitor.name, lacking))} did not come to this point within {seconds:g} s (mesh.stall_seconds): {what}."
-      f" They stood at:\n{monitor.whereabouts()}"
+      f"{', '.join(map(monitor.name, lacking))} did not arrive here within {seconds:g} s (mesh.stall_seconds): {what}."
+      f" They were at:\n{monitor.whereabouts()}"
     ) from error
   found = {int(key): json.loads(value) for key, value in store.folder(folder).items()}
   if not monitor.index and number:

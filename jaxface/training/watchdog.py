@@ -74,11 +74,11 @@ class Watchdog:
         faulthandler.dump_traceback(sys.__stderr__ or sys.stderr, all_threads=True)
         where = whereabouts()
         text = (
-          f"nothing was completed for {self.seconds:g} s (mesh.stall_seconds) after {self._what}; the stacks of all threads stand"
+          f"nothing was completed for {self.seconds:g} s (mesh.stall_seconds) after {self._what}; the stacks of all threads are"
           " above"
         )
         if where:
-          end_together(f"{text}. The processes stood at:\n{where}\nWhen what hangs is mended, {AGAIN}")
+          end_together(f"{text}. The processes were at:\n{where}\nRemove the cause, then {AGAIN}")
         print(f"jaxface: {text}", file=sys.stderr, flush=True)
 
 

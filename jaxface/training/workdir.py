@@ -103,7 +103,7 @@ class Workdir:
     blind = [index for index, sees in enumerate(gather("whether the folder is shared", "1" if seen else "")) if not sees]
     if blind:
       raise HostsDiffer(
-        f"the processes of the run have not one working folder: {host_name(0)} has {path}, but what it writes there does not"
+        f"the processes of the run do not share one workdir: {host_name(0)} has {path}, but what it writes there does not"
         f" appear in {', '.join(f'{said[index][0]} of {host_name(index)}' for index in blind)}. Give all of them one --workdir"
         " on a file system that they share"
       )

@@ -86,7 +86,7 @@ def test_other_values_are_refused_on_all_with_whose_they_are(tmp_path):
 def test_another_folder_is_refused(tmp_path):
   run = train(tmp_path, 2, own={1: ("--workdir", tmp_path / "other")})
   assert run.end() == [2, 2], run.report()
-  assert all("have not one working folder" in run.said(index) and str(tmp_path / "other") in run.said(index) for index in (0, 1))
+  assert all("do not share one workdir" in run.said(index) and str(tmp_path / "other") in run.said(index) for index in (0, 1))
   assert not (tmp_path / "run" / ".lock").exists()
 
 
@@ -105,7 +105,7 @@ def test_sigterm_before_the_first_step_ends_all_and_gives_the_folder_back(tmp_pa
     ("raise0", [2, 2, 2], "process 0 (host {host}) failed: no space left"),
     ("raise2", [2, 2, 2], "process 2 (host {host}) failed: no space left"),
     ("bug1", [1, 1, 1], "process 1 (host {host}) failed: KeyError: 'no space left'"),
-    ("hang1", [2, 2, 2], "process 1 (host {host}) did not come to this point within 4 s (mesh.stall_seconds): step 3"),
+    ("hang1", [2, 2, 2], "process 1 (host {host}) did not arrive here within 4 s (mesh.stall_seconds): step 3"),
     ("skip1", [2, 2, 2], "process 1 (host {host}) is at: another point"),
     ("differ", [2, 2, 2], "rate: 0 on process 0 (host {host}), process 1 (host {host}); 1 on process 2 (host {host})"),
     ("end", [0, 0, 0], ""),
@@ -130,7 +130,7 @@ def test_a_silent_process_is_named_in_time(tmp_path, number, victim):
   assert time.monotonic() - began < 15
   for index in {0, 1, 2} - {victim}:
     last = run.said(index).splitlines()[-2:]
-    assert f"process {victim} (host " in last[0] and "give the same command again" in last[0], run.report()
+    assert f"process {victim} (host " in last[0] and "run the same command again" in last[0], run.report()
     assert last[1].endswith(f"ends with code {INTERRUPTED}")
     if (number, victim) != (signal.SIGKILL, 0):  # JAX's own last lines cannot be helped
       assert "Check failure" not in run.said(index)

@@ -171,7 +171,7 @@ def test_the_failure_of_another_process_is_its_sentence_and_its_code():
 def test_the_first_process_that_does_not_answer_is_gone():
   monitor = Monitor(Shared(), 10)
   monitor._unanswered = 11
-  assert "process 0 does not answer: it keeps what the processes share, and was silent for 10 s" in monitor._verdict().text
+  assert "process 0 does not answer: it connects the others, and was silent for 10 s" in monitor._verdict().text
 
 
 class Slow:
