@@ -1,4 +1,4 @@
-"""Several processes of one run on loopback, started as a user starts them."""
+"""Several processes of one run on loopback, started as a user starts them; on packed noise, which needs no rendering."""
 
 import os
 import re
@@ -8,6 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import numpy as np
+
+from jaxface.formats.images import encode_jpeg
+from jaxface.formats.packing import pack
 
 EXPERIMENT = '''
 """A run of seconds, with a network that compiles at once."""
@@ -21,7 +26,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from jaxface.data.config import DataConfig, SyntheticConfig
+from jaxface.data.config import DataConfig
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import CosFace
@@ -50,7 +55,7 @@ def pool(embedding_size: int = 8) -> nn.Module:
 
 EXPERIMENT = Experiment(
   name="pair", steps=12, batch_size=16, log_every=2, checkpoint_every=4,
-  data=DataConfig(synthetic=SyntheticConfig(identities=16, images_per_identity=4, size=16)),
+  data=DataConfig(records=os.environ["RECORDS"]),
   model=ModelConfig("pool", size=16, embedding_size=8),
   terms=(Classification(CosFace(scale=16.0)),),
 )
@@ -192,12 +197,26 @@ class Processes:
     return "\n".join(f"--- process {index}\n{self.said(index)}" for index in range(len(self.processes)))
 
 
-def train(folder: Path, count: int, options=(), *, own=None, fault="", verify=False, workdir="run") -> Processes:
+def pack_noise(folder: Path) -> Path:
+  """Sixteen people with four images each, packed below `folder`."""
+  rng = np.random.default_rng(0)
+  for person in range(16):
+    (folder / "images" / f"person{person:02d}").mkdir(parents=True)
+    face_hwc = rng.integers(0, 256, (16, 16, 3))
+    for image in range(4):
+      seen_hwc = np.clip(face_hwc + rng.normal(0, 40, face_hwc.shape), 0, 255).astype(np.uint8)
+      (folder / "images" / f"person{person:02d}" / f"{image}.jpg").write_bytes(encode_jpeg(seen_hwc))
+  pack(folder / "images", folder / "records")
+  return folder / "records"
+
+
+def train(folder: Path, count: int, options=(), *, records: Path, own=None, fault="", verify=False, workdir="run") -> Processes:
   """Processes of `jaxface train` in `folder`, each with one device.
 
   Args:
     folder: gets the experiment, what the processes say, and the working folder.
     count: how many processes.
+    records: what is trained on, see `pack_noise`.
     options: of the command line, for all; `own` for each by its number.
     fault: see the experiment's `fail`.
     verify: with a verification set.
@@ -211,7 +230,7 @@ def train(folder: Path, count: int, options=(), *, own=None, fault="", verify=Fa
     mesh = ("--mesh.coordinator", f"127.0.0.1:{port}", "--mesh.processes", count, "--mesh.process_id", index) if count > 1 else ()
     given = ("--workdir", folder / workdir, *mesh, *options, *(own or {}).get(index, ()))
     commands.append(["-m", "jaxface.commands.main", "train", str(path), *map(str, given)])
-  return Processes(folder, commands, workdir, {"FAULT": fault, "VERIFY": "1" if verify else ""})
+  return Processes(folder, commands, workdir, {"FAULT": fault, "VERIFY": "1" if verify else "", "RECORDS": str(records)})
 
 
 def joined(folder: Path, count: int, fault: str) -> Processes:

@@ -25,7 +25,7 @@ from jaxface.inference.verify import VerificationHook
 from jaxface.losses.margins import CosFace
 from jaxface.models.config import ModelConfig
 from jaxface.training.config import Experiment, MeshConfig
-from jaxface.training.mesh import join_hosts
+from jaxface.training.hosts import join_hosts
 from jaxface.training.loop import train
 from jaxface.training.workdir import Workdir
 
