@@ -12,6 +12,8 @@ from jaxface.training.progress import ProgressLine
 
 # What a run begins with, said once on the screen, in words.
 NOTES_FILE = "notes.txt"
+# Share of an interval spent waiting for images from which on they are too slow.
+STARVED = 0.2
 
 
 class TrainingDiverged(RuntimeError):
@@ -40,6 +42,8 @@ class RunLog:
     self.line = ProgressLine(plan.steps, start_step=start)
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
     self._told = False  # that steps were skipped
+    self._starved = 0  # intervals in a row in which the devices waited for images
+    self._advised = False
 
   def note(self, lines: Sequence[str]) -> None:
     """Say what the run begins with, and what it finds later, on the screen and in the folder's log."""
@@ -75,6 +79,7 @@ class RunLog:
           f" ends at {self.plan.max_bad_steps} in a row (max_bad_steps) or more than {self.plan.max_bad_share:.0%}"
           f" of {BAD_WINDOW} (max_bad_share)"
         )
+      self._advise(number, row["wait_share"])
       share = _collapsed(row)
       if share > 0.5:
         self.line.note(
@@ -85,6 +90,16 @@ class RunLog:
       raise self._diverged(number, f"{int(row['bad_in_row'])} steps in a row", "max_bad_steps")
     if row["bad_lately"] > self.plan.most_bad_lately:
       raise self._diverged(number, f"{int(row['bad_lately'])} of {BAD_WINDOW} steps", "max_bad_share")
+
+  def _advise(self, number: int, wait_share: float) -> None:
+    """Say once what to do when images come too slowly, in three intervals in a row: the first one holds the compilation."""
+    self._starved = self._starved + 1 if wait_share > STARVED else 0
+    if self._starved == 3 and not self._advised:
+      self._advised = True
+      self.line.note(
+        f"step {number}: the devices waited for images {wait_share:.0%} of the time: raise data.threads (0 is one per core), give the"
+        " process more cores, or pack the images at the size of the network (data.size)"
+      )
 
   def _diverged(self, number: int, how_many: str, limit: str) -> TrainingDiverged:
     return TrainingDiverged(

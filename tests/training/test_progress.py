@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from jaxface.training.parts import Plan
 from jaxface.training.progress import ProgressLine, bar, clock
+from jaxface.training.run_log import RunLog
 
 
 class Terminal(io.StringIO):
@@ -83,3 +85,14 @@ def test_bar_keeps_its_width_and_grows():
   assert bar(-1.0) == " " * 20 and bar(2.0) == "█" * 20
   bars = [bar(share / 160) for share in range(161)]
   assert {len(b) for b in bars} == {20} and len(set(bars)) == 161
+
+
+def test_one_line_says_what_to_do_when_images_come_too_slowly(tmp_path, capsys):
+  log = RunLog(Plan(steps=100), tmp_path, 0)
+  figures = {"loss": 1.0, "learning_rate": 0.1, "skipped": 0.0, "bad_in_row": 0.0, "bad_lately": 0.0}
+  for number, share in enumerate((0.9, 0.5, 0.1, 0.4, 0.4, 0.4, 0.4, 0.0, 0.4, 0.4, 0.4), 1):
+    log.later(number, figures, {"images_per_second": 10.0, "wait_share": share})
+  log.flush()
+  log.close()
+  said = [line for line in capsys.readouterr().err.splitlines() if "the devices waited" in line]
+  assert len(said) == 1 and said[0].startswith("step 6: the devices waited for images 40% of the time: raise data.threads")
