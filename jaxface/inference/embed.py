@@ -1,7 +1,7 @@
 """Embeds images: batched, sharded over all devices, optionally with the mirror image."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -165,6 +165,12 @@ def check_template(images: str, model: str) -> list[str]:
   )
 
 
+def unusable(errors: Sequence[DamagedData], count: int) -> str:
+  """A line for the user on the images, of `count`, that cannot be used and are skipped; names the first of them."""
+  more = f"; and {len(errors) - NAMED:,} more" if len(errors) > NAMED else ""
+  return f"{len(errors):,} of {count:,} images cannot be used and are skipped: {'; '.join(map(str, errors[:NAMED]))}{more}"
+
+
 def embed_source(
   saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
   skip_unreadable: bool = False, say: Callable[[str], object] = _log.info, devices: int = 0,
@@ -199,13 +205,12 @@ def embed_source(
   )
   names = source.names()
   if unreadable:
-    lost = f"{len(unreadable):,} of {source.num_records:,} images cannot be used"
     errors = list(unreadable.values())
     if 2 * len(unreadable) > source.num_records:
+      lost = f"{len(unreadable):,} of {source.num_records:,} images cannot be used"
       raise DamagedData(f"{errors[0].what}. {lost}; this is the first", file=errors[0].file, offset=errors[0].offset,
                         record=errors[0].record)
-    more = f"; and {len(errors) - NAMED:,} more" if len(errors) > NAMED else ""
-    say(f"{lost} and are skipped: {'; '.join(map(str, errors[:NAMED]))}{more}")
+    say(unusable(errors, source.num_records))
   read_n = np.array([record for record in range(source.num_records) if record not in unreadable], np.int64)
   meta = {
     "model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,

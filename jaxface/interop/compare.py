@@ -17,6 +17,8 @@ import numpy as np
 
 from jaxface.data.folder import FolderSource
 from jaxface.evaluation.measures import auc, roc
+from jaxface.formats.errors import DamagedData
+from jaxface.inference.embed import unusable
 from jaxface.inference.sources import folder_size
 from jaxface.interop.weights import recoloured
 from jaxface.models.preprocess import PREPROCESS, Preprocess, changed
@@ -33,6 +35,7 @@ class Candidate:
 
   Attributes:
     name: what distinguishes it, for people.
+    reading: the part of it that tells how the file was read; the rest is the input convention.
     saved: the network with its convention.
     separation: see above.
     auc: area under the ROC.
@@ -41,6 +44,7 @@ class Candidate:
 
   name: str
   saved: SavedModel
+  reading: str = ""
   separation: float = 0.0
   auc: float = 0.0
   without_n: np.ndarray | None = None
@@ -48,6 +52,8 @@ class Candidate:
 
 def conventions(saved: SavedModel, preprocess: str = "", colour: str = "") -> dict[str, Preprocess]:
   """Input conventions that a network may have been trained with, by a name for people; those that mean the same once.
+
+  They are the registered ones, and the network's own where it is none of these.
 
   Args:
     saved: the network; size, template and fit are its own.
@@ -62,13 +68,14 @@ def conventions(saved: SavedModel, preprocess: str = "", colour: str = "") -> di
     orders = (own.colour,) if colour or own.channels == 1 else ("rgb", "bgr")
     return {f"{own.name} in {order}": changed(own, colour=order) for order in orders}
   found: dict[str, Preprocess] = {}
-  for name, known in PREPROCESS.items():
+  for known in (*PREPROCESS.values(), own):
     if known.channels != own.channels:
       continue
     for order in (colour,) if colour else ("rgb", "bgr") if known.channels == 3 else ("grey",):
       convention = replace(recoloured(known, order), size=own.size, template=own.template, fit=own.fit)
       if not any(_alike(convention, other) for other in found.values()):
-        found[name if order == known.colour else f"{name} in {order}"] = convention
+        name = known.name if order == known.colour else f"{known.name} in {order}"
+        found[f"{name}, as the network has it" if name in found else name] = convention
   return found
 
 
@@ -77,7 +84,8 @@ def _alike(a: Preprocess, b: Preprocess) -> bool:
 
 
 def compare(
-  readings: Iterable[tuple[str, SavedModel]], images: Path | str, *, preprocess: str = "", colour: str = ""
+  readings: Iterable[tuple[str, SavedModel]], images: Path | str, *, preprocess: str = "", colour: str = "",
+  say: Callable[[str], object] = lambda line: None,
 ) -> list[Candidate]:
   """Candidates, the best first.
 
@@ -86,9 +94,17 @@ def compare(
     images: folder with one folder of aligned images for each person; some of each of the first people are used.
     preprocess: see `conventions`.
     colour: likewise.
+    say: takes lines for the user: what of the folder was passed over. Images that cannot be used are left out.
   Raises:
-    ValueError: fewer than two people with two images.
+    ValueError: fewer than two people with two images that can be used.
   """
+  said: set[str] = set()
+
+  def say_once(line: str) -> None:
+    if line not in said:
+      say(line)
+    said.add(line)
+
   sources: dict[tuple[int, int] | None, tuple[np.ndarray, np.ndarray]] = {}
   candidates = []
   for reading, saved in readings:
@@ -96,31 +112,56 @@ def compare(
     for name, convention in conventions(saved, preprocess, colour).items():
       size = folder_size(convention)
       if size not in sources:
-        sources[size] = _read(Path(images), size, convention.template)
+        sources[size] = _read(Path(images), size, say_once)
       image_nhwc, person_n = sources[size]
       parts = [
         np.asarray(embed(saved.variables, convention.apply(jnp.asarray(image_nhwc[start : start + BATCH]))), np.float64)
         for start in range(0, len(image_nhwc), BATCH)
       ]
       label = ", ".join(part for part in (reading, name) if part)
-      candidates.append(_judge(Candidate(label, replace(saved, preprocess=convention)), np.concatenate(parts), person_n))
+      candidate = Candidate(label, replace(saved, preprocess=convention), reading)
+      candidates.append(_judge(candidate, np.concatenate(parts), person_n))
   return sorted(candidates, key=lambda candidate: -candidate.separation)
 
 
-def _read(folder: Path, size: tuple[int, int] | None, template: str) -> tuple[np.ndarray, np.ndarray]:
-  source = FolderSource(folder, size=size, template=template)
-  chosen = [
-    rows[:MAX_IMAGES_EACH] for rows in (np.flatnonzero(source.label_n == person) for person in range(source.num_identities))
-    if len(rows) > 1
-  ][:MAX_PEOPLE]
-  if len(chosen) < 2:
-    raise ValueError(f"--check {folder}: needs a folder with one folder per person, two people with two images at least")
-  record_n = np.concatenate(chosen)
-  image_nhwc = np.zeros((len(record_n), *source.image_shape), np.uint8)
-  damaged = source.read(record_n, image_nhwc)
-  if damaged:
-    raise damaged[0]
-  return image_nhwc, source.label_n[record_n]
+def _read(folder: Path, size: tuple[int, int] | None, say: Callable[[str], object]) -> tuple[np.ndarray, np.ndarray]:
+  """Images [N, H, W, 3] of the first people that have two, and the person [N] of each."""
+  source = FolderSource(folder, size=size)
+  for note in source.notes:
+    say(note)
+  damaged: list[DamagedData] = []
+  images: list[np.ndarray] = []
+  people: list[int] = []
+  seen = 0
+  for person in range(source.num_identities):
+    own = _usable(source, np.flatnonzero(source.label_n == person), damaged)
+    seen += len(own)
+    if len(own) > 1:
+      images += own
+      people += [person] * len(own)
+    if len(set(people)) == MAX_PEOPLE:
+      break
+  lost = unusable(damaged, seen + len(damaged)) if damaged else ""
+  if len(set(people)) < 2:
+    raise ValueError(
+      f"--check {folder}: needs a folder with one folder per person, two people with two images at least{lost and '. '}{lost}"
+    )
+  if lost:
+    say(lost)
+  return np.stack(images), np.array(people)
+
+
+def _usable(source: FolderSource, row_n: np.ndarray, damaged: list[DamagedData]) -> list[np.ndarray]:
+  """The first images of one person that can be used, none of a person with one; adds the errors of others to `damaged`."""
+  found: list[np.ndarray] = []
+  while len(row_n) and len(found) + len(row_n) > 1 and len(found) < MAX_IMAGES_EACH:
+    chosen_n, row_n = np.split(row_n, [MAX_IMAGES_EACH - len(found)])
+    image_nhwc = np.zeros((len(chosen_n), *source.image_shape), np.uint8)
+    errors = source.read(chosen_n, image_nhwc)
+    bad = {error.row for error in errors}
+    found += [image for row, image in enumerate(image_nhwc) if row not in bad]
+    damaged += errors
+  return found
 
 
 def _judge(candidate: Candidate, embedding_nd: np.ndarray, person_n: np.ndarray) -> Candidate:

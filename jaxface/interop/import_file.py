@@ -74,14 +74,14 @@ def import_model(
   if isinstance(names, (str, Path)):
     names = read_names(Path(names))
   reading = _Reading(path, model, preprocess, colour, key, names, dict(options or {}), say)
-  saved = _checked(reading, flatten, check) if check else reading.read({}, flatten or FLATTENS[0])
+  saved = _checked(reading, flatten, check) if check else reading.read({}, flatten or FLATTENS[0], say)
   if template:
     saved = replace(saved, preprocess=changed(saved.preprocess, template=template))
   lineage = provenance.fill(lineage_of(saved.meta), licence, origin)
   saved = replace(saved, meta={**saved.meta, "lineage": provenance.to_json(lineage)})
   folded = len(folded_norms(saved.variables))
   if calibrate and folded:
-    saved = calibrate_on(saved, open_faces(calibrate, saved.preprocess))
+    saved = calibrate_on(saved, open_faces(calibrate, saved.preprocess), say=lambda line: say(f"note: {line}"))
     seen = saved.meta.get("norms", {}).get("calibrated_on_images", 0)
     say(f"batch norms: {folded} calibrated on {seen:,} images of {calibrate}")
   elif calibrate:
@@ -107,14 +107,9 @@ class _Reading:
   options: dict[str, Any]
   say: Callable[[str], object]
 
-  def read(self, choice: Mapping[str, Any], flatten: str, *, quiet: bool = False) -> SavedModel:
-    """The network under a choice of further options."""
+  def read(self, choice: Mapping[str, Any], flatten: str, say: Callable[[str], object]) -> SavedModel:
+    """The network under a choice of further options; `say` takes the table of pairs and notes."""
     options = {**self.options, **choice}
-
-    def say(line: str) -> None:
-      if not quiet:
-        self.say(line)
-
     if self.path.suffix.lower() == ".onnx":
       return import_onnx(self.path, self.model, self.preprocess, options, colour=self.colour, say=say)
     return import_state_dict(
@@ -124,27 +119,36 @@ class _Reading:
 
 
 def _checked(reading: _Reading, flatten: str, images: str | Path) -> SavedModel:
-  """The reading that tells the people of `images` apart best; says the figures of each."""
+  """The reading that tells the people of `images` apart best; says its pairs and notes, and the figures of each."""
   flattens = [flatten] if flatten else list(FLATTENS)
   try:
-    reading.read({}, flattens[0])
+    reading.read({}, flattens[0], lambda line: None)
     choices: list[dict[str, Any]] = [{}]
   except Ambiguous as error:
     choices = error.choices
+
+  said: dict[str, list[str]] = {}
 
   def readings() -> Iterator[tuple[str, SavedModel]]:
     for choice in choices:
       words = [f"{name} {value}" for name, value in choice.items() if any(other[name] != value for other in choices)]
       for order in flattens:
-        saved = reading.read(choice, order, quiet=True)
-        if not saved.meta.get("flatten"):
-          yield ", ".join(words), saved
-          break  # nothing is flattened, so that the order does not matter
-        yield ", ".join([*words, f"flatten {order}"]), saved
+        lines: list[str] = []
+        saved = reading.read(choice, order, lines.append)
+        matters = bool(saved.meta.get("flatten"))
+        name = ", ".join([*words, f"flatten {order}"] if matters else words)
+        said[name] = lines
+        yield name, saved
+        if not matters:  # nothing is flattened
+          break
 
-  candidates = compare(readings(), images, preprocess=reading.preprocess, colour=reading.colour)
-  clear = report(candidates, reading.say)
+  candidates = compare(
+    readings(), images, preprocess=reading.preprocess, colour=reading.colour, say=lambda line: reading.say(f"note: {line}")
+  )
   best = candidates[0]
+  for line in said[best.reading]:
+    reading.say(line)
+  clear = report(candidates, reading.say)
   figures = {"separation": best.separation, "auc": best.auc, "clear": clear, "candidates": len(candidates)}
   return replace(best.saved, meta={**best.saved.meta, "chosen": {"name": best.name, **figures}})
 

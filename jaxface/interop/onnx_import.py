@@ -45,7 +45,7 @@ def import_onnx(
   options: dict[str, Any] | None = None,
   *,
   colour: str = "",
-  say: Callable[[str], None] = lambda line: None,
+  say: Callable[[str], object] = lambda line: None,
 ) -> SavedModel:
   """Import a file's initialisers into a network.
 

@@ -53,7 +53,7 @@ SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
 
 def import_state_dict(
   path: Path | str, model: str = "", preprocess: str = "", options: dict[str, Any] | None = None, *, key: str = "",
-  names: Mapping[str, str] | None = None, flatten: str = "chw", colour: str = "", say: Callable[[str], None] = lambda line: None,
+  names: Mapping[str, str] | None = None, flatten: str = "chw", colour: str = "", say: Callable[[str], object] = lambda line: None,
 ) -> SavedModel:
   """Import a state dict into a network.
 

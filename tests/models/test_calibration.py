@@ -124,10 +124,10 @@ def test_norms_of_flax_are_calibrated():
 def test_a_norm_that_cannot_take_up_the_change_is_named():
   x = jnp.ones((2, 4, 4, 3))
   variables = Odd(scaled=False).init(jax.random.key(0), x)
-  with pytest.raises(UncalibratedNorm, match="norm bare cannot be calibrated: it has no scale.*--model.freeze_norm true"):
+  with pytest.raises(UncalibratedNorm, match=r"norm bare cannot be calibrated: it has no scale.*--model\.freeze_norm true"):
     calibrate(Odd(scaled=False), variables, [x], lambda batch: batch)
   unused = {**variables, "batch_stats": {**variables["batch_stats"], "gone": variables["batch_stats"]["twice"]}}
-  with pytest.raises(UncalibratedNorm, match="norm gone .*inference calls no BatchNorm .*--model.freeze_norm true"):
+  with pytest.raises(UncalibratedNorm, match=r"norm gone .*inference calls no BatchNorm .*--model\.freeze_norm true"):
     calibrate(Odd(scaled=False), unused, [x], lambda batch: batch, [("gone",)])
   with pytest.raises(ValueError, match="at least one batch"):
     calibrate(Odd(), Odd().init(jax.random.key(0), x), [], lambda batch: batch)
