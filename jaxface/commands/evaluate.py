@@ -34,7 +34,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     " other folds; of a list without folds its own pairs, which flatters)",
   )
   parser.add_argument(
-    "--skip-missing", action="store_true", help="leave out pairs of images without an embedding, with a note (default: refuse)"
+    "--skip-missing", action="store_true", help="leave out pairs of images without an embedding, of the list of --threshold-from too,"
+    " with a note (default: refuse)"
   )
   parser.add_argument("--json", metavar="FILE", help="write every figure here")
   options = parser.parse_args(arguments)

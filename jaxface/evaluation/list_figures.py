@@ -74,7 +74,7 @@ def evaluate(
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None takes that of the other folds, or, of a list without folds,
       of its own pairs, which flatters.
-    skip_missing: leave out pairs of images without an embedding, with a note; false refuses them.
+    skip_missing: leave out pairs of images without an embedding, of both lists, with a note; false refuses them.
     out: JSON file for every figure.
   Returns:
     `Evaluation`.
@@ -100,9 +100,10 @@ def evaluate(
   train = threshold_from if isinstance(threshold_from, Pairs | None) else read(threshold_from)
   notes: list[str] = []
   if skip_missing:
-    pairs, notes = without_missing(matched(pairs, embeddings.names), embeddings.names)
-    if not len(pairs):
-      raise ValueError(f"{pairs.file}: no pair is left. {notes[0]}")
+    pairs, notes = _present(pairs, embeddings.names)
+    if train is not None:
+      train, more = _present(train, embeddings.names)
+      notes += [f"the list that sets the threshold: {line}" for line in more]
   notes += _unreadable(embeddings)
   found = _judged(embedding_nd, embeddings.names, pairs, train)
   notes += found.notes
@@ -112,6 +113,18 @@ def evaluate(
   if out:
     write_json(out, found.figures)
   return found
+
+
+def _present(pairs: Pairs, names: list[str]) -> tuple[Pairs, list[str]]:
+  """The pairs of a list whose images have embeddings, and a note on the others.
+
+  Raises:
+    ValueError: there are none.
+  """
+  pairs, notes = without_missing(matched(pairs, names), names)
+  if not len(pairs):
+    raise ValueError(f"{pairs.file or 'the list'}: no pair is left. {notes[0]}")
+  return pairs, notes
 
 
 def _judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pairs | None) -> Evaluation:

@@ -64,7 +64,7 @@ def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str
   first = pairs.left[gone[0]] if pairs.left[gone[0]] not in known else pairs.right[gone[0]]
   note = (
     f"{len(gone):,} of {len(pairs):,} pairs are ignored: an image has no embedding (first: {pairs.where(int(gone[0]))}, "
-    f"{first!r}). The figures are for the other pairs."
+    f"{first!r}). Only the other pairs are used."
   )
   left, right = ([side[pair] for pair in kept] for side in (pairs.left, pairs.right))
   line = None if pairs.line is None else pairs.line[kept]

@@ -144,9 +144,15 @@ def embeddings_suffix(path: str | Path) -> str:
 
 def _meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
   """Our metadata, after checking its description of the content, since column directories have no checksum."""
-  about = json.loads(text)
-  if not isinstance(about, dict):
-    raise ValueError(f"metadata is a JSON {type(about).__name__}, not an object")
+  try:
+    about = json.loads(text)
+  except (ValueError, RecursionError):
+    about = None
+  if not isinstance(about, dict) or not isinstance(about.get("meta", {}), dict):
+    raise ValueError(
+      f"its metadata (in an .npz file the array 'meta') is {text[:60]!r}, but must be one text that is a JSON object, as jaxface"
+      f" writes it: omit it, or rename it. {FORM}"
+    )
   if about.get("content", content) != content:
     raise ValueError(f"it was written with {about['content']}, but has {content}")
   return about.get("meta", {})

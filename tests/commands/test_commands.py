@@ -259,6 +259,25 @@ def test_a_pair_without_an_embedding_is_named(four, tmp_path, capsys):
   assert "no pair is left. 1 of 1 pairs" in capsys.readouterr().err
 
 
+def test_missing_pairs_of_the_list_that_sets_the_threshold_are_skipped_too(four, tmp_path, capsys):
+  tune = tmp_path / "tune.csv"
+  tune.write_text("b/1,b/2,1\na/2,b/1,0\nb/1,c/1,0\n")
+  text, options = "a/1,a/2,1\na/1,b/1,0\n", ("--threshold-from", str(tune))
+  assert evaluated(four, tmp_path, text, *options) == 2
+  assert "tune.csv, line 3: no embedding is named 'c/1'" in capsys.readouterr().err
+  assert evaluated(four, tmp_path, text, *options, "--skip-missing") == 0
+  said = capsys.readouterr()
+  (note,) = json.loads(said.out)["notes"]
+  assert note.startswith("the list that sets the threshold: 1 of 3 pairs are ignored") and f"note: {note}" in said.err
+  tune.write_text("b/1,b/2,1\na/2,b/1,0\n")
+  skipped = json.loads(said.out)
+  assert evaluated(four, tmp_path, text, *options) == 0
+  assert json.loads(capsys.readouterr().out)["threshold_cosine"] == skipped["threshold_cosine"]
+  tune.write_text("c/1,c/2,1\n")
+  assert evaluated(four, tmp_path, text, *options, "--skip-missing") == 2
+  assert "tune.csv: no pair is left. 1 of 1 pairs" in capsys.readouterr().err
+
+
 @pytest.mark.real_data
 def test_photos_as_people_keep_them(face_data, pretrained_onnx, tmp_path, capsys):
   """Faces of LFW as files of all sorts: one with its orientation behind 20 kB of header, PNG beside JPEG, junk between."""

@@ -231,11 +231,13 @@ def test_parquet_that_does_not_fit_says_why(tmp_path, column, message):
     read_embeddings(path)
 
 
-def test_metadata_that_is_no_object(tmp_path):
+@pytest.mark.parametrize("meta", [json.dumps([1]), "made on Monday", [3, 4], ["{}"], "[" * 100_000, '{"meta": "Monday"}'])
+def test_an_array_meta_that_is_not_ours_is_refused_with_the_form(tmp_path, meta):
   path = tmp_path / "theirs.npz"
-  np.savez(path, embedding=np.zeros((1, 2), np.float32), name=np.array(["a"]), meta=np.array(json.dumps([1])))
-  with pytest.raises(DamagedData, match="metadata is a JSON list, not an object"):
+  np.savez(path, embedding=np.zeros((1, 2), np.float32), name=np.array(["a"]), meta=np.array(meta))
+  with pytest.raises(DamagedData, match=r"array 'meta'\) is .*but must be one text that is a JSON object.*omit it, or rename it.*np\.savez\(") as caught:
     read_embeddings(path)
+  assert len(str(caught.value)) < 500 + len(str(path))
 
 
 @pytest.mark.parametrize("name", ["e.npy", "e", "e.pkl"])
