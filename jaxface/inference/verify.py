@@ -19,6 +19,8 @@ from jaxface.formats.pairs import Pairs
 from jaxface.inference.embed import NAMED, make_embedder
 from jaxface.inference.shared import embed_shared
 from jaxface.models.config import ModelConfig, make_model
+from jaxface.models.saved import describe_model
+from jaxface.models.take_over import take_over
 
 Tree = Any
 
@@ -31,7 +33,7 @@ class VerificationHook:
     config: the verification set and its interval.
     source: its images.
     pairs: its pairs.
-    model: the trained network.
+    model: the trained network; fields left to its `init_from` are filled in from there, as training does.
     before_file: file for the embeddings of step 0, to compare with; None for none.
     devices: how many of this host's devices to use, 0 for all.
     on_damage: what an image that cannot be read does: "raise" ends the run; "substitute" leaves its pairs out, says so and
@@ -51,6 +53,8 @@ class VerificationHook:
   latest_step: int = -1
 
   def __post_init__(self) -> None:
+    if self.model.init_from and self.model.convention is None:
+      self.model = take_over(self.model, describe_model(self.model.init_from))
     module, _, preprocess = make_model(self.model, self.source.template)
     self._told: set[int] = set()
     self._embed = make_embedder(module, preprocess, mirror=self.config.mirror)

@@ -8,12 +8,17 @@ import pytest
 
 from jaxface.data.folder import FolderSource
 from jaxface.data.source import UnreadableRow
+from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.verification import verify_pairs
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
-from jaxface.formats.pairs import read_lfw_pairs
+from jaxface.formats.pairs import Pairs, read_lfw_pairs
 from jaxface.inference.embed import _unit, check_template, embed_source
+from jaxface.inference.verify import VerificationHook
 from jaxface.interop.onnx_import import import_onnx
+from jaxface.models.config import ModelConfig
+from jaxface.models.preprocess import Preprocess
+from jaxface.models.saved import save_model
 
 
 class Faces:
@@ -191,3 +196,18 @@ def test_the_pretrained_network_knows_the_people_of_lfw(face_data, pretrained_on
   saved = import_onnx(pretrained_onnx, model="mobilefacenet", preprocess="imagenet")
   embeddings = embed_source(saved, People(), batch_size=64)
   assert verify_pairs(embeddings.embedding_nd, embeddings.names, chosen).accuracy > 0.98
+
+
+def test_a_hook_made_by_hand_takes_the_convention_of_what_the_run_begins_with(saved, tmp_path):
+  mine = Preprocess("mine", (16, 16), mean=(10.0, 20.0, 30.0), std=(40.0,), colour="bgr")
+  save_model(tmp_path / "net", replace(saved, preprocess=mine))
+  faces = Faces()
+  names = faces.names()
+  pairs = Pairs(names[:3] + names[3:6], names[1:4] + names[10:13], np.array([True] * 3 + [False] * 3), np.zeros(6, np.int64))
+  hook = VerificationHook(VerificationConfig("unseen"), faces, pairs, ModelConfig("iresnet", init_from=str(tmp_path / "net")))
+  hook(1, saved.variables)
+  expected = embed_source(replace(saved, preprocess=mine), faces)
+  assert hook.latest.auc == verify_pairs(expected.embedding_nd, names, pairs).auc
+  np.testing.assert_allclose(hook.latest.score_p, verify_pairs(expected.embedding_nd, names, pairs).score_p, atol=1e-6)
+  other = verify_pairs(embed_source(saved, faces).embedding_nd, names, pairs)
+  assert np.abs(hook.latest.score_p - other.score_p).max() > 1e-3
