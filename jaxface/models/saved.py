@@ -4,7 +4,8 @@
 model.json           network, options, input convention, sizes, source, versions, name of the variables folder
 variables-DIGEST/    parameters and batch statistics, named by their content
 card.md              the same as text, with licence and origin
-network_NAME.py      the source of a network of your own; never executed by loading the folder (docs/own_network.md)
+network_NAME.py      the source of a network of your own (network_NAME-DIGEST.py once it has changed); never executed by loading
+                     the folder (docs/own_network.md)
 ```
 A new model is written next to the old one, and `model.json`, which is replaced atomically, refers to the current one: the folder
 contains a complete model at all times. (Folders of format 2 have no digest: their variables are in `variables/`.)
@@ -38,7 +39,7 @@ from jaxface.checkpoint import (
 )
 from jaxface.formats.atomic import atomic_directory, sync_folder, write_json, write_text
 from jaxface.models.card import model_card
-from jaxface.models.kept_source import check_sources, keep_sources
+from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, full_name
 from jaxface.models.watch import abstract_variables
@@ -126,8 +127,8 @@ def count_parameters(params: Any) -> int:
 def save_model(path: Path | str, saved: SavedModel) -> None:
   """Write a model directory atomically; replaces an older one in one step.
 
-  A process killed here leaves the old model unchanged, or the new one complete, and at most a folder of variables and a
-  temporary file, which the next call removes. One process may write at a time; any number may read.
+  A process killed here leaves the old model unchanged, or the new one complete, and at most a folder of variables, a source
+  file and a temporary file, which the next call removes. One process may write at a time; any number may read.
 
   Raises:
     FileExistsError: `path` exists and is not a model directory.
@@ -157,19 +158,23 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
   if not is_undamaged(path / name):  # identical variables are already stored
     save_tree(path / name, variables)
     sync_folder(path)
-  _describe(path, description)
-  for left in (*path.glob("variables*"), *path.glob(".variables*.tmp"), *path.glob(f".{_FILE}.*.tmp")):
+  drop_sources(path, _describe(path, description))
+  for left in (*path.glob("variables*"), *path.glob(".*.tmp")):
     if left.is_file():
       left.unlink(missing_ok=True)
     elif left.name != name:
       shutil.rmtree(left, ignore_errors=True)
 
 
-def _describe(folder: Path, description: dict[str, Any]) -> None:
-  """Write the sources of user-defined networks and `model.json`, which activates the new model, then the card."""
+def _describe(folder: Path, description: dict[str, Any]) -> dict[str, Any]:
+  """Write the sources of user-defined networks and `model.json`, which activates the new model, then the card.
+
+  Returns what `keep_sources` does. A process killed before the card leaves the old text, which the next call replaces.
+  """
   sources = keep_sources(folder, description["model"], description["options"])
   write_json(folder / _FILE, {**description, **sources})
   write_text(folder / "card.md", _card(description))
+  return sources
 
 
 def _card(plain: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from jaxface.models.own import (
   own_networks,
   source_of,
 )
-from jaxface.models.saved import load_model
+from jaxface.models.saved import load_model, save_model
 from jaxface.training.config import load_experiment
 
 NETWORK = '''
@@ -207,6 +207,66 @@ def test_another_text_under_the_same_name_is_said(folder, tmp_path, clean, caplo
   load_networks(tmp_path / "tiny.py")
   load_model(folder / "run")
   assert "another version" in caplog.text and "network_tiny.py" in caplog.text
+
+
+def test_a_kill_before_the_description_leaves_the_source_of_the_model_that_counts(folder, tmp_path, clean, monkeypatch):
+  load_networks(folder / "tiny.py")
+  model = tmp_path / "model"
+  save_model(model, load_model(folder / "run"))
+  (tmp_path / "tiny.py").write_text(NETWORK.replace("nn.relu", "nn.gelu"))
+
+  def kept():
+    (entry,) = json.loads((model / "model.json").read_text())["networks"]
+    text = (model / entry["file"]).read_bytes()
+    assert entry["sha256"] == hashlib.sha256(text).hexdigest()
+    return text.decode()
+
+  def killed(*arguments):
+    raise KeyboardInterrupt
+
+  saved = load_model(model)
+  forget()
+  load_networks(tmp_path / "tiny.py")
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr("jaxface.models.saved.write_json", killed)
+    save_model(model, saved)
+  assert kept() == NETWORK and len(list(model.glob("network_*"))) == 2
+  (model / "network_of_mine.py").write_text("")
+  for path in (tmp_path, folder, tmp_path):  # there, back, and there again
+    forget()
+    load_networks(path / "tiny.py")
+    save_model(model, saved)
+    assert kept() == (path / "tiny.py").read_text()
+    assert len(list(model.glob("network_tiny*"))) == 1 and (model / "network_of_mine.py").is_file()
+  forget()
+  (copy,) = model.glob("network_tiny*")
+  with pytest.raises(ValueError, match=f"--network {copy}"):
+    load_model(model)
+  plain = json.loads((model / "model.json").read_text())
+  plain["networks"][0]["file"] = "../tiny.py"
+  (model / "model.json").write_text(json.dumps(plain))
+  with pytest.raises(ValueError, match="entry 'networks' is"):
+    load_model(model)
+
+
+def test_imports_that_the_copy_loses_are_said(folder, tmp_path, clean, monkeypatch, caplog):
+  (tmp_path / "my_blocks").mkdir()
+  (tmp_path / "my_blocks" / "conv.py").write_text("")
+  (tmp_path / "my_sizes.py").write_text("CHANNELS = 4\n")
+  more = "\nimport flax, json\nimport my_blocks.conv\nfrom my_sizes import CHANNELS\n\n\ndef later():\n  from . import my_later\n\n\n"
+  (tmp_path / "tiny.py").write_text(NETWORK.replace("\n\n@dataclass", more + "@dataclass", 1))
+  (tmp_path / "flax.py").write_text("")  # not the one that is imported
+  monkeypatch.syspath_prepend(str(tmp_path))
+  load_networks(tmp_path / "tiny.py")
+  saved = load_model(folder / "run")
+  caplog.clear()
+  save_model(tmp_path / "model", saved)
+  assert "imports my_blocks, my_sizes, .my_later from its own folder, which the model folder does not store" in caplog.text
+  forget()
+  load_networks(folder / "tiny.py")
+  caplog.clear()
+  save_model(tmp_path / "model", saved)
+  assert "own folder" not in caplog.text
 
 
 def test_an_option_that_it_does_not_take_is_refused_by_name(folder, clean):
