@@ -112,15 +112,9 @@ def embed_images(
     ValueError: more devices than this host has.
     DamagedData: a record cannot be read, and `unreadable` is None.
   """
-  local = jax.local_devices()
-  count = devices or len(local)
-  if not 0 < count <= len(local):
-    raise ValueError(f"devices is {devices}, but this host has {len(local)}: {local}")
+  variables, sharding = spread(variables, devices)
+  count = len(sharding.device_set)
   batch_size = -(-batch_size // count) * count
-  mesh = Mesh(np.asarray(local[:count]), ("data",), axis_types=(AxisType.Auto,))
-  sharding = NamedSharding(mesh, P("data"))
-  # Each host embeds separately, with its own copy of replicated variables.
-  variables = jax.device_put(jax.tree.map(_on_this_host, variables), NamedSharding(mesh, P()))
   parts: list[np.ndarray] = []
   waiting: tuple[Array, np.ndarray] | None = None
   with tqdm(total=source.num_records, unit="img", desc="embed", disable=not progress) as bar:
@@ -134,6 +128,24 @@ def embed_images(
     if waiting is not None:
       parts.append(np.asarray(waiting[0])[waiting[1]])
   return np.concatenate(parts)
+
+
+def spread(variables: Tree, devices: int = 0) -> tuple[Tree, NamedSharding]:
+  """Variables replicated on this host's devices, and the sharding of batches over them.
+
+  Args:
+    variables: variables of a network.
+    devices: how many of this host's devices to use, 0 for all.
+  Raises:
+    ValueError: more devices than this host has.
+  """
+  local = jax.local_devices()
+  count = devices or len(local)
+  if not 0 < count <= len(local):
+    raise ValueError(f"devices is {devices}, but this host has {len(local)}: {local}")
+  mesh = Mesh(np.asarray(local[:count]), ("data",), axis_types=(AxisType.Auto,))
+  # Each host embeds separately, with its own copy of replicated variables.
+  return jax.device_put(jax.tree.map(_on_this_host, variables), NamedSharding(mesh, P())), NamedSharding(mesh, P("data"))
 
 
 def _on_this_host(leaf: Any) -> Any:

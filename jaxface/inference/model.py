@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding
 from tqdm import tqdm
 
 from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.images import decode_image
 from jaxface.formats.provenance import summary
-from jaxface.inference.embed import embed_source, make_embedder
+from jaxface.inference.embed import embed_source, make_embedder, spread
 from jaxface.inference.sources import open_faces
 from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import Preprocess
@@ -117,14 +118,14 @@ class Model:
   def embed(
     self, source: Any, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
   ) -> np.ndarray:
-    """Embeddings of any number of images, in batches: folders, records and sources on all devices, lists and arrays on one.
+    """Embeddings of any number of images, in batches that are sharded over all devices of this host.
 
     Args:
       source: a folder of images (searched to any depth, in sorted order), packed records, one path or a list of paths of
         images, an array [N, H, W, C] or one image [H, W, C], or a `jaxface.data.Source`.
       mirror: as in `__call__`.
       raw: as in `__call__`.
-      batch_size: images per batch; the result does not depend on it.
+      batch_size: images per batch over all devices; the result does not depend on it.
       progress: show a progress bar.
     Returns:
       [N, D] float32 in the order of the source (packed records are shuffled: `embed_named` gives the names); N is 1 for
@@ -191,6 +192,10 @@ class Model:
   def _variables(self) -> Any:
     return jax.tree.map(jnp.asarray, self.saved.variables)
 
+  @cached_property
+  def _spread(self) -> tuple[Any, NamedSharding]:
+    return spread(self.saved.variables)
+
   def _embedder(self, mirror: str, raw: bool) -> Any:
     key = mirror, raw
     if key not in self._embedders:
@@ -203,6 +208,8 @@ class Model:
     """Embeddings of images that may differ in size; batched by size."""
     if not count:
       raise ValueError("no images to embed")
+    embedder, (variables, sharding) = self._embedder(mirror, raw), self._spread
+    devices = len(sharding.device_set)
     waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
     found: list[tuple[list[int], Array]] = []
 
@@ -210,8 +217,9 @@ class Model:
       rows, image_bhwc = [row for row, _ in batch], np.stack([image for _, image in batch])
       # The last batch is padded to a power of two, so that few shapes are compiled.
       filled = min(1 << (len(rows) - 1).bit_length(), max(batch_size, len(rows)))
+      filled = -(-filled // devices) * devices
       image_bhwc = np.concatenate([image_bhwc, np.repeat(image_bhwc[-1:], filled - len(rows), axis=0)])
-      found.append((rows, self(image_bhwc, mirror=mirror, raw=raw)[: len(rows)]))
+      found.append((rows, embedder(variables, jax.device_put(image_bhwc, sharding))))
 
     for row, image in enumerate(tqdm(images, total=count, unit="img", desc="embed", disable=not progress)):
       kind = (*image.shape, image.dtype)
@@ -221,7 +229,7 @@ class Model:
     for batch in waiting.values():
       run(batch)
     order = np.concatenate([np.asarray(rows) for rows, _ in found])
-    return np.concatenate([np.asarray(embedding_bd) for _, embedding_bd in found])[np.argsort(order)]
+    return np.concatenate([np.asarray(embedding_bd)[: len(rows)] for rows, embedding_bd in found])[np.argsort(order)]
 
 
 def _decoded(paths: Sequence[str | Path]) -> Iterator[np.ndarray]:

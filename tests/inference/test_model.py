@@ -47,6 +47,20 @@ def test_every_kind_of_source_gives_the_same_embeddings(model, make_folder, tmp_
   np.testing.assert_array_equal(model.embed(tmp_path / "packed"), packed.embedding_nd)
 
 
+def test_arrays_and_paths_are_spread_over_all_devices(model, tmp_path, monkeypatch):
+  image_nhwc = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uint8)
+  (tmp_path / "one.jpg").write_bytes(encode_jpeg(image_nhwc[0]))
+  right_nd = np.asarray(model(image_nhwc))
+  seen = []
+  put = jax.device_put
+  monkeypatch.setattr(jax, "device_put", lambda tree, place: seen.append((len(place.device_set), np.shape(tree))) or put(tree, place))
+  np.testing.assert_allclose(model.embed(image_nhwc, batch_size=6), right_nd, atol=1e-5)
+  assert model.embed([tmp_path / "one.jpg"]).shape == (1, 8)
+  batches = [place for place in seen if place[1]]
+  assert batches == [(8, (8, 16, 16, 3))] * 3
+  assert {devices for devices, _ in seen} == {8}
+
+
 def test_files_of_several_sizes_keep_their_order(model, tmp_path):
   rng = np.random.default_rng(0)
   images = [rng.integers(0, 256, (16 + 2 * (i % 3), 18, 3), dtype=np.uint8) for i in range(8)]
