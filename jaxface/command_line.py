@@ -1,7 +1,7 @@
-"""How a program of subcommands runs: one table, one parser for each command, errors in one sentence, exit codes.
+"""Runs a program with subcommands: the table, a parser per command, one-sentence errors, exit codes.
 
 A command is a module with a docstring, which is its help, and `run(parser, arguments)`, which parses, calls one public
-function and prints. `RERUN`, where it has one, says what is left after Ctrl-C and what a rerun does.
+function and prints. An optional `RERUN` says what Ctrl-C leaves and what a rerun does.
 """
 
 import argparse
@@ -24,17 +24,17 @@ def run_command(
 
   Args:
     program: what was called, such as "jaxface".
-    description: of the program, for --help.
-    commands: its table.
-    arguments: of the command line, without the program's name.
+    description: description of the program, for --help.
+    commands: table of the subcommands.
+    arguments: command-line arguments, without the program's name.
     before: called with the command's name before its module is imported.
   Returns:
-    The exit code. 0: done. 1: the job was done and its answer is bad. 2: something is wrong with what was asked or given.
-    75: interrupted; the same command goes on, or begins anew where nothing is saved in between: the message says which.
+    The exit code. 0: success. 1: the check was done and found faults. 2: wrong arguments or input. 75: interrupted; the same
+    command resumes, or starts again if no intermediate results are saved: the message says which.
   """
   parser = argparse.ArgumentParser(prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--version", action="version", version=f"jaxface {jaxface.__version__}")
-  parser.add_argument("--traceback", action="store_true", help="show where an error arose")
+  parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
   table = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
   for name, (_, line) in commands.items():
     table.add_parser(name, help=line, add_help=False)
@@ -56,9 +56,9 @@ def run_command(
       raise
     return say_interrupted(called, rerun)
   except Exception as error:
-    if was_asked() and not known.traceback:  # an interruption in the middle of something that made another error of it
+    if was_asked() and not known.traceback:  # an interruption that code in between turned into another error
       return say_interrupted(called, rerun)
-    # What the user can mend needs no traceback; what only we can mend does.
+    # Errors that the user can fix need no traceback; bugs of jaxface do.
     if known.traceback or not of_the_user(error):
       raise
     print(f"{called}: {error}", file=sys.stderr)
@@ -66,7 +66,7 @@ def run_command(
 
 
 def listing(lines: Mapping[str, str]) -> str:
-  """Names in one column and what is said of them in another, a line each."""
+  """Lines with a name and its text in two columns."""
   return "\n".join(f"{name:20} {text}" for name, text in lines.items())
 
 

@@ -1,4 +1,4 @@
-"""How a command ends that something has stopped: one sentence and one exit code, everywhere."""
+"""Message and exit code of a command that an interruption, a signal or an error stopped."""
 
 import _thread
 import contextlib
@@ -8,10 +8,10 @@ import threading
 from types import FrameType
 from typing import Any
 
-# EX_TEMPFAIL of sysexits.h, "try again": the same command goes on, or begins anew where nothing is saved in between.
+# EX_TEMPFAIL of sysexits.h, "try again": the same command resumes, or starts again if no intermediate results are saved.
 INTERRUPTED = 75
 
-BEGINS_ANEW = "no file is left half written; the same command begins anew"
+BEGINS_ANEW = "no file is left incomplete; the same command starts again"
 
 
 _asked = threading.Event()
@@ -78,8 +78,8 @@ def say_interrupted(program: str, rerun: str = BEGINS_ANEW) -> int:
   """Prints that a command was stopped and what the same command does next.
 
   Args:
-    program: what was called, such as "jaxface embed".
-    rerun: what is left and what a rerun does.
+    program: name of the command, such as "jaxface embed".
+    rerun: what was kept, and what a rerun does.
   Returns:
     The exit code.
   """

@@ -1,6 +1,6 @@
-"""Options that several commands share, each declared once.
+"""Options shared by several commands.
 
-What loads JAX is imported inside, so that `tfrecords_tools` does without it.
+Modules that import JAX are imported inside functions, so that `tfrecords_tools` does not load it.
 """
 
 import argparse
@@ -10,16 +10,16 @@ from jaxface.geometry.templates import TEMPLATES
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-  """Declare --model for a model that exists, and --network beside it."""
-  parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training")
+  """Declare --model for an existing model, and --network."""
+  parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training run")
   add_network(parser)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-  """Declare --network, for every command that may meet a network of the user's own."""
+  """Declare --network, for commands that may load a user-defined network."""
   parser.add_argument(
     "--network", metavar="FILE", default="",
-    help="Python file of your own networks (docs/own_network.md); it is executed, so give only what you trust",
+    help="Python file of your own networks (docs/own_network.md); it is executed, so give only a file that you trust",
   )
 
 
@@ -35,15 +35,15 @@ def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") 
   """Declare --mirror.
 
   Args:
-    parser: of the command.
+    parser: the command's parser.
     default: one of `MIRRORS`.
-    prefix: before the help's line.
+    prefix: prefix of the help text.
   """
   from jaxface.evaluation.config import MIRRORS
 
   parser.add_argument(
     "--mirror", choices=MIRRORS, default=default,
-    help=f"{prefix}what becomes of the mirror image's embedding: added, set beside the image's, left out (default: %(default)s)",
+    help=f"{prefix}embedding of the mirrored image: add it, concatenate it, or do not compute it (default: %(default)s)",
   )
 
 
@@ -56,13 +56,13 @@ def add_provenance(parser: argparse.ArgumentParser, what: str, use: str) -> None
   """Declare --licence and --origin.
 
   Args:
-    parser: of the command.
-    what: they are of, "images" or "weights".
-    use: what becomes of the licence, for its help.
+    parser: the command's parser.
+    what: "images" or "weights".
+    use: how the licence is used, for its help.
   """
   parser.add_argument("--licence", "--license", default="", metavar="TEXT", help=f"of the {what}; {use} (default: unknown)")
   parser.add_argument(
-    "--origin", default="", metavar="TEXT", help=f"who made the {what}, or where they can be had (default: unknown)"
+    "--origin", default="", metavar="TEXT", help=f"author or source of the {what} (default: unknown)"
   )
 
 
@@ -73,7 +73,7 @@ def add_packed(parser: argparse.ArgumentParser) -> None:
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
   """Declare --processes."""
-  parser.add_argument("--processes", type=int, metavar="N", help="default: as many as are worth it")
+  parser.add_argument("--processes", type=int, metavar="N", help="number of processes (default: chosen by the amount of data)")
 
 
 def image_size(text: str) -> tuple[int, int]:

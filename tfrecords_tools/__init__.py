@@ -1,1 +1,1 @@
-"""Commands that pack folders of faces into sharded TFRecords, and verify, count, reshard and unpack them: `jaxface.formats` does it."""
+"""Commands that pack folders of faces into sharded TFRecords, and verify, count, reshard and unpack them (`jaxface.formats`)."""

@@ -1,4 +1,4 @@
-"""Pack faces into sharded TFRecords, and check, describe, reshard and export what was packed."""
+"""Pack faces into sharded TFRecords, and verify, describe, reshard and export packed sets."""
 
 import logging
 import sys
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from jaxface.command_line import run_command
 
 COMMANDS = {
-  "pack": ("tfrecords_tools.pack", "pack face images into sharded TFRecords; a run that died is finished by running it again"),
-  "verify": ("tfrecords_tools.verify", "read a packed set whole and name every fault; exit code 1 if there is one"),
-  "stats": ("tfrecords_tools.stats", "print counts of a packed set and draw images per identity"),
-  "reshard": ("tfrecords_tools.reshard", "write a packed set anew with another number of shards; records, their order and ids stay"),
-  "export": ("tfrecords_tools.export", "write a packed set back as a folder of images per identity"),
+  "pack": ("tfrecords_tools.pack", "pack face images into sharded TFRecords; the same command resumes an incomplete run"),
+  "verify": ("tfrecords_tools.verify", "read all of a packed set and report every fault; exit code 1 if there is one"),
+  "stats": ("tfrecords_tools.stats", "print counts of a packed set and a histogram of images per identity"),
+  "reshard": ("tfrecords_tools.reshard", "copy a packed set into another number of shards; records, order and ids do not change"),
+  "export": ("tfrecords_tools.export", "write the images of a packed set into a folder per identity"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Write a packed set back as a folder of images per identity.
+"""Write the images of a packed set into a folder per identity.
 
   python -m tfrecords_tools export data/mine FACES
 """

@@ -1,4 +1,4 @@
-"""Write a packed set anew with another number of shards; records, their order and ids stay.
+"""Copy a packed set into another number of shards; records, their order and ids do not change.
 
   python -m tfrecords_tools reshard data/mine data/mine64 --shards 64
 """

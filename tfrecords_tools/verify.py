@@ -1,4 +1,4 @@
-"""Read a packed set whole, decode every image, and name file, offset and record of every fault.
+"""Read all of a packed set, decode every image, and report file, offset and record of every fault.
 
   python -m tfrecords_tools verify data/mine
 

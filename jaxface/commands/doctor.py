@@ -1,4 +1,4 @@
-"""Versions, devices, and what is missing on this machine."""
+"""Print versions, devices, and missing packages of this machine."""
 
 import argparse
 

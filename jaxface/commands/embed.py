@@ -1,4 +1,4 @@
-"""Embeddings with names and labels, for `jaxface evaluate` or anything else that reads NumPy or Parquet.
+"""Compute embeddings with names and labels, for `jaxface evaluate` or other programs that read NumPy or Parquet files.
 
   jaxface embed --model models/mobilefacenet --records data/lfw --out lfw.npz
 """
@@ -20,17 +20,17 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   given = parser.add_mutually_exclusive_group(required=True)
   given.add_argument("--records", metavar="DIR", help="packed records")
   given.add_argument("--images", metavar="PATH", help="folder of aligned images, searched to any depth, or one image")
-  add_template(parser, "how the faces of --images are aligned, where you know it (default: unknown)")
+  add_template(parser, "alignment template of --images, if known (default: unknown)")
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   add_mirror(parser, "sum")
   parser.add_argument(
-    "--raw", action="store_true", help="keep the network's own numbers (default: each embedding is scaled to length one)"
+    "--raw", action="store_true", help="keep the network's raw output (default: scale each embedding to length one)"
   )
-  parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time (default: 128)")
-  parser.add_argument("--devices", type=int, default=0, metavar="N", help="how many of this host's devices to use (default: all)")
+  parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per batch (default: 128)")
+  parser.add_argument("--devices", type=int, default=0, metavar="N", help="number of this host's devices to use (default: all)")
   options = parser.parse_args(arguments)
   load_network(options)
-  model = load(options.model)  # no part of the images per second
+  model = load(options.model)  # before the timer starts
   faces = open_records(options.records) if options.records else options.images
   start = time.perf_counter()
   embeddings = embed_faces(

@@ -3,10 +3,10 @@
   jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --json lfw.json
   jaxface evaluate --pairs mine.csv --threshold-from tuning.csv --embeddings mine.npz
 
-A pair list has lines `left right same` or `left right same fold` (same 1 or 0, with a header or without, parted by tabs or
-commas), or is LFW's or YTF's own; docs/evaluation.md has all forms.
+A pair list has lines `left right same` or `left right same fold` (same is 1 or 0; separated by tabs or commas; the header is
+optional), or is in LFW's or YTF's own format. docs/evaluation.md describes all formats.
 
-As DeepFace's representation, fitted on embeddings of the training set (both made with `jaxface embed --raw`):
+DeepFace's normalisation, fitted on embeddings of the training set (both made with `jaxface embed --raw`):
 
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --normalise train.npz --save-fit fit.json
 """
@@ -25,22 +25,22 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--embeddings", required=True, metavar="FILE", help=".npz or .parquet of `jaxface embed`")
   parser.add_argument(
     "--normalise", metavar="FILE",
-    help="divide each feature by its largest number over these embeddings of a training set (.npz or .parquet), or by a saved"
-    " fit (.json)",
+    help="divide each feature by its maximum over these embeddings of a training set (.npz or .parquet), or by a saved fit"
+    " (.json)",
   )
-  parser.add_argument("--save-fit", metavar="FILE", help="write what --normalise found as .json")
+  parser.add_argument("--save-fit", metavar="FILE", help="write the fit of --normalise as .json")
   parser.add_argument(
     "--threshold-from", metavar="FILE", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
-    " other folds; of a list without folds its own pairs, which flatters)",
+    " other folds; for a list without folds its own pairs, which is optimistic)",
   )
   parser.add_argument(
-    "--skip-missing", action="store_true", help="leave out pairs of images without an embedding, of the list of --threshold-from too,"
-    " with a note (default: refuse)"
+    "--skip-missing", action="store_true", help="ignore pairs of images without an embedding, also of the list of --threshold-from,"
+    " with a note (default: error)"
   )
-  parser.add_argument("--json", metavar="FILE", help="write every figure here")
+  parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   options = parser.parse_args(arguments)
   if options.save_fit and not options.normalise:
-    parser.error("--save-fit needs --normalise, which says what to fit on")
+    parser.error("--save-fit needs --normalise, the embeddings to fit on")
   found = evaluate(
     options.embeddings, options.pairs, protocol=options.protocol, normalise=options.normalise, save_fit=options.save_fit,
     threshold_from=options.threshold_from, skip_missing=options.skip_missing, out=options.json,

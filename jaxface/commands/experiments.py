@@ -1,4 +1,4 @@
-"""List the experiments that `jaxface train` knows, with the first line of what each says of itself."""
+"""List the experiments of `jaxface train`, with the first line of each docstring."""
 
 import argparse
 

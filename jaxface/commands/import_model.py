@@ -1,4 +1,4 @@
-"""Make a model directory from somebody else's weights; every shape is checked, nothing of the file is executed.
+"""Convert external weights to a model directory. Every shape is checked; no code in the file is executed.
 
   jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --template arcface112 --out models/mobilefacenet
   jaxface import backbone.pth --model iresnet50 --out models/iresnet50
@@ -7,12 +7,12 @@
   jaxface import ours.safetensors --out models/ours
   jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --calibrate FACES --out models/mobilefacenet
 
-ONNX graphs (.onnx) and PyTorch's state dicts (.safetensors, .pt, .pth, .ckpt, .pth.tar, .bin). A file that `jaxface export
---format safetensors` wrote names its network itself.
+Reads ONNX graphs (.onnx) and PyTorch state dicts (.safetensors, .pt, .pth, .ckpt, .pth.tar, .bin). Files written by `jaxface
+export --format safetensors` record their network.
 
-Where names are not known, layers are paired by order and shape, and the table of pairs is printed. What shapes do not
-show is never guessed: it is given (--option, --preprocess, --colour, --flatten, --names), or found by --check, which takes
-a folder with one folder of aligned images per person and keeps what tells these people apart best.
+If the names are unknown, layers are paired by order and shape, and the table of pairs is printed. What shapes do not
+determine is never guessed: give it (--option, --preprocess, --colour, --flatten, --names), or use --check with a folder of
+aligned images, one subfolder per person, which selects the settings that separate these people best.
 """
 
 import argparse
@@ -28,32 +28,32 @@ from jaxface.options import add_network, add_provenance, add_template, load_netw
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, import, print."""
   parser.add_argument("file", metavar="FILE")
-  parser.add_argument("--model", default="", metavar="NAME", help="network that the weights are of (see `jaxface models`)")
+  parser.add_argument("--model", default="", metavar="NAME", help="network of the weights (see `jaxface models`)")
   parser.add_argument("--preprocess", default="", choices=sorted(PREPROCESS),
-                      help="input convention of the weights, which no file says; without it the network's own")
-  add_template(parser, "how the faces were aligned that the weights were trained on, where you know it (default: what a file of"
-                       " ours says, else unknown)")
-  add_provenance(parser, "weights", "it travels with the model")
+                      help="input convention of the weights, which files do not record (default: the network's own)")
+  add_template(parser, "alignment template of the faces that the weights were trained on, if known (default: from the file if it"
+                       " was written by jaxface, otherwise unknown)")
+  add_provenance(parser, "weights", "it is kept with the model")
   add_network(parser)
   parser.add_argument("--colour", default="", choices=sorted(COLOURS),
-                      help="order of the channels, where it is another than the convention's")
+                      help="order of the channels, if it differs from the convention's")
   parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
-                      help="an option of the network that the file does not show, such as activation=relu6; repeatable")
+                      help="an option of the network that the file does not determine, such as activation=relu6; repeatable")
   parser.add_argument("--key", default="", metavar="NAME",
-                      help="part of the file that is the network, where it holds several: names of dicts and prefixes, joined"
-                      " by dots (PyTorch's files)")
+                      help="the part of the file that holds the network, if it has several: names of dicts and prefixes, joined"
+                      " by dots (PyTorch files)")
   parser.add_argument("--names", metavar="FILE",
-                      help="JSON object, or lines of two columns with a tab between: layers, modules or tensors of the file to"
-                      " paths in the network as `jaxface models NAME` prints them; an empty path leaves out (PyTorch's files)")
+                      help="JSON object, or lines of two tab-separated columns: maps layers, modules or tensors of the file to"
+                      " paths in the network as printed by `jaxface models NAME`; an empty path skips it (PyTorch files)")
   parser.add_argument("--flatten", default="", choices=FLATTENS,
                       help="order in which the file's network flattens feature maps before its dense layer (default: chw, as"
-                      " PyTorch does)")
+                      " in PyTorch)")
   parser.add_argument("--check", metavar="IMAGES",
-                      help="folder with one folder of aligned images per person: every convention and option that fits is"
-                      " tried on them, the figures are printed, and the best one is taken")
+                      help="folder with one subfolder of aligned images per person: all conventions and options that fit are"
+                      " tried, their figures are printed, and the best one is used")
   parser.add_argument("--out", required=True, metavar="DIR", help="model directory to write")
-  parser.add_argument("--calibrate", metavar="DIR", help="aligned faces, a folder or packed records: statistics for batch norms"
-                      " that are folded into convolutions, without which training would destroy the network")
+  parser.add_argument("--calibrate", metavar="DIR", help="aligned faces, a folder or packed records: computes statistics for batch"
+                      " norms that were folded into convolutions, which further training needs")
   options = parser.parse_args(arguments)
   load_network(options)
   model = import_model(
@@ -67,7 +67,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
 
 
 def named_value(text: str) -> tuple[str, Any]:
-  """Name and value of an option of a network; what is no literal of Python is a text."""
+  """Name and value of a network option; a value that is not a Python literal is a string."""
   name, equals, value = text.partition("=")
   if not equals:
     raise ValueError(f"--option {text}: needs NAME=VALUE, such as activation=relu6")

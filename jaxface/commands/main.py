@@ -12,15 +12,15 @@ from jaxface.interrupted import sigterm_interrupts
 HEAVY = ("train", "embed", "models")
 
 COMMANDS = {
-  "train": ("jaxface.commands.train", "train, verify, report and export: an experiment by name or path"),
-  "embed": ("jaxface.commands.embed", "embeddings of records or of a folder of images"),
-  "evaluate": ("jaxface.commands.evaluate", "verification figures of embeddings on a pair list"),
-  "import": ("jaxface.commands.import_model", "make a model directory from somebody else's weights"),
-  "export": ("jaxface.commands.export", "write a model as one file: ONNX with its preprocessing, or safetensors"),
+  "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
+  "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
+  "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
+  "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
+  "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
   "synthesize": ("jaxface.commands.synthesize", "render a folder of synthetic faces"),
-  "experiments": ("jaxface.commands.experiments", "list the experiments that `train` knows"),
+  "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
-  "doctor": ("jaxface.commands.doctor", "versions, devices, and what is missing on this machine"),
+  "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),
 }
 
 

@@ -1,13 +1,13 @@
-"""Train an experiment, verify it, save its model, write a report, and export it if it says so.
+"""Train an experiment, verify the model, save it, write a report, and export it if the experiment says so.
 
   jaxface train quickstart
   jaxface train folder --data.images MY_FACES --workdir runs/mine
   jaxface train deepface --small
   jaxface train path/to/experiment.py --steps 5000 --optimizer.learning_rate 0.05 --terms.0.margin arcface
 
---small takes the form of a paper's experiment that runs on two cores. Any field of the experiment is an option (`jaxface
-train EXPERIMENT --help` lists them with their values). A run that was killed or interrupted goes on where it was when the
-same command is given again; SIGTERM and Ctrl-C save the state first and exit with code 75.
+--small selects the small form of a paper's experiment, which runs on two cores. Any field of the experiment is an option
+(`jaxface train EXPERIMENT --help` lists them with their values). The same command resumes a run that was killed or
+interrupted from its last checkpoint; SIGTERM and Ctrl-C save a checkpoint first and exit with code 75.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from jaxface.training.config import list_experiments, load_experiment
 from jaxface.training.field_help import groups
 from jaxface.training.interrupt import Interrupted
 
-# Before the first step, and at a second Ctrl-C, nobody saves a state: the last one stands, and whole shards of what is packed.
-RERUN = "the last saved state and what is packed stand; the same command goes on from there"
+# Before the first step, and at a second Ctrl-C, no checkpoint is saved: the last one and complete packed shards are kept.
+RERUN = "the last checkpoint and complete packed shards are kept; the same command resumes from them"
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, train, print the figures on the last line."""
   parser.add_argument("experiment", metavar="EXPERIMENT", help=f"a path, or one of: {', '.join(list_experiments())}")
   parser.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/NAME)")
-  parser.add_argument("--small", action="store_true", help="the experiment's small form, for a laptop, where it has one")
+  parser.add_argument("--small", action="store_true", help="the experiment's small form, for a laptop, if it has one")
   add_network(parser)
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
   if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
@@ -43,14 +43,14 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
       options.experiment, options.workdir, small=options.small, overrides=parse_overrides(rest), command=shown_command(arguments)
     )
   except Interrupted as stop:
-    print(f"interrupted after step {stop.step}; the state is saved, the same command goes on", file=sys.stderr)
+    print(f"interrupted after step {stop.step}; a checkpoint is saved, the same command resumes", file=sys.stderr)
     raise
   print(result or "the first host saves and reports")
   return 0
 
 
 def shown_command(arguments: list[str]) -> str:
-  """The command line that makes this run again."""
+  """The command line that repeats this run."""
   return shlex.join(["jaxface", "train", *arguments])
 
 
@@ -58,7 +58,7 @@ def parse_overrides(words: list[str]) -> dict[str, str]:
   """`--a.b 1 --c=2` as {"a.b": "1", "c": "2"}.
 
   Raises:
-    ValueError: a word that is no option, or an option without a value.
+    ValueError: a word that is not an option, or an option without a value.
   """
   overrides: dict[str, str] = {}
   left = list(words)
@@ -94,7 +94,7 @@ def _show_fields(name: str, *, small: bool) -> int:
 
 
 def _shown(value: object) -> str:
-  """A value as it would be given on the command line."""
+  """A value as written on the command line."""
   if isinstance(value, (tuple, list)):
     return ",".join(map(str, value)) or "''"
   return str(value) if value not in ("", {}) else "''"

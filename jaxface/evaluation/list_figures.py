@@ -1,4 +1,4 @@
-"""From a file of embeddings and a pair list to all that is said of them, in one call."""
+"""Verification figures from a file of embeddings and a pair list, in one call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Evaluation:
-  """What a pair list says of embeddings; `print` shows the figures, or the scores where the list has no figures.
+  """Result of embeddings on a pair list; `print` shows the figures, or the scores if there are no figures.
 
   Attributes:
     pairs: the list, under the names of the embeddings.
     score_p: [P] float64, cosine of each pair.
-    verification: the figures; None for a list without mated or without non-mated pairs, which has scores alone.
+    verification: the figures; None for a list without mated or without non-mated pairs, which has scores only.
     figures: everything as plain JSON values.
-    notes: lines on what a reader of the figures should know.
+    notes: caveats of the figures, a line each.
   """
 
   pairs: Pairs
@@ -62,31 +62,31 @@ def evaluate(
 ) -> Evaluation:
   """Verification figures of embeddings, made here or elsewhere, on a pair list.
 
-  `verify` gives the figures alone, of arrays too; this takes files, and lists that `verify` refuses: with missing images, or
-  with pairs of one kind.
+  `verify` computes the figures only, also from arrays. This function reads files, and accepts lists that `verify` rejects:
+  with missing images, or with pairs of one kind.
 
   Args:
     embeddings: an `Embeddings`, or a file of them (.npz, .parquet).
     pairs: a `Pairs`, or the file of a pair list.
     protocol: format and rules of the list, one of `PROTOCOLS`.
-    normalise: divides each feature by its largest number over a training set: a `LargestFeatures`, a file of one (.json), or
-      of embeddings of that set (.npz, .parquet) to fit it on.
+    normalise: divides each feature by its maximum over a training set: a `LargestFeatures`, a file of one (.json), or
+      embeddings of that set (.npz, .parquet) to fit it on.
     save_fit: file to write that fit to.
-    threshold_from: another list, which sets the threshold; None takes that of the other folds, or, of a list without folds,
-      of its own pairs, which flatters.
-    skip_missing: leave out pairs of images without an embedding, of both lists, with a note; false refuses them.
+    threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
+      pairs, which is optimistic.
+    skip_missing: ignore pairs of images without an embedding, of both lists, with a note; otherwise they raise an error.
     out: JSON file for every figure.
   Returns:
     `Evaluation`.
   Raises:
-    ValueError: a pair names no embedding, or none is left; an unknown protocol; embeddings of length one where `normalise`
+    ValueError: a pair has no embedding, or no pair is left; an unknown protocol; embeddings of length one where `normalise`
       needs the network's own numbers; `save_fit` without `normalise`.
     DamagedData: a file that cannot be read.
   """
   if protocol not in PROTOCOLS:
     raise ValueError(f"protocol {protocol!r} is unknown: there are {', '.join(PROTOCOLS)}")
   if save_fit and normalise is None:
-    raise ValueError("save_fit needs normalise, which says what to fit on")
+    raise ValueError("save_fit needs normalise, the embeddings to fit on")
   read = PROTOCOLS[protocol]
   pairs = pairs if isinstance(pairs, Pairs) else read(pairs)
   where = "these embeddings" if isinstance(embeddings, Embeddings) else str(embeddings)
@@ -128,14 +128,14 @@ def _present(pairs: Pairs, names: list[str]) -> tuple[Pairs, list[str]]:
 
 
 def _judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pairs | None) -> Evaluation:
-  """The figures of a list; of one without mated or without non-mated pairs the scores alone."""
+  """The figures of a list; only the scores if it has no mated or no non-mated pairs."""
   if pairs.same.any() and not pairs.same.all():
     result = verify_pairs(embedding_nd, names, pairs, train=train)
     return Evaluation(result.pairs, result.score_p, result, result.to_json(), result.notes)
   pairs, score_p = score_pairs(embedding_nd, names, pairs)
   figures = scores_of_one_kind(pairs, score_p)
   missing = "non-mated" if pairs.same.any() else "mated"
-  note = f"the list has no {missing} pair: accuracy, rates and thresholds need pairs of both kinds, scores stand alone."
+  note = f"the list has no {missing} pair: accuracy, rates and thresholds need pairs of both kinds, only scores are given."
   if train is not None:
     train, train_score_p = score_pairs(embedding_nd, names, train)
     threshold = best_threshold(train_score_p, train.same)
@@ -152,20 +152,20 @@ def _unreadable(embeddings: Embeddings) -> list[str]:
 
 
 def _fitted(path: Path) -> LargestFeatures:
-  """The fit that a `.json` file holds, or that is made on the embeddings of another file."""
+  """The fit in a `.json` file, or fitted on the embeddings of another file."""
   if path.suffix == ".json":
     return LargestFeatures.load(path)
   return LargestFeatures.fit(_network_numbers(str(path), read_embeddings(path)))
 
 
 def _network_numbers(where: str, embeddings: Embeddings) -> np.ndarray:
-  """The embeddings [N, D], unless they say that they were scaled to length one.
+  """The embeddings [N, D], unless their metadata records that they were scaled to length one.
 
   Raises:
-    ValueError: they say so: lengths are lost, and with them what one face's features are worth beside another's.
+    ValueError: they were: without the lengths, features of different faces cannot be compared.
   """
   if not embeddings.meta.get("raw", True):
-    raise ValueError(f"{where}: its embeddings were scaled to length one; --normalise takes them as `jaxface embed --raw` makes them")
+    raise ValueError(f"{where}: its embeddings were scaled to length one; --normalise needs the output of `jaxface embed --raw`")
   return embeddings.embedding_nd
 
 

@@ -1,10 +1,10 @@
-"""The whole way of a run: pack, train, verify, save, report, export.
+"""A complete run: pack, train, verify, save, report, export.
 
   result = pipeline.train("folder", "runs/mine", overrides={"data.images": "MY_FACES"})   # the same as jaxface.train
   result.model.embed("OTHER_FACES")
   result.verification["unseen"].accuracy
   pipeline.describe_experiments()                     # name and first line of each
-  pipeline.describe_installation()                    # versions, devices, what is missing
+  pipeline.describe_installation()                    # versions, devices, missing packages
 """
 
 import lazy_loader

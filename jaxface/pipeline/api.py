@@ -1,4 +1,4 @@
-"""`jaxface.train`: an experiment by name, path or value, from images to a verified model."""
+"""`jaxface.train`: runs an experiment, given by name, path or value, from images to a verified model."""
 
 import shlex
 from collections.abc import Mapping
@@ -16,26 +16,26 @@ def train(
   """Train an experiment: pack its images, train, verify, save the model, write the report, export.
 
   Args:
-    experiment: name of one that comes with jaxface (`jaxface.training.list_experiments()`), the path of a file that defines
+    experiment: name of an experiment of jaxface (`jaxface.training.list_experiments()`), the path of a file that defines
       EXPERIMENT, or an `Experiment`.
-    workdir: folder of the run, runs/NAME by default; a run that is found there is continued.
-    small: the experiment's small form, where it has one.
+    workdir: folder of the run, runs/NAME by default; an existing run there is resumed.
+    small: use the experiment's small form.
     overrides: fields by dotted name, such as {"steps": 500, "optimizer.learning_rate": 0.05}.
-    command: for the report; by default the call of `jaxface train` that does the same.
+    command: command line shown in the report; by default the equivalent call of `jaxface train`.
   Returns:
-    `Result`: `result.model`, `result.verification["NAME"]`, `str(result)` for a terminal. Of several hosts the first one gets
-    it, the others None.
+    `Result`: `result.model`, `result.verification["NAME"]`, `str(result)` for a terminal. With several hosts, the first one
+    returns it, the others return None.
   Raises:
-    ValueError: an unknown experiment, field or value; valid ones are named.
-    Interrupted: SIGTERM or Ctrl-C; the state is saved, the same call continues.
-    FolderInUse: another process is at work in the folder.
+    ValueError: an unknown experiment, field or value; the message lists valid ones.
+    Interrupted: SIGTERM or Ctrl-C; a checkpoint is saved, and the same call resumes.
+    FolderInUse: another process uses the folder.
   """
   given = {name: _text(value) for name, value in (overrides or {}).items()}
   named = None if isinstance(experiment, Experiment) else str(experiment)
   if named is not None:
     chosen, _ = load_experiment(named, small=small)
   elif small:
-    raise ValueError("small chooses between the forms of a named experiment; this one is given as it is")
+    raise ValueError("small needs an experiment given by name or path, not an Experiment")
   else:
     assert isinstance(experiment, Experiment)
     chosen = experiment

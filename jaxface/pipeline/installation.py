@@ -1,4 +1,4 @@
-"""What is here: experiments, versions, devices, and what is missing."""
+"""Describes the installation: experiments, versions, devices, and missing packages."""
 
 import importlib.util
 import os
@@ -7,18 +7,18 @@ from jaxface.layers.explain import convolution
 from jaxface.training.config import experiment_folder, list_experiments, load_experiment
 from jaxface.training.workdir import environment
 
-# Packages that some jobs need, and what pip calls them.
+# Optional packages, and their names for pip.
 SOURCES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "torch": "'jaxface[bench]'"}
 
 
 def describe_experiments() -> dict[str, str]:
-  """Name of each experiment that comes with jaxface, and the first line of what it says of itself."""
+  """The experiments of jaxface: the first line of each docstring, by name."""
   texts = {name: load_experiment(name)[1].strip() for name in list_experiments()}
   return {name: text.partition("\n")[0] for name, text in texts.items()}
 
 
 def describe_installation() -> dict[str, str]:
-  """Versions, devices, what computes convolutions, and what is missing on this machine, by name, in the order to read them."""
+  """Versions, devices, the convolution backend, and missing packages of this machine, by name."""
   found = environment()
   missing = {package: f"missing: pip install {source}" for package, source in SOURCES.items() if not importlib.util.find_spec(package)}
   return {
@@ -27,7 +27,7 @@ def describe_installation() -> dict[str, str]:
     "devices": ", ".join(found["devices"]),
     "convolution": convolution(),
     "experiments": str(experiment_folder()),
-    "JAXFACE_DATA": os.environ.get("JAXFACE_DATA", "not set: experiments on named datasets will ask for it"),
+    "JAXFACE_DATA": os.environ.get("JAXFACE_DATA", "not set: experiments on named datasets need it"),
     **missing,
   }
 

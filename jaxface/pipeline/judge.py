@@ -1,4 +1,4 @@
-"""Verification inside a run: which images and pairs, and what is written of the figures."""
+"""Verification inside a run: selects images and pairs, and writes the figures."""
 
 import contextlib
 from collections.abc import Callable
@@ -35,24 +35,24 @@ def make_hook(
   config: VerificationConfig, model: ModelConfig, holdout: Any, workdir: Workdir, *, threads: int, devices: int,
   on_damage: str = "raise",
 ) -> VerificationHook:
-  """The hook of one verification set: its own records, or the identities that were held out of the training set.
+  """The hook of one verification set: its own records, or the identities held out of the training set.
 
   Args:
-    config: the set.
+    config: the verification set.
     model: the network that is trained.
-    holdout: the identities held out, None for none.
-    workdir: of the run.
-    threads: how many decode, 0 for one per core.
-    devices: how many the run uses, 0 for all.
-    on_damage: what an image that cannot be read does, see `VerificationHook`.
+    holdout: records of the identities held out; None if there are none.
+    workdir: workdir of the run.
+    threads: number of decoding threads, 0 for one per core.
+    devices: number of devices of the run, 0 for all.
+    on_damage: what happens to an image that cannot be read, see `VerificationHook`.
   Raises:
-    ValueError: it names no images and nothing is held out.
+    ValueError: the set names no images and no identities are held out.
   """
   source = open_records(config.records, threads) if config.records else holdout
   if source is None:
     raise ValueError(
       f"evaluation {config.name!r} names neither images nor records, and data.holdout is 0: give one, or set"
-      " --data.holdout 0.1 to verify on identities kept out of training"
+      " --data.holdout 0.1 to verify on identities held out of training"
     )
   if config.pairs:
     pairs = matched(read_pairs(config.pairs), source.names())
@@ -63,9 +63,9 @@ def make_hook(
       pairs = holdout_pairs(source.names(), source.label_n, seed=config.seed)
     except ValueError as error:
       raise ValueError(
-        f"evaluation {config.name!r}: {error}. Keep more people out of training (--data.holdout), or give a pair list"
+        f"evaluation {config.name!r}: {error}. Hold more people out of training (--data.holdout), or give a pair list"
       ) from error
-  # Of LFW's 13,233 images its list names 7,701: no other needs an embedding.
+  # Only images of the list need embeddings: 7,701 of LFW's 13,233.
   source = NamedSource(source, {*pairs.left, *pairs.right})
   return VerificationHook(
     config, source, pairs, model, before_file=workdir.path / f"before_{config.name}.npz",
@@ -75,12 +75,12 @@ def make_hook(
 
 
 class Judged(NamedTuple):
-  """What came of one verification set.
+  """Result of one verification set.
 
   Attributes:
-    name: of the set.
-    figures: of the trained network.
-    before: of the network that training began with, if it was scored.
+    name: name of the set.
+    figures: figures of the trained network.
+    before: figures of the initial network, if it was verified.
     report: HTML file.
     line: the figures and the report's path, for a terminal.
   """
@@ -95,15 +95,15 @@ class Judged(NamedTuple):
 def judge(
   hook: VerificationHook, trained: Trained, run: Run, workdir: Workdir, *, first: bool, command: str
 ) -> Judged:
-  """Figures of the trained network on one set, written as JSON and as a report, which describes the whole run.
+  """Verifies the trained network on one set, and writes the figures as JSON and a report of the run.
 
   Args:
-    hook: of the set.
-    trained: what the run left.
-    run: its parts.
-    workdir: its folder.
+    hook: hook of the set.
+    trained: result of the training.
+    run: parts of the run.
+    workdir: workdir of the run.
     first: whether the set is the run's first one.
-    command: for the report.
+    command: command line shown in the report.
   """
   name = hook.config.name
   after = hook.latest
@@ -130,8 +130,8 @@ def judge(
       before=before,
       lead=f"{run.network.name}, {trained.step:,} steps of {run.batches.size} images,"
            f" {source.num_records:,} images of {source.num_identities:,} identities."
-           + (f" Before training it was the pretrained network of {pretrained}." if pretrained else "")
-           + (" This set chose the state among those of the run, so its figures are no fair test." if chose else ""),
+           + (f" Training started from the pretrained network {pretrained}." if pretrained else "")
+           + (" The best state was selected on this set, so its figures are optimistic." if chose else ""),
       command=command,
       metrics=read_metrics(workdir.path),
       config=run.config,
@@ -141,7 +141,7 @@ def judge(
     ),
   )
   was = f"AUC {began} {before.auc:.4f} → trained {after.auc:.4f}" if before else f"AUC {after.auc:.4f}"
-  fair = " (this set chose the state: no fair test)" if chose else ""
+  fair = " (optimistic: the state was selected on this set)" if chose else ""
   line = f"{name}: {was}, accuracy {100 * after.accuracy:.2f} % ± {100 * after.accuracy_se:.2f}{fair} · report {report}"
   return Judged(name, after, before, report, line)
 
@@ -164,13 +164,13 @@ def _read(source: Any, record: int) -> np.ndarray:
 
 
 def _sample(source: Any) -> list[tuple[str, np.ndarray]]:
-  """A few training faces, the same each time."""
+  """A few training faces, the same in each report."""
   names = source.names()
   faces: list[tuple[str, np.ndarray]] = []
   for record in np.random.default_rng(0).permutation(source.num_records):
     if len(faces) == FACES_SHOWN:
       break
-    with contextlib.suppress(DamagedData):  # counted while training; the report shows others
+    with contextlib.suppress(DamagedData):  # counted during training; the report skips them
       faces.append((names[record], _read(source, int(record))))
   return faces
 

@@ -1,4 +1,4 @@
-"""What a run makes its model from: the images it trains on, and the model it begins with."""
+"""Lineage of a run's model: the training images and the initial model."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ RENDERED = Ancestor("images", "synthetic faces", "Apache-2.0", "rendered by jaxf
 
 
 def images_of(config: DataConfig) -> Ancestor:
-  """The images of a run; what the config says of them goes before what their record set says."""
+  """The images of a run; values of the config override those of the packed records."""
   if not config.records:
     return RENDERED
   manifest = read_manifest(config.records)
@@ -25,13 +25,13 @@ def images_of(config: DataConfig) -> Ancestor:
 
 
 def run_lineage(data: DataConfig, init_from: str, file: Path, *, begun: bool = False) -> Lineage:
-  """Everything that a run's model is made from.
+  """The images and models from which a run's model is made.
 
   Args:
-    data: what is trained on; its images are packed already.
-    init_from: model folder or workdir that the run begins with, or "".
-    file: keeps the lineage, for a continued run whose first model is gone.
-    begun: the run has states already; what `file` says then stays, since a call that is refused must not change it.
+    data: the training set; its images are packed already.
+    init_from: model folder or workdir that the run starts from, or "".
+    file: stores the lineage, for resuming after the initial model was deleted.
+    begun: the run has checkpoints already; then `file` is not changed, since the call may still be rejected.
   """
   lineage: Lineage = (images_of(data),)
   if init_from:

@@ -1,4 +1,4 @@
-"""From images to a verified, saved and exported model: what one experiment does from end to end."""
+"""Runs one experiment end to end, from images to a verified, saved and exported model."""
 
 import os
 import sys
@@ -38,14 +38,14 @@ from jaxface.training.workdir import Workdir
 
 @dataclass(frozen=True)
 class Result:
-  """What a finished run leaves.
+  """Result of a finished run.
 
   Attributes:
     workdir: folder of the run.
     saved: the trained network.
-    judged: what came of each verification set, by name, in the experiment's order.
-    exported: the exported file, if the experiment asks for one.
-    notes: lines on steps that were skipped and records that were replaced.
+    judged: result of each verification set, by name, in the experiment's order.
+    exported: the exported file, if the experiment exports one.
+    notes: lines on skipped steps and replaced records.
   """
 
   workdir: Path
@@ -56,7 +56,7 @@ class Result:
 
   @property
   def model(self) -> Model:
-    """The trained network, ready to use; `jaxface.load(workdir)` reads the same later."""
+    """The trained network, ready to use; `jaxface.load(workdir)` loads it later."""
     return Model(self.saved)
 
   @property
@@ -73,16 +73,16 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
   """Pack, train, verify, save, report, export.
 
   Args:
-    experiment: what to do; paths may contain variables of the environment, such as $JAXFACE_DATA.
-    folder: of the run; a run found there is continued.
-    command: for the report.
+    experiment: the experiment; paths may contain environment variables, such as $JAXFACE_DATA.
+    folder: folder of the run; an existing run there is resumed.
+    command: command line shown in the report.
   Returns:
-    What the run leaves; None on every host but the first, which saves and reports.
+    The result; None on every host but the first, which saves and reports.
   Raises:
-    FolderInUse: another process is at work in the folder.
-    Interrupted: SIGTERM or SIGINT came; the state is saved, the same call continues.
+    FolderInUse: another process uses the folder.
+    Interrupted: SIGTERM or SIGINT; a checkpoint is saved, and the same call resumes.
   """
-  if experiment.export:  # what is missing is better known before training than after
+  if experiment.export:  # report missing packages before training
     need("onnx")
     need("onnxruntime")
   join_hosts(experiment.mesh)
@@ -120,7 +120,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
     if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
       hook(trained.step, trained.variables)
   if jax.process_index():
-    wait_for_hosts("reported")  # a host that leaves early would be missed by the first one
+    wait_for_hosts("reported")  # the first host may still need this one
     return None
   stand_at("saving and reporting")
   saved = SavedModel(
@@ -147,9 +147,9 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Experiment:
-  """The experiment with full paths, with what it takes from `model.init_from`, and with its images packed."""
+  """The experiment with full paths, with the settings of `model.init_from`, and with its images packed."""
   expanded = expand_paths(experiment)
-  # Before anything is packed: a contradiction is better known at once.
+  # Report contradictions before anything is packed.
   expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))
   return pack_images(expanded, workdir)
 
@@ -201,7 +201,7 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
 
 
 def pack_once(images: str, out: Path, size: int, template: str, *, licence: str = "", origin: str = "") -> str:
-  """Pack a folder of one folder per identity, unless that is done already; returns `out`. One host packs, the others wait."""
+  """Pack a folder with a subfolder per identity, if it is not packed yet; returns `out`. One host packs, the others wait."""
   if jax.process_index() == 0:
     try:
       pack(
@@ -210,8 +210,8 @@ def pack_once(images: str, out: Path, size: int, template: str, *, licence: str 
       )
     except FileExistsError as error:
       raise FileExistsError(
-        f"{error}. A run goes on with the images it began with: give another --workdir for {images}, with --model.init_from to"
-        " go on from this run's network"
+        f"{error}. A run resumes only with the same images: give another --workdir for {images}, and --model.init_from to start"
+        " from this run's network"
       ) from error
   wait_for_hosts(f"packing {out}", limit=FOREVER)
   return str(out)

@@ -1,4 +1,4 @@
-"""Lines for the user, once whatever the number of hosts."""
+"""Prints notes for the user, on one host only."""
 
 import sys
 
@@ -6,7 +6,7 @@ import jax
 
 
 def say(note: str) -> None:
-  """A line for the user on what the run found, once whatever the number of hosts."""
+  """Prints a note for the user, on the first host only."""
   if jax.process_index() == 0:
     print(f"note: {note}", file=sys.stderr)
 

@@ -86,17 +86,17 @@ def test_the_first_line_says_what_convolves_and_the_last_both_figures_and_where_
 def test_figures_say_what_was_there_before_and_whether_the_set_chose_the_state(folder, trained, capsys):
   figures = json.loads((trained / "unseen.json").read_text())
   assert figures["chose_the_state"] is False and figures["before"]["network"] == "untrained"
-  assert "chose the state" not in (trained / "report.html").read_text()
+  assert "was selected on this set" not in (trained / "report.html").read_text()
   arguments = ["train", str(folder / "small.py"), "--data.images", str(folder / "faces"), "--workdir", str(folder / "on"),
                "--model.init_from", str(trained), "--use", "best", "--evaluation.0.every", "2"]
   assert main(arguments) == 0
   last = capsys.readouterr().out.strip().splitlines()[-1]
-  assert "AUC pretrained" in last and "(this set chose the state: no fair test)" in last
+  assert "AUC pretrained" in last and "(optimistic: the state was selected on this set)" in last
   again = json.loads((folder / "on" / "unseen.json").read_text())
   assert again["chose_the_state"] is True and again["before"]["network"] == "pretrained"
   assert again["before"]["init_from"] == str(trained) and again["before"]["auc"] == pytest.approx(figures["auc"], abs=1e-6)
   report = (folder / "on" / "report.html").read_text()
-  assert "This set chose the state" in report and "the pretrained network of" in report
+  assert "The best state was selected on this set" in report and "from the pretrained network" in report
 
 
 def test_a_second_process_in_a_workdir_gets_one_sentence(folder, tmp_path, capsys):
@@ -370,7 +370,7 @@ def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, ca
   assert main([command]) == INTERRUPTED == 75
   said = capsys.readouterr().err
   assert said.startswith(f"jaxface {command}: interrupted; ") and said.count("\n") == 1
-  assert ("goes on" if command == "train" else "again" if command == "synthesize" else "begins anew") in said
+  assert ("resumes" if command == "train" else "again") in said
   with pytest.raises(KeyboardInterrupt):
     main(["--traceback", command])
 
@@ -383,7 +383,7 @@ def test_ctrl_c_leaves_no_half_of_an_embedding_file(folder, trained, tmp_path, m
   monkeypatch.setattr(moment, stop)
   out = tmp_path / "out" / "x.npz"
   assert main(["embed", "--model", str(trained), "--images", str(folder / "faces"), "--out", str(out)]) == 75
-  assert "begins anew" in capsys.readouterr().err and not list(out.parent.iterdir())
+  assert "starts again" in capsys.readouterr().err and not list(out.parent.iterdir())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
