@@ -3,9 +3,9 @@
   experiment = training.load_experiment("quickstart")[0].with_overrides({"steps": "500"})
   trained = training.train(experiment, training.Workdir("runs/mine"), source)
 
-`jaxface.train` does the whole way from images to a verified, saved and exported model; this package holds its parts: the
-`Experiment` (one frozen value), what it is resolved into (`resolve_run`: a network, data, an
-objective, an optimizer, batches, a plan), the compiled step, the loop with exact resume, logs and the optimizer.
+`jaxface.train` runs all stages from images to a verified, saved and exported model. This package has the parts: the
+`Experiment` (one frozen value), the parts that it is resolved into (`resolve_run`: network, data, objective, optimizer,
+batches, plan), the compiled step, the loop with exact resume, logs and the optimizer.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The state before the first step: a new network or a saved one, its norms calibrated, its class centres in place."""
+"""The initial state: a new or saved network, with calibrated norms and initial class centres."""
 
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from jaxface.training.state import TrainState
 def begin(
   network: Network, data: Data, batches: Batches, objective: Objective, mesh: Mesh, state: TrainState, workdir: Path,
 ) -> Begun:
-  """What a run begins with.
+  """The initial state of a run.
 
   Args:
     network, data, batches, objective: parts of the run.
-    mesh: its devices.
-    state: a new one, with random numbers.
-    workdir: of the run.
+    mesh: devices of the run.
+    state: a new state, with random values.
+    workdir: workdir of the run.
   Returns:
-    The state, and lines that say what was taken from `model.init_from`, what was done to the norms, and where class
-    centres begin.
+    The state, and notes on what was loaded from `model.init_from`, how norms are handled, and how class centres are
+    initialised.
   """
   path = network.init_from
   lines: list[str] = []
@@ -43,14 +43,14 @@ def begin(
     return Begun(state, lines)
   variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
   means = mean_embeddings(network, variables, data, mesh, batches.size)
-  state, told = start_centers(objective, state, mesh, means, identity_names(data.source), origin)
+  state, notes = start_centers(objective, state, mesh, means, identity_names(data.source), origin)
   if wanted:
-    told.append(f"mean embeddings are those of the first {MEAN_IMAGES} images of each identity, at most")
-  return Begun(state, lines + told)
+    notes.append(f"mean embeddings use at most the first {MEAN_IMAGES} images of each identity")
+  return Begun(state, lines + notes)
 
 
 def _centers_of(path: str) -> Path | None:
-  """The folder in which a run has left class centres, if `path` is its workdir, or the model in it."""
+  """The folder with saved class centres, if `path` is the workdir of a run, or the model in it."""
   if not path:
     return None
   for folder in (Path(path), Path(path).parent):
@@ -62,19 +62,19 @@ def _centers_of(path: str) -> Path | None:
 def _calibrated(
   begun: Begun, network: Network, data: Data, batches: Batches, mesh: Mesh
 ) -> tuple[TrainState, list[str]]:
-  """Statistics for norms that were folded into convolutions, measured on the first training images as the step sees them."""
+  """Statistics for norms that were folded into convolutions, from the first training images, augmented as in a step."""
   state, lines = begun.state, begun.lines
   variables = {"params": state.params["model"], "batch_stats": jax.device_get(state.batch_stats)}
   norms = len(norm_paths(variables["batch_stats"]))
   if not norms:
     return state, lines
   if network.freeze_norm:
-    line = f"batch norms: all {norms} use their running statistics and stay as they are (model.freeze_norm)"
+    line = f"batch norms: all {norms} use their running statistics and are not updated (model.freeze_norm)"
     return state, [*lines, line]
-  # A network inside of another stays in inference; its norms are never in the way.
+  # A network inside "frozen" runs in inference mode; its norms need no statistics of their own.
   folded = [path for path in folded_norms(variables) if path[0] != "frozen"]
   if not folded:
-    return state, [*lines, f"batch norms: {norms}, which go on from the running statistics of the model"]
+    return state, [*lines, f"batch norms: {norms}, which continue from the running statistics of the model"]
   size = batches.part_size
   steps = -(-CALIBRATION_IMAGES // size)
 
@@ -85,7 +85,7 @@ def _calibrated(
     variables = calibrate(network.module, variables, loader, prepare, folded)
   line = (
     f"batch norms: {len(folded)} of {norms} had no statistics (folded into convolutions): calibrated on {steps * size:,}"
-    " training images, the network computes the same"
+    " training images, the output of the network does not change"
   )
   return with_network(state, variables), [*lines, line]
 

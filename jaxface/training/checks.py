@@ -1,4 +1,4 @@
-"""What a run may not ask of the terms of its objective, said before the first step."""
+"""Checks of the terms of an objective before the first step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,25 +11,25 @@ from jaxface.losses.term import Term, scope
 from jaxface.losses.triplet_term import TripletLoss
 from jaxface.training.parts import Network
 
-# Images of its own identity that an image must meet in a batch, on average, for its pairs to teach something.
+# Least mean number of other images of the same identity in a batch for terms that compare them.
 LEAST_MATES = 0.5
 
 
 def check_parts(terms: Sequence[Term], states: Sequence[Any], accumulate: int) -> None:
-  """Refuse to take a batch in parts where a term needs it whole.
+  """Reject accumulation for terms that need the full batch.
 
   Args:
-    terms: of the objective.
+    terms: terms of the objective.
     states: state of each term.
-    accumulate: how many parts.
+    accumulate: number of parts.
   Raises:
-    ValueError: naming the term.
+    ValueError: the message names the term.
   """
   if accumulate == 1:
     return
   for index, (term, state) in enumerate(zip(terms, states)):
     if scope(term) != "row" or jax.tree.leaves(state):
-      sees = "compares images of the whole batch" if scope(term) == "pairs" else "keeps statistics of the whole batch"
+      sees = "compares images of the full batch" if scope(term) == "pairs" else "keeps statistics of the full batch"
       raise ValueError(
         f"accumulate is {accumulate}, but terms.{index} ({type(term).__name__}) {sees}, which the parts of a"
         " batch cannot give: set accumulate to 1"
@@ -37,13 +37,13 @@ def check_parts(terms: Sequence[Term], states: Sequence[Any], accumulate: int) -
 
 
 def check_members(terms: Sequence[Term], network: Network) -> None:
-  """Refuse terms for another number of networks than the ensemble has.
+  """Reject terms for another number of networks than the ensemble has.
 
   Args:
-    terms: of the objective.
-    network: an ensemble's module says in `members` how many it has.
+    terms: terms of the objective.
+    network: the network; `members` of an ensemble's module is its number of networks.
   Raises:
-    ValueError: naming the term.
+    ValueError: the message names the term.
   """
   members = getattr(network.module, "members", 1)
   for index, term in enumerate(terms):
@@ -55,16 +55,16 @@ def check_members(terms: Sequence[Term], network: Network) -> None:
 
 
 def check_mates(terms: Sequence[Term], order: str, batch_size: int, label_n: np.ndarray) -> None:
-  """Refuse a uniform order whose batches hold next to no pair of one identity, where a term lives on such pairs, and
-  listed triplets where the order shows none.
+  """Reject a uniform order with too few pairs of the same identity per batch for a term that compares them, and listed
+  triplets with another order.
 
   Args:
-    terms: of the objective.
+    terms: terms of the objective.
     order: `data.order`.
-    batch_size: over all hosts.
+    batch_size: images over all hosts.
     label_n: [N] int, identity of each record.
   Raises:
-    ValueError: naming the term and how many images of its own identity an image meets on average.
+    ValueError: the message names the term and the mean number of other images of the same identity in a batch.
   """
   for index, term in enumerate(terms):
     listed = isinstance(term, TripletLoss) and term.mining == "listed"
@@ -80,8 +80,8 @@ def check_mates(terms: Sequence[Term], order: str, batch_size: int, label_n: np.
   for index, term in enumerate(terms):
     if scope(term) == "pairs" and mates < LEAST_MATES:
       raise ValueError(
-        f"terms.{index} ({type(term).__name__}) compares images of one identity, but with data.order uniform an image"
-        f" meets {mates:.3f} others of its identity in a batch of {batch_size}: set data.order to balanced"
+        f"terms.{index} ({type(term).__name__}) compares images of one identity, but with data.order uniform a batch"
+        f" of {batch_size} has on average {mates:.3f} other images of an image's identity: set data.order to balanced"
         " (data.identities_per_batch × data.images_per_identity)"
       )
 

@@ -1,4 +1,4 @@
-"""The names that an override may give where a config stands for one of several kinds."""
+"""Names for overrides of fields whose config is one of several classes."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -45,15 +45,15 @@ FORMS: dict[str, type] = {
   "siameselogistic": losses.SiameseLogistic,
 }
 
-# By the name of the field: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`; inside of an
-# ensemble's `--terms.0 permember` also `--terms.0.term center`. SphereFace's margin goes by the paper's name too.
+# By field name: `--terms.0.margin cosface`, `--terms.1 center`, `--terms.1.form hinge`; inside an ensemble's
+# `--terms.0 permember` also `--terms.0.term center`. SphereFace's margin also has the paper's name.
 CHOICES = {"terms": TERMS, "term": TERMS, "margin": {**MARGINS, "sphereface": losses.ASoftmax}, "form": FORMS}
-# Fields whose value is one of several kinds; augmentations of the user's own have no names.
+# Fields whose config is one of several classes; user-defined augmentations have no names.
 SEVERAL = (*CHOICES, "own")
 
 
 def term_names(terms: Iterable[Any]) -> list[str]:
-  """What each term is called in the log: its name in `TERMS`, or its class; numbered where two would share one.
+  """Name of each term in the log: its name in `TERMS`, or its class; numbered if several are the same.
 
   >>> term_names([Classification(), losses.CenterLoss(), losses.CenterLoss(alpha=0.1)])
   ['classification', 'center0', 'center1']
@@ -66,7 +66,7 @@ def term_names(terms: Iterable[Any]) -> list[str]:
 
 
 def kinds(config: Any, prefix: str = "") -> dict[str, str]:
-  """The class of every config inside of `config` that may be of several, by its dotted name."""
+  """The class of every config inside `config` that is one of several, by dotted name."""
   found: dict[str, str] = {}
   for field in dataclasses.fields(config):
     value = getattr(config, field.name)

@@ -1,4 +1,4 @@
-"""The experiment: every choice of a run in one frozen value, composed of the packages' own configs."""
+"""The experiment: all settings of a run in one frozen value, composed of the configs of the packages."""
 
 import difflib
 import re
@@ -31,17 +31,17 @@ class MeshConfig:
   """How devices are laid out.
 
   Attributes:
-    class_devices: size of the axis over which class centres are sharded; the rest of the devices share the batch. It need not
-      divide the number of identities.
-    devices: how many devices to use, 0 for all.
-    distributed: the run has several processes, which a launcher that JAX knows has started (SLURM, Open MPI, GKE,
-      Cloud TPU): address and numbers come from it.
-    coordinator: HOST:PORT of process 0, for processes that are started by hand; implies `distributed`.
-    processes: how many processes the run has; with `coordinator`.
-    process_id: number of this process, from 0; with `coordinator`, and another one for each process.
-    heartbeat_seconds: a process that gives no sign of life for so long counts as gone, and ends the others.
-    stall_seconds: longest time in which nothing is completed: no step, no verification, no saved state. The stacks of all
-      threads are then printed, and several processes end. 0 sets no limit.
+    class_devices: size of the mesh axis over which class centres are sharded; the batch is sharded over the other axis. It need
+      not divide the number of identities.
+    devices: number of devices to use, 0 for all.
+    distributed: the run has several processes, started by a launcher that JAX supports (SLURM, Open MPI, GKE, Cloud TPU),
+      which provides address and process numbers.
+    coordinator: HOST:PORT of process 0, for processes started without a launcher; implies `distributed`.
+    processes: number of processes of the run; needed with `coordinator`.
+    process_id: index of this process, from 0; needed with `coordinator`.
+    heartbeat_seconds: a process without a heartbeat for this long counts as lost, and ends the others.
+    stall_seconds: longest time without progress: no step, no verification, no saved state. The stacks of all threads are then
+      printed, and several processes end. 0 sets no limit.
   """
 
   class_devices: int = 1
@@ -56,10 +56,10 @@ class MeshConfig:
   def __post_init__(self) -> None:
     check_range(self, "class_devices", 1, what="devices that share the class centres")
     check_range(self, "devices", 0, what="devices to use, 0 for all")
-    check_range(self, "processes", 0, 2**31 - 1, what="processes of the run, 0 where a launcher says it")
-    check_range(self, "process_id", -1, 2**31 - 2, what="number of this process, -1 where a launcher says it")
-    check_range(self, "heartbeat_seconds", 2, 10**6, what="seconds without a sign of life")
-    check_range(self, "stall_seconds", 0, 10**6, what="seconds in which nothing is completed, 0 for no limit")
+    check_range(self, "processes", 0, 2**31 - 1, what="processes of the run, 0 to get it from the launcher")
+    check_range(self, "process_id", -1, 2**31 - 2, what="index of this process, -1 to get it from the launcher")
+    check_range(self, "heartbeat_seconds", 2, 10**6, what="seconds without a heartbeat")
+    check_range(self, "stall_seconds", 0, 10**6, what="seconds without progress, 0 for no limit")
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,25 @@ class Experiment:
   """One training run. Lengths are in optimizer steps, batches are global.
 
   Attributes:
-    name: of the run: its folder, its report and its exported file are called so.
-    steps: optimizer steps of the whole run.
+    name: name of the run, of its folder, its report and its exported file.
+    steps: total number of optimizer steps.
     batch_size: images per step over all devices and hosts.
-    accumulate: the batch is taken in this many parts, whose gradients are summed. The same as the whole batch,
-      but that batch norm then sees one part at a time. Terms that look at more than one row at a time refuse it.
-    seed: of initial values, order, augmentation and dropout. Whom and what a run is verified on has seeds of its own
-      (`data.seed`, `evaluation.N.seed`).
+    accumulate: number of parts into which the batch is split; their gradients are summed. Equivalent to the full batch, except
+      that batch norm normalises each part separately. Not supported by terms that compare rows.
+    seed: seed of initial values, order, augmentation and dropout. Verification has separate seeds (`data.seed`,
+      `evaluation.N.seed`).
     log_every: steps between two lines of the log.
-    checkpoint_every: steps between two saved states.
-    checkpoints: folder of the saved states, `checkpoints/` of the workdir by default. It may lie in a bucket of Google Cloud
-      Storage, gs://BUCKET/PATH; all else stays in the workdir.
-    keep_checkpoints: how many of the last states stay; the best one stays beside them.
-    max_bad_steps: so many steps in a row with a non-finite loss or gradient, which are skipped, end the run.
-    max_bad_share: more than this share of the last 100 steps skipped for that reason end the run; 1 never does.
+    checkpoint_every: steps between two checkpoints.
+    checkpoints: folder of the checkpoints, `checkpoints/` of the workdir by default. It may be in a Google Cloud Storage
+      bucket, gs://BUCKET/PATH; all other files stay in the workdir.
+    keep_checkpoints: number of latest checkpoints to keep; the best one is kept in addition.
+    max_bad_steps: the run ends after this many consecutive steps with a non-finite loss or gradient; such steps are skipped.
+    max_bad_share: the run ends if more than this share of the last 100 steps was skipped for that reason; 1 disables it.
     ema: decay of the running average of the parameters that is evaluated and saved as the model; 0 turns it off.
-    use: which state becomes the model: "last", or "best" on the first verification set (which must then be scored along
-      the way, and is no longer a fair test).
+    use: which state becomes the model: "last", or "best" on the first verification set (which must then be verified during
+      the run; its figures become optimistic).
     terms: the objective: weighted terms on the embedding.
-    evaluation: verification sets; `every` of each says when.
+    evaluation: verification sets; `every` of each is the interval in steps.
     export: format written at the end: "onnx", or "" (on the command line also "none") for none.
   """
 
@@ -114,7 +114,7 @@ class Experiment:
 
   def __post_init__(self):
     if not re.fullmatch(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*", self.name):
-      raise ValueError(f"name is {self.name!r}: it names files, so it needs a text without / and \\ that begins with no dot")
+      raise ValueError(f"name is {self.name!r}: it is used in file names, so it must not contain / or \\ or begin with a dot")
     for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints",
                  "max_bad_steps"):
       if not isinstance(getattr(self, name), (int, np.integer)):
@@ -137,19 +137,19 @@ class Experiment:
     if not self.terms:
       raise ValueError("terms is empty: an objective needs at least one term")
     for index, term in enumerate(self.terms):
-      # What stands in a file of the user's own is tried before anything is trained.
+      # User-defined parts are checked before training.
       check_own_parts(term, f"terms.{index}")
     if self.use not in ("last", "best"):
       raise ValueError(f"use is {self.use!r}: needs 'last' or 'best'")
     if self.use == "best" and not any(config.every for config in self.evaluation[:1]):
-      raise ValueError("use is 'best', but evaluation.0.every is 0: say how often to score the states")
+      raise ValueError("use is 'best', but evaluation.0.every is 0: set how often to verify the states")
     names = [config.name for config in self.evaluation]
     for name in names:
-      # They name files of the workdir.
+      # They become file names in the workdir.
       if names.count(name) > 1 or name in ("train", "config", "data", "environment") or not re.fullmatch(r"[\w-]+", name):
         raise ValueError(
-          f"evaluation name {name!r}: needs letters, digits, _ or -, another one for each set, and not train, config,"
-          " data or environment"
+          f"evaluation name {name!r}: needs letters, digits, _ or -, a different name for each set, and not train,"
+          " config, data or environment"
         )
     if self.export not in ("", "onnx"):
       raise ValueError(f"export is {self.export!r}: needs 'onnx', or '' for none")
@@ -157,8 +157,8 @@ class Experiment:
   def with_overrides(self, overrides: Mapping[str, str]) -> "Experiment":
     """A copy with fields set from text by dotted name; see `overrides.override` for the errors.
 
-    A `model.init_from` given here brings its own network: what an experiment that begins afresh says of its network no
-    longer counts, unless it is given here too.
+    A `model.init_from` given here brings its own network: an experiment without one then ignores its own network settings,
+    except those given here too.
     """
     experiment, left = self, dict(overrides)
     if left.get("model.init_from") and not self.model.init_from:
@@ -167,8 +167,8 @@ class Experiment:
       experiment = replace(experiment, model=replace(experiment.model, **taken))
     while left:
       refused: dict[str, UnknownField] = {}
-      # Outer fields first, since a new margin would undo what was said of the old one; and what is valid only beside
-      # another value is tried again after it.
+      # Outer fields first, since a new margin resets the fields of the old one. A field that is valid only with another
+      # override is tried again after it.
       for name in sorted(left, key=lambda name: name.count(".")):
         try:
           experiment = override(experiment, name, left[name], CHOICES)
@@ -181,7 +181,7 @@ class Experiment:
 
 
 def experiment_folder() -> Path:
-  """Where the experiments stand: in the checkout beside the package, in a wheel inside it."""
+  """The folder of the experiments: next to the package in a checkout, inside the package in a wheel."""
   package = Path(jaxface.__file__).parent
   installed = package / "_experiments"
   return installed if installed.is_dir() else package.parent / "experiments"
@@ -192,18 +192,18 @@ PAPERS = {"arcface": "arcface_r50", "facenet": "facenet_triplet"}
 
 
 def list_experiments() -> list[str]:
-  """Names that `load_experiment` knows."""
+  """Names that `load_experiment` accepts."""
   return sorted(path.stem for path in experiment_folder().glob("*.py") if not path.stem.startswith("_"))
 
 
 def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]:
-  """The experiment of a name in `experiments/` or of a path to a file, with the file's docstring.
+  """The experiment with a name in `experiments/`, or of a file, and the file's docstring.
 
   Args:
-    name: the name or path; a paper's name ("arcface", "facenet") stands for its main experiment, see docs/papers.md.
-    small: the file's `SMALL`, which runs on two cores, in the place of its `EXPERIMENT`, which is the paper's.
+    name: the name or path; a paper's name ("arcface", "facenet") selects its main experiment, see docs/papers.md.
+    small: load the file's `SMALL`, which runs on two cores, instead of its `EXPERIMENT`, which follows the paper.
   Raises:
-    ValueError: unknown name (valid ones are listed), or a file without an `EXPERIMENT`, or without the `SMALL` asked for.
+    ValueError: unknown name (the message lists valid ones), or a file without the requested `EXPERIMENT` or `SMALL`.
   """
   path = Path(name) if name.endswith(".py") else experiment_folder() / f"{PAPERS.get(name, name)}.py"
   if not path.is_file():
@@ -217,6 +217,6 @@ def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]
   wanted = "SMALL" if small else "EXPERIMENT"
   experiment = getattr(module, wanted, None)
   if not isinstance(experiment, Experiment):
-    hint = ": it has one size only, leave --small out" if small and hasattr(module, "EXPERIMENT") else ""
+    hint = ": it has no small form, omit --small" if small and hasattr(module, "EXPERIMENT") else ""
     raise ValueError(f"{path}: defines no {wanted} of type jaxface.training.config.Experiment{hint}")
   return experiment, module.__doc__ or ""

@@ -1,7 +1,7 @@
-"""TensorBoard event files, written by hand: TFRecord frames around Event messages of scalars.
+"""Writes TensorBoard event files without TensorFlow: TFRecord frames around Event messages of scalars.
 
 Source: TensorFlow, `event.proto` and `summary.proto` (the field numbers below), and TensorBoard's rule that a
-session's start drops what an earlier file of the same run holds at or after its step.
+session start discards events of earlier files of the run at or after its step.
 """
 
 import os
@@ -45,7 +45,7 @@ def encode_scalars(step: int, values: Mapping[str, float], wall_time: float) -> 
     values: scalar by tag.
     wall_time: seconds since 1970.
   Returns:
-    The serialised message, not framed.
+    The serialised message, without a frame.
   """
   summary = b"".join(
     block(_VALUE, block(_TAG, tag.encode()) + _float(_SIMPLE_VALUE, value)) for tag, value in values.items()
@@ -57,8 +57,8 @@ class EventFile:
   """A new event file in a folder.
 
   Args:
-    folder: where TensorBoard looks; made if missing.
-    start_step: first step to come: TensorBoard forgets what older files in the folder hold at or after it.
+    folder: log directory of TensorBoard; created if missing.
+    start_step: first step to be written: TensorBoard discards events of older files in the folder at or after it.
   """
 
   def __init__(self, folder: Path | str, *, start_step: int = 0):
@@ -75,12 +75,12 @@ class EventFile:
     self._file.flush()
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
-    """Appends the scalars of one step and hands them to the system, so that a kill loses nothing written."""
+    """Appends the scalars of one step and flushes them, so that a kill loses no written data."""
     self._file.write(frame(encode_scalars(step, values, time.time())))
     self._file.flush()
 
   def close(self) -> None:
-    """Closes the file; nothing is written after."""
+    """Closes the file."""
     self._file.close()
 
 

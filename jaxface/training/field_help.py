@@ -1,4 +1,4 @@
-"""What each field of an experiment means, read from the docstrings of its configs, in groups."""
+"""Help for the fields of an experiment, in groups, read from the docstrings of its configs."""
 
 import dataclasses
 import inspect
@@ -13,9 +13,9 @@ class Field(NamedTuple):
   """One option.
 
   Attributes:
-    name: dotted.
-    value: what it is in this experiment.
-    text: what it means, in one paragraph; "" where its class does not say.
+    name: dotted name.
+    value: its value in this experiment.
+    text: its description, one paragraph; "" if its class has none.
   """
 
   name: str
@@ -27,10 +27,10 @@ class Group(NamedTuple):
   """The options of one config.
 
   Attributes:
-    name: dotted; "" for the experiment itself.
+    name: dotted name; "" for the experiment itself.
     kind: name of the config's class.
     title: first line of its docstring.
-    fields: its options that are no configs themselves.
+    fields: its options that are not configs themselves.
   """
 
   name: str
@@ -40,7 +40,7 @@ class Group(NamedTuple):
 
 
 def documented(kind: type) -> dict[str, str]:
-  """What the docstring of a class says of each attribute, those of its base classes included."""
+  """Descriptions of the attributes in the docstring of a class and of its base classes."""
   texts: dict[str, str] = {}
   for base in reversed(kind.__mro__):
     texts |= _attributes(inspect.cleandoc(base.__dict__.get("__doc__") or ""))
@@ -74,7 +74,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def groups(config: Any, name: str = "") -> Iterator[Group]:
-  """The options of a nested config, one group for each config in it, outer ones first."""
+  """The options of a nested config, one group per config, outer ones first."""
   if isinstance(config, tuple):
     for index, item in enumerate(config):
       yield from groups(item, f"{name}.{index}")

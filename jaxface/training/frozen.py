@@ -1,4 +1,4 @@
-"""What a training step must leave alone in the network: layers with rate 0, and norms that are frozen."""
+"""What a training step must not change in the network: layers with rate 0, and frozen norms."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ Tree = Any
 
 
 class Frozen:
-  """See the file.
+  """Stops gradients of frozen parameters, and keeps running statistics of frozen norms.
 
   Args:
-    rates: of `optimizer.rates`.
-    freeze_norm: every batch norm uses its running statistics and does not move.
+    rates: parsed `optimizer.rates`.
+    freeze_norm: every batch norm uses its running statistics and is not updated.
   """
 
   def __init__(self, rates: Sequence[Rate], freeze_norm: bool):
@@ -28,7 +28,7 @@ class Frozen:
 
   @contextlib.contextmanager
   def norms(self) -> Iterator[None]:
-    """What is traced inside holds the norms that never move at their running statistics."""
+    """Context for tracing: norms that are never updated use their running statistics."""
     if not self.freeze_norm and not any(rate.stopped for rate in self.rates):
       yield
       return
@@ -36,7 +36,7 @@ class Frozen:
       yield
 
   def stop(self, params: Tree, batch_stats: Tree) -> Tree:
-    """{"model", "terms"} parameters, of which those that never move get no gradient."""
+    """{"model", "terms"} parameters, with gradients stopped for those that are never updated."""
     params = jax.tree.map(
       lambda path, leaf: lax.stop_gradient(leaf) if stopped(self.rates, path) else leaf, rate_paths(params), params
     )
@@ -49,11 +49,11 @@ class Frozen:
     return {**params, "model": unflatten_dict(model)}
 
   def keep_statistics(self, old: Tree, new: Tree, updates: Array) -> Tree:
-    """Running statistics after a step: those of layers with rate 0 stay.
+    """Running statistics after a step: those of layers with rate 0 do not change.
 
     Args:
       old, new: batch_stats before and after the step.
-      updates: how often the optimizer has moved.
+      updates: number of optimizer updates so far.
     """
     if not self.rates:
       return new

@@ -1,4 +1,4 @@
-"""A run that begins with the network of another one."""
+"""Initialises a run from a saved network."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -17,17 +17,17 @@ from jaxface.models.saved import Description, count_parameters, describe_model, 
 from jaxface.models.take_over import differing, take_over
 from jaxface.training.state import TrainState
 
-# Beside the states of a run: what its `model.init_from` was, for a continuation after that is gone.
+# Describes the run's `model.init_from` next to its checkpoints, for resuming after that model was deleted.
 ORIGIN_FILE = "init_from.json"
 
 
 @dataclass(frozen=True)
 class Begun:
-  """A first state that begins with another network.
+  """An initial state.
 
   Attributes:
-    state: with that network's variables.
-    lines: what was taken, and what was left as it is in a new run.
+    state: the state, with the variables of the saved network.
+    lines: notes on which variables were loaded and which are new.
   """
 
   state: TrainState
@@ -35,14 +35,14 @@ class Begun:
 
 
 def resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
-  """`config` with what it leaves to `model.init_from` filled in; see `jaxface.models.take_over`.
+  """`config` with missing values filled in from `model.init_from`; see `jaxface.models.take_over`.
 
   Args:
-    config: of the run.
-    folder: workdir of the run; a continuation finds there what the other network was, should that be gone.
+    config: model config of the run.
+    folder: workdir of the run, which keeps a description of the saved network for resuming.
   Raises:
-    FileNotFoundError: `model.init_from` names no model, and the run has not begun.
-    Contradiction: the config gives a field another value than that network has.
+    FileNotFoundError: there is no model at `model.init_from`, and the run has not started.
+    Contradiction: a field of the config differs from that network's.
   """
   if not config.init_from:
     return replace(config, name=config.name or DEFAULT_NETWORK)
@@ -57,7 +57,7 @@ def resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
 
 
 def keep_origin(path: str, folder: Path) -> None:
-  """Write what `model.init_from` is beside the states of a run."""
+  """Write a description of `model.init_from` next to the checkpoints of a run."""
   origin = describe_model(path)
   write_json(folder / ORIGIN_FILE, {**asdict(origin), "preprocess": origin.preprocess.to_json()})
 
@@ -73,25 +73,24 @@ def _kept_origin(folder: Path) -> Description | None:
 def begin_from(
   path: str, state: TrainState, preprocess: Preprocess, grows_from: tuple[str, ...] = ()
 ) -> Begun:
-  """The first state with a saved network's variables in the place of the random ones.
+  """The initial state with a saved network's variables instead of random ones.
 
-  A network with a part called "frozen" gets them there, unless the saved one has such a part too, any other as a whole;
-  but a network that grows from the saved one keeps the random values of the layers which that one lacks. The running
-  average of parameters begins with them too; terms and optimizer begin as they would.
+  If the network has a submodule "frozen" and the saved one has not, the variables are loaded there, otherwise into the full
+  network. A network that grows from the saved one keeps random values for layers that the saved one lacks. The running
+  average of parameters starts from the loaded values too; terms and optimizer are not changed.
 
   Args:
     path: model directory, or workdir of a run.
-    state: before the first step.
+    state: the state before the first step.
     preprocess: input convention of the run.
-    grows_from: names of the networks whose layers are some of this one's, under the same paths: what its class says in
-      `grows_from`.
+    grows_from: names of networks whose layers are a subset of this one's, under the same paths: `grows_from` of its class.
   Raises:
-    ValueError: the saved network had another input convention; names the fields that differ.
-    WrongCheckpoint: it is another network; names the first leaf that differs.
+    ValueError: the saved network has another input convention; the message names the fields that differ.
+    WrongCheckpoint: it is another network; the message names the first leaf that differs.
   """
   saved = load_model(path)
   if differs := differing(preprocess, saved.preprocess):
-    raise ValueError(f"model.init_from {path}: its network takes other images than this run gives it: {'; '.join(differs)}")
+    raise ValueError(f"model.init_from {path}: its network expects other images than this run provides: {'; '.join(differs)}")
   model = state.params["model"]
   inside = "frozen" in model and "frozen" not in saved.variables["params"]
 
@@ -109,18 +108,18 @@ def begin_from(
 
 
 def _took(name: str, taken: Any, model: Any) -> str:
-  """How much of a network came from the saved one, and which of its modules did not."""
+  """Number of parameters loaded from the saved network, and the modules that are new."""
   count, whole = count_parameters(taken), count_parameters(model)
   if count == whole:
-    return f"all {count:,} parameters of the network are those of its {name}"
+    return f"all {count:,} parameters are loaded from its {name}"
   have = flatten_dict(taken).keys()
   left = [path for path in flatten_dict(model) if path not in have and not (path[0] == "frozen" and path[1:] in have)]
   modules = list(dict.fromkeys("/".join(path[:-1]) for path in left))
-  return f"{count:,} of {whole:,} parameters are those of its {name}; new are {', '.join(modules)}"
+  return f"{count:,} of {whole:,} parameters are loaded from its {name}; new: {', '.join(modules)}"
 
 
 def with_network(state: TrainState, variables: Any) -> TrainState:
-  """A first state with other variables of the network, laid out like the state before; the running average begins there."""
+  """An initial state with other variables of the network, sharded like the given state; the running average starts from them."""
   params = {**state.params, "model": variables["params"]}
   batch_stats = variables.get("batch_stats", {})
   average = None if state.ema is None else {"params": params["model"], "batch_stats": batch_stats}

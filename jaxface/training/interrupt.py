@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run after the present step, with its state saved."""
+"""SIGTERM and SIGINT save a checkpoint after the current step and end the run."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from jaxface.interrupted import INTERRUPTED, was_asked
 
 
 class Interrupted(SystemExit):
-  """The run was asked to stop and has saved its state; the process exits with `INTERRUPTED`."""
+  """The run was stopped by a signal and saved a checkpoint; the exit code is `INTERRUPTED`."""
 
   def __init__(self, step: int):
     super().__init__(INTERRUPTED)
@@ -16,9 +16,9 @@ class Interrupted(SystemExit):
 
 
 class StopSignal:
-  """A context in which SIGTERM and SIGINT set `asked` instead of killing; a second one kills.
+  """A context in which SIGTERM and SIGINT set `asked` instead of ending the process; a second signal ends it.
 
-  Outside the main thread Python cannot install handlers: there the context does nothing.
+  Python installs handlers only in the main thread; in other threads the context does nothing.
   """
 
   def __init__(self) -> None:

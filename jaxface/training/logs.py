@@ -1,4 +1,4 @@
-"""Metrics of a run as JSON lines and TensorBoard files; a resumed run goes on in them as if it had never stopped."""
+"""Metrics of a run as JSON lines and TensorBoard files; a resumed run continues the same files."""
 
 import json
 import math
@@ -18,12 +18,12 @@ EVENTS_FOLDER = "tensorboard"
 
 
 def host_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-  """Metrics as Python floats, fetched from the devices in one go.
+  """Metrics as Python floats, fetched from the devices in one transfer.
 
   Args:
     metrics: scalar by name: numbers, NumPy or device arrays of one element.
   Raises:
-    ValueError: a metric is no scalar.
+    ValueError: a metric is not a scalar.
   """
   out = {}
   for name, value in jax.device_get(dict(metrics)).items():
@@ -39,10 +39,10 @@ def read_metrics(folder: Path | str) -> list[dict[str, Any]]:
   Args:
     folder: of the run.
   Returns:
-    Dictionaries with `step`, `time` (seconds since 1970) and the metrics; a value that was not finite is None. A
-    last line that a crash tore is left out.
+    Dictionaries with `step`, `time` (seconds since 1970) and the metrics; None for non-finite values. An incomplete last
+    line, left by a crash, is ignored.
   Raises:
-    ValueError: another line is no such row; names file and line.
+    ValueError: another line is not a valid row; the message names file and line.
   """
   path = Path(folder) / METRICS_FILE
   rows = []
@@ -59,13 +59,12 @@ def read_metrics(folder: Path | str) -> list[dict[str, Any]]:
 class MetricWriter:
   """Appends rows to `metrics.jsonl` and to a TensorBoard file in the folder `tensorboard`.
 
-  Nothing here waits for a device that is still at work as long as the metrics handed in are those of the interval
-  before, which are done.
+  Writing does not block on the devices if the metrics are those of the previous interval, which are finished.
 
   Args:
-    folder: of the run; made if missing.
-    resume_step: first step that will be written (again): rows of an earlier life at or after it are cut off, the
-      file being replaced atomically, and TensorBoard forgets them too. 0 starts afresh.
+    folder: folder of the run; created if missing.
+    resume_step: first step that will be written: rows at or after it are removed, by replacing the file atomically, and
+      TensorBoard discards them too. 0 removes all.
 
   A context manager; `close` otherwise.
   """
@@ -85,15 +84,15 @@ class MetricWriter:
 
     Args:
       step: number of the step.
-      metrics: scalar by name; device arrays should be finished ones.
+      metrics: scalar by name; device arrays should be computed already.
     Returns:
       The metrics as floats, for a progress line.
     Raises:
-      ValueError: a metric is no scalar, or is called "step" or "time".
+      ValueError: a metric is not a scalar, or is called "step" or "time".
     """
     taken = {"step", "time"} & metrics.keys()
     if taken:
-      raise ValueError(f"metric {sorted(taken)[0]!r}: the names step and time belong to the row itself")
+      raise ValueError(f"metric {sorted(taken)[0]!r}: the names step and time are reserved")
     values = host_scalars(metrics)
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     self._file.write(_line({"step": int(step), "time": round(time.time(), 3), **finite}))
@@ -114,7 +113,7 @@ class MetricWriter:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-  # JSON has no NaN: what is not finite has become null.
+  # JSON has no NaN: non-finite values are null.
   return json.dumps(row, allow_nan=False) + "\n"
 
 

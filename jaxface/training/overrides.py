@@ -13,7 +13,7 @@ Choices = Mapping[str, Mapping[str, type]]
 
 
 class UnknownField(ValueError):
-  """An override names a field that the config does not have, or gives it a value of the wrong kind."""
+  """An override of a field that does not exist, or with a value of the wrong type."""
 
 
 def field_values(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -43,23 +43,23 @@ def override(config: Any, name: str, text: str, choices: Choices | None = None) 
     config: nested frozen dataclasses, tuples of them, and mappings.
     name: dotted path; a number selects from a tuple (`terms.0.margin.m`).
     text: the new value as written on a command line.
-    choices: for a field name whose value is itself a config, or a tuple of them, the kinds by name (`margin`:
-      {"arcface": ArcFace}). A kind given at the first free place of such a tuple is added to it.
+    choices: for fields whose value is a config, or a tuple of them, the classes by name (`margin`: {"arcface": ArcFace}). A
+      name given for the index after the last entry of a tuple appends an entry.
   Raises:
-    UnknownField: no such field (near and valid names are listed), or a value of the wrong kind.
+    UnknownField: no such field (the message lists similar and valid names), or a value of the wrong type.
   """
   return _replace(config, name.split("."), text, name, choices or {}, "")
 
 
 def _replace(config: Any, path: list[str], text: str, full: str, choices: Choices, field: str) -> Any:
-  """`field` is the name under which `config` stands in the one around it."""
+  """`field` is the name of the field that holds `config`."""
   head, rest = path[0], path[1:]
   if isinstance(config, tuple):
     return _replace_entry(config, path, text, full, choices, field)
   if isinstance(config, Mapping):
     return {**config, ".".join(path): _literal(text)}
   if not dataclasses.is_dataclass(config):
-    raise UnknownField(f"--{full}: nothing lies below {full.removesuffix('.' + '.'.join(path))!r}")
+    raise UnknownField(f"--{full}: there are no fields below {full.removesuffix('.' + '.'.join(path))!r}")
   names = [field.name for field in dataclasses.fields(config)]
   if head not in names:
     near = difflib.get_close_matches(head, names, n=1)
@@ -82,7 +82,7 @@ def _replace_entry(config: tuple, path: list[str], text: str, full: str, choices
   head, rest = path[0], path[1:]
   more = field in choices and not rest  # one more entry
   if not (head.isdigit() and int(head) < len(config) + more):
-    raise UnknownField(f"--{full}: {head!r} selects from {len(config)} entries: a number from 0 is needed")
+    raise UnknownField(f"--{full}: {head!r} is not an index of its {len(config)} entries: needs a number from 0")
   index = int(head)
   if rest:
     new = _replace(config[index], rest, text, full, choices, field)
@@ -97,7 +97,7 @@ def _choose(current: Any, head: str, text: str, full: str, choices: Choices) -> 
   kinds = choices.get(head, {})
   kind = next((kind for name, kind in kinds.items() if _natural(text) == _natural(name)), None)
   if kind is None:
-    valid = f"one of {', '.join(kinds)}" if kinds else f"a field of it{_example(current, full)}"
+    valid = f"one of {', '.join(kinds)}" if kinds else f"one of its fields{_example(current, full)}"
     raise UnknownField(f"--{full} {text}: needs {valid}")
   return kind()
 
@@ -115,12 +115,12 @@ def _literal(text: str) -> Any:
 
 
 def _natural(text: str) -> str:
-  """A name in the one form by which spellings of it are compared: "Semi-hard", "semi_hard" and "SemiHard" are one."""
+  """A name in normal form, for comparison: "Semi-hard", "semi_hard" and "SemiHard" are equal."""
   return re.sub(r"[-_ ]", "", text.strip().lower())
 
 
 def _one_of(valid: Sequence[Any], text: str, full: str) -> Any:
-  """The valid value that a text names; "none" names the empty one."""
+  """The valid value that a text names; "none" stands for ""."""
   for value in valid:
     if text == str(value):
       return value

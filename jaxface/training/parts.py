@@ -1,6 +1,6 @@
-"""The parts of a run: each holds what it needs of the configuration, and sees no other.
+"""The parts of a run. Each holds only the settings it needs.
 
-`resolve_run` makes them from an experiment. A step of one's own is built from them without one:
+`resolve_run` makes them from an experiment. They can also be built without one, such as for your own loop:
 
   step = TrainStep(
     Network(module, preprocess), Objective((Classification(),), num_classes),
@@ -29,7 +29,7 @@ from jaxface.training.optimizer import OptimizerConfig, make_optimizer
 from jaxface.training.rates import Rate, parse_rates
 from jaxface.training.schedule import ScheduleConfig, make_schedule
 
-# Steps over which `Plan.max_bad_share` is a share.
+# Number of steps to which `Plan.max_bad_share` refers.
 BAD_WINDOW = 100
 
 
@@ -38,12 +38,12 @@ class Network:
   """The network that is trained.
 
   Attributes:
-    module: called with (images, train); embeddings [B, D] come out.
+    module: called with (images, train), returns embeddings [B, D].
     preprocess: its input convention.
-    options: with which `create` makes it again.
-    name: in the registry.
-    init_from: model directory, or workdir of a run, that it begins with; "" for none.
-    freeze_norm: batch norms use their running statistics and stay as they are.
+    options: options for `create`.
+    name: name in the registry.
+    init_from: model directory, or workdir of a run, with the initial weights; "" for none.
+    freeze_norm: batch norms use their running statistics and are not updated.
   """
 
   module: nn.Module
@@ -56,11 +56,11 @@ class Network:
 
 @dataclass(frozen=True)
 class Data:
-  """What is trained on.
+  """The training data.
 
   Attributes:
     source: the training set, see `jaxface.data`.
-    order: which record stands at which position.
+    order: maps positions to records.
     on_damage: "substitute" or "raise", see `Loader`.
   """
 
@@ -69,7 +69,7 @@ class Data:
   on_damage: str = "substitute"
 
   def loader(self, batch_size: int, mesh: Mesh, *, steps: int, start_step: int = 0) -> Loader:
-    """Batches of the order, spread over the mesh."""
+    """Batches in this order, sharded over the mesh."""
     return Loader(
       self.source, self.order, batch_size, start_step=start_step, steps=steps, sharding=batch_sharding(mesh),
       on_damage=self.on_damage,
@@ -78,13 +78,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Batches:
-  """How a step takes its batch.
+  """Batch size, accumulation and augmentation.
 
   Attributes:
     size: images per step over all devices and hosts.
-    accumulate: the batch is taken in this many parts.
-    augment: random changes of its images.
-    seed: of everything that a run draws: initial values, order, augmentation, dropout.
+    accumulate: number of parts into which the batch is split.
+    augment: augmentation of its images.
+    seed: seed of the run: initial values, order, augmentation, dropout.
   """
 
   size: int
@@ -94,17 +94,17 @@ class Batches:
 
   @property
   def part_size(self) -> int:
-    """Images that the network sees at a time."""
+    """Images per call of the network."""
     return self.size // self.accumulate
 
   def augmented(self, batch: Mapping[str, Array]) -> Array:
-    """[B, H, W, C] float32 in 0..255: the images of a batch, changed as their positions say."""
+    """[B, H, W, C] float32 in 0..255: the augmented images of a batch, a function of seed and position."""
     return augment(batch["image"], self.seed, batch["position"], self.augment)
 
 
 @dataclass(frozen=True)
 class Objective:
-  """What is minimised.
+  """The objective.
 
   Attributes:
     terms: weighted terms on the embedding.
@@ -116,7 +116,7 @@ class Objective:
 
   @property
   def names(self) -> list[str]:
-    """What each term is called in the log."""
+    """Name of each term in the log."""
     return term_names(self.terms)
 
 
@@ -127,8 +127,8 @@ class Optimizer:
   Attributes:
     transform: any optax transformation whose updates are added to {"model", "terms"} parameters.
     schedule: learning rate by the count of updates, for the log.
-    rates: factors of the learning rate by path; those of `transform`, whose frozen layers the step leaves alone.
-    ema: decay of the running average of the parameters; 0 keeps none.
+    rates: factors of the learning rate by path, as in `transform`; the step does not change frozen layers.
+    ema: decay of the running average of the parameters; 0 turns it off.
   """
 
   transform: optax.GradientTransformation
@@ -145,17 +145,17 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Plan:
-  """How long a run is, when it logs and saves, and what ends it early. See `Experiment` for the fields of the same names.
+  """Length of a run, intervals, and limits on skipped steps. See the fields of the same names of `Experiment`.
 
   Attributes:
-    steps: of the whole run.
+    steps: total number of steps.
     log_every: steps between two lines of the log.
-    checkpoint_every: steps between two saved states.
-    keep_checkpoints: how many of the last states stay.
-    max_bad_steps: so many non-finite steps in a row end the run.
-    max_bad_share: more than this share of the last `BAD_WINDOW` steps ends it.
-    best: whether the best state on the first verification set becomes the model, in the place of the last one.
-    stall_seconds: longest time in which nothing is completed, see `Watchdog`.
+    checkpoint_every: steps between two checkpoints.
+    keep_checkpoints: number of latest checkpoints to keep.
+    max_bad_steps: the run ends after this many consecutive non-finite steps.
+    max_bad_share: the run ends if more than this share of the last `BAD_WINDOW` steps was skipped.
+    best: whether the best state on the first verification set becomes the model, instead of the last one.
+    stall_seconds: longest time without progress, see `Watchdog`.
   """
 
   steps: int
@@ -169,7 +169,7 @@ class Plan:
 
   @property
   def most_bad_lately(self) -> int:
-    """How many of the last `BAD_WINDOW` steps may be skipped."""
+    """Number of the last `BAD_WINDOW` steps that may be skipped."""
     return math.floor(self.max_bad_share * BAD_WINDOW + 1e-9)
 
 
@@ -178,10 +178,10 @@ class Run:
   """All parts of a run.
 
   Attributes:
-    name: of the run.
+    name: name of the run.
     network, data, batches, objective, optimizer, plan: its parts.
     mesh: its devices.
-    config: every field of the experiment by its dotted name, as config.json keeps it; nothing is computed from it.
+    config: every field of the experiment by dotted name, for config.json; not used in computations.
   """
 
   name: str
@@ -196,7 +196,7 @@ class Run:
 
   @property
   def key(self) -> Array:
-    """`jax.random.key(seed)`, from which each purpose takes its own fold."""
+    """`jax.random.key(seed)`, into which each purpose is folded."""
     return jax.random.key(self.batches.seed)
 
 

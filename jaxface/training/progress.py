@@ -1,4 +1,4 @@
-"""The progress line: one line that moves on a terminal, a plain line per interval elsewhere."""
+"""The progress line: updated in place on a terminal, one line per interval elsewhere."""
 
 import math
 import shutil
@@ -12,7 +12,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def clock(seconds: float) -> str:
-  """A length of time as 0:07, 12:31 or 3:05:00; "?" if it is not known."""
+  """A duration as 0:07, 12:31 or 3:05:00; "?" if unknown."""
   if not math.isfinite(seconds):
     return "?"
   minutes, second = divmod(round(seconds), 60)
@@ -21,18 +21,18 @@ def clock(seconds: float) -> str:
 
 
 def bar(share: float) -> str:
-  """A bar of twenty cells, an eighth of a cell being the smallest step."""
+  """A bar of twenty cells, with a resolution of an eighth of a cell."""
   eighths = round(min(max(share, 0.0), 1.0) * _BAR * 8)
   full, part = divmod(eighths, 8)
   return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(_BAR)
 
 
 class ProgressLine:
-  """Where a run stands: step, loss, images per second, share of time spent waiting for data, rate, time left.
+  """Progress of a run: step, loss, images per second, share of time spent waiting for data, learning rate, time left.
 
   Args:
-    total_steps: of the run.
-    start_step: where this life of the run began; the time left is judged by its own pace.
+    total_steps: steps of the run.
+    start_step: step at which this process started or resumed; the time left is estimated from the steps since then.
     stream: where to write; standard error by default.
     now: the clock, in seconds.
   """
@@ -44,27 +44,27 @@ class ProgressLine:
     self._total, self._stream, self._now = total_steps, stream or sys.stderr, now
     self._moving = self._stream.isatty()
     self._step, self._time = start_step, now()
-    self._pace: float | None = None  # seconds per step, the newest intervals counting most
+    self._pace: float | None = None  # seconds per step, a moving average
     self._width = 0
 
   def update(
     self, step: int, *, loss: float, images_per_second: float, wait_share: float, learning_rate: float,
     skipped: int = 0,
   ) -> None:
-    """Shows the state after one more interval.
+    """Shows the progress after an interval.
 
     Args:
-      step: steps done.
-      loss: of the interval; NaN where every step was skipped.
-      images_per_second: of the interval.
+      step: number of steps done.
+      loss: mean loss of the interval; NaN if every step was skipped.
+      images_per_second: speed in the interval.
       wait_share: share of the interval, 0 to 1, in which the loop waited for data.
-      learning_rate: of the last step.
+      learning_rate: learning rate of the last step.
       skipped: steps of the interval whose loss or gradient was not finite; shown if there are any.
     """
     now = self._now()
     if step > self._step:
       pace = (now - self._time) / (step - self._step)
-      # The first interval holds the compilation: a pace from it alone is soon forgotten.
+      # The first interval includes the compilation: its weight decays quickly.
       self._pace = pace if self._pace is None else 0.5 * self._pace + 0.5 * pace
       self._step, self._time = step, now
     left = math.nan if self._pace is None else self._pace * (self._total - step)
@@ -78,13 +78,13 @@ class ProgressLine:
     )
 
   def note(self, text: str) -> None:
-    """Prints a line of its own (a saved state, a verification) without breaking the moving one."""
+    """Prints a separate line (a checkpoint, a verification) above the progress line."""
     self._erase()
     self._stream.write(text + "\n")
     self._stream.flush()
 
   def close(self) -> None:
-    """Leaves the last state standing and goes to the next line."""
+    """Ends the progress line."""
     if self._width:
       self._stream.write("\n")
       self._stream.flush()
@@ -94,7 +94,7 @@ class ProgressLine:
     if not self._moving:
       self._stream.write(line + "\n")
     else:
-      # One column stays free: a full line makes some terminals wrap.
+      # One column stays empty: some terminals wrap a full line.
       line = line[: shutil.get_terminal_size().columns - 1]
       self._stream.write("\r" + line.ljust(self._width))
       self._width = len(line)

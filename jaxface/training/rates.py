@@ -1,11 +1,11 @@
-"""Another learning rate for some layers, or none, for a while or for good.
+"""Learning rate factors for some layers, for the first steps or for the entire run; 0 freezes.
 
-A rate is PATTERN=FACTOR, PATTERN=FACTOR until STEP (and 1 after it), or PATTERN=FACTOR until STEP then FACTOR. A pattern is
-a shell pattern on the path of a parameter, whose * matches slashes too: `body/...` are those of the network, `head/N/...`
-those of the objective's term N. Of several patterns that match a parameter the last one counts.
+A rate is PATTERN=FACTOR, PATTERN=FACTOR until STEP (1 after it), or PATTERN=FACTOR until STEP then FACTOR. A pattern is a
+shell pattern on the path of a parameter, in which * matches slashes too: `body/...` are parameters of the network,
+`head/N/...` those of the objective's term N. If several patterns match a parameter, the last one applies.
 
-What has factor 0 stays as it is: weight decay does not move it, its norms keep their running statistics, and where the
-factor is 0 for good no gradient is computed and its norms normalise by their running statistics.
+Parameters with factor 0 do not change: weight decay does not apply to them, and their norms keep their running statistics.
+If the factor is 0 for the entire run, no gradient is computed and their norms normalise by the running statistics.
 """
 
 import fnmatch
@@ -28,10 +28,10 @@ class Rate:
   """A factor of the learning rate.
 
   Attributes:
-    pattern: on paths.
-    factor: of the first `until` updates, or of all if that is None.
+    pattern: shell pattern on paths.
+    factor: factor in the first `until` updates, or in all if that is None.
     until: number of updates.
-    then: factor of the later ones.
+    then: factor in later updates.
   """
 
   pattern: str
@@ -41,7 +41,7 @@ class Rate:
 
   @property
   def stopped(self) -> bool:
-    """Whether nothing ever moves."""
+    """Whether the factor is 0 for the entire run."""
     return self.factor == 0 and (self.until is None or self.then == 0)
 
   def at(self, step: Array | int) -> Array:
@@ -57,10 +57,10 @@ class Rate:
 
 
 def parse_rates(rates: Sequence[str]) -> tuple[Rate, ...]:
-  """The rates of `optimizer.rates`.
+  """Parses `optimizer.rates`.
 
   Raises:
-    ValueError: one that has not the form above, or a factor that is negative or not finite.
+    ValueError: a rate of another form, or a factor that is negative or not finite.
   """
   return tuple(_parse(text) for text in rates)
 
@@ -75,14 +75,14 @@ def _parse(text: str) -> Rate:
       raise ValueError
   except ValueError:
     raise ValueError(
-      f"OptimizerConfig.rates: {text!r} is no rate: needs PATTERN=FACTOR, such as body/*=0 or head/*=10, or"
+      f"OptimizerConfig.rates: {text!r} is not a rate: needs PATTERN=FACTOR, such as body/*=0 or head/*=10, or"
       " body/*=0 until 200, or body/*=0 until 200 then 0.1; factors are at least 0"
     ) from None
   return Rate(found[1], factor, int(found[3]) if found[3] else None, then)
 
 
 def rate_paths(params: Any) -> Any:
-  """The tree of paths over a tree {"model": ..., "terms": ...}: "body/stem/conv/kernel", "head/0/center_cd"."""
+  """The path of each leaf of a tree {"model": ..., "terms": ...}: "body/stem/conv/kernel", "head/0/center_cd"."""
   part = {"model": "body", "terms": "head"}
 
   def name(path: tuple, _: Any) -> str:
@@ -98,7 +98,7 @@ def rate_of(rates: Sequence[Rate], path: str) -> Rate | None:
 
 
 def stopped(rates: Sequence[Rate], path: str) -> bool:
-  """Whether what lies at a path never moves."""
+  """Whether the parameters at a path are frozen for the entire run."""
   rate = rate_of(rates, path)
   return rate is not None and rate.stopped
 
@@ -112,25 +112,25 @@ def check_rates(rates: Sequence[Rate], params: Any) -> None:
   paths = jax.tree.leaves(rate_paths(params))
   for rate in rates:
     if not fnmatch.filter(paths, rate.pattern):
-      # Of a deep network its first-level modules say enough.
+      # For deep networks the message lists first-level modules only.
       groups = list(dict.fromkeys("/".join(path.split("/")[:2]) + ("/*" if path.count("/") > 1 else "") for path in paths))
       more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
       raise ValueError(
-        f"optimizer.rates: {rate.pattern!r} matches no parameter. There are: {', '.join(groups[:_SHOWN])}{more}; one of them"
-        f" in full is {paths[0]!r}"
+        f"optimizer.rates: {rate.pattern!r} matches no parameter. There are: {', '.join(groups[:_SHOWN])}{more}; an example"
+        f" of a full path is {paths[0]!r}"
       )
 
 
 def rate_lines(rates: Sequence[Rate], params: Any) -> list[str]:
-  """For each rate a line that says how many parameters it matches and how many follow it."""
+  """A line for each rate, with the number of parameters that it matches and that it applies to."""
   sized = [(path, leaf.size) for path, leaf in zip(jax.tree.leaves(rate_paths(params)), jax.tree.leaves(params))]
   lines = []
   for rate in rates:
     matched = sum(size for path, size in sized if fnmatch.fnmatchcase(path, rate.pattern))
     # By identity: the same rate may be given twice.
     followed = sum(size for path, size in sized if rate_of(rates, path) is rate)
-    other = f", of which {matched - followed:,} follow a later pattern" if followed < matched else ""
-    lines.append(f"optimizer.rates: {rate.pattern} learns at {rate} × the rate: {matched:,} parameters{other}")
+    other = f", to {matched - followed:,} of which a later pattern applies" if followed < matched else ""
+    lines.append(f"optimizer.rates: {rate.pattern}: {rate} × the learning rate, {matched:,} parameters{other}")
   return lines
 
 
@@ -155,7 +155,7 @@ def _start(rates: Sequence[Rate]) -> Any:
 
 
 def scale_by_rates(rates: Sequence[Rate]) -> optax.GradientTransformation:
-  """Multiplies each update by the factor of its path; the last of a chain, so that decay is multiplied too.
+  """Multiplies each update by the factor of its path; last in the chain, so that weight decay is multiplied too.
 
   Raises:
     ValueError: in `init`, see `check_rates`.
@@ -173,12 +173,12 @@ def scale_by_rates(rates: Sequence[Rate]) -> optax.GradientTransformation:
 
 
 def clip_moving(rates: Sequence[Rate], clip: optax.GradientTransformation) -> optax.GradientTransformation:
-  """Clips what moves by its own length: the gradient of frozen layers must not shorten that of the others.
+  """Clips gradients of moving and of frozen layers by separate norms: frozen layers must not affect the clipping of the others.
 
-  Gradients of what is frozen for now are clipped by theirs; they go on into momentum and moments.
+  Clipped gradients of temporarily frozen layers still update momentum and moments.
 
   Args:
-    rates: of the run.
+    rates: rates of the run.
     clip: a transformation without state.
   """
 

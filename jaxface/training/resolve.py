@@ -1,4 +1,4 @@
-"""An experiment, resolved once: one small object for each part of the run. What only the whole shows is checked here."""
+"""Resolves an experiment once into one small object per part of the run. Checks that need several parts are here."""
 
 import json
 from dataclasses import replace
@@ -25,11 +25,11 @@ def resolve_run(experiment: Experiment, source: Any, folder: Path) -> Run:
   Args:
     experiment: the run.
     source: the training set (see `jaxface.data`).
-    folder: workdir of the run, where a continuation finds what `model.init_from` was.
+    folder: workdir of the run, which keeps a description of `model.init_from` for resuming.
   Raises:
-    ValueError: a batch that does not spread over the devices, an order that shows no pairs to a term that lives on them, or
-      anything that the parts refuse by themselves.
-    FileNotFoundError: `model.init_from` names no model, and the run has not begun.
+    ValueError: a batch that is not divisible by the devices, an order without pairs for a term that compares them, or an
+      invalid value of a single part.
+    FileNotFoundError: there is no model at `model.init_from`, and the run has not started.
   """
   mesh = make_mesh(experiment.mesh)
   batches = resolve_batches(experiment)
@@ -60,7 +60,7 @@ def resolve_network(experiment: Experiment, template: str | None = None) -> Netw
 
 
 def resolve_batches(experiment: Experiment) -> Batches:
-  """How a step takes its batch."""
+  """Batch size, accumulation and augmentation."""
   return Batches(experiment.batch_size, experiment.accumulate, experiment.augment, experiment.seed)
 
 
@@ -70,7 +70,7 @@ def resolve_optimizer(experiment: Experiment) -> Optimizer:
 
 
 def resolve_plan(experiment: Experiment) -> Plan:
-  """How long the run is, when it logs and saves, and what ends it early."""
+  """Length of the run, intervals, and limits on skipped steps."""
   return Plan(
     steps=experiment.steps, log_every=experiment.log_every, checkpoint_every=experiment.checkpoint_every,
     keep_checkpoints=experiment.keep_checkpoints, max_bad_steps=experiment.max_bad_steps,
@@ -80,7 +80,7 @@ def resolve_plan(experiment: Experiment) -> Plan:
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:
-  """Every field by its dotted name, and the kind of each nested config that has several, for JSON."""
+  """Every field by dotted name, and the class of each nested config that is one of several, for JSON."""
   leaves = {**field_values(experiment), **kinds(experiment)}
   return json.loads(json.dumps(leaves, default=str))
 

@@ -1,6 +1,6 @@
-"""What may differ between a run and its continuation, field by field, and what of its data may not.
+"""Which fields and data may change when a run is resumed, and which must not.
 
-Every field of an experiment is in one of three lists. A field in none of them counts as bound; a test says so.
+Every field of an experiment is in one of three lists. A field in none of them is bound; a test checks this.
 """
 
 import re
@@ -10,22 +10,22 @@ from typing import Any
 from jaxface.data.fingerprint import fingerprint
 from jaxface.training.parts import Data
 
-# Nothing here changes what is computed from step to step.
+# Fields that do not change what a step computes.
 FREE = frozenset({
   "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
   "data.threads", "data.on_damage", "data.synthetic.remember",
   "mesh.class_devices", "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   "mesh.heartbeat_seconds", "mesh.stall_seconds",
-  # A set is known by its name; what it holds is compared as data.
+  # A set is identified by its name; its content is compared as data.
   "evaluation", "evaluation.N.name", "evaluation.N.every",
 })
-# Where data lies, or how it is chosen: its content is compared instead (`describe_data`), so that it may move.
+# Paths or selection of data: the content is compared instead (`describe_data`), so that files may move.
 BY_CONTENT = frozenset({
   "data.records", "data.images", "data.template", "data.licence", "data.origin", "data.embeddings",
   "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.pairs",
   "evaluation.N.seed", "evaluation.N.mirror",
 })
-# Compared by value. A name that ends in a dot stands for every field below it.
+# Compared by value. A name that ends in a dot includes every field below it.
 BOUND = frozenset({
   "steps", "batch_size", "accumulate", "seed", "ema",
   "data.size", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
@@ -36,21 +36,21 @@ BOUND = frozenset({
 
 
 def generic(name: str) -> str:
-  """The name of a field with its places in tuples as N: evaluation.0.every is evaluation.N.every."""
+  """The name of a field with its tuple indices replaced by N: evaluation.0.every is evaluation.N.every."""
   return re.sub(r"\.\d+(?=\.|$)", ".N", name)
 
 
 def is_bound(name: str) -> bool:
-  """Whether a continuation must give a field the value that the run began with."""
+  """Whether a field must not change when a run is resumed."""
   return generic(name) not in FREE | BY_CONTENT
 
 
 def field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """A line for each bound field whose value is another one.
+  """A line for each bound field whose value differs.
 
   Args:
-    before: every field by dotted name, as the run began; {} is not compared.
-    now: the same of its continuation.
+    before: every field by dotted name, at the start of the run; {} is not compared.
+    now: the same when it is resumed.
   """
   if not before:
     return []
@@ -62,11 +62,11 @@ def field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
 
 
 def describe_data(data: Data, hooks: Sequence[Any]) -> dict[str, Any]:
-  """What a run sees, wherever it lies: JSON values that are equal for equal data.
+  """Identifies the data of a run, independent of paths: JSON values that are equal for equal data.
 
   Args:
-    data: the training set and its order; one that was mined says from what in `fingerprint`.
-    hooks: of the run; a verification set says in `fingerprint` what it is.
+    data: the training set and its order; `fingerprint` of a mined order identifies what it was mined from.
+    hooks: hooks of the run; `fingerprint` of a verification set identifies it.
   Returns:
     {"train": {...}, "order": {...}, "evaluation": {name: {...}}}.
   """
@@ -93,15 +93,15 @@ def all_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any
 
 
 def data_differences(before: Mapping[str, Any], now: Mapping[str, Any], *, best: bool) -> list[str]:
-  """A line for each fact about the data that is another one.
+  """A line for each property of the data that differs.
 
-  Verification sets of another name may come and go, but a name stands for one set; and where the first set chooses the state,
-  it stays the first.
+  Verification sets may be added and removed, but a set of the same name must have the same content. If the state is selected
+  on the first set, it must remain the first.
 
   Args:
-    before: from `describe_data`, as the run began; {} (of a folder that keeps none) is not compared.
-    now: the same of its continuation.
-    best: whether the state that becomes the model is chosen on the first verification set.
+    before: from `describe_data`, at the start of the run; {} (not recorded) is not compared.
+    now: the same when it is resumed.
+    best: whether the state that becomes the model is selected on the first verification set.
   """
   if not before:
     return []
@@ -116,7 +116,7 @@ def data_differences(before: Mapping[str, Any], now: Mapping[str, Any], *, best:
   ]
   if best and before["first_evaluation"] != now["first_evaluation"]:
     lines.append(
-      f"  first verification set, which chooses the state: {before['first_evaluation']!r} then, {now['first_evaluation']!r} now"
+      f"  first verification set, on which the state is selected: {before['first_evaluation']!r} then, {now['first_evaluation']!r} now"
     )
   return lines
 

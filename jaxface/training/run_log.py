@@ -1,4 +1,4 @@
-"""The log of a run: rows of metrics one interval late, notes, the progress line, and the end of a run that diverges."""
+"""The log of a run: rows of metrics (one interval late), notes, the progress line, and the error of a diverged run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,34 +10,34 @@ from jaxface.training.logs import MetricWriter, host_scalars
 from jaxface.training.parts import BAD_WINDOW, Plan
 from jaxface.training.progress import ProgressLine
 
-# What a run begins with, said once on the screen, in words.
+# Notes on the start of a run, which are also printed once.
 NOTES_FILE = "notes.txt"
 # Share of an interval spent waiting for images from which on they are too slow.
 STARVED = 0.2
 
 
 class TrainingDiverged(RuntimeError):
-  """Too many steps, in a row or lately, had a non-finite loss or gradient."""
+  """Too many consecutive or recent steps had a non-finite loss or gradient."""
 
 
 def _collapsed(row: dict[str, float]) -> float:
-  """Share of the steps in which a term of the objective found the embeddings collapsed."""
+  """Share of the steps in which the embeddings had collapsed, according to a term of the objective."""
   return max((value for name, value in row.items() if name.rpartition("/")[2] == "collapsed"), default=0.0)
 
 
 class RunLog:
-  """Writes what a run reports. Of several hosts, which all have the same numbers, the first one writes.
+  """Writes the log of a run. With several hosts, which all have the same metrics, the first one writes.
 
   Args:
-    plan: how long the run is, and what ends it early.
-    folder: of the run.
-    start: number of the step that was resumed from, 0 for a new run.
+    plan: plan of the run.
+    folder: folder of the run.
+    start: step from which the run is resumed, 0 for a new run.
   """
 
   def __init__(self, plan: Plan, folder: Path, start: int):
     self.plan, self.folder = plan, folder
-    self._noted = start > 0  # the notes of an earlier life stay
-    # A row says what holds after its step: the row of the step that was resumed from stays.
+    self._noted = start > 0  # a resumed run appends to its notes
+    # A row describes the state after its step, so the row of the step resumed from is kept.
     self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
     self.line = ProgressLine(plan.steps, start_step=start)
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
@@ -46,7 +46,7 @@ class RunLog:
     self._advised = False
 
   def note(self, lines: Sequence[str]) -> None:
-    """Say what the run begins with, and what it finds later, on the screen and in the folder's log."""
+    """Print notes, and append them to the notes file."""
     if self.writer is None:
       return
     for line in lines:
@@ -56,12 +56,12 @@ class RunLog:
     self._noted = True
 
   def later(self, number: int, metrics: dict[str, Any], speed: dict[str, float]) -> None:
-    """Keep a row until the next interval, when its metrics are finished and reading them waits for nothing."""
+    """Keep a row until the next interval, when its metrics are finished and reading them does not block."""
     self.flush()
     self._late = (number, metrics, speed)
 
   def flush(self) -> None:
-    """Write the row that is due, and end the run if too many steps were skipped."""
+    """Write the pending row, and raise an error if too many steps were skipped."""
     if self._late is None:
       return
     (number, metrics, speed), self._late = self._late, None
@@ -83,8 +83,8 @@ class RunLog:
       share = _collapsed(row)
       if share > 0.5:
         self.line.note(
-          f"step {number}: in {share:.0%} of the last steps all embeddings pointed one way, the network has"
-          " collapsed: lower optimizer.learning_rate, mine semi_hard, or begin with a trained network (model.init_from)"
+          f"step {number}: in {share:.0%} of the last steps all embeddings had the same direction, the network has"
+          " collapsed: lower optimizer.learning_rate, mine semi_hard, or start from a trained network (model.init_from)"
         )
     if row["bad_in_row"] >= self.plan.max_bad_steps:
       raise self._diverged(number, f"{int(row['bad_in_row'])} steps in a row", "max_bad_steps")
@@ -103,13 +103,13 @@ class RunLog:
 
   def _diverged(self, number: int, how_many: str, limit: str) -> TrainingDiverged:
     return TrainingDiverged(
-      f"{how_many}, up to step {number} or shortly before, had a non-finite loss or gradient and were skipped ({limit} is"
-      f" {getattr(self.plan, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or lengthen the margin's"
+      f"{how_many}, at or shortly before step {number}, had a non-finite loss or gradient and were skipped ({limit} is"
+      f" {getattr(self.plan, limit)}): lower optimizer.learning_rate, set optimizer.clip_norm, or increase the margin's"
       " warmup_steps"
     )
 
   def figures(self, number: int, row: dict[str, float]) -> None:
-    """Write what hooks found after step `number`."""
+    """Write the figures of hooks after step `number`."""
     if self.writer is None or not row:
       return
     self.writer.write(number, row)
@@ -117,7 +117,7 @@ class RunLog:
     self.line.note(f"step {number}: {', '.join(shown)}")
 
   def close(self) -> None:
-    """Close the files; the row that is still due was written by `flush`."""
+    """Close the files; call `flush` first to write a pending row."""
     if self.writer is not None:
       self.writer.close()
     self.line.close()

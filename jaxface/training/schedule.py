@@ -16,12 +16,12 @@ SCHEDULES = ("cosine", "polynomial", "step", "constant")
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-  """How the learning rate moves over a run.
+  """How the learning rate changes over a run.
 
   Attributes:
     name: "cosine", "polynomial", "step" or "constant", for the steps after the warm-up.
     warmup_steps: steps of linear warm-up; the rate of step i is (i + 1)/warmup_steps of the peak.
-    warmup_fraction: the same as a share of the run, rounded down to steps; only one of the two may be set.
+    warmup_fraction: length of the warm-up as a share of the run, rounded down to steps; set at most one of the two.
     power: exponent of "polynomial".
     end_value: learning rate that "cosine" and "polynomial" reach at the end of the run.
     milestones: shares of the whole run (warm-up included) at which "step" multiplies the rate by `gamma`.
@@ -53,7 +53,7 @@ class ScheduleConfig:
     rising = all(a < b for a, b in itertools.pairwise(self.milestones))
     if not rising or not all(0 < milestone < 1 for milestone in self.milestones):
       raise ValueError(
-        f"ScheduleConfig.milestones = {self.milestones!r}: they must rise, each a share of the run between 0 and 1"
+        f"ScheduleConfig.milestones = {self.milestones!r}: they must increase, each a share of the run between 0 and 1"
       )
 
 
@@ -69,7 +69,7 @@ def learning_rate_at(config: ScheduleConfig, step: Array | int, *, peak: float, 
     config: the schedule.
     step: number of the step, from 0; scalar or array.
     peak: learning rate at the end of the warm-up.
-    total_steps: length of the run; steps beyond it get its last rate.
+    total_steps: length of the run; later steps get its last rate.
   Returns:
     float32, the shape of `step`.
   """
@@ -81,7 +81,7 @@ def learning_rate_at(config: ScheduleConfig, step: Array | int, *, peak: float, 
   elif config.name == "polynomial":
     rate = config.end_value + (peak - config.end_value) * (1.0 - done) ** config.power
   elif config.name == "step":
-    # Milestones as whole steps: a share times a length, compared in float32, could fall on either side.
+    # Milestones as integer steps: comparing share × length in float32 could round either way.
     passed = sum(step >= round(milestone * total_steps) for milestone in config.milestones)
     rate = peak * config.gamma ** jnp.asarray(passed, jnp.float32)
   else:

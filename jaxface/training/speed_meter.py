@@ -1,4 +1,4 @@
-"""Images per second and the share of time spent waiting for data, of the steps alone."""
+"""Images per second and the share of time spent waiting for data, excluding hooks."""
 
 import time
 
@@ -7,7 +7,7 @@ class SpeedMeter:
   """Measures between two readings.
 
   Args:
-    batch_size: images of one step, over all devices and hosts.
+    batch_size: images per step, over all devices and hosts.
     start: number of the step before the first.
   """
 
@@ -16,11 +16,11 @@ class SpeedMeter:
     self._step, self._then, self._waited = start, time.perf_counter(), 0.0
 
   def read(self, step: int, wait_seconds: float) -> dict[str, float]:
-    """What happened since the last reading.
+    """Speed and waiting share since the last reading.
 
     Args:
       step: number of the last step.
-      wait_seconds: time that the loader has waited for data since it began.
+      wait_seconds: total time that the loop has waited for data.
     """
     before, then, waited = self._step, self._then, self._waited
     self._step, self._then, self._waited = step, time.perf_counter(), wait_seconds
@@ -31,7 +31,7 @@ class SpeedMeter:
     }
 
   def leave_out(self, seconds: float) -> None:
-    """Time that the steps did not take, such as that of hooks."""
+    """Exclude time not spent in steps, such as that of hooks."""
     self._then += seconds
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, on which data, whether a rerun asks for the same, and who owns it."""
+"""The folder of a run: its config and data, their check when the run is resumed, and its lock."""
 
 import contextlib
 import json
@@ -37,8 +37,8 @@ class Workdir:
   """Paths of a run, its saved config, and its lock.
 
   Attributes:
-    path: the folder; made when missing.
-    checkpoints: where the states are, see `keep_states_in`.
+    path: the folder; created if missing.
+    checkpoints: folder of the checkpoints, see `keep_states_in`.
   """
 
   def __init__(self, path: Path | str):
@@ -54,12 +54,12 @@ class Workdir:
 
   @contextlib.contextmanager
   def own(self) -> Iterator[None]:
-    """Keep other processes out of the folder; inside of another `own` it does nothing.
+    """Lock the folder against other processes; inside another `own` it does nothing.
 
-    Of several hosts, which share the folder, the first one takes the lock, and all of them fail if it cannot.
+    With several hosts, which share the folder, the first one acquires the lock, and all raise an error if it cannot.
 
     Raises:
-      FolderInUse: another run is at work in the folder.
+      FolderInUse: another run uses the folder.
     """
     if self._owned:
       yield
@@ -109,13 +109,13 @@ class Workdir:
       )
 
   def check_owner(self) -> None:
-    """Raise if the folder is not this run's any more.
+    """Raise if the folder no longer belongs to this run.
 
-    All hosts ask at the same point and fail together: one that went on alone would wait for the others.
+    All hosts check at the same point and raise together: a host that continued alone would wait for the others.
 
     Raises:
-      WorkdirLost: it was removed, or the log or the config in it: what is written there now is lost.
-      FolderInUse: another process took it over because this one was silent for too long.
+      WorkdirLost: the folder, or the log or the config in it, was removed: later output would be lost.
+      FolderInUse: another process took the lock because the heartbeat of this one was too old.
     """
     lost: OSError | None = None
     if self._lock is not None:
@@ -137,13 +137,13 @@ class Workdir:
       )
 
   def keep_states_in(self, folder: str) -> None:
-    """Keep states in another place than `checkpoints/`: a folder, or gs://BUCKET/PATH; "" changes nothing."""
+    """Use another folder than `checkpoints/` for checkpoints: a path, or gs://BUCKET/PATH; "" changes nothing."""
     if folder:
       self.checkpoints = as_path(folder)
 
   @property
   def holds_states(self) -> bool:
-    """Whether a run has saved a state here, which a continuation must fit."""
+    """Whether a run has saved a checkpoint here, which a resumed run must match."""
     return holds_states(self.checkpoints)
 
   @property
@@ -151,52 +151,52 @@ class Workdir:
     return self.path / "model"
 
   def save_config(self, config: Mapping[str, Any], data: Mapping[str, Any], *, best: bool) -> None:
-    """Write `config.json`, `data.json` and `environment.json`; a continuation must ask for the same run on the same data.
+    """Write `config.json`, `data.json` and `environment.json`; a resumed run must have the same values and data.
 
     Args:
-      config: every field of the run by its dotted name.
-      data: what `jaxface.training.resume.describe_data` says of its data.
-      best: whether the first verification set chooses the state.
+      config: every field of the run by dotted name.
+      data: result of `jaxface.training.resume.describe_data`.
+      best: whether the state is selected on the first verification set.
     Raises:
-      ValueError: the folder holds the states of a run with other values, or on other data; all that differs is named.
+      ValueError: the folder holds a run with other values or on other data; the message lists all differences.
     """
-    # A folder alone binds nobody: a run that ended before its first state may begin anew with other values.
+    # Without a checkpoint there is nothing to match: the run may start again with other values.
     if self.holds_states:
       began, before = self._kept(CONFIG_FILE, "with the same values"), self._kept(DATA_FILE, "on the same data")
       differing = field_differences(began, config)
       if differing:
         raise ValueError(
           f"{self.path} holds a run with other values:\n" + "\n".join(differing)
-          + "\nGive these values to continue it, or another --workdir to start anew"
+          + "\nGive the earlier values to resume it, or another --workdir to start a new run"
         )
       differing = data_differences(before, data, best=best)
       if differing:
         raise ValueError(
           f"{self.path} holds a run on other data:\n" + "\n".join(differing)
-          + "\nGive the data it began with to continue it. To start anew, give another --workdir; to go on from this network on"
-          f" other data, give another --workdir and --model.init_from {self.path}"
+          + "\nGive the same data to resume it, or another --workdir to start a new run. To start from this network on other"
+          f" data, give another --workdir and --model.init_from {self.path}"
         )
       data = all_data(before, data)
     if jax.process_index() == 0:
       for name, content in ((CONFIG_FILE, config), (DATA_FILE, data), ("environment.json", environment())):
         write_json(self.path / name, content)
-        if self.checkpoints.parent != self.path:  # states that lie elsewhere may outlive the workdir
+        if self.checkpoints.parent != self.path:  # checkpoints elsewhere may outlive the workdir
           _write_beside(self.checkpoints / name, content)
 
   def _kept(self, name: str, what: str) -> dict[str, Any]:
-    """A file that says what the run is, from the workdir or from beside the states; {} with a note where there is none."""
+    """A saved config or data file, from the workdir or the folder of the checkpoints; {} with a note if there is none."""
     for file in (epath.Path(self.path / name), self.checkpoints / name):
       if file.exists():
         return json.loads(file.read_text())
     if jax.process_index() == 0:
       print(
-        f"note: {self.path} holds states, but no {name}: it cannot be checked that they were trained {what}", file=sys.stderr
+        f"note: {self.path} has checkpoints but no {name}: it cannot be checked that they were trained {what}", file=sys.stderr
       )
     return {}
 
 
 def _write_beside(file: epath.Path, content: Any) -> None:
-  if "://" in str(file):  # an object appears whole or not at all
+  if "://" in str(file):  # writing an object is atomic
     file.write_text(json.dumps(content))
     return
   file.parent.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def _write_beside(file: epath.Path, content: Any) -> None:
 
 
 def environment() -> dict[str, Any]:
-  """Versions, devices and the state of the checkout."""
+  """Versions, devices, and git commit of the checkout."""
   return {
     "python": sys.version.split()[0],
     "platform": platform.platform(),

@@ -120,7 +120,7 @@ def test_the_small_form_of_an_experiment_is_taken_when_asked_for(folder):
   path.write_text(EXPERIMENT.replace('name="small"', 'name="paper"') + "SMALL = EXPERIMENT.with_overrides({'steps': '2'})\n")
   assert load_experiment(str(path))[0].steps == 4
   assert load_experiment(str(path), small=True)[0].steps == 2
-  with pytest.raises(ValueError, match=r"small.py: defines no SMALL .* leave --small out"):
+  with pytest.raises(ValueError, match=r"small.py: defines no SMALL .* omit --small"):
     load_experiment(str(folder / "small.py"), small=True)
 
 
@@ -340,7 +340,7 @@ def test_import_and_export_of_published_weights(pretrained_onnx, tmp_path, capsy
     (["train", "quickstart", "--data.images", "nowhere"], "nowhere"),
     (["train", "quickstart", "--model.name", "resnet99"], "resnet99"),
     (["train", "quickstart", "--data.holdout", "0"], "data.holdout"),
-    (["train", "quickstart", "--small"], "leave --small out"),
+    (["train", "quickstart", "--small"], "omit --small"),
     (["embed", "--model", "nowhere", "--images", ".", "--out", "x.npz"], "nowhere"),
     (["evaluate", "--pairs", "nowhere.txt", "--embeddings", "x.npz"], "nowhere.txt"),
     (["export", "--model", "nowhere", "--out", "x.onnx"], "nowhere"),
@@ -429,7 +429,7 @@ def test_finetuning_takes_one_command_and_the_path_of_a_model(folder, trained, c
   assert main([*arguments, *small, "--optimizer.rates", "body/*=0 until 2 then 0.1, head/*=2"]) == 0
   shown = capsys.readouterr()
   notes = (folder / "more" / "notes.txt").read_text()
-  for said in ("parameters of the network are those of its iresnet", "class centres of classification", "learns at 0 until step 2", "head/* learns at 2"):
+  for said in ("parameters are loaded from its iresnet", "class centres of classification", ": 0 until step 2", "head/*: 2"):
     assert said in notes and said in shown.err
   model, before = load_model(folder / "more"), load_model(trained)
   assert (model.name, model.preprocess) == (before.name, before.preprocess) and model.meta["init_from"] == str(trained)

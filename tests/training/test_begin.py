@@ -127,7 +127,7 @@ def test_frozen_norms_stay_and_the_loss_falls(whole, imported, source, run, tmp_
     assert (was[path] == now[path]).all() == (path[-2] == "norm"), path
   losses = [row["loss"] for row in rows]
   assert all(later < earlier for earlier, later in pairwise(losses))
-  assert "use their running statistics and stay as they are" in (tmp_path / "notes.txt").read_text()
+  assert "use their running statistics and are not updated" in (tmp_path / "notes.txt").read_text()
 
 
 def test_a_frozen_body_is_the_same_bit_for_bit_until_its_step(whole, first, source, run, tmp_path):
@@ -144,7 +144,7 @@ def test_a_body_that_never_moves_has_norms_that_never_move(whole, first, source,
   kept, rows = run(going_on(whole, first[0], optimizer=rates), source, tmp_path)
   jax.tree.map(np.testing.assert_array_equal, kept.variables, first[1].variables)
   assert rows[-1]["loss"] < rows[0]["loss"]
-  assert "body/* learns at 0 × the rate" in (tmp_path / "notes.txt").read_text()
+  assert "body/*: 0 × the learning rate" in (tmp_path / "notes.txt").read_text()
 
 
 def centers_of(whole, path, source, run, folder, **changes):

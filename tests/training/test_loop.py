@@ -130,7 +130,7 @@ def test_a_network_that_has_collapsed_is_told_of(experiment, source, tmp_path, r
   for threshold, told in ((1e-6, True), (1.0, False)):
     term = TripletLoss(collapse_at=threshold)
     run(replace(experiment, steps=3, terms=(term,)), source, tmp_path / str(told))
-    assert ("step 3: in 100% of the last steps all embeddings pointed one way" in capsys.readouterr().err) == told
+    assert ("step 3: in 100% of the last steps all embeddings had the same direction" in capsys.readouterr().err) == told
 
 
 def test_another_experiment_in_the_same_folder_is_refused_by_field(straight, experiment, source, tmp_path, run, stop_at):

@@ -94,7 +94,7 @@ def test_a_kind_is_chosen_by_name():
     ("terms.5.weight", "1", "2 entries"),
     ("terms.0.margin", "arcfase", "one of small, other"),
     ("terms.0.margin.m", "-1", "needs m >= 0"),
-    ("steps.more", "1", "nothing lies below 'steps'"),
+    ("steps.more", "1", "there are no fields below 'steps'"),
   ],
 )
 def test_a_wrong_name_or_value_says_what_would_be_right(name, text, message):

@@ -71,8 +71,8 @@ def test_without_rates_nothing_changes():
 def test_each_line_counts_what_it_matches_and_what_a_later_one_takes():
   lines = rate_lines(parse_rates(("body/*=0 until 7 then 0.1", "*/last/*=3")), PARAMS)
   assert lines == [
-    "optimizer.rates: body/* learns at 0 until step 7, then 0.1 × the rate: 18 parameters, of which 9 follow a later pattern",
-    "optimizer.rates: */last/* learns at 3 × the rate: 9 parameters",
+    "optimizer.rates: body/*: 0 until step 7, then 0.1 × the learning rate, 18 parameters, to 9 of which a later pattern applies",
+    "optimizer.rates: */last/*: 3 × the learning rate, 9 parameters",
   ]
 
 
@@ -84,5 +84,5 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_valid_paths():
 @pytest.mark.parametrize("text", ["body/*", "=1", "body/*=-1", "body/*=x", "body/*=nan", "body/*=0 until", "body/*=0 until 1.5",
                                   "body/*=0 until 3 then", "body/*=inf"])
 def test_what_is_no_rate_is_refused_with_the_form(text):
-  with pytest.raises(ValueError, match="is no rate: needs PATTERN=FACTOR"):
+  with pytest.raises(ValueError, match="is not a rate: needs PATTERN=FACTOR"):
     OptimizerConfig(rates=(text,))

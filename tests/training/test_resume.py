@@ -153,7 +153,7 @@ def test_a_verification_set_of_the_same_name_must_be_the_same_set(small, source)
   assert len(changed) == 2 and changed[0] == "  evaluation lfw, pairs: 8 then, 6 now"
   added = data(hook("more", 4), hook("lfw", 8))
   assert data_differences(began, added, best=False) == []
-  assert "which chooses the state: 'lfw' then, 'more' now" in data_differences(began, added, best=True)[0]
+  assert "on which the state is selected: 'lfw' then, 'more' now" in data_differences(began, added, best=True)[0]
 
 
 def test_sources_that_say_nothing_are_known_by_names_and_labels(source):

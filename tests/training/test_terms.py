@@ -144,7 +144,7 @@ class ManyPeople:
 
 def test_a_uniform_order_without_pairs_is_refused_to_a_term_that_lives_on_them(experiment, tmp_path):
   mined = replace(experiment, terms=(TripletLoss(),))
-  with pytest.raises(ValueError, match=r"meets 0\.075 others .* set data\.order to balanced"):
+  with pytest.raises(ValueError, match=r"on average 0\.075 other images .* set data\.order to balanced"):
     train(mined, Workdir(tmp_path), ManyPeople())
 
 
