@@ -14,7 +14,7 @@ REQUIRED = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.t
 CMAKE := $(or $(shell command -v cmake),$(BIN)/cmake)
 export JAX_PLATFORMS ?= cpu
 
-# Long runs need real faces; JAXFACE_DATA is the folder of the datasets.
+# Long runs need real images; JAXFACE_DATA is the folder of the datasets.
 WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
@@ -61,7 +61,7 @@ native-check-address native-check-thread: native-check-%:
 	ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
 	$(BIN)/python -m pytest $(NATIVE_TESTS)
 
-# Values that Python and XLA read before they write them are not our concern, nor what they leave behind.
+# Ignore uninitialised reads and leaks of Python and XLA.
 native-check-valgrind:
 	PYTHONMALLOC=malloc valgrind --quiet --undef-value-errors=no --error-exitcode=1 \
 	  --suppressions=tests/layers/valgrind.supp $(BIN)/python -m pytest $(NATIVE_TESTS)
@@ -92,7 +92,7 @@ docs: $(VENV)/docs
 	  $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs/html
 	@echo build/docs/html/index.html
 
-# The links to other sites, which needs the network.
+# Check links to other sites; needs internet access.
 docs-links: $(VENV)/docs
 	JAXFACE_NOTEBOOKS=off $(BIN)/python -m sphinx -q -b linkcheck docs build/docs/links
 
@@ -109,7 +109,7 @@ sweep: $(VENV)/test
 	$(BIN)/jaxface train celeba_finetune --workdir runs/celeba_finetune
 	$(MAKE) sweep-losses sweep-models sweep-papers
 
-# The losses side by side: one network, one budget, some four minutes each on two cores.
+# Compare the losses: same network and number of steps, about four minutes each on two cores.
 MARGIN30 := --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
 sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train margins --workdir runs/margins_softmax --terms.0.margin softmax
@@ -126,12 +126,12 @@ sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train vggface --workdir runs/vggface
 	$(BIN)/jaxface train vggface_triplet --workdir runs/vggface_triplet
 
-# Every network on real faces, a minute or so each; what is done already is left out. Results: docs/models.md.
+# Train every network on real images, about a minute each; existing results are skipped. Results: docs/models.md.
 sweep-models: $(VENV)/test
 	$(BIN)/python docs/sweep_models.py
 	$(BIN)/python docs/make_models_page.py
 
-# The papers' experiments in their small forms.
+# The small forms of the papers' experiments.
 sweep-papers: $(VENV)/test
 	for name in deepid deepface lightcnn sphereface arcface_r50; do $(BIN)/jaxface train $$name --small || exit 1; done
 

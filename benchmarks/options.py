@@ -1,4 +1,4 @@
-"""What the command lines of all benchmarks share."""
+"""Command-line options shared by all benchmarks."""
 
 import argparse
 import os
@@ -10,25 +10,25 @@ def benchmark_parser(description: str | None, rounds: int, of: str = "", *, eage
 
   Args:
     description: the module's docstring.
-    rounds: how many, by default.
-    of: what is done so often.
-    eager: also declare --eager, for what is measured against PyTorch.
+    rounds: default number of rounds.
+    of: help text of --rounds.
+    eager: also declare --eager, for benchmarks against PyTorch.
   """
   parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--rounds", type=int, default=rounds, help=f"{of} (default: {rounds})".strip())
   if eager:
-    parser.add_argument("--eager", action="store_true", help="without torch.compile, which takes longest to get ready")
-  parser.add_argument("--json", metavar="FILE", help="where the figures go as JSON too")
+    parser.add_argument("--eager", action="store_true", help="do not use torch.compile, which takes longest to prepare")
+  parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON to this file")
   return parser
 
 
 def parse_for_cpu(parser: argparse.ArgumentParser) -> argparse.Namespace:
-  """The options; our side then computes on the processor, as its peers do, whatever other devices there are."""
+  """Parses the options, and sets JAX to use the CPU, as its peers do."""
   options = parser.parse_args()
   os.environ["JAX_PLATFORMS"] = "cpu"
   return options
 
 
 def announce(what: object) -> None:
-  """Says on the error stream what is measured now."""
+  """Prints the current measurement to standard error."""
   print(f"{what} …", file=sys.stderr, flush=True)

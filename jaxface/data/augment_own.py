@@ -1,4 +1,4 @@
-"""An augmentation of your own: its contract (docs/own_parts.md), and what is tried before a run uses it."""
+"""User-defined augmentations: their contract (docs/own_parts.md), and its check before a run."""
 
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from jax import Array
 from jaxface.losses.own_part import WrongPart, called, check_members, failed
 
 AUGMENTATION_MEMBERS = {"__call__": "def __call__(self, image_hwc, key): return jnp.clip(image_hwc, 0, 255)"}
-# Interpolation may leave the range by a rounding.
+# Interpolation may exceed the range by rounding errors.
 _SLACK = 1e-2
 _DRAWS = 8
 
@@ -25,8 +25,8 @@ class Augmentation(Protocol):
 
     Args:
       image_hwc: [H, W, 3] float32 in 0..255.
-      key: random key of this image, a function of the run's seed and of the image's position in its order. Everything that is
-        random is drawn from it, so that a run that goes on sees the same images again.
+      key: random key of this image, a function of the run's seed and of the image's position in its order. All random numbers
+        must be drawn from it, so that a resumed run gets the same images.
     Returns:
       [H, W, 3] float32 in 0..255.
     """
@@ -35,12 +35,12 @@ class Augmentation(Protocol):
 def check_augmentation_shape(
   augmentation: Any, where: str = "augmentation", image_shape: tuple[int, ...] = (112, 112, 3)
 ) -> None:
-  """Try an augmentation on shapes alone, which needs no device.
+  """Check an augmentation by abstract evaluation, without devices.
 
   Args:
     augmentation: see `Augmentation`.
-    where: the place it is given at, for messages.
-    image_shape: of an image.
+    where: name of its field, for messages.
+    image_shape: shape of an image.
   Raises:
     WrongPart: a member is missing, takes other arguments, or returns something else.
   """
@@ -67,15 +67,15 @@ def check_augmentation_shape(
 def check_augmentation(
   augmentation: Any, where: str = "augmentation", image_shape: tuple[int, ...] = (112, 112, 3)
 ) -> None:
-  """Try an augmentation on a noisy, a black and a white image.
+  """Check an augmentation on a noisy, a black and a white image.
 
   Args:
     augmentation: see `Augmentation`.
-    where: the place it is given at, for messages.
-    image_shape: of an image.
+    where: name of its field, for messages.
+    image_shape: shape of an image.
   Raises:
-    WrongPart: it breaks its contract: another shape, numbers outside of 0..255, random numbers that do not come from the key,
-      or another image when it is compiled.
+    WrongPart: it violates its contract: another shape, values outside 0..255, random numbers that do not come from the key,
+      or another result when compiled.
   """
   check_augmentation_shape(augmentation, where, image_shape)
   name = called(augmentation, where)
@@ -98,7 +98,7 @@ def check_augmentation(
       raise WrongPart(
         f"{name} makes two images of one image and one key: draw from the key alone, as in `jax.random.uniform(key)`"
       )
-    # One of a thousand pixels may fall on the other side of a threshold.
+    # One of a thousand pixels may round to the other side of a threshold.
     if np.mean(np.abs(first_hwc - drawn_dhwc[0]) > 1) > 1e-3:
       raise WrongPart(
         f"{name} makes another image under jit than without: what it computes must depend on image and key alone"

@@ -1,6 +1,6 @@
-"""Random changes of training images, on the device: a function of (seed, position), whatever the batch.
+"""Random augmentation of training images on the device: a function of (seed, position), independent of the batch.
 
-An operation whose probability or strength is 0 is not even traced. Those of the user's own come last.
+Operations whose probability or strength is 0 are not traced. User-defined operations come last.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from jaxface.data import augment_optics as optics
 from jaxface.data.augment_own import Augmentation, check_augmentation_shape
 from jaxface.seeds import Purpose, device_key
 
-# Each operation draws from its own stream, so that turning one on does not change what another does: append only.
+# Each operation has its own random stream, so that enabling one does not change the others: append only.
 STREAMS = (
   "mirror", "shift", "crop", "rotate", "low_resolution", "blur", "jitter", "hue", "grey", "invert", "noise", "cut_out",
   "own",
@@ -37,16 +37,16 @@ RANGES = {
 
 @dataclass(frozen=True)
 class AugmentConfig:
-  """Which changes, how probable, how strong. Probabilities are per image.
+  """Operations of the augmentation, their probabilities per image, and their strengths.
 
   Attributes:
     mirror: probability of swapping left and right.
-    shift: pixels, up to which every image moves in each direction, whole pixels only.
-    crop: probability of enlarging a random window to the full frame.
+    shift: largest random shift of every image in each direction, in whole pixels.
+    crop: probability of scaling a random window to the full image.
     crop_least: smallest side of the window, a share of the image's.
     rotate: probability of a rotation about the centre.
     rotate_degrees: largest angle.
-    low_resolution: probability of fewer pixels, interpolated back.
+    low_resolution: probability of downscaling and upscaling.
     low_resolution_least: fewest pixels per side, a share of the image's.
     blur: probability of a Gaussian blur.
     blur_pixels: largest standard deviation in pixels.
@@ -55,13 +55,13 @@ class AugmentConfig:
     contrast: largest change of the factor about middle grey.
     saturation: largest change of the factor about grey.
     hue: largest turn, a share of the circle of hues.
-    grey: probability of losing all colour.
+    grey: probability of conversion to grey.
     invert: probability of the negative.
     noise: probability of Gaussian noise.
     noise_deviation: largest standard deviation, in units of 0..255.
     cut_out: probability of a middle grey rectangle.
     cut_out_size: its largest side, a share of the image's.
-    own: changes of your own, which come after the others in this order, see `Augmentation`.
+    own: user-defined operations, applied after the others in this order, see `Augmentation`.
   """
 
   mirror: float = 0.5
@@ -104,13 +104,13 @@ class AugmentConfig:
 
 
 def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array, config: AugmentConfig) -> jax.Array:
-  """Changes each image at random, as its position says.
+  """Augments each image at random, depending on seed and position.
 
   Args:
     image_bhwc: [B, H, W, C] uint8 or float, in 0..255; three channels where colours are changed.
-    seed: of the run.
+    seed: seed of the run.
     position_b: [B] uint32, global position of each image in the order of the run; or [B, 2], its high and low 32 bits.
-    config: which changes.
+    config: the operations.
   Returns:
     [B, H, W, C] float32 in 0..255.
   """
@@ -122,7 +122,7 @@ def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array,
   def stream(name: str) -> jax.Array:
     return jax.vmap(jax.random.fold_in, (0, None))(key_b, STREAMS.index(name))
 
-  # Whole pixels are moved while they are still bytes, a quarter of the traffic.
+  # Shift by whole pixels while the images are still bytes, a quarter of the memory traffic.
   if c.shift:
     image_bhwc = geometry.shift(image_bhwc, stream("shift"), int(c.shift))
   if c.mirror:
@@ -179,7 +179,7 @@ def _resample(image_bhwc: jax.Array, stream: Callable[[str], jax.Array], c: Augm
 
 
 def _product(matrices: list[jax.Array]) -> jax.Array:
-  """One matrix that acts like all of them, the first first."""
+  """The product of the matrices, the first applied first."""
   whole = matrices[0]
   for matrix in matrices[1:]:
     whole = jnp.matmul(matrix, whole, precision=optics.EXACT)

@@ -19,9 +19,9 @@ def synthesize(
   """Renders synthetic faces as JPEGs into a folder per identity. The same call renders the same faces.
 
   Args:
-    out: folder to write; files that it holds under these names are replaced, each whole or not at all.
-    identities: people.
-    images: of each.
+    out: folder to write; existing files of the same names are replaced, each atomically.
+    identities: number of identities.
+    images: images of each identity.
     size: side in pixels.
     seed: another seed gives other people.
     progress: draw a progress bar.

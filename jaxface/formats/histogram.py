@@ -49,7 +49,7 @@ def as_svg(bins: Sequence[Bin], title: str) -> str:
 
   Args:
     bins: result of `doubling_bins`.
-    title: shown above; plain text.
+    title: title of the picture; plain text.
   Returns:
     An SVG document.
   """

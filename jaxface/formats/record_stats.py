@@ -1,4 +1,4 @@
-"""Counts of a packed set, and images per identity drawn."""
+"""Counts of a packed set, and a histogram of images per identity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FACES_SHOWN = 32
 
 @dataclass(frozen=True)
 class RecordStats:
-  """What a packed set holds; `print` shows the figures and the histogram.
+  """Counts of a packed set; `print` shows the figures and the histogram.
 
   Attributes:
     figures: text by name, such as "records": "15,000".
@@ -41,8 +41,8 @@ def describe_records(
 
   Args:
     path: the packed set.
-    svg: file to write the histogram to, as a picture that stands alone.
-    html: file to write a page to that stands alone: figures, picture, some faces.
+    svg: file for the histogram, as a self-contained picture.
+    html: file for a self-contained page: figures, picture, some faces.
   Returns:
     `RecordStats`.
   Raises:
@@ -63,7 +63,7 @@ def describe_records(
 
 
 def _figures(records: RecordSet) -> dict[str, str]:
-  """What there is to know of a set at a glance, as text by name."""
+  """Counts of a set as text, by name."""
   manifest = records.manifest
   images_c = np.bincount(records.label_n, minlength=records.num_identities)
   size = sum(shard.bytes for shard in manifest.shards)
@@ -88,7 +88,7 @@ def _figures(records: RecordSet) -> dict[str, str]:
 
 
 def _page(title: str, figures: dict[str, str], picture: str, faces: list[bytes]) -> str:
-  """A page that stands alone: figures, histogram, some faces."""
+  """A self-contained page: figures, histogram, some faces."""
   rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in figures.items())
   sheet = "\n".join(
     f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(face).decode()}">' for face in faces

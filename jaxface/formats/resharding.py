@@ -1,4 +1,4 @@
-"""The same records in another number of shards."""
+"""Copies a packed set into another number of shards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jaxface.formats.writer import finish, write_shard
 
 
 def reshard(path: str | Path, new: str | Path, num_shards: int, *, progress: bool = False) -> Manifest:
-  """Writes the records of one set as another, byte for byte and in order.
+  """Copies the records of a packed set to a new one, byte for byte and in order.
 
   Args:
     path: the packed set.
-    new: where to; must not exist.
+    new: output folder; must not exist.
     num_shards: from 1 to the number of records.
     progress: whether to draw a progress bar on the error stream.
   Returns:
@@ -27,7 +27,7 @@ def reshard(path: str | Path, new: str | Path, num_shards: int, *, progress: boo
   Raises:
     ValueError: an impossible number of shards.
     DamagedData: a damaged record; nothing is left at `new`.
-    FileExistsError: something stands at `new`.
+    FileExistsError: `new` exists.
   """
   records = RecordSet.open(path)
   total = records.num_records

@@ -1,4 +1,4 @@
-"""A packed set becomes folders of images again."""
+"""Unpacks a packed set into folders of images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jaxface.formats.recordset import RecordSet
 
 
 def image_path(root: Path, identity: str, name: str) -> Path:
-  """Where a record's image goes: its name, below its identity's folder.
+  """Path of a record's image: its name, in its identity's folder.
 
   Args:
     root: the folder that is written.
     identity: name of the identity.
-    name: name of the record; often begins with that of the identity already.
+    name: name of the record; may already begin with that of the identity.
   Returns:
     A path inside root.
   Raises:
-    UnsafePath: identity or name would leave root.
+    UnsafePath: identity or name would be outside root.
   """
   relative = name if name.startswith(f"{identity}/") else f"{identity}/{name}"
   if name.startswith("/"):
-    raise UnsafePath(f"record {name!r} of identity {identity!r} would leave {root}")
+    raise UnsafePath(f"record {name!r} of identity {identity!r} would be written outside {root}")
   return inside(root, f"{relative}.jpg")
 
 
@@ -35,14 +35,14 @@ def unpack(path: str | Path, folder: str | Path, *, progress: bool = False) -> i
 
   Args:
     path: the packed set.
-    folder: where to; must not exist.
+    folder: output folder; must not exist.
     progress: whether to draw a progress bar on the error stream.
   Returns:
     The number of images.
   Raises:
     DamagedData: a damaged record; nothing is left at `folder`.
-    UnsafePath: a record's name would leave `folder`.
-    FileExistsError: something stands at `folder`.
+    UnsafePath: a record's path would be outside `folder`.
+    FileExistsError: `folder` exists.
   """
   records = RecordSet.open(path)
   with atomic_directory(folder) as root:

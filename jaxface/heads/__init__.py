@@ -1,4 +1,4 @@
-"""Heads own the class centres and the log-sum-exp; with a margin of `jaxface.losses` they give a loss."""
+"""Heads: class centres and the log-sum-exp; with a margin of `jaxface.losses` they compute a loss."""
 
 from jaxface.heads.centers import init_centers
 from jaxface.heads.class_head import ClassHead

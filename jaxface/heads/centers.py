@@ -1,4 +1,4 @@
-"""Class centres: how they start."""
+"""Initial class centres."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def init_centers(
   key: Array, num_classes: int, embedding_size: int, geometry: Geometry, *, rows: int | None = None, mesh: Mesh | None = None,
   dtype: Any = jnp.float32,
 ) -> dict[str, Array]:
-  """Class centres drawn from a normal distribution of deviation 0.01, biases at zero.
+  """Class centres from a normal distribution of standard deviation 0.01, biases at zero.
 
   The centre of class c comes from the key folded with c: it depends neither on how many classes there are nor on the devices, each
   of which makes its own, some at a time.

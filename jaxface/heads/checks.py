@@ -1,4 +1,4 @@
-"""Rows that are no rows, told on request: embeddings that are not finite, labels that are no class."""
+"""Optional checks of rows: non-finite embeddings and labels out of range."""
 
 import logging
 from collections.abc import Iterator
@@ -17,21 +17,20 @@ _LISTED = 5
 
 
 def check_rows(embedding_bd: Array, label_b: Array, weight_b: Array, num_classes: int, step: Array | int) -> None:
-  """Tells where a row that counts has an embedding that is not finite or a label that is no class.
+  """Reports rows of positive weight with a non-finite embedding or a label out of range.
 
-  Outside of `jit` this is an error. Inside, where an error on one device would leave the others waiting for it, the
-  same sentence is logged by `jaxface.heads.checks` as the step runs, by a call back to the host: for finding a fault,
-  not for a long run.
+  Outside `jit` it raises an error. Inside, where an error on one device would block the others, a host callback logs the
+  same message to `jaxface.heads.checks` while the step runs. Callbacks are slow: use it for debugging only.
 
   Args:
     embedding_bd: [B, D] float.
     label_b: [B] int.
-    weight_b: [B], 0 for padding, which may hold anything.
+    weight_b: [B], 0 for padding, which is ignored.
     num_classes: C.
     step: number of the optimizer step.
   Raises:
-    ValueError: outside of `jit`, naming step, rows, labels and the valid ones.
-    FloatingPointError: outside of `jit`, naming step and rows.
+    ValueError: outside `jit`; the message names step, rows, labels and the valid range.
+    FloatingPointError: outside `jit`; the message names step and rows.
   """
   label_b = class_labels(label_b)
   live_b = weight_b > 0
@@ -56,14 +55,14 @@ def _faults(
   if unknown_b.any():
     listed = ", ".join(f"row {row} has label {label_b[row]}" for row in np.flatnonzero(unknown_b)[:_LISTED])
     yield ValueError(
-      f"step {int(step)}: {int(unknown_b.sum())} of {len(label_b)} labels are no class: {listed}; valid are 0 to"
+      f"step {int(step)}: {int(unknown_b.sum())} of {len(label_b)} labels are out of range: {listed}; valid are 0 to"
       f" {num_classes - 1}"
     )
   if broken_b.any():
     listed = ", ".join(map(str, np.flatnonzero(broken_b)[:_LISTED]))
     yield FloatingPointError(
       f"step {int(step)}: {int(broken_b.sum())} of {len(label_b)} embeddings are not finite, first in rows {listed}:"
-      " look at the network and at the rate of learning before this step"
+      " check the network and the learning rate of the steps before"
     )
 
 

@@ -22,19 +22,19 @@ CENTER_INITS = ("normal", "mean_embedding")
 
 @dataclass(frozen=True)
 class Classification:
-  """Which identity is it, among those of the training set.
+  """Classifies the identities of the training set.
 
   Attributes:
-    margin: what a score becomes.
+    margin: margin applied to the scores.
     label_smoothing: ε in [0, 1), share of the target spread evenly over all classes.
-    interclass_filtering: other classes whose cosine to a row is above this are left out of its loss, as probably the
-      same person under another name, see `Filtered`; None leaves none out.
-    center_repulsion: weight of the energy between the centres of the batch's classes and all others, which with
-      `ASoftmax` is SphereFace+ (1 there).
-    center_init: where the centres begin: "normal", at random, or "mean_embedding", at the mean embedding of each identity's
-      images under the network that the run begins with, see `jaxface.training.class_centers`.
-    debug: name step and row where an embedding is not finite or a label is no class, see `check_rows`.
-    weight: of this term in the objective; the objective multiplies by it, the term does not.
+    interclass_filtering: other classes whose cosine to a row is above this are ignored in its loss, as probably the same
+      person under another name, see `Filtered`; None ignores none.
+    center_repulsion: weight of the repulsion energy between the centres of the batch's classes and all others; with
+      `ASoftmax` this is SphereFace+ (which uses 1).
+    center_init: initial centres: "normal" (random), or "mean_embedding", the mean embedding of each identity's images
+      under the initial network, see `jaxface.training.class_centers`.
+    debug: report step and row of non-finite embeddings and labels out of range, see `check_rows`.
+    weight: weight of this term in the objective, which multiplies by it; the term does not.
   """
 
   scope: ClassVar[str] = "row"
@@ -55,10 +55,10 @@ class Classification:
     subcenters = self.margin.geometry.subcenters
     if self.center_repulsion and subcenters > 1:
       raise ValueError(
-        f"Classification.center_repulsion = {self.center_repulsion} needs one centre per class, and the margin"
-        f" {type(self.margin).__name__} has {subcenters}: they would be pushed from each other too"
+        f"Classification.center_repulsion = {self.center_repulsion} needs one centre per class, but the margin"
+        f" {type(self.margin).__name__} has {subcenters}, which would repel each other too"
       )
-    self._margin()  # Refuses a threshold that is none.
+    self._margin()  # Checks the threshold.
 
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict[str, Array], Any]:
     """Parameters (centres, biases) and the margin's state.
@@ -77,14 +77,14 @@ class Classification:
   ) -> tuple[Array, Any, dict[str, Metric]]:
     """Weighted loss of each row, the new state, and metrics of the batch.
 
-    A row of weight 0 is cut off before anything is computed from it: whatever it holds, even NaN, it adds nothing
-    and gets no gradient. So is a row whose label is no class; the metric `bad_labels` counts those (the loader
-    refuses them on the host, where it can name the record, and `debug` names row and step).
+    Rows of weight 0 are masked before any computation: whatever they contain, even NaN, they do not contribute and get
+    no gradient. Rows with a label out of range are masked too and counted by the metric `bad_labels` (the loader rejects
+    them on the host and names the record; `debug` reports row and step).
 
     Args:
       params: from `init`.
       inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding).
-      state: from `init` or the step before.
+      state: from `init` or the previous step.
       step: number of the optimizer step, from 0.
       key: random key of this step.
     Returns:
@@ -93,7 +93,7 @@ class Classification:
       target_score and other_score (own, and largest other; cosines for normalised margins), embedding_norm; and
       the sum bad_labels. With `center_repulsion` also center_energy.
     Raises:
-      TypeError: labels that are no whole numbers.
+      TypeError: labels that are not integers.
     """
     label_b, weight_b = class_labels(inputs["label_b"]), inputs["weight_b"]
     num_classes = params["center_cd"].shape[0] // self.margin.geometry.subcenters

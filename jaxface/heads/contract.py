@@ -1,4 +1,4 @@
-"""What a head of your own must offer (docs/own_parts.md): it is a term that owns class centres."""
+"""Contract of a user-defined head (docs/own_parts.md): a term with class centres."""
 
 from typing import Any, Protocol
 
@@ -15,10 +15,10 @@ ALONE = INIT.format("losses.Geometry(unit_x=True, unit_w=True)", "{}")
 
 
 class Head(Term, Protocol):
-  """A term that owns class centres; a frozen dataclass.
+  """A term with class centres; a frozen dataclass.
 
-  A margin that it works with stands in a field `margin`, as in `Classification`: it is checked too, and every margin can be
-  chosen by name (`--terms.0.margin arcface`).
+  A head that uses a margin has it in a field `margin`, as `Classification` does: it is checked too, and can be set by name
+  (`--terms.0.margin arcface`).
   """
 
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict[str, Any], Any]:
@@ -30,18 +30,18 @@ class Head(Term, Protocol):
       num_classes: C, identities of the training set.
     Returns:
       A dictionary with center_cd [C·K, D], the K centres of a class in consecutive rows, where K is
-      `margin.geometry.subcenters`, or 1 without a margin; the constants of the classes, if there are any, are bias_c [C]. Both
-      are kept with the names of the identities when a run ends, and found again by a run that begins with its model.
-      `jaxface.heads.init_centers` draws them. Every call gets them in these shapes, on however many devices.
+      `margin.geometry.subcenters`, or 1 without a margin; biases of the classes, if any, are bias_c [C]. Both are
+      saved with the names of the identities at the end of a run, and loaded by a run that starts from its model.
+      `jaxface.heads.init_centers` creates them. Every call gets them in these shapes, on any number of devices.
     """
 
 
 def check_head(head: Any, where: str = "head") -> None:
-  """Try a head, and its margin, on shapes alone; nothing is computed.
+  """Check a head and its margin by abstract evaluation; no values are computed.
 
   Args:
     head: see `Head`.
-    where: the place it is given at, for messages.
+    where: name of its field, for messages.
   Raises:
     WrongPart: a member is missing, takes other arguments, or returns something else.
   """
@@ -56,17 +56,17 @@ def check_head(head: Any, where: str = "head") -> None:
     if "center_cd" not in found or any(shape != right[name] for name, shape in found.items()):
       raise WrongPart(
         f"{called(head, where)}: init gives {found or 'no center_cd'} for {CLASSES} classes and embeddings of {SIZE}; a head keeps"
-        f" its class centres as center_cd {right['center_cd']}, and constants of the classes, if any, as bias_c"
+        f" its class centres as center_cd {right['center_cd']}, and biases of the classes, if any, as bias_c"
         f" {right['bias_c']}:\n  {ALONE if margin is None else WITH_MARGIN}"
       )
   check_term(head, where)
 
 
 def check_own_parts(term: Any, where: str) -> None:
-  """Check whatever is the user's own in a term of an experiment: itself, its margin, and what it wraps.
+  """Check the user-defined parts of a term of an experiment: the term, its margin, and the term that it wraps.
 
   Raises:
-    WrongPart: says what to add or to change.
+    WrongPart: the message says what to add or change.
   """
   if is_own(term):
     params = _started(term)
@@ -83,13 +83,13 @@ def check_own_parts(term: Any, where: str) -> None:
 
 
 def _margin(part: Any) -> Any:
-  """The margin that stands in a field of a part; a distance, as `TripletLoss.margin` is one, is none."""
+  """The margin in a field of a part; None if it is a number, as in `TripletLoss.margin`."""
   margin = getattr(part, "margin", None)
   return None if isinstance(margin, (int, float)) else margin
 
 
 def _started(term: Any) -> Any:
-  """Shapes of a term's parameters, None where they cannot be had: `check_term` says why."""
+  """Shapes of a term's parameters; None if `init` fails, which `check_term` reports."""
   try:
     return jax.eval_shape(lambda: term.init(jax.random.key(0), SIZE, CLASSES))[0]
   except Exception:

@@ -1,4 +1,4 @@
-"""A term of the objective for every network of an ensemble: each learns as if it were alone."""
+"""Applies a term of the objective to every network of an ensemble separately."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +17,13 @@ from jaxface.losses.term import Term, scope
 
 @dataclass(frozen=True)
 class PerMember:
-  """The same term on each member's part of the embedding, with parameters and state of its own.
+  """The same term on each member's part of the embedding, with separate parameters and state.
 
-  The value is the sum over the members, so that the gradient of each is that of the member alone.
+  The value is the sum over the members, so each member gets the same gradient as if trained alone.
 
   Attributes:
-    term: what every member is trained with; its weight is that of the whole.
-    members: how many networks the ensemble has; its embedding is theirs, one after the other.
+    term: term for every member; its weight applies to the sum.
+    members: number of networks of the ensemble, whose embedding is the concatenation of theirs.
   """
 
   term: Term = field(default_factory=lambda: Classification(Softmax()))
@@ -33,18 +33,18 @@ class PerMember:
     check_range(self, "members", 1, what="number of networks")
     if getattr(self.term, "center_init", "normal") != "normal":
       raise ValueError(
-        f"PerMember.term.center_init = {self.term.center_init!r} is not offered for ensembles: the centres of their members"  # type: ignore[attr-defined]
-        " begin at random, leave it at 'normal'"
+        f"PerMember.term.center_init = {self.term.center_init!r} is not supported for ensembles, whose members' centres"  # type: ignore[attr-defined]
+        " are random at first: leave it at 'normal'"
       )
 
   @property
   def scope(self) -> str:
-    """How far the term looks."""
+    """Scope of the term."""
     return scope(self.term)
 
   @property
   def weight(self) -> float:
-    """Of the term."""
+    """Weight of the term."""
     return self.term.weight
 
   def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -55,7 +55,7 @@ class PerMember:
       embedding_size: members × the size of each one's embedding.
       num_classes: C, identities of the training set.
     Raises:
-      ValueError: the embedding does not fall into so many parts.
+      ValueError: the embedding is not divisible by the number of members.
     """
     size = self._size(embedding_size)
     params, state = jax.vmap(lambda member_key: self.term.init(member_key, size, num_classes))(self._keys(key))
@@ -69,12 +69,12 @@ class PerMember:
     Args:
       params: from `init`.
       inputs: embedding_bd [B, members·D], label_b [B], weight_b [B]; see `Term`.
-      state: from `init` or the step before.
+      state: from `init` or the previous step.
       step: number of the optimizer step, from 0.
       key: random key of this step; member m gets `fold_in(key, m)`.
     Returns:
       loss_b [B]; the state; every metric of the term, and its loss as `member_loss`, of each member (`Members`): the log
-      shows the mean over the members, and as `NAME_min` and `NAME_max` the two at the ends.
+      shows the mean, and as `NAME_min` and `NAME_max` the extremes over the members.
     """
     embedding_bd = inputs["embedding_bd"]
     embedding_mbd = embedding_bd.reshape(len(embedding_bd), self.members, self._size(embedding_bd.shape[1])).swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""From a model and faces to a file of embeddings, in one call."""
+"""Embeds faces with a model and writes the embeddings to a file, in one call."""
 
 import logging
 from collections.abc import Callable
@@ -18,29 +18,29 @@ def embed_faces(
 ) -> Embeddings:
   """Embeddings of a folder or of packed records, with names and labels, in memory and in a file.
 
-  Images that cannot be read are left out, named and counted: `meta["unreadable"]` has their names.
+  Unreadable images are skipped and reported; `meta["unreadable"]` has their names.
 
   Args:
-    model: a `Model`, or the path of a model folder or of a training's workdir.
+    model: a `Model`, or the path of a model folder or of the workdir of a run.
     faces: a folder of aligned images (searched to any depth), one image, packed records, or a `jaxface.data.Source`.
-    out: file to write, .npz or .parquet; None writes none.
-    template: how the faces of a folder are aligned, where that is known, "none" for aligned to none.
-    mirror: what becomes of the embedding of the mirror image: "sum" adds it, "concat" sets it behind, "none" leaves it out.
-    raw: keep the network's own numbers; by default each embedding has length one.
-    batch_size: images at a time over all devices; the result does not depend on it.
-    devices: how many of this host's devices to use, 0 for all.
+    out: file to write, .npz or .parquet; None writes no file.
+    template: alignment template of a folder, if known; "none" for not aligned.
+    mirror: embedding of the mirrored image: "sum" adds it, "concat" appends it, "none" does not compute it.
+    raw: keep the network's raw output; by default each embedding has length one.
+    batch_size: images per batch over all devices; the result does not depend on it.
+    devices: number of this host's devices to use, 0 for all.
     progress: draw a progress bar.
     say: called with each line for the user.
   Returns:
     `Embeddings`: embedding_nd [N, D] float32 ([N, 2·D] for "concat"), N names, N labels.
   Raises:
-    ValueError: another suffix of `out`, an unknown mirror or template, images aligned to another template than the model's.
+    ValueError: an unknown suffix of `out`, an unknown mirror or template, images aligned to another template than the model's.
     FileNotFoundError: no model, or no faces, there.
     DamagedData: most images cannot be read.
   """
   if out is not None:
     embeddings_suffix(out)
-    # A place that cannot be written is better known before the work than after it.
+    # Fail before computing if the folder cannot be created.
     Path(out).parent.mkdir(parents=True, exist_ok=True)
   model = model if isinstance(model, Model) else load(model)
   embeddings = model.embed_named(

@@ -1,4 +1,4 @@
-"""Where faces lie, opened as a network takes them."""
+"""Opens images or packed records with the input size of a network."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from jaxface.models.preprocess import Preprocess
 
 
 def folder_size(preprocess: Preprocess) -> tuple[int, int] | None:
-  """The size to which images of a folder are cropped for a network; None where it scales them and sees them whole."""
+  """The size to which images of a folder are cropped; None if the network's convention scales full images."""
   return preprocess.size if preprocess.fit == "crop" else None
 
 
@@ -20,17 +20,17 @@ def open_faces(faces: Path | str | Source, preprocess: Preprocess, template: str
 
   Args:
     faces: the path; a `Source` is returned as it is.
-    preprocess: the network's convention. What it scales is read whole, as it is in packed records; what it crops may have any
-      size.
-    template: how the faces of a folder are aligned, where that is known, "none" for aligned to none.
+    preprocess: the network's convention. If it scales, images are read in full, as in packed records; if it crops, they may have
+      any size.
+    template: alignment template of a folder, if known; "none" for not aligned.
   Raises:
-    ValueError: an unknown template, or one beside packed records, which carry theirs.
-    FileNotFoundError: there is nothing at the path.
+    ValueError: an unknown template, or one given with packed records, which have their own.
+    FileNotFoundError: the path does not exist.
   """
   check_template_name("template", template)
   folder = isinstance(faces, (str, Path)) and not (Path(faces) / FILE).is_file()
   if template and not folder:
-    raise ValueError("template says how the faces of a folder are aligned; packed records carry theirs (pack --template)")
+    raise ValueError("template is for folders of images; packed records have their own (pack --template)")
   if not isinstance(faces, (str, Path)):
     return faces
   if folder:

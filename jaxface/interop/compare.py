@@ -1,10 +1,10 @@
-"""Which of several readings of a file is right, where the file does not say: the one that tells known people apart best.
+"""Selects among candidate readings of a file the one that separates known people best.
 
-An activation without slopes, the order in which a feature map was flattened, and the input convention show in no name and no
-shape. Each candidate embeds the same images of known people; compared are the cosines of pairs of one person with those of
-pairs of two. The candidates are ranked by separation, (mean same − mean different) / their pooled standard deviation, which
-goes on telling candidates apart where nearly all areas under the ROC are one. Whether the first is better than the second by
-more than chance is judged by leaving out one person at a time (a jackknife over people of the difference).
+An activation without slopes, the flattening order of a feature map, and the input convention cannot be inferred from names
+or shapes. Each candidate embeds the same images of known people; cosines of mated pairs are compared with those of non-mated
+pairs. The candidates are ranked by separation, (mean mated − mean non-mated) / pooled standard deviation, which still
+distinguishes candidates whose areas under the ROC are nearly one. A jackknife over people of the difference tests whether
+the best candidate is significantly better than the second.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,17 +25,17 @@ from jaxface.models.preprocess import PREPROCESS, Preprocess, changed
 from jaxface.models.saved import SavedModel
 
 MAX_PEOPLE, MAX_IMAGES_EACH, BATCH = 80, 4, 32
-# Differences of fewer standard errors are called chance.
+# Differences of fewer standard errors are not significant.
 CLEAR = 2.0
 
 
 @dataclass(frozen=True)
 class Candidate:
-  """One reading of a file, and how well it tells people apart.
+  """One reading of a file, and how well it separates people.
 
   Attributes:
-    name: what distinguishes it, for people.
-    reading: the part of it that tells how the file was read; the rest is the input convention.
+    name: name for messages.
+    reading: the part of it that describes how the file was read; the rest is the input convention.
     saved: the network with its convention.
     separation: see above.
     auc: area under the ROC.
@@ -51,20 +51,20 @@ class Candidate:
 
 
 def conventions(saved: SavedModel, preprocess: str = "", colour: str = "") -> dict[str, Preprocess]:
-  """Input conventions that a network may have been trained with, by a name for people; those that mean the same once.
+  """Candidate input conventions of a network by name for messages, without duplicates.
 
   They are the registered ones, and the network's own where it is none of these.
 
   Args:
-    saved: the network; size, template and fit are its own.
-    preprocess: name of the network's own convention, where it is known to be right.
-    colour: order of the channels, where it is known.
+    saved: the network; all candidates use its size, template and fit.
+    preprocess: name of the network's convention, if known.
+    colour: order of the channels, if known.
   """
   own = saved.preprocess
   if preprocess:
     return {own.name: own}
   if saved.meta.get("normalises"):
-    # The means stay with the graph's channels, whatever these are.
+    # The means belong to the graph's channels, in any order.
     orders = (own.colour,) if colour or own.channels == 1 else ("rgb", "bgr")
     return {f"{own.name} in {order}": changed(own, colour=order) for order in orders}
   found: dict[str, Preprocess] = {}
@@ -87,14 +87,14 @@ def compare(
   readings: Iterable[tuple[str, SavedModel]], images: Path | str, *, preprocess: str = "", colour: str = "",
   say: Callable[[str], object] = lambda line: None,
 ) -> list[Candidate]:
-  """Candidates, the best first.
+  """Candidates, best first.
 
   Args:
-    readings: networks with a name for people, one for each reading of the file.
-    images: folder with one folder of aligned images for each person; some of each of the first people are used.
+    readings: networks by name for messages, one for each reading of the file.
+    images: folder with one subfolder of aligned images per person; some images of the first people are used.
     preprocess: see `conventions`.
-    colour: likewise.
-    say: takes lines for the user: what of the folder was passed over. Images that cannot be used are left out.
+    colour: see `conventions`.
+    say: called with notes for the user about ignored parts of the folder. Unusable images are ignored.
   Raises:
     ValueError: fewer than two people with two images that can be used.
   """
@@ -190,7 +190,7 @@ def _separation(cosine_p: np.ndarray, same_p: np.ndarray) -> float:
 
 
 def report(candidates: list[Candidate], say: Callable[[str], object]) -> bool:
-  """Say every candidate's figures; returns whether the first is better than the second by more than chance."""
+  """Report the figures of all candidates; returns whether the first is significantly better than the second."""
   width = max(len(candidate.name) for candidate in candidates)
   for candidate in candidates:
     say(f"{candidate.name:{width}}  separation {candidate.separation:6.3f}  AUC {candidate.auc:.4f}")

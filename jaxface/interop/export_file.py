@@ -1,4 +1,4 @@
-"""From a model to one file for other programs, in one call."""
+"""Exports a model to one file for other programs, in one call."""
 
 from pathlib import Path
 
@@ -16,18 +16,18 @@ def export_model(
   """Writes a model as one file, checked against the model before it appears.
 
   Args:
-    model: a `Model`, or the path of a model folder or of a training's workdir.
+    model: a `Model`, or the path of a model folder or of the workdir of a run.
     out: file to write.
-    format: "onnx" with the preprocessing inside, for images [B, H, W, 3] of any B, H and W; "safetensors" for the numbers
-      alone, under the names that PyTorch networks have where there are such; "" goes by the suffix of `out`, else "onnx".
+    format: "onnx" with the preprocessing inside, for images [B, H, W, 3] of any B, H and W; "safetensors" for weights
+      only, under the names of the PyTorch network if there is one; "" follows the suffix of `out`, otherwise "onnx".
     normalize: scale each embedding to length one inside the graph (onnx).
-    mirror: what becomes of the mirror image's embedding inside the graph, "sum", "concat" or "none" (onnx).
+    mirror: use of the mirrored image's embedding inside the graph, "sum", "concat" or "none" (onnx).
   Returns:
     `out`, as a path.
   Raises:
-    ValueError: an unknown format or mirror, or a choice that the format cannot hold.
-    ParityError: the graph gives other embeddings than the model; nothing is written.
-    FileNotFoundError: no model there.
+    ValueError: an unknown format or mirror, or an option that the format does not support.
+    ParityError: the embeddings of the graph differ from the model's; nothing is written.
+    FileNotFoundError: there is no model.
   """
   out = Path(out)
   kind = format or ("safetensors" if out.suffix == ".safetensors" else "onnx")

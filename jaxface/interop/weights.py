@@ -36,8 +36,8 @@ class Ambiguous(WrongWeights):
 
 
 def nameless(path: Path) -> ValueError:
-  """The error of a file that does not name its network, and of which nobody says it."""
-  return ValueError(f"{path} does not name the network that it is of: say which with --model")
+  """The error for a file that does not record its network, if none is given."""
+  return ValueError(f"{path} does not record its network: give it with --model")
 
 
 def find_convention(

@@ -1,7 +1,6 @@
-"""What a margin and a term of your own must offer (docs/own_parts.md), checked when they are given: what is missing, with the
-line to add.
+"""Contract of user-defined margins and terms (docs/own_parts.md). The check names missing members, with the line to add.
 
-Shapes alone are computed, which needs no device: a run of several hosts must not touch one before it has joined them.
+It uses abstract evaluation, without devices: a run on several hosts must not use devices before the hosts are connected.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,10 +15,10 @@ from jaxface.losses.metrics import Members
 from jaxface.losses.own_part import WrongPart, called, check_members, failed
 from jaxface.losses.term import SCOPES, Term, scope
 
-# Near those of real runs, so that a part may look at its ten nearest classes or split an embedding; only shapes are computed.
+# Realistic sizes, so that parts may use, for example, the ten nearest classes or split the embedding.
 ROWS, SIZE, CLASSES = 48, 512, 100
 
-# member: the line that a class without it may add.
+# member: the line to add to a class without it.
 TERM_MEMBERS = {
   "weight": "weight: float = 1.0",
   "init": "def init(self, key, embedding_size, num_classes): return {}, {}",
@@ -39,11 +38,11 @@ CENTERS = 'def init(self, key, embedding_size, num_classes): return {"center_cd"
 
 
 def check_margin(margin: Any, where: str = "margin") -> None:
-  """Try a margin on shapes alone; nothing is computed.
+  """Check a margin by abstract evaluation; no values are computed.
 
   Args:
     margin: see `jaxface.losses.Margin`.
-    where: the place it is given at, for messages.
+    where: name of its field, for messages.
   Raises:
     WrongPart: a member is missing, takes other arguments, or returns something else.
   """
@@ -71,11 +70,11 @@ def check_margin(margin: Any, where: str = "margin") -> None:
 
 
 def check_term(term: Any, where: str = "term") -> None:
-  """Try a term on shapes alone; nothing is computed.
+  """Check a term by abstract evaluation; no values are computed.
 
   Args:
     term: see `jaxface.losses.Term`.
-    where: the place it is given at, for messages.
+    where: name of its field, for messages.
   Raises:
     WrongPart: a member is missing, takes other arguments, or returns something else.
   """
@@ -106,9 +105,9 @@ def check_term(term: Any, where: str = "term") -> None:
 
 
 def _check_class_rows(term: Any, where: str) -> None:
-  """A matrix that grows with the classes has a row for each, and as a parameter a name that begins with "center".
+  """Matrices with a row per class, and only those, have names that begin with "center" if they are parameters.
 
-  The training step spreads what has such a name over devices, and pads its rows.
+  The training step shards arrays with such names over devices, and pads their rows.
   """
   few, more = (jax.eval_shape(lambda count=count: term.init(jax.random.key(0), SIZE, count)) for count in (CLASSES, 2 * CLASSES))
   for tree, grown, what in zip(few, more, ("parameter", "state"), strict=True):

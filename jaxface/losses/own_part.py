@@ -1,4 +1,4 @@
-"""A part of the user's own (a term, a margin, an augmentation, a head): what it must be, and how messages call it."""
+"""User-defined parts (terms, margins, augmentations, heads): common checks, and their names in messages."""
 
 import inspect
 import sys
@@ -11,49 +11,49 @@ _FROZEN = "@dataclass(frozen=True)"
 
 
 class WrongPart(TypeError):
-  """A part of the user's own that does not keep its contract; the message says what to add or to change."""
+  """A user-defined part that violates its contract; the message says what to add or change."""
 
 
 def is_own(part: Any) -> bool:
-  """Whether a part is the user's, and none of jaxface's."""
+  """Whether a part is user-defined, not jaxface's."""
   return not type(part).__module__.startswith("jaxface.")
 
 
 def called(part: Any, where: str) -> str:
-  """What a part is called in messages: where it is given, its file or module, its class."""
+  """Name of a part in messages: its field, its file or module, its class."""
   kind = _kind(part)
   return f"{where}: {Path(_file(part)).name or kind.__module__}: {kind.__qualname__}"
 
 
 def failed(part: Any, error: Exception) -> str:
-  """An error that a part has raised, with the line of the part's file at which it arose."""
+  """Text of an error that a part raised, with the line in the part's file."""
   lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _file(part)]
   return f"{f'line {lines[-1]}: ' if lines else ''}{type(error).__name__}: {error}"
 
 
 def check_members(part: Any, where: str, protocol: type, members: Mapping[str, str]) -> None:
-  """Refuse a part that is no frozen dataclass, lacks a member or takes other arguments.
+  """Reject a part that is not a frozen dataclass, lacks a member or takes other arguments.
 
   Args:
-    part: what the user has written.
-    where: the place it is given at.
+    part: the user-defined part.
+    where: name of its field.
     protocol: its contract.
-    members: of the contract, each with the line to add.
+    members: members of the contract, each with the line to add.
   Raises:
-    WrongPart: says what to write.
+    WrongPart: the message says what to write.
   """
   if isinstance(part, type):
-    raise WrongPart(f"{called(part, where)} is a class: give an object of it, {part.__name__}()")
+    raise WrongPart(f"{called(part, where)} is a class: give an instance, {part.__name__}()")
   if inspect.isroutine(part):
     raise WrongPart(f"{called(part, where)} is a function: write a class with {', '.join(members)}, under the line\n  {_FROZEN}")
   missing = [line for name, line in members.items() if not hasattr(part, name)]
   if missing:
     lines = "\n".join(f"  {line}" for line in missing)
-    raise WrongPart(f"{called(part, where)} is no {protocol.__name__.lower()} yet. Add:\n{lines}")
+    raise WrongPart(f"{called(part, where)} lacks members of a {protocol.__name__.lower()}. Add:\n{lines}")
   params = getattr(part, "__dataclass_params__", None)
   if params is None or not params.frozen:
-    # Its fields are options of the run, and a run that goes on compares them.
-    raise WrongPart(f"{called(part, where)} is no frozen dataclass. Put above `class {type(part).__name__}`:\n  {_FROZEN}")
+    # Its fields are options of the run, and are compared when a run is resumed.
+    raise WrongPart(f"{called(part, where)} is not a frozen dataclass. Put above `class {type(part).__name__}`:\n  {_FROZEN}")
   for name, line in members.items():
     if not line.startswith("def "):
       continue

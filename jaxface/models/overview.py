@@ -1,4 +1,4 @@
-"""Networks in words: a table of them, one layer by layer, or the card of a model folder."""
+"""Descriptions of networks: a table, the layers of one network, or the card of a model folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +11,17 @@ from jaxface.models.summary import Summary, summarise
 
 
 def describe(what: str | Path = "*", *, measure: bool = False, dtype: str = "float32") -> Iterator[str]:
-  """Lines on networks: their input, size and multiply-adds, and what their papers print.
+  """Lines on networks: input, size, multiply-adds, and the figures of their papers.
 
   Args:
     what: name of a network, which gives its layers; a shell pattern of names, which gives a table; or a model folder, which
       gives its card.
     measure: also measure images per second on this machine, some seconds for each network.
-    dtype: to measure in, "float32" or "bfloat16".
+    dtype: number format of the measurement, "float32" or "bfloat16".
   Returns:
-    Lines of text; those of a table come as they are made.
+    Lines of text; rows of a table are generated lazily.
   Raises:
-    ValueError: no network of that name; the message lists near names.
+    ValueError: no network of that name; the message lists similar names.
   """
   if Path(what).is_dir() and str(what) not in list_models():
     return iter(card_of(what).splitlines())
@@ -55,7 +55,7 @@ def _table(names: list[str], measure: bool, dtype: str) -> Iterator[str]:
 
 
 def figures(summary: Summary) -> list[str]:
-  """A network's row: name, input, embedding, parameters, multiply-adds, and the last two and LFW as its paper has them."""
+  """A network's row: name, input, embedding, parameters, multiply-adds, and the last two and LFW accuracy of its paper."""
   paper = summary.published
   printed = (paper.parameters, paper.multiply_adds) if paper else (None, None)
   return [

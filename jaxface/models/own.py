@@ -1,7 +1,7 @@
-"""Networks of your own: the contract that a backbone keeps (docs/own_network.md), and the Python files that hold them.
+"""User-defined networks: the check of their contract (docs/own_network.md), and loading of the Python files that define them.
 
-A file is executed only where the user names it: on the command line, or by calling `load_python` or `load_networks`. Loading
-a model folder never executes the copy of the source that lies in it.
+A file is executed only if the user names it, on the command line or by calling `load_python` or `load_networks`. Loading a
+model folder never executes the copy of the source in it.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ _CALL = "def __call__(self, image_bhwc, train=False)"
 
 
 class BadPythonFile(ValueError):
-  """A Python file of the user that cannot be run; the message names file, line and error."""
+  """A user's Python file that cannot be executed; the message names file, line and error."""
 
 
 class BrokenContract(ValueError):
-  """A network that does not offer what a backbone must; the message gives the line to add."""
+  """A network that violates the contract of a backbone; the message gives the line to add."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class SourceFile:
   """The text that defined a network.
 
   Attributes:
-    path: where it was read.
-    text: what was executed.
-    sha256: of the text, in hex.
+    path: the file.
+    text: the executed text.
+    sha256: SHA-256 of the text, in hex.
   """
 
   path: Path
@@ -57,7 +57,7 @@ def read_source(path: Path | str) -> SourceFile:
   """A Python file, not executed.
 
   Raises:
-    FileNotFoundError: there is none.
+    FileNotFoundError: the file does not exist.
     BadPythonFile: another suffix, or more than 4 MiB.
   """
   path = Path(path)
@@ -72,22 +72,22 @@ def read_source(path: Path | str) -> SourceFile:
 
 
 def load_python(path: Path | str) -> ModuleType:
-  """Execute a Python file of the user as a module that others can look up, so that dataclasses and type hints work in it.
+  """Execute a user's Python file as a module in `sys.modules`, which dataclasses and type hints need.
 
   Every network that it registers is checked against the contract.
 
   Args:
     path: an experiment, or a file of networks.
   Raises:
-    FileNotFoundError: there is none.
-    BadPythonFile: it cannot be read, or raises something; names file, line and error.
+    FileNotFoundError: the file does not exist.
+    BadPythonFile: it cannot be read, or raises an error; the message names file, line and error.
     BrokenContract: see `check_network`.
   """
   source = read_source(path)
   name = f"jaxface_file_{re.sub(r'[^0-9A-Za-z]', '_', source.path.stem)}_{source.sha256[:12]}"
   module = ModuleType(name)
   module.__file__ = str(source.path)
-  registry.room_files()
+  registry.network_modules()
   with registry.undone_on_error():
     earlier = sys.modules.get(name)
     sys.modules[name], _SOURCES[name] = module, source
@@ -105,7 +105,7 @@ def load_python(path: Path | str) -> ModuleType:
 
 
 def load_networks(path: Path | str) -> list[str]:
-  """Execute a file of networks, and say which it registers.
+  """Execute a file of networks, and return the names that it registers.
 
   Raises:
     BadPythonFile: it registers none, or see `load_python`.
@@ -125,7 +125,7 @@ def networks_of(module: ModuleType) -> list[str]:
 
 
 def source_of(name: str) -> SourceFile | None:
-  """The file that defined a registered network, None for one of jaxface's own, and where there is no file (a notebook)."""
+  """The file that defined a registered network; None for networks of jaxface, and if there is no file (a notebook)."""
   builder = registry.builder_of(name)
   if not is_own(name):
     return None
@@ -143,22 +143,22 @@ def loaded_files() -> dict[str, str]:
 
 
 def is_own(name: str) -> bool:
-  """Whether a registered network is the user's, and none of jaxface's."""
+  """Whether a registered network is user-defined, not jaxface's."""
   return not registry.builder_of(name).__module__.startswith("jaxface.models.")
 
 
 def own_networks(name: str, options: dict[str, Any]) -> list[str]:
-  """Which of the user's networks a network is made of: itself, and those that its options name, as `projected` does."""
+  """The user-defined networks in a network: itself, and those named in its options, as in `projected`."""
   known = registry.list_models()
   named = [name, *(value for value in options.values() if isinstance(value, str))]
   return [network for network in dict.fromkeys(named) if network in known and is_own(network)]
 
 
 def check_network(name: str) -> None:
-  """Refuse a registered network that does not keep the contract of docs/own_network.md; computes nothing.
+  """Reject a registered network that violates the contract of docs/own_network.md, by abstract evaluation.
 
   Raises:
-    BrokenContract: says what is missing, and the line to add.
+    BrokenContract: the message says what is missing, and the line to add.
   """
   where = f"network {name!r}"
   for option, parameter in inspect.signature(registry.builder_of(name)).parameters.items():
@@ -185,8 +185,8 @@ def check_network(name: str) -> None:
   except Exception as error:
     raise BrokenContract(
       f"{where}: calling {kind} on images {list(shape)} with train=False and train=True fails"
-      f" ({_place(None, error)}{type(error).__name__}: {error}); its method is `{_CALL}`, under @nn.compact, and draws at random"
-      " from the key 'dropout' alone"
+      f" ({_place(None, error)}{type(error).__name__}: {error}); its method is `{_CALL}`, under @nn.compact, and it draws random"
+      " numbers from the key 'dropout' only"
     ) from error
   others = sorted(set(variables) - set(COLLECTIONS))
   if others:
@@ -194,7 +194,7 @@ def check_network(name: str) -> None:
   size = registry.model_options(name).get("embedding_size")
   found = getattr(result, "shape", None)
   if found is None or len(found) != 2 or found[0] != 2 or not jnp.issubdtype(result.dtype, jnp.floating):
-    shown = "something else than one array" if found is None else f"{result.dtype} {list(found)}"
+    shown = "something other than one array" if found is None else f"{result.dtype} {list(found)}"
     raise BrokenContract(
       f"{where}: {kind} gives {shown} for images {list(shape)}, expected floats [2, D]: end it with"
       " `nn.Dense(self.embedding_size)(x.reshape(x.shape[0], -1))`"
@@ -213,7 +213,7 @@ def _forget(name: str, earlier: ModuleType | None) -> None:
 
 
 def _place(path: Path | None, error: Exception) -> str:
-  """File and line of an error in a user's file: the innermost one that lies in it."""
+  """File and line of an error in a user's file, from the innermost frame in it."""
   if path is not None and isinstance(error, SyntaxError) and error.filename == str(path):
     return f"{path}, line {error.lineno}"
   frames = traceback.extract_tb(error.__traceback__)

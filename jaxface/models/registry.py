@@ -29,7 +29,7 @@ def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
   if builder.__name__ in PAPERS:
     raise ValueError(f"network name {builder.__name__!r} stands for {PAPERS[builder.__name__]!r}: use another name")
   if not builder.__module__.startswith("jaxface.models."):
-    room_files()  # registers our networks, so that a name of ours is rejected here
+    network_modules()  # registers our networks, so that a name of ours is rejected here
   name = builder.__name__
   if name in _BUILDERS and _origin(_BUILDERS[name]) & _origin(builder) == set():
     other = ", ".join(sorted(_origin(_BUILDERS[name])))
@@ -90,14 +90,14 @@ def variant(
 
 
 @functools.cache
-def room_files() -> tuple[ModuleType, ...]:
+def network_modules() -> tuple[ModuleType, ...]:
   """All modules of `jaxface.models`; any of them may register networks."""
-  room = importlib.import_module("jaxface.models")
-  return tuple(importlib.import_module(f"{room.__name__}.{file.name}") for file in pkgutil.iter_modules(room.__path__))
+  package = importlib.import_module("jaxface.models")
+  return tuple(importlib.import_module(f"{package.__name__}.{file.name}") for file in pkgutil.iter_modules(package.__path__))
 
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
-  room_files()
+  network_modules()
   return _BUILDERS
 
 
@@ -126,7 +126,7 @@ def builder_of(name: str) -> Callable[..., nn.Module]:
   """
   name = full_name(name)
   if name not in _builders():
-    raise ValueError(unknown("model", name, list_models()) + " For a network of your own give its file with --network FILE.")
+    raise ValueError(unknown("model", name, list_models()) + " For a user-defined network give its file with --network FILE.")
   return _BUILDERS[name]
 
 
@@ -184,6 +184,6 @@ def with_taken(name: str, **options: Any) -> dict[str, Any]:
 
 
 __all__ = [
-  "PAPERS", "builder_of", "create", "family", "full_name", "list_models", "model_options", "register", "room_files",
+  "PAPERS", "builder_of", "create", "family", "full_name", "list_models", "model_options", "network_modules", "register",
   "undone_on_error", "unknown", "variant", "with_taken",
 ]

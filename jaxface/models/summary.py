@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxface.models.contract import Published
 from jaxface.models.layer_table import LayerRow, layer_table
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import create, room_files
+from jaxface.models.registry import create, network_modules
 from jaxface.models.watch import watch
 
 
@@ -58,7 +58,7 @@ def summarise(name: str) -> Summary:
 
 def published() -> dict[str, Published]:
   """Published figures by name of the network: the `PUBLISHED` of all modules of this package."""
-  return {name: paper for file in room_files() for name, paper in getattr(file, "PUBLISHED", {}).items()}
+  return {name: paper for file in network_modules() for name, paper in getattr(file, "PUBLISHED", {}).items()}
 
 
 __all__ = ["Summary", "published", "summarise"]

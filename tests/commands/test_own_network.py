@@ -96,7 +96,7 @@ EXPERIMENT = Experiment(
 @pytest.fixture
 def clean():
   """The registry as it was."""
-  registry.room_files()
+  registry.network_modules()
   before = dict(registry._BUILDERS)
   yield
   registry._BUILDERS.clear()
@@ -113,7 +113,7 @@ def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("own")
   (folder / "tiny.py").write_text(NETWORK)
   (folder / "own.py").write_text(EXPERIMENT)
-  registry.room_files()
+  registry.network_modules()
   before = dict(registry._BUILDERS)
   arguments = ["train", str(folder / "own.py"), "--network", str(folder / "tiny.py"), "--workdir", str(folder / "run")]
   assert main(arguments) == 0

@@ -39,7 +39,7 @@ def files():
 @pytest.fixture(autouse=True)
 def clean():
   """The registry as it was."""
-  registry.room_files()
+  registry.network_modules()
   before = dict(registry._BUILDERS)
   yield
   registry._BUILDERS.clear()
@@ -94,12 +94,12 @@ def test_options_of_parts_and_their_defaults(tmp_path):
 
 
 BROKEN = {
-  "a term": ("my_term.py", "  def init(self", "  def begin(self", r"terms\.1: my_term\.py: Ring is no term yet\. Add:\n  def init\(self, key"),
+  "a term": ("my_term.py", "  def init(self", "  def begin(self", r"terms\.1: my_term\.py: Ring lacks members of a term\. Add:\n  def init\(self, key"),
   "a margin": (
-    "my_margin.py", "  def init_state", "  def state", r"terms\.0\.margin: my_margin\.py: Linear is no margin yet\. Add:\n  def init_state\(self\): return \{\}$",
+    "my_margin.py", "  def init_state", "  def state", r"terms\.0\.margin: my_margin\.py: Linear lacks members of a margin\. Add:\n  def init_state\(self\): return \{\}$",
   ),
   "an augmentation": (
-    "my_augmentation.py", "__call__", "change", r"augment\.own\.0: my_augmentation\.py: Shade is no augmentation yet\. Add:\n  def __call__\(self, image_hwc, key\)",
+    "my_augmentation.py", "__call__", "change", r"augment\.own\.0: my_augmentation\.py: Shade lacks members of a augmentation\. Add:\n  def __call__\(self, image_hwc, key\)",
   ),
   "an augmentation with if": (
     "my_augmentation.py", "    height, width", "    if turn_key[0] > 0: return image_hwc\n    height, width",
@@ -112,7 +112,7 @@ BROKEN = {
   ),
   "a head's margin": (
     "my_parts.py", "margin: losses.Margin = field(default_factory=lambda: Soft(scale=30.0))", "margin: object = field(default_factory=Stages)",
-    r"terms\.0\.margin: my_parts\.py: Stages is no margin yet\. Add:\n  geometry = losses\.Geometry",
+    r"terms\.0\.margin: my_parts\.py: Stages lacks members of a margin\. Add:\n  geometry = losses\.Geometry",
   ),
 }
 

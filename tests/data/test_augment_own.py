@@ -68,13 +68,13 @@ def test_its_fields_are_options_and_its_class_is_part_of_the_run():
 @pytest.mark.parametrize(
   ("augmentation", "message"),
   [
-    (Fog, r"augment\.own\.0: .*test_augment_own\.py: Fog is a class: give an object of it, Fog\(\)"),
+    (Fog, r"augment\.own\.0: .*test_augment_own\.py: Fog is a class: give an instance, Fog\(\)"),
     (lambda image_hwc, key: image_hwc, r"is a function: write a class with __call__, under the line\n  @dataclass\(frozen=True\)"),
     (
       dataclass(frozen=True)(type("Mine", (), {}))(),
-      r"Mine is no augmentation yet\. Add:\n  def __call__\(self, image_hwc, key\): return jnp\.clip\(image_hwc, 0, 255\)",
+      r"Mine lacks members of a augmentation\. Add:\n  def __call__\(self, image_hwc, key\): return jnp\.clip\(image_hwc, 0, 255\)",
     ),
-    (type("Mine", (), {"__call__": lambda self, image_hwc, key: image_hwc})(), "is no frozen dataclass"),
+    (type("Mine", (), {"__call__": lambda self, image_hwc, key: image_hwc})(), "is not a frozen dataclass"),
     (made(lambda self, image_hwc: image_hwc), r"__call__ takes \(image_hwc\), but too many positional arguments\. It is called as in:"),
     (
       made(lambda self, image_hwc, key: image_hwc if jax.random.uniform(key) < 0.5 else 255 - image_hwc),

@@ -195,7 +195,7 @@ def broken_inputs(inputs):
 
 
 NO_EMBEDDING = "step 3: 1 of 16 embeddings are not finite, first in rows 5"
-NO_CLASS = f"step 3: 1 of 16 labels are no class: row 7 has label {C}; valid are 0 to {C - 1}"
+NO_CLASS = f"step 3: 1 of 16 labels are out of range: row 7 has label {C}; valid are 0 to {C - 1}"
 
 
 @pytest.mark.parametrize("sharded", [False, True])

@@ -51,7 +51,7 @@ def test_what_keeps_the_contract_passes(head):
     (
       with_init(lambda self, key, size, classes: ({}, {})),
       r"terms\.0: .*Mine: init gives no center_cd for 100 classes and embeddings of 512; a head keeps its class centres as center_cd"
-      r" \(300, 512\), and constants of the classes, if any, as bias_c \(100,\):\n  def init\(self, key, embedding_size, num_classes\):"
+      r" \(300, 512\), and biases of the classes, if any, as bias_c \(100,\):\n  def init\(self, key, embedding_size, num_classes\):"
       r" return heads\.init_centers\(key, num_classes, embedding_size, self\.margin\.geometry\), self\.margin\.init_state\(\)$",
     ),
     (
@@ -66,7 +66,7 @@ def test_what_keeps_the_contract_passes(head):
       with_init(lambda self, key, size, classes: ({"center_cd": jnp.zeros((classes, size)), "bias_c": jnp.zeros(())}, {}), margin=0.5),
       r"'bias_c': \(\)\}.*bias_c \(100,\):\n.*losses\.Geometry\(unit_x=True, unit_w=True\)\), \{\}$",
     ),
-    (Own(margin=losses.ArcFace), r"terms\.0\.margin: .*ArcFace is a class: give an object of it, ArcFace\(\)"),
+    (Own(margin=losses.ArcFace), r"terms\.0\.margin: .*ArcFace is a class: give an instance, ArcFace\(\)"),
   ],
 )
 def test_what_is_missing_is_said(head, message):

@@ -100,5 +100,5 @@ def test_the_name_tells_the_members():
 
 
 def test_centres_at_mean_embeddings_are_refused_by_name():
-  with pytest.raises(ValueError, match=r"PerMember\.term\.center_init = 'mean_embedding' is not offered for ensembles"):
+  with pytest.raises(ValueError, match=r"PerMember\.term\.center_init = 'mean_embedding' is not supported for ensembles"):
     PerMember(Classification(Softmax(), center_init="mean_embedding"), members=MEMBERS)

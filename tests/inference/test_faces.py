@@ -27,7 +27,7 @@ def test_a_folder_is_embedded_and_what_cannot_be_read_is_named(model, make_folde
 def test_packed_records_carry_their_template(model, make_folder, tmp_path):
   pack(make_folder((2, 2), height=16, width=16), tmp_path / "packed", template="arcface112")
   assert embed_faces(model, tmp_path / "packed").meta["template"] == "arcface112"
-  with pytest.raises(ValueError, match="packed records carry theirs"):
+  with pytest.raises(ValueError, match="packed records have their own"):
     embed_faces(model, tmp_path / "packed", template="arcface112")
 
 

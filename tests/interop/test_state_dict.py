@@ -158,7 +158,7 @@ def test_a_file_of_ours_names_its_network(random_model, tmp_path, capsys):
 def test_a_file_that_names_no_network_or_a_damaged_one_is_refused(state, tmp_path, capsys):
   path = tmp_path / "net.safetensors"
   for metadata, words in (
-    ({}, "does not name the network"),
+    ({}, "does not record its network"),
     ({"jaxface.model": "iresnet18"}, "damaged: KeyError('jaxface.options')"),
     ({"jaxface.model": "iresnet18", "jaxface.options": "[]", "jaxface.preprocess": "{}"}, "options are []"),
     ({"jaxface.model": "iresnet18", "jaxface.options": "{}", "jaxface.preprocess": "{}"}, "preprocess has entries []"),

@@ -42,7 +42,7 @@ def test_what_cannot_be_exported_is_refused(saved, tmp_path, more, message):
 @pytest.mark.parametrize(
   ("name", "more", "message"),
   [
-    ("net.zip", {"model": "iresnet18"}, "suffix .onnx, .safetensors, .pt"), ("net.pth", {}, "say which with --model"),
+    ("net.zip", {"model": "iresnet18"}, "suffix .onnx, .safetensors, .pt"), ("net.pth", {}, "give it with --model"),
     ("net.onnx", {"model": "iresnet18", "key": "a"}, "for PyTorch's files"),
     ("net.pth", {"model": "iresnet18", "template": "round"}, "template is 'round'"),
   ],

@@ -67,14 +67,14 @@ def without(kind, name):
 
 @pytest.mark.parametrize("name", TERM_MEMBERS)
 def test_a_term_is_told_the_line_to_add(name):
-  with pytest.raises(WrongPart, match=r"terms\.0: .*Mine is no term yet\. Add:") as caught:
+  with pytest.raises(WrongPart, match=r"terms\.0: .*Mine lacks members of a term\. Add:") as caught:
     check_term(without(Own, name), "terms.0")
   assert str(caught.value).endswith(f"\n  {TERM_MEMBERS[name]}")
 
 
 @pytest.mark.parametrize("name", MARGIN_MEMBERS)
 def test_a_margin_is_told_the_line_to_add(name):
-  with pytest.raises(WrongPart, match=r"Mine is no margin yet\. Add:") as caught:
+  with pytest.raises(WrongPart, match=r"Mine lacks members of a margin\. Add:") as caught:
     check_margin(without(OwnMargin, name))
   assert str(caught.value).endswith(f"\n  {MARGIN_MEMBERS[name]}")
 
@@ -86,10 +86,10 @@ def term_with(**members):
 @pytest.mark.parametrize(
   "part, message",
   [
-    (Own, "is a class: give an object of it, Own()"),
+    (Own, "is a class: give an instance, Own()"),
     (lambda embedding_bd: 0, r"<lambda> is a function: write a class with weight, init, __call__, under the line\n  @dataclass"),
-    (type("Mine", (), dict(weight=1.0, init=Own.init, __call__=Own.__call__))(), r"Mine is no frozen dataclass\. Put above `class Mine`:\n  @dataclass\(frozen=True\)"),
-    (dataclass(type("Mine", (), dict(weight=1.0, init=Own.init, __call__=Own.__call__)))(), "Mine is no frozen dataclass"),
+    (type("Mine", (), dict(weight=1.0, init=Own.init, __call__=Own.__call__))(), r"Mine is not a frozen dataclass\. Put above `class Mine`:\n  @dataclass\(frozen=True\)"),
+    (dataclass(type("Mine", (), dict(weight=1.0, init=Own.init, __call__=Own.__call__)))(), "Mine is not a frozen dataclass"),
     (term_with(scope="rows"), "scope is 'rows'; it must be one of row, batch, pairs"),
     (term_with(init=lambda self, key: ({}, {})), r"init takes \(key\), but too many positional arguments"),
     (term_with(init=lambda self, key, size, classes: {}), r"init must return \(parameters, state\)"),
@@ -155,11 +155,11 @@ def test_a_margin_with_wrong_results_is_told():
 def test_an_experiment_tries_parts_of_its_own():
   right = Classification(margin=OwnMargin())
   assert Experiment(terms=(Own(), right)).terms[1] is right
-  with pytest.raises(WrongPart, match=r"terms\.1: .*Mine is no term yet"):
+  with pytest.raises(WrongPart, match=r"terms\.1: .*Mine lacks members of a term"):
     Experiment(terms=(right, without(Own, "weight")))
-  with pytest.raises(WrongPart, match=r"terms\.0\.margin: .*Mine is no margin yet"):
+  with pytest.raises(WrongPart, match=r"terms\.0\.margin: .*Mine lacks members of a margin"):
     Experiment(terms=(Classification(margin=without(OwnMargin, "target")),))
-  with pytest.raises(WrongPart, match=r"terms\.0\.margin\.margin: .*Mine is no margin yet"):
+  with pytest.raises(WrongPart, match=r"terms\.0\.margin\.margin: .*Mine lacks members of a margin"):
     Experiment(terms=(Classification(margin=losses.Filtered(without(OwnMargin, "target"))),))
-  with pytest.raises(WrongPart, match=r"terms\.0\.term: .*Mine is no term yet"):
+  with pytest.raises(WrongPart, match=r"terms\.0\.term: .*Mine lacks members of a term"):
     Experiment(terms=(PerMember(term=without(Own, "init"), members=2),))
