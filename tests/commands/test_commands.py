@@ -445,4 +445,4 @@ def test_a_model_to_begin_with_wins_over_the_experiment_but_not_over_the_user(fo
   arguments = ["train", "folder", "--data.images", faces, "--model.init_from", str(trained), "--workdir", str(folder / "refused")]
   assert main([*arguments, "--model.embedding_size", "64"]) == 2
   error = capsys.readouterr().err
-  assert f"model.embedding_size 64 contradicts model.init_from {trained}, a iresnet with 8: leave" in error
+  assert f"model.embedding_size 64 contradicts model.init_from {trained}, a iresnet with 8: omit" in error

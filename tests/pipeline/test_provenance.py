@@ -62,7 +62,7 @@ def test_what_pack_is_told_reaches_every_file_of_two_generations(faces, tmp_path
   assert main(["models", str(second)]) == 0
   card = capsys.readouterr().out
   assert card == (second / "model" / "card.md").read_text()
-  assert "unknown (images people); CC-BY-4.0 (images people)" in card and "find it out" in card.replace("\n", " ")
+  assert "unknown (images people); CC-BY-4.0 (images people)" in card and "Find them out" in card.replace("\n", " ")
   assert main(["export", "--model", str(second), "--out", str(tmp_path / "x.safetensors")]) == 0
   assert json.loads(read_metadata(tmp_path / "x.safetensors")["jaxface.lineage"]) == lineage
 
@@ -74,7 +74,7 @@ def test_what_pack_is_told_reaches_every_file_of_two_generations(faces, tmp_path
   assert main(["export", "--model", str(tmp_path / "back"), "--out", str(tmp_path / "y.safetensors")]) == 0
   capsys.readouterr()
   assert main(["import", str(tmp_path / "y.safetensors"), "--licence", "MIT", "--out", str(tmp_path / "z")]) == 2
-  assert "known already" in capsys.readouterr().err
+  assert "already known" in capsys.readouterr().err
 
 
 def test_a_run_that_packs_by_itself_says_it_too(faces, tmp_path):

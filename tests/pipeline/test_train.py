@@ -52,7 +52,7 @@ def test_a_value_is_trained_as_well_and_a_finished_run_is_found(result):
   [
     ({"experiment": "quickstrat"}, "Did you mean 'quickstart'"),
     ({"experiment": "quickstart", "overrides": {"stpes": 3}}, "Did you mean 'steps'"),
-    ({"experiment": load_experiment("quickstart")[0], "small": True}, "given as it is"),
+    ({"experiment": load_experiment("quickstart")[0], "small": True}, "given by name or path"),
   ],
 )
 def test_what_is_wrong_is_named(arguments, message, tmp_path):

@@ -191,7 +191,7 @@ def test_a_verification_set_stays_what_it_was_through_continuations_without_it(t
     go_on(lfw=6)
   with pytest.raises(ValueError, match="evaluation other, pairs: 2 then, 3 now"):
     go_on(other=3)
-  with pytest.raises(ValueError, match="which chooses the state: 'lfw' then, 'other' now"):
+  with pytest.raises(ValueError, match="on which the state is selected: 'lfw' then, 'other' now"):
     go_on(best=True, other=2)
   go_on(best=True, lfw=8)
   assert json.loads((tmp_path / "data.json").read_text()) == data(lfw=8, more=4, other=2)

@@ -68,7 +68,7 @@ def test_milestones_fall_on_whole_steps():
     ({"end_value": -1.0}, ["end_value", "[0, inf)"]),
     ({"gamma": 0.0}, ["gamma", "(0, 1]"]),
     ({"warmup_steps": 5, "warmup_fraction": 0.1}, ["warmup_steps = 5", "warmup_fraction = 0.1", "keep one"]),
-    ({"milestones": (0.5, 0.4)}, ["milestones", "must rise"]),
+    ({"milestones": (0.5, 0.4)}, ["milestones", "must increase"]),
     ({"milestones": (100, 200)}, ["milestones", "between 0 and 1"]),
   ],
 )
