@@ -68,6 +68,6 @@ def read_identities(folder: str | Path, sha256: str) -> tuple[list[str], list[in
   if lines[0] != _HEADER or lines[-1]:
     raise DamagedData(f"identity table must begin with {_HEADER!r} and end with a newline", file=path)
   if hashlib.sha256(content).hexdigest() != sha256:
-    what = "identity table is not the one of the manifest (sha256): it was edited or damaged; restore it or pack again"
+    what = "identity table does not match the manifest (SHA-256): it was edited or damaged; restore it or pack again"
     raise DamagedData(what, file=path)
   return names, images

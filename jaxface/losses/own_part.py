@@ -49,7 +49,9 @@ def check_members(part: Any, where: str, protocol: type, members: Mapping[str, s
   missing = [line for name, line in members.items() if not hasattr(part, name)]
   if missing:
     lines = "\n".join(f"  {line}" for line in missing)
-    raise WrongPart(f"{called(part, where)} lacks members of a {protocol.__name__.lower()}. Add:\n{lines}")
+    name = protocol.__name__.lower()
+    article = "an" if name[0] in "aeiou" else "a"
+    raise WrongPart(f"{called(part, where)} lacks members of {article} {name}. Add:\n{lines}")
   params = getattr(part, "__dataclass_params__", None)
   if params is None or not params.frozen:
     # Its fields are options of the run, and are compared when a run is resumed.

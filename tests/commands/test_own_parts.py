@@ -99,7 +99,7 @@ BROKEN = {
     "my_margin.py", "  def init_state", "  def state", r"terms\.0\.margin: my_margin\.py: Linear lacks members of a margin\. Add:\n  def init_state\(self\): return \{\}$",
   ),
   "an augmentation": (
-    "my_augmentation.py", "__call__", "change", r"augment\.own\.0: my_augmentation\.py: Shade lacks members of a augmentation\. Add:\n  def __call__\(self, image_hwc, key\)",
+    "my_augmentation.py", "__call__", "change", r"augment\.own\.0: my_augmentation\.py: Shade lacks members of an augmentation\. Add:\n  def __call__\(self, image_hwc, key\)",
   ),
   "an augmentation with if": (
     "my_augmentation.py", "    height, width", "    if turn_key[0] > 0: return image_hwc\n    height, width",

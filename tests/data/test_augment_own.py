@@ -59,9 +59,9 @@ def test_its_fields_are_options_and_its_class_is_part_of_the_run():
   described = describe(experiment)
   assert described["augment.own.0.most"] == 0.25 and described["augment.own.0"] == "Fog"
   assert not Experiment(augment=AugmentConfig(own=(Fog(),))).with_overrides({"augment.own": ""}).augment.own
-  with pytest.raises(ValueError, match=r"needs a field of it, such as --augment\.own\.0\.most"):
+  with pytest.raises(ValueError, match=r"needs one of its fields, such as --augment\.own\.0\.most"):
     Experiment(augment=AugmentConfig(own=(Fog(),))).with_overrides({"augment.own.0": "fog"})
-  with pytest.raises(ValueError, match="needs a field of it, and it has none"):
+  with pytest.raises(ValueError, match="needs one of its fields, and it has none"):
     Experiment(augment=AugmentConfig(own=(made(lambda self, image_hwc, key: image_hwc),))).with_overrides({"augment.own.0": "fog"})
 
 
@@ -72,7 +72,7 @@ def test_its_fields_are_options_and_its_class_is_part_of_the_run():
     (lambda image_hwc, key: image_hwc, r"is a function: write a class with __call__, under the line\n  @dataclass\(frozen=True\)"),
     (
       dataclass(frozen=True)(type("Mine", (), {}))(),
-      r"Mine lacks members of a augmentation\. Add:\n  def __call__\(self, image_hwc, key\): return jnp\.clip\(image_hwc, 0, 255\)",
+      r"Mine lacks members of an augmentation\. Add:\n  def __call__\(self, image_hwc, key\): return jnp\.clip\(image_hwc, 0, 255\)",
     ),
     (type("Mine", (), {"__call__": lambda self, image_hwc, key: image_hwc})(), "is not a frozen dataclass"),
     (made(lambda self, image_hwc: image_hwc), r"__call__ takes \(image_hwc\), but too many positional arguments\. It is called as in:"),

@@ -216,7 +216,7 @@ def test_identity_table(packed, tmp_path):
   with pytest.raises(DamagedData, match="line 3 is"):
     RecordSet.open(packed)
   write_identities(packed, NAMES, [3, 4, 3])
-  with pytest.raises(DamagedData, match=r"identities\.tsv: identity table is not the one of the manifest"):
+  with pytest.raises(DamagedData, match=r"identities\.tsv: identity table does not match the manifest"):
     RecordSet.open(packed)
   path.unlink()
   with pytest.raises(DamagedData, match=r"identities\.tsv: identity table cannot be read"):
