@@ -63,7 +63,7 @@ def test_device_count_says_what_it_needs():
 
 
 def test_unknown_laws_are_named():
-  with pytest.raises(ValueError, match="no law 'sclae': there are finite, permutation"):
+  with pytest.raises(ValueError, match="no law 'sclae': takes finite, permutation"):
     testing.check_loss(good, also=("sclae",))
 
 

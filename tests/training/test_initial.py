@@ -76,7 +76,7 @@ def test_another_network_or_input_is_refused(base, saved, source, run, tmp_path)
   with pytest.raises(Contradiction, match=r"model\.embedding_size 12 contradicts model\.init_from .* a smallresnet with 8"):
     run(replace(base, model=wider), source, tmp_path / "a")
   other = replace(base.model, preprocess="imagenet", init_from=str(saved))
-  with pytest.raises(ValueError, match=r"model\.preprocess imagenet contradicts .* with unit: leave model\.preprocess out"):
+  with pytest.raises(ValueError, match=r"model\.preprocess imagenet contradicts .* with unit: omit model\.preprocess"):
     run(replace(base, model=other), source, tmp_path / "b")
   with pytest.raises(FileNotFoundError, match=r"model\.json"):
     run(replace(base, model=replace(base.model, init_from=str(tmp_path))), source, tmp_path / "c")

@@ -34,8 +34,8 @@ def test_the_step_is_traced_once_and_the_loss_falls(straight, experiment):
   trained, rows = straight
   assert trained.traces == 1
   assert [row["step"] for row in rows] == [3, 6, 9, 12]
-  # The margin grows over the first six steps, and the loss with it; from then on it falls.
-  assert rows[3]["loss"] < rows[2]["loss"] < rows[1]["loss"]
+  # The margin grows over the first six steps, and the loss with it; after that it falls, from one batch to the next with noise.
+  assert rows[3]["loss"] < min(rows[1]["loss"], rows[2]["loss"])
   assert rows[-1]["bad_steps"] == 0
 
 
@@ -107,7 +107,7 @@ class EveryOther:
 
 def test_alternating_bad_steps_are_said_and_end_the_run_by_their_share(experiment, source, tmp_path, run, capsys):
   half = replace(experiment, steps=100, terms=(EveryOther(),), ema=0.0, checkpoint_every=100, log_every=5)
-  with pytest.raises(TrainingDiverged, match=r"^\d+ of 100 steps, up to step \d+ .* \(max_bad_share is 0.2\)"):
+  with pytest.raises(TrainingDiverged, match=r"^\d+ of 100 steps, at or shortly before step \d+, .* \(max_bad_share is 0.2\)"):
     run(half, source, tmp_path / "stopped")
   rows = read_metrics(tmp_path / "stopped")
   assert rows[-1]["bad_lately"] > 20 and rows[-1]["step"] < 60
