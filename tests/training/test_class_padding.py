@@ -84,7 +84,14 @@ def test_padding_changes_no_number(devices, terms, experiment, plain, batch_of, 
       assert not leaf[len(whole):].any()
 
 
-@pytest.mark.parametrize(("first", "second"), [((1, 1), (4, 4)), ((8, 8), (4, 4)), ((4, 4), (1, 1))])
+# The other direction, from eight devices to fewer, is in test_survival.py.
+@pytest.mark.parametrize(
+  ("first", "second"),
+  [
+    ((1, 1), (4, 4)), pytest.param((8, 8), (4, 4), marks=pytest.mark.sweep),
+    pytest.param((4, 4), (1, 1), marks=pytest.mark.sweep),
+  ],
+)
 def test_a_run_resumes_with_another_padding(first, second, experiment, few, tmp_path, with_devices, run, stop_at):
   straight = replace(experiment, steps=8, log_every=4, checkpoint_every=8)
   _, expected = run(straight, few, tmp_path / "straight")
