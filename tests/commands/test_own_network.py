@@ -93,32 +93,19 @@ EXPERIMENT = Experiment(
 '''
 
 
-@pytest.fixture
-def clean():
-  """The registry as it was."""
-  registry.network_modules()
-  before = dict(registry._BUILDERS)
-  yield
-  registry._BUILDERS.clear()
-  registry._BUILDERS.update(before)
-
-
 def forget():
   registry._BUILDERS.pop("tiny", None)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, kept_registry):
   """A network, an experiment, and a run of both."""
   folder = tmp_path_factory.mktemp("own")
   (folder / "tiny.py").write_text(NETWORK)
   (folder / "own.py").write_text(EXPERIMENT)
-  registry.network_modules()
-  before = dict(registry._BUILDERS)
   arguments = ["train", str(folder / "own.py"), "--network", str(folder / "tiny.py"), "--workdir", str(folder / "run")]
-  assert main(arguments) == 0
-  registry._BUILDERS.clear()
-  registry._BUILDERS.update(before)
+  with kept_registry():
+    assert main(arguments) == 0
   return folder
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from jaxface.commands.main import main
 from jaxface.formats.embeddings import read_embeddings
-from jaxface.models import registry
 from jaxface.training.config import load_experiment
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_parts.md"
-pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason=f"NO DOCUMENTS HERE: {PAGE} was not tested")
+pytestmark = [
+  pytest.mark.skipif(not PAGE.is_file(), reason=f"NO DOCUMENTS HERE: {PAGE} was not tested"), pytest.mark.usefixtures("clean"),
+]
 TINY = {
   "steps": 2, "batch_size": 16, "log_every": 1, "data.size": 24, "data.holdout": 0.4, "mesh.devices": 1, "evaluation.0.every": 0,
   "schedule.warmup_steps": 0,
@@ -34,16 +35,6 @@ def files():
   """The page's files by name."""
   page = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
   return dict(re.findall(r"^`(\w+\.py)`: [^\n]*\n\n```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
-
-
-@pytest.fixture(autouse=True)
-def clean():
-  """The registry as it was."""
-  registry.network_modules()
-  before = dict(registry._BUILDERS)
-  yield
-  registry._BUILDERS.clear()
-  registry._BUILDERS.update(before)
 
 
 @pytest.fixture(scope="module")

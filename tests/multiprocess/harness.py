@@ -143,6 +143,26 @@ def free_port() -> int:
     return probe.getsockname()[1]
 
 
+def run_workers(script: str, hosts: int, *arguments: object) -> list[str]:
+  """Output of each of some processes of `script`, which gets its number, a port ("0" for one process alone) and `arguments`.
+
+  All must end with code 0.
+  """
+  port = free_port() if hosts > 1 else 0
+  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {"PYTHONPATH": os.pathsep.join(sys.path)}
+  workers = [
+    subprocess.Popen([sys.executable, "-c", script, str(index), str(port), *map(str, arguments)], env=environment,
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for index in range(hosts)
+  ]
+  said = []
+  for worker in workers:
+    out, errors = worker.communicate(timeout=300)
+    assert worker.returncode == 0, errors.decode()[-3000:]
+    said.append(out.decode())
+  return said
+
+
 class Processes:
   """Some processes whose output goes to files.
 

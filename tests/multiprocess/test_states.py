@@ -1,12 +1,9 @@
 """Two processes write one state, each its own files; what one of them finds damaged, both pass over."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import pytest
+from harness import run_workers
 
 WORKER = '''
 import sys
@@ -39,24 +36,7 @@ checkpoints.close()
 
 
 def run(folder, step, hosts):
-  port = "0"
-  if hosts > 1:
-    with socket.socket() as probe:
-      probe.bind(("127.0.0.1", 0))
-      port = str(probe.getsockname()[1])
-  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-  environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-  workers = [
-    subprocess.Popen([sys.executable, "-c", WORKER, str(index), port, str(folder), str(step)], env=environment,
-                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    for index in range(hosts)
-  ]
-  said = []
-  for worker in workers:
-    out, errors = worker.communicate(timeout=300)
-    assert worker.returncode == 0, errors.decode()[-3000:]
-    said.append(out.decode().split()[-4:])  # behind what Gloo says
-  return said
+  return [said.split()[-4:] for said in run_workers(WORKER, hosts, folder, step)]  # behind what Gloo says
 
 
 @pytest.mark.multihost

@@ -4,12 +4,9 @@ The processes are joined as a user joins them, by the options of the mesh.
 """
 
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import pytest
+from harness import run_workers
 
 WORKER = '''
 import sys
@@ -46,21 +43,7 @@ train(experiment, Workdir(folder), source, [hook])
 
 
 def run(folder, steps, hosts):
-  port = "0"
-  if hosts > 1:
-    with socket.socket() as probe:
-      probe.bind(("127.0.0.1", 0))
-      port = str(probe.getsockname()[1])
-  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-  environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-  workers = [
-    subprocess.Popen([sys.executable, "-c", WORKER, str(index), port, str(folder), str(steps)], env=environment,
-                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    for index in range(hosts)
-  ]
-  for worker in workers:
-    _, errors = worker.communicate(timeout=300)
-    assert worker.returncode == 0, errors.decode()[-3000:]
+  run_workers(WORKER, hosts, folder, steps)
   return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
