@@ -5,9 +5,7 @@ list itself. The first host's says how many lists there are; the folder is whole
 every damage that spans at most four bytes, and of any other all but one in four thousand million.
 """
 
-import contextlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,8 @@ from typing import Any
 
 import google_crc32c
 from etils import epath
+
+from jaxface.formats.atomic import write_text
 
 FORMAT = 1
 # Read at once, by each thread: little beside a state, and much beside the cost of a call.
@@ -50,11 +50,7 @@ def write_sums(folder: epath.Path, *, host: int = 0, hosts: int = 1, facts: Mapp
   if "://" in str(final):  # an object appears whole or not at all
     final.write_text(text)
     return
-  temporary = final.with_name(f".{final.name}.tmp")
-  temporary.write_text(text)
-  sync(temporary)
-  temporary.replace(final)
-  sync(folder)
+  write_text(final, text)
 
 
 def is_whole(folder: epath.Path) -> bool:
@@ -121,7 +117,7 @@ def _files(folder: epath.Path) -> Iterable[str]:
   for place, _, names in folder.walk():
     inside = str(place)[len(root) :].lstrip("/")
     for name in names:
-      if inside or not re.fullmatch(r"\.?checksums-\d+\.json(\.tmp)?", name):
+      if inside or not re.fullmatch(r"\.?checksums-\d+\.json(\.\d+\.tmp)?", name):
         yield f"{inside}/{name}" if inside else name
 
 
@@ -155,13 +151,3 @@ def _read(folder: epath.Path, host: int) -> dict[str, Any]:
   if content["format"] != FORMAT:
     raise DamagedCheckpoint(f"{file.name} has format {content['format']!r}, this release reads {FORMAT}")
   return content
-
-
-def sync(path: epath.Path) -> None:
-  """Make a file, or a rename in a folder, survive a power cut, where the file system can."""
-  with contextlib.suppress(OSError):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-      os.fsync(handle)
-    finally:
-      os.close(handle)

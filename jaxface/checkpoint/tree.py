@@ -18,8 +18,9 @@ from jaxface.checkpoint.arrays import (
   read_sharded,
   read_whole,
 )
-from jaxface.checkpoint.checksums import DamagedCheckpoint, find_damage, is_whole, sync, write_sums
+from jaxface.checkpoint.checksums import DamagedCheckpoint, find_damage, is_whole, write_sums
 from jaxface.checkpoint.leaves import Tree, WrongCheckpoint, check_same_leaves, leaf_name
+from jaxface.formats.atomic import sync_folder
 
 # What Orbax writes first into every folder of arrays.
 MARK = "_CHECKPOINT_METADATA"
@@ -68,7 +69,7 @@ def save_tree(path: Path | str, tree: Tree) -> None:
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)
     raise
-  sync(epath.Path(path.parent))
+  sync_folder(path.parent)
 
 
 def load_tree(path: Path | str, like: Tree | None = None) -> Tree:
