@@ -1,7 +1,7 @@
-"""Orbax behind one package: plain trees, and the last and best states of a run, each with checksums of its files.
+"""Checkpoints through Orbax: trees of arrays, and the last and best states of a run, with checksums of all files.
 
-A checkpoint that belongs to another model is refused with the name of the first leaf that differs: Orbax by itself
-would pad or cut an array whose shape changed. One whose files are not what was written is refused with the file's name.
+A checkpoint of another model is rejected with the name of the first leaf that differs: Orbax alone would pad or cut
+an array whose shape changed. A damaged file is an error with its name.
 """
 
 from jaxface.checkpoint.checksums import DamagedCheckpoint

@@ -1,7 +1,7 @@
-"""Reads saved arrays in blocks, straight to where they shall lie: beside what is read stand only a few blocks of it.
+"""Reads saved arrays in blocks directly to their devices, with additional memory for a few blocks only.
 
-Orbax writes arrays as Zarr in an OCDBT database. Read by Orbax, each shard would lie in host memory beside its copy on the
-device, with its compressed form: on a CPU three times what is restored.
+Orbax writes arrays as Zarr in an OCDBT database. Its own reader holds each shard in host memory beside the copy on the device and
+the compressed form: on a CPU three times the size of the state.
 """
 
 import functools
@@ -20,21 +20,20 @@ from etils import epath
 from jax import Array
 from jax.sharding import Sharding, SingleDeviceSharding
 
-# A block of an array as it is written, and so many bytes of blocks on their way at once: enough for a disk, and for a store
-# behind a network, where each request waits.
+# Size of a block on disk, and of all blocks that are read at once: from a disk, and from a remote store with high latency.
 BLOCK = 32 << 20
 IN_FLIGHT = 64 << 20
 IN_FLIGHT_REMOTE = 512 << 20
-# Below this a block costs more than it saves: an array that cannot be cut into better ones is written as one.
+# Smaller blocks cost more than they save: an array that needs them is written as one block.
 _LEAST = 1 << 20
 
 Range = tuple[int, int]
 
 
 def block_bytes(leaf: Any) -> int | None:
-  """Size of the blocks in which to write an array; None to write each shard whole.
+  """Size of the blocks in which to write an array; None to write each shard as one block.
 
-  A block is so many whole rows that they divide those of the shard, however many hosts divide it further.
+  A block consists of full rows, and its number of rows divides that of the shard, also if it is divided among more hosts.
   """
   sharding = getattr(leaf, "sharding", None)  # NumPy arrays have none
   shape = leaf.shape if sharding is None else sharding.shard_shape(leaf.shape)
@@ -55,7 +54,7 @@ def _divisors(number: int) -> list[int]:
 
 @dataclass
 class Saved:
-  """An array on disk, or behind a network, not read yet."""
+  """An array on disk or in a remote store, not yet read."""
 
   store: Any
   remote: bool
@@ -91,12 +90,12 @@ def read_whole(arrays: Sequence[Saved]) -> list[np.ndarray]:
 
 
 def read_sharded(arrays: Sequence[Saved], shapes: Sequence[tuple[int, ...]], shardings: Sequence[Sharding]) -> list[Array]:
-  """Arrays on their devices; each host reads what lies on its own.
+  """Arrays on their devices; each host reads its own shards.
 
   Args:
-    arrays: what to read.
-    shapes: of each; where it is larger than what is saved there are zeros, where smaller the rest is left.
-    shardings: of each, of any mesh.
+    arrays: the arrays to read.
+    shapes: their shapes; a larger shape than the saved one is padded with zeros, a smaller one cuts it.
+    shardings: their shardings, of any mesh.
   """
   shards = [_Shards(saved, shape, sharding) for saved, shape, sharding in zip(arrays, shapes, shardings)]
   remote = any(saved.remote for saved in arrays)
@@ -105,7 +104,7 @@ def read_sharded(arrays: Sequence[Saved], shapes: Sequence[tuple[int, ...]], sha
 
 
 def nonzero_outside(saved: Saved, shape: tuple[int, ...]) -> bool:
-  """Whether what lies beyond `shape` holds anything but zeros."""
+  """Whether there are non-zero values beyond `shape`."""
   found: list[bool] = []
 
   def look(box: tuple[Range, ...], block: np.ndarray) -> None:
@@ -120,7 +119,7 @@ def nonzero_outside(saved: Saved, shape: tuple[int, ...]) -> bool:
 
 
 def _boxes(store: Any, whole: Sequence[Range]) -> Iterator[tuple[Range, ...]]:
-  """The parts of a box that lie in one block of the file each."""
+  """Splits a box at the blocks of the file."""
   sizes = store.chunk_layout.read_chunk.shape or ()
   axes = [
     [(max(low, start), min(high, start + size)) for start in range(low - low % size, high, size)]
@@ -130,7 +129,7 @@ def _boxes(store: Any, whole: Sequence[Range]) -> Iterator[tuple[Range, ...]]:
 
 
 def _in_order(tasks: Iterator[tuple[Any, tuple[Range, ...], Any]], *, remote: bool) -> None:
-  """Read boxes ahead, as many as `IN_FLIGHT` allows, and hand each to its function in turn."""
+  """Read boxes ahead, within `IN_FLIGHT`, and pass each to its function in order."""
   most = IN_FLIGHT_REMOTE if remote else IN_FLIGHT
   waiting: deque[tuple[Any, int, Any, tuple[Range, ...]]] = deque()
   pending = 0
@@ -151,7 +150,7 @@ def _in_order(tasks: Iterator[tuple[Any, tuple[Range, ...], Any]], *, remote: bo
 
 
 class _Shards:
-  """The shards of one array on this host's devices, which grow block by block."""
+  """The shards of one array on this host's devices, filled block by block."""
 
   def __init__(self, saved: Saved, shape: tuple[int, ...], sharding: Sharding):
     self.store, self.shape, self.sharding, self.dtype = saved.store, shape, sharding, saved.dtype
@@ -162,14 +161,14 @@ class _Shards:
     self._arrays: dict[jax.Device, Array] = {}
 
   def boxes(self) -> Iterator[tuple[Range, ...]]:
-    """What to read: the blocks of each shard that the file has."""
+    """The blocks of each shard that are in the file."""
     for shard in self._devices:
       held = [(low, min(high, size)) for (low, high), size in zip(shard, self.store.shape)]
       if all(low < high for low, high in held):
         yield from _boxes(self.store, held)
 
   def place(self, box: tuple[Range, ...], block: np.ndarray) -> None:
-    """Put a block that was read on the devices whose shard it is of."""
+    """Copy a block to the devices of its shard."""
     for shard, devices in self._devices.items():
       if any(low < first or last < high for (low, high), (first, last) in zip(box, shard)):
         continue
@@ -180,14 +179,14 @@ class _Shards:
         if device not in self._arrays:
           self._arrays[device] = self._zeros(shard, device)
         at = [np.int32(low - first) for (low, _), (first, _) in zip(box, shard)]
-        # One block after the other: what is on its way to a device is in host memory too.
+        # One block after the other: a block in transfer also uses host memory.
         self._arrays[device] = jax.block_until_ready(_put(self._arrays[device], jax.device_put(block, device), at))
 
   def whole(self) -> Array:
     """The array, once all its blocks are placed."""
     for shard, devices in self._devices.items():
       for device in devices:
-        if device not in self._arrays:  # nothing of it is saved
+        if device not in self._arrays:  # only padding
           self._arrays[device] = self._zeros(shard, device)
     parts = [self._arrays[device] for devices in self._devices.values() for device in devices]
     self._arrays = {}

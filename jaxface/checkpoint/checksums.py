@@ -1,8 +1,8 @@
-"""Checksums of all files of a folder, in files of their own that are written last: where they stand, the folder is whole.
+"""Checksums of all files of a folder, in separate files that are written last: if they exist, the folder is complete.
 
 `checksums-HOST.json` lists the files that a host wrote, each with its size and CRC-32C, and ends with the CRC-32C of the
-list itself. The first host's says how many lists there are; the folder is whole once all of them are there. CRC-32C finds
-every damage that spans at most four bytes, and of any other all but one in four thousand million.
+list itself. That of the first host has the number of lists; the folder is complete if all of them exist. CRC-32C detects
+all damage within four bytes, and any other damage except with a probability of 2⁻³².
 """
 
 import json
@@ -17,28 +17,28 @@ from etils import epath
 from jaxface.formats.atomic import write_text
 
 FORMAT = 1
-# Read at once, by each thread: little beside a state, and much beside the cost of a call.
+# Bytes per read and thread: small compared to a state, large compared to the cost of a call.
 _BLOCK = 4 << 20
 _THREADS = 4
 
 
 class DamagedCheckpoint(ValueError):
-  """Saved arrays whose files are not what was written; the message names the file and what is wrong with it."""
+  """Files of saved arrays differ from what was written; the message names the file and the fault."""
 
 
 def sums_file(folder: epath.Path, host: int = 0) -> epath.Path:
-  """Where the list of a host stands."""
+  """Path of the list of a host."""
   return folder / f"checksums-{host}.json"
 
 
 def write_sums(folder: epath.Path, *, host: int = 0, hosts: int = 1, facts: Mapping[str, Any] | None = None) -> None:
-  """List what a host has written to `folder`: files below a name "process_HOST", and the first host all others.
+  """List the files that a host has written to `folder`: those below "process_HOST", and for the first host all others.
 
   Args:
-    folder: every host's files in it are complete.
-    host: this one's number.
-    hosts: how many write a list.
-    facts: JSON values that are kept in the list, and covered by its checksum.
+    folder: contains the complete files of all hosts.
+    host: number of this host.
+    hosts: number of hosts that write a list.
+    facts: JSON values to store in the list, covered by its checksum.
   """
   names = [name for name in _files(folder) if _writer(name) == host]
   with ThreadPoolExecutor(_THREADS) as pool:
@@ -54,7 +54,7 @@ def write_sums(folder: epath.Path, *, host: int = 0, hosts: int = 1, facts: Mapp
 
 
 def is_whole(folder: epath.Path) -> bool:
-  """Whether every host has listed its files; damage is not looked for."""
+  """Whether every host has listed its files; does not check for damage."""
   if not sums_file(folder).exists():
     return False
   try:
@@ -74,11 +74,11 @@ def read_facts(folder: epath.Path) -> dict[str, Any]:
 
 
 def find_damage(folder: epath.Path, *, share: int = 0, shares: int = 1) -> str:
-  """What is wrong with the first damaged file of a folder; "" where all is well.
+  """Description of the first damaged file of a folder; "" if there is none.
 
   Args:
-    folder: one that is whole.
-    share, shares: look at so many files only, so that hosts which see the same folder divide the work.
+    folder: a complete folder.
+    share, shares: check only this share of the files, so that hosts with the same folder divide the work.
   """
   try:
     files: dict[str, Any] = {}
@@ -122,7 +122,7 @@ def _files(folder: epath.Path) -> Iterable[str]:
 
 
 def _writer(name: str) -> int:
-  """Which host writes a file: Orbax has a folder or a file process_HOST of each."""
+  """The host that writes a file: Orbax has a folder or file process_HOST for each."""
   found = re.search(r"(?:^|[/.])process_(\d+)(?:/|$)", name)
   return int(found[1]) if found else 0
 

@@ -1,4 +1,4 @@
-"""Names, shapes and dtypes of the leaves of a tree, and whether two trees have the same."""
+"""Names, shapes and dtypes of the leaves of a tree, and their comparison."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Tree = Any
 
 
 class WrongCheckpoint(ValueError):
-  """The saved tree is not the tree that was asked for."""
+  """The saved tree differs from the expected tree."""
 
 
 def leaf_name(path: tuple) -> str:
@@ -41,7 +41,7 @@ def check_same_leaves(found: Tree, expected: Tree, *, where: str) -> None:
 
 
 def shapes_with_shardings(shapes: Tree, shardings: Tree) -> Tree:
-  """What to restore into: shapes, of `jax.eval_shape`, each with where it shall lie; takes no memory."""
+  """Target of a restore: shapes of `jax.eval_shape` with their shardings; takes no memory."""
   return jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
   )

@@ -1,11 +1,11 @@
-"""The states of one kind in a folder, `STEP/` each: written in the background, finished by their checksums.
+"""States of one kind (last or best) in folders `STEP/`: written in the background, complete once their checksums exist.
 
 ```
-STEP/state/             what Orbax writes
-STEP/checksums-0.json   sizes and checksums of all of it, and the state's score; one list for each host. Written last.
-STEP.damaged/           a state that was found damaged
+STEP/state/             files of Orbax
+STEP/checksums-0.json   their sizes and checksums, and the score of the state; one list for each host. Written last.
+STEP.damaged/           a damaged state
 ```
-A folder without its lists was not finished: it counts as absent, and is removed when the next state is finished.
+A folder without its lists is incomplete: it is ignored, and removed when the next state is finished.
 """
 
 import threading
@@ -28,16 +28,16 @@ from jaxface.checkpoint.checksums import (
 from jaxface.checkpoint.leaves import Tree, WrongCheckpoint
 from jaxface.checkpoint.tree import handler, save_args
 
-# Hosts tell each other so many steps, and so much of what is wrong.
+# Limits on the number of steps and the length of messages that hosts exchange.
 _MOST = 256
 _TEXT = 1024
 
 
 def as_path(folder: Path | str) -> epath.Path:
-  """A folder of this machine, absolute, or one in a bucket of Google Cloud Storage, gs://BUCKET/PATH.
+  """An absolute local path, or a folder in a bucket of Google Cloud Storage, gs://BUCKET/PATH.
 
   Raises:
-    ValueError: another scheme, which Orbax does not write to, or what it takes to reach a bucket is not installed.
+    ValueError: a scheme that Orbax does not support, or a missing package for buckets.
   """
   scheme, remote, _ = str(folder).partition("://")
   if not remote:
@@ -63,7 +63,7 @@ def first_of_all_hosts(number: float) -> float:
 
 
 def said_by_any_host(text: str) -> str:
-  """What the first host with something to say says, on all hosts."""
+  """The first non-empty text of all hosts, on all hosts."""
   if jax.process_count() == 1:
     return text
   raw = text.encode()[:_TEXT]
@@ -72,22 +72,22 @@ def said_by_any_host(text: str) -> str:
 
 
 class Series:
-  """States by step, of which the newest stay.
+  """States by step, of which the newest are kept.
 
-  All hosts see one folder; what is there is what the first host finds, so that all of them decide the same.
+  All hosts share one folder and use the listing of the first host, so that their decisions agree.
 
   Args:
-    folder: of the states; made when missing.
-    keep: how many stay.
+    folder: folder of the states; created if missing.
+    keep: number of states to keep.
 
   Attributes:
-    steps: of the finished states, in order, damaged ones included until they are set aside.
+    steps: steps of the finished states in order, including damaged ones until they are set aside.
   """
 
   def __init__(self, folder: epath.Path, keep: int):
     self.folder, self.keep = folder, keep
     name = folder.name
-    # Two series that save at the same time must not meet at each other's barriers.
+    # Two series that save at the same time need different barriers.
     options = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
     self._checkpointer = ocp.AsyncCheckpointer(handler(options), multiprocessing_options=options)
     self._thread: threading.Thread | None = None
@@ -119,7 +119,7 @@ class Series:
     return self.folder / str(step)
 
   def score(self, step: int) -> float | None:
-    """Score that a state was saved with; None if its list is damaged, or on another host than the first."""
+    """Saved score of a state; None if its list is damaged, and on hosts other than the first."""
     if jax.process_index():
       return None
     try:
@@ -128,10 +128,10 @@ class Series:
       return None
 
   def save(self, step: int, state: Tree, score: float | None = None) -> None:
-    """Start writing a state once the one before is finished; returns when it is copied to the host."""
+    """Start writing a state after the one before is finished; returns when it is copied to the host."""
     self.wait()
     path = self.path(step)
-    if jax.process_index() == 0:  # the others meet the first one in the next call before they write
+    if jax.process_index() == 0:  # the next call has a barrier before the others write
       _remove(path)
       path.mkdir(parents=True, exist_ok=True)
     self._checkpointer.save(path / "state", args=save_args(state))
@@ -148,7 +148,7 @@ class Series:
       self._error = error
 
   def _prune(self) -> None:
-    """Remove all but the newest states: of the finished ones so many as stay, and the one that was written last."""
+    """Remove all states except the newest finished ones and the one that was written last."""
     if jax.process_index():
       return
     found = _numbered(self.folder)
@@ -159,7 +159,7 @@ class Series:
         _remove(path)
 
   def wait(self) -> None:
-    """Block until what was started is finished; raises what went wrong with it."""
+    """Block until the current save is finished; raises its error."""
     if self._thread is not None:
       self._thread.join()
       self._thread = None
@@ -169,11 +169,11 @@ class Series:
     self.steps = self.steps[-self.keep :]
 
   def damage(self, step: int) -> str:
-    """What is wrong with a state, "" where nothing is. The hosts divide the files, and all of them are told."""
+    """Description of the damage of a state, "" if there is none. The hosts divide the files and share the result."""
     return said_by_any_host(find_damage(self.path(step), share=jax.process_index(), shares=jax.process_count()))
 
   def set_aside(self, step: int) -> epath.Path:
-    """Take a state out of the series, and keep it under another name, which is returned."""
+    """Remove a state from the series and rename its folder; returns the new path."""
     self.steps = [each for each in self.steps if each != step]
     aside = self.folder / f"{step}.damaged"
     if jax.process_index() == 0:
@@ -182,7 +182,7 @@ class Series:
     return aside
 
   def close(self) -> None:
-    """Wait, and let Orbax go."""
+    """Wait, and close Orbax."""
     try:
       self.wait()
     finally:
@@ -197,13 +197,13 @@ def _numbered(folder: epath.Path) -> dict[int, epath.Path]:
 
 
 def _remove(path: epath.Path) -> None:
-  """Remove a state; what is left of it after a crash does not count as one."""
+  """Remove a state, its list first, so that the rest is incomplete after a crash."""
   sums_file(path).unlink(missing_ok=True)
   path.rmtree(missing_ok=True)
 
 
 def holds_states(folder: Path | str) -> bool:
-  """Whether a folder of `Checkpoints` holds a finished state, one of an earlier release, or one that was found damaged."""
+  """Whether a folder of `Checkpoints` contains a finished state, one of an earlier release, or a damaged one."""
   root = as_path(folder)
   return any(
     is_whole(path) or (path / "default").exists()

@@ -1,4 +1,4 @@
-"""The last and best states of a run: which is restored when one is damaged, and which is the best."""
+"""The last states and the best state of a run, with fallback from damaged ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +10,17 @@ from jaxface.checkpoint.tree import read_tree
 
 
 class Checkpoints:
-  """The last states of a run and its best one, written in the background, whole or not at all, with checksums.
+  """The last states and the best state of a run, written atomically in the background, with checksums.
 
-  With several hosts all of them make the same calls.
+  With several hosts all of them must make the same calls.
 
   Args:
     folder: gets `last/STEP/` and `best/STEP/`; a path, or gs://BUCKET/PATH.
-    keep: how many of the last states stay.
+    keep: number of last states to keep.
 
   Raises:
     WrongCheckpoint: the states there were written by an earlier release.
-    ValueError: no folder, and no bucket that can be reached; see `as_path`.
+    ValueError: an unsupported or unreachable folder; see `as_path`.
   """
 
   def __init__(self, folder: Path | str, *, keep: int = 2):
@@ -31,22 +31,22 @@ class Checkpoints:
 
   @property
   def latest_step(self) -> int | None:
-    """Step of the newest state that is finished or being written, None when there is none."""
+    """Step of the newest state that is finished or being written; None if there is none."""
     return self._last.steps[-1] if self._last.steps else None
 
   def save(self, step: int, state: Tree) -> None:
     """Start writing `state`, unless that step is saved already; returns once it is copied to the host.
 
-    The state before must be finished, and is waited for. The oldest is removed once this one is.
+    Waits for the state before. The oldest state is removed when this one is finished.
     """
     if step != self.latest_step:
       self._last.save(step, state)
 
   def save_if_best(self, step: int, state: Tree, score: float) -> bool:
-    """Keep `state` as the best when `score` (higher is better) beats every earlier one.
+    """Keep `state` as the best if `score` (higher is better) is larger than every earlier one.
 
-    A continued run may come to the step of the best state again, on another machine with another last digit: that state
-    stays. A best state whose score cannot be read any more is set aside.
+    A resumed run may reach the step of the best state again, with rounding differences on another machine: that state
+    is kept. A best state whose score cannot be read is set aside.
     """
     self._best.wait()
     best = self._best.steps[-1] if self._best.steps else None
@@ -61,19 +61,19 @@ class Checkpoints:
     return True
 
   def restore(self, like: Tree, *, best: bool = False, least: Mapping[str, tuple[int, ...]] | None = None) -> Tree:
-    """The newest state that is as it was written, or the best one, laid out as `like` says.
+    """The newest undamaged state, or the best one, with the shardings of `like`.
 
-    A damaged state is passed over for the one before it, kept under another name, and noted (`take_notes`).
+    A damaged state is renamed, noted (`take_notes`), and the one before it is restored.
 
     Args:
       like: arrays or shapes, with shardings.
       best: the best state instead of the newest.
-      least: shapes, by name, of leaves that are saved with padding behind them, in `like` perhaps with another one: padding
-        that is too long is cut, what lacks is zero.
+      least: shapes without padding, by name, of leaves whose padding may differ from `like`: it is cut or extended with
+        zeros.
     Raises:
       FileNotFoundError: there is no state.
-      DamagedCheckpoint: no state is as it was written; names a file of each.
-      WrongCheckpoint: it is a state of another model, or of more identities.
+      DamagedCheckpoint: all states are damaged; names a file of each.
+      WrongCheckpoint: a state of another model, or of more identities.
     """
     self.wait()
     series = self._best if best else self._last
@@ -97,13 +97,13 @@ class Checkpoints:
     return read_tree(path / "state", like, least=least, where=str(path))
 
   def check_best(self) -> None:
-    """Set the best state aside if it is damaged, and note it: a later one may become the best."""
+    """Set the best state aside if it is damaged, with a note: a later one may become the best."""
     for step in list(self._best.steps):
       if what := self._best.damage(step):
         self._set_aside_best(step, what)
 
   def take_notes(self) -> list[str]:
-    """Lines on states that were found damaged since the last call, for the screen and the log."""
+    """Notes on damaged states since the last call, for the terminal and the log."""
     notes, self._notes = self._notes, []
     return notes
 
@@ -123,7 +123,7 @@ class Checkpoints:
     return f"no state in {series.folder} is as it was written:{lines}\n{way_on}"
 
   def wait(self) -> None:
-    """Block until everything that was started is on disk, with its checksums."""
+    """Block until all states are on disk with their checksums."""
     self._last.wait()
     self._best.wait()
 

@@ -1,4 +1,4 @@
-"""Trees of arrays in a folder of their own: written through Orbax with checksums, verified before they are read."""
+"""Trees of arrays in a folder: written by Orbax with checksums, which are verified before reading."""
 
 import os
 import shutil
@@ -27,14 +27,14 @@ MARK = "_CHECKPOINT_METADATA"
 
 
 def save_args(tree: Tree) -> ocp.args.PyTreeSave:
-  """How Orbax is to write a tree: large arrays in blocks."""
+  """Options for Orbax to write a tree: large arrays in blocks."""
   return ocp.args.PyTreeSave(tree, save_args=jax.tree.map(lambda leaf: ocp.SaveArgs(chunk_byte_size=block_bytes(leaf)), tree))
 
 
 def handler(options: ocp.options.MultiprocessingOptions | None = None) -> ocp.PyTreeCheckpointHandler:
-  """Orbax's writer of trees, in the form that `jaxface.checkpoint.arrays` reads.
+  """Orbax's writer of trees, in the format that `jaxface.checkpoint.arrays` reads.
 
-  Not compressed: floats of a state shrink by a fourteenth, and the time and memory for it are many times those of writing.
+  Without compression: it reduces the size of a state by 7 %, and takes many times the time and memory of writing.
   """
   return ocp.PyTreeCheckpointHandler(
     use_ocdbt=True, use_zarr3=False, use_compression=False, multiprocessing_options=options or ocp.options.MultiprocessingOptions()
@@ -42,7 +42,7 @@ def handler(options: ocp.options.MultiprocessingOptions | None = None) -> ocp.Py
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
-  """Options for this process only: with several hosts it waits for none of the others."""
+  """Options for this process only: with several hosts it does not wait for the others."""
   index = jax.process_index()
   return ocp.options.MultiprocessingOptions(
     primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"host{index}"
@@ -50,13 +50,13 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 
 def save_tree(path: Path | str, tree: Tree) -> None:
-  """Write a tree of arrays to the folder `path`, with checksums: it appears whole or not at all, and replaces an older one.
+  """Write a tree of arrays to the folder `path`, with checksums, atomically; an older one is replaced.
 
-  With several hosts the one that calls writes everything: the arrays must be whole on it.
+  With several hosts the calling host writes everything: all shards must be on it.
   """
   path = Path(path).absolute()
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  if temporary.exists():  # of a process that died, and had this one's number
+  if temporary.exists():  # left by a killed process with the same number
     shutil.rmtree(temporary)
   try:
     options = _alone()
@@ -73,17 +73,17 @@ def save_tree(path: Path | str, tree: Tree) -> None:
 
 
 def load_tree(path: Path | str, like: Tree | None = None) -> Tree:
-  """Read a tree that `save_tree` wrote, after its files are compared with their checksums.
+  """Read a tree that `save_tree` wrote, after verification of its checksums.
 
-  A folder of an earlier release has no checksums, and is read as it is.
+  A folder of an earlier release has no checksums, and is read without verification.
 
   Args:
     path: the folder.
     like: arrays or `jax.ShapeDtypeStruct`s (with shardings, if any) that the saved tree must equal in structure,
-      shapes and dtypes; None reads what is there, as NumPy arrays.
+      shapes and dtypes; None reads all leaves as NumPy arrays.
   Raises:
     FileNotFoundError: no checkpoint there.
-    DamagedCheckpoint: a file is not what was written; names it.
+    DamagedCheckpoint: a file differs from what was written; names it.
     WrongCheckpoint: the saved tree differs from `like`.
   """
   folder = epath.Path(Path(path).absolute())
@@ -100,21 +100,21 @@ def has_checksums(path: Path | str) -> bool:
 
 
 def is_undamaged(path: Path | str) -> bool:
-  """Whether a tree is there, and its files are what was written as far as there are checksums."""
+  """Whether a tree exists and its files match their checksums, if it has any."""
   folder = epath.Path(Path(path).absolute())
   return (folder / MARK).is_file() and not (is_whole(folder) and find_damage(folder))
 
 
 def read_tree(folder: epath.Path, like: Tree | None, *, least: Mapping[str, tuple[int, ...]] | None = None, where: str = "") -> Tree:
-  """Read what Orbax wrote to a folder.
+  """Read a tree that Orbax wrote to a folder.
 
   Args:
-    folder: of the arrays.
+    folder: folder of the arrays.
     like: see `load_tree`.
-    least: shapes, by name, of leaves that are saved with padding behind them, in `like` perhaps with another one.
-    where: how messages call the folder.
+    least: shapes without padding, by name, of leaves that may have different padding in the file and in `like`.
+    where: name of the folder in messages.
   Raises:
-    WrongCheckpoint: the saved tree differs from `like` in more than padding, or what should be padding is not zero.
+    WrongCheckpoint: the saved tree differs from `like` in more than padding, or padding is not zero.
   """
   where, real = where or str(folder), least or {}
   found = ocp.Checkpointer(handler(_alone()), multiprocessing_options=_alone()).metadata(folder).item_metadata.tree

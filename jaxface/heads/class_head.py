@@ -1,7 +1,7 @@
-"""The head over all devices: each has its share of the classes, meets the whole batch, and keeps the rest of the work at home.
+"""A head whose classes are sharded over all devices: each device scores the full batch against its own classes.
 
-Between devices go the embeddings of the batch [B, D], once in each direction, their labels and weights, and a few numbers of each row;
-nothing of it grows with the number of classes.
+Devices exchange the embeddings of the batch [B, D], once in each direction, labels, weights and a few numbers per row. No exchange
+grows with the number of classes.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Tree = Any
 
 
 class _Rows(NamedTuple):
-  """What a head is given of each row of the batch."""
+  """Inputs of a head, by row of the batch."""
 
   embedding_bd: Array
   label_b: Array
@@ -37,18 +37,18 @@ class _Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassHead:
-  """Cross-entropy of a margin over classes that may lie on several devices, be drawn, and be passed over in blocks.
+  """Cross-entropy of a margin over classes that may be sharded over devices, sampled, and scored in blocks.
 
-  With every class counted it is `dense_head` to rounding, in value and in all gradients.
+  With all classes it equals `dense_head` up to rounding, in value and in all gradients.
 
   Attributes:
     margin: what scores become.
-    num_classes: C. Rows behind that are padding: no class, in no loss, never moved.
-    size: w: one class of every w is drawn at each step (`jaxface.heads.draw`), and all classes of the batch are there; 1 counts
-      every class.
-    block: classes scored at once, of which nothing is kept for the way back: no array of B × C; 0 keeps the scores.
+    num_classes: C. Rows after these are padding: they are in no loss and are never updated.
+    size: w: one class of every w is sampled at each step (`jaxface.heads.draw`), beside all classes of the batch; 1 uses all
+      classes.
+    block: classes scored at once, recomputed in the backward pass, so that no B × C array exists; 0 stores the scores.
     label_smoothing: ε in [0, 1), share of the target spread evenly over the classes that are scored.
-    mesh: over all of whose devices centres and batch are spread by their first axis; None for one device.
+    mesh: centres and batch are sharded by their first axis over all its devices; None for one device.
   """
 
   margin: Margin
@@ -68,15 +68,15 @@ class ClassHead:
       params: center_cd [R·K, D], the K sub-centres of a class in consecutive rows, R ≥ C a multiple of w·devices
         (`padded_classes`); with a bias, bias_c [R].
       embedding_bd: [B, D] float; B is a multiple of the devices.
-      label_b: [B] int; one outside [0, C) is no class: the row has no own column, and its score is 0.
+      label_b: [B] int. A label outside [0, C) has no own column; its score is 0.
       weight_b: [B], passed to the margin's statistics; the loss is not multiplied by it.
       state: of the margin.
       step: number of the optimizer step.
       key: random key of this step, for margins that draw.
-      draw_key: random key of the classes; with w > 1.
+      draw_key: random key of the sampled classes; needed with w > 1.
     Raises:
-      ValueError: sizes that the devices do not divide, or no draw_key where one is needed.
-      TypeError: labels that are no whole numbers.
+      ValueError: sizes that are not divisible by the devices, or a missing draw_key.
+      TypeError: labels that are not integers.
     """
     rows = _Rows(embedding_bd, label_b, weight_b)
     return self._result(params, rows, None, Given(label_b, state, step, key, draw_key))[0]
@@ -85,7 +85,7 @@ class ClassHead:
     self, params: Params, embedding_bd: Array, label_b: Array, weight_b: Array, *, pull: Pull, state: Any, step: Array | int = 0,
     key: Array | None = None, draw_key: Array | None = None, batch_label_b: Array | None = None,
   ) -> tuple[HeadResult, Seen]:
-    """As a call, but the centres have no gradient: what they need for theirs comes as the gradient of `pull`.
+    """Like a call, but without a gradient of the centres: the gradient of `pull` is the input of `update`, which computes it.
 
     Args:
       params: as in a call.
@@ -114,16 +114,16 @@ class ClassHead:
     self, params: Params, slots: Tree, seen: Seen, pull: Pull, update: Callable[..., tuple[Params, Tree]], *given: Any,
     go: Array | bool = True,
   ) -> tuple[Params, Tree, Array]:
-    """Moves the classes that a step scored, in place where the arrays are donated.
+    """Updates the classes that a step scored, in place if the arrays are donated.
 
     Args:
       params: as in a call.
-      slots: what the optimizer keeps for them: leaves [R·m, ...] with m rows of each class.
+      slots: their optimizer state: leaves [R·m, ...] with m rows of each class.
       seen: from `apart`, with a leading axis of the parts of the batch (`pick_g` without).
       pull: gradient of its `pull`, with that axis too.
       update: `(params, gradients, slots, class numbers [k], *given) -> (params, slots)` on the rows of some classes.
       *given: trees of arrays that `update` needs, the same for all classes.
-      go: false leaves everything as it is.
+      go: false changes nothing.
     Returns:
       Centres and biases, slots, and the sum of the squares of the gradient over the classes that were scored.
     """
@@ -141,14 +141,14 @@ class ClassHead:
     return run(params, slots, seen, pull, jnp.asarray(go), given)
 
   def columns(self, devices: Devices, params: Params, label_b: Array, pick_g: Array | None) -> Columns:
-    """The classes that this device scores; of its own `params`, inside `shard_map`."""
+    """The classes that this device scores, from its own `params`; inside `shard_map`."""
     rows = len(params["center_cd"]) // self.margin.geometry.subcenters
     first = devices.index() * rows
     more = None if pick_g is None else positives(label_b, first, pick_g, self.size, self.num_classes)
     return Columns(first, rows, self.num_classes, pick_g, more, self.size, self.block or LARGEST_BLOCK)
 
   def draw(self, devices: Devices, params: Params, key: Array | None) -> Array | None:
-    """What this device draws from its groups; None where every class counts."""
+    """The classes sampled from the groups of this device; None if all classes are used."""
     if self.size == 1:
       return None
     if key is None:
@@ -167,7 +167,7 @@ class ClassHead:
     return Seen(rows_bd=all_, label_b=all_, ctx=all_, peak_b=all_, score_nbk=part, pick_g=part)
 
   def _result(self, params: Params, rows: _Rows, pull: Pull | None, given: Given) -> tuple[HeadResult, Seen]:
-    """The head with its gradient written by hand: what goes between devices is said, and not what autodiff makes of it."""
+    """The head with a custom gradient, so that its exchanges between devices are explicit."""
     self._check(params, rows.embedding_bd)
     devices, apart = Devices.of(self.mesh), pull is not None
     rows = rows._replace(label_b=_known(class_labels(rows.label_b), self.num_classes))

@@ -38,10 +38,10 @@ class Columns:
 
   Attributes:
     first: number of the shard's first class, among all classes.
-    rows: classes that the shard has room for.
-    num_classes: C; numbers from there on are padding.
-    pick_g: [n] the class drawn from each group of the shard; None where every class counts.
-    positives: further classes of the batch; None as above.
+    rows: capacity of the shard in classes, padding included.
+    num_classes: C; larger class numbers are padding.
+    pick_g: [n] the class sampled from each group of the shard; None if all classes are used.
+    positives: other classes of the batch; None if all classes are used.
     size: w, classes of a group.
     block: largest block.
   """
@@ -71,7 +71,7 @@ class Columns:
     return min(self.count, self.block, -(-even // 128) * 128)
 
   def drawn(self, number: Array | int) -> Block:
-    """A block of the draw; the last one begins early enough to be whole, and what the one before had is not live in it."""
+    """A block of the sampled classes. The last block overlaps the one before to have full width; repeated classes are not live in it."""
     begin = number * self.width
     start = jnp.minimum(begin, self.count - self.width)
     place_k = start + jnp.arange(self.width)
@@ -95,8 +95,8 @@ class Columns:
   def fold(self, carry: Tree, body: Callable[[Tree, Block, Any], tuple[Tree, Any]], kept: Any = None) -> tuple[Tree, Any]:
     """`body(carry, block, kept of the block) -> (carry, what to keep)` over all blocks, as `lax.scan`.
 
-    What is kept, a tree with a leading axis of blocks, belongs to the draw alone; the positives get None. How many blocks
-    these have is known only as the step runs.
+    The stored tree, with a leading axis of blocks, covers the sampled classes; the positives get None. Their number of blocks
+    is known only at run time.
     """
     if self.blocks == 1:
       carry, kept = body(carry, self.drawn(0), jax.tree.map(lambda leaf: leaf[0], kept))
@@ -142,7 +142,7 @@ class Columns:
       m = len(leaf) // self.rows
       if block.start is not None:
         return lax.dynamic_update_slice_in_dim(leaf, rows, block.start * m, axis=0)
-      # Beyond the end of the array nothing is written; there too each index stands once.
+      # Indices beyond the end of the array are dropped; these are unique too.
       outside_k = self.rows + jnp.arange(len(block.local_k))
       index = _indices(jnp.where(keep_k, block.local_k, outside_k), m)
       return leaf.at[index].set(rows, mode="drop", unique_indices=True)

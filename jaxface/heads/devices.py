@@ -1,4 +1,4 @@
-"""The exchanges that a head writes by hand, inside `jax.shard_map` or on one device alone."""
+"""Explicit collectives of a head, inside `jax.shard_map` or on a single device."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Devices:
-  """All devices of a mesh in one row; without axes, the one device that a function runs on.
+  """All devices of a mesh, flattened; without axes, a single device.
 
   Attributes:
     axes: names of the mesh's axes.

@@ -1,8 +1,8 @@
-"""Which classes a step scores: one of each group by chance, and every class that the batch has.
+"""Selects the classes that a step scores: one random class of each group, and all classes of the batch.
 
-The classes 0, 1, …, C − 1 stand in groups of w: group g holds w·g to w·g + w − 1. Of each group one class is drawn, from the key
-folded with the group's own number, so that a draw is the same however the groups are spread over devices; and w = 1 draws all.
-No sort and no selection of the largest is needed, nothing grows faster than the number of groups.
+The classes 0, 1, …, C − 1 form groups of w: group g contains w·g to w·g + w − 1. One class of each group is sampled with the key
+folded with the group number, so that the result does not depend on the sharding of the groups. w = 1 selects all classes.
+The cost is linear in the number of groups, without a sort or a top-k.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ LARGEST_GROUP = 65_535
 def draw(key: Array, first: Array | int, count: int, size: int) -> Array:
   """The place of the class drawn from each of the groups `first` to `first + count − 1`.
 
-  Each place is taken with probability 1/w, to within w/2⁶⁴, independently of the other groups. In the last group places may
-  stand for no class: it then gives none, and each of its classes keeps its 1/w.
+  Each place is taken with probability 1/w, to within w/2⁶⁴, independently of the other groups. In the last group some places may
+  have no class: then none may be selected, and each class keeps its probability 1/w.
 
   Args:
     key: random key of the step.
@@ -42,7 +42,7 @@ class Positives(NamedTuple):
   """Classes of the batch that lie in a shard and were not drawn.
 
   Attributes:
-    local_b: [B] their numbers in the shard, each once, in front; what follows means nothing.
+    local_b: [B] their numbers in the shard, unique, in the first `total` places; the rest is undefined.
     total: how many there are.
   """
 
@@ -54,7 +54,7 @@ def positives(label_b: Array, first: Array | int, pick_g: Array, size: int, num_
   """The batch's classes in a shard beside those that were drawn, each once; O(B log B).
 
   Args:
-    label_b: [B] labels of the global batch; those that are no class count for nothing.
+    label_b: [B] labels of the global batch; invalid labels are ignored.
     first: number of the shard's first class.
     pick_g: [n] from `draw`, for the shard's n groups.
     size: w, classes of a group.

@@ -1,7 +1,7 @@
-"""One device's part of the head's way forward and back, exchanges with the others included.
+"""Forward and backward pass of the head on one device, including collectives.
 
-What concerns rows and no classes, the margin's statistics above all, every device computes for the whole batch: it is little, and
-needs no further exchange.
+Computations on rows only, such as the statistics of the margin, are repeated on all devices for the full batch: they are cheap, and
+need no further collective.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class Given(NamedTuple):
-  """What has no gradient.
+  """Inputs without a gradient.
 
   Attributes:
-    batch_label_b: labels of the whole batch, of which the rows at hand may be a part.
+    batch_label_b: labels of the full batch; the rows may be a part of it.
     state: of the margin.
     step: number of the optimizer step.
     key: for the margin.
@@ -49,7 +49,7 @@ class Given(NamedTuple):
 
 
 class Saved(NamedTuple):
-  """What the way back needs beside `Seen`; of the whole batch, on every device."""
+  """Residuals of the forward pass beside `Seen`; of the full batch, on every device."""
 
   others: Tally
   target_b: Array
@@ -98,7 +98,7 @@ def backward(
   head: "ClassHead", devices: Devices, params: Params, embedding_bd: Array, given: Given, seen: Seen, saved: Saved,
   bar: HeadResult, *, apart: bool,
 ) -> tuple[Array, Pull | Params]:
-  """Gradient of this device's embeddings, and that of its centres and biases or, if they are moved apart, what that takes."""
+  """Gradient of this device's embeddings, and that of its centres and biases, or the `Pull` if these are updated separately."""
   margin = head.margin
   columns = head.columns(devices, params, devices.gather(given.batch_label_b), seen.pick_g)
   loss_bar_b, target_bar_b = devices.gather(jnp.stack([bar.loss_b, bar.target_b], axis=1)).T
@@ -119,7 +119,7 @@ def backward(
   pull = Pull(exp_bar_b, sum_bar_b, jnp.zeros_like(end_bar_b))
   rows_bar_bd, more_bar = rows_pass(columns, params, seen, pull, margin)
   floats_bar = jax.tree.map(jnp.add, floats_bar, devices.sum(more_bar))
-  # A margin may look at the own score before any other: only now is the gradient of that complete.
+  # A margin may use the target score in `prepare`: the gradient of that score is complete only now.
   begin_bar_b, length_bar_b = back_begin((floats_bar, state_bar, loss_bar_b))
   pull = pull._replace(target_b=target_bar_b + end_bar_b + begin_bar_b)
 

@@ -1,4 +1,4 @@
-"""How many rows the centres of a number of classes have: more than classes, so that they spread over devices."""
+"""Number of rows of the centres: classes and padding, divisible by the number of devices."""
 
 import math
 from typing import Any
@@ -6,19 +6,18 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-# Groups of classes come in this multiple whatever the devices, so that a saved state says nothing of them: a pod of 256
-# chips, and every power of two below, divides it. It costs at most 255 groups, half a megabyte of rows of 512 for each class of
-# a group.
+# The number of groups is a multiple of this for any number of devices up to 256 that is a power of two, so that a checkpoint
+# does not depend on the devices. It costs at most 255 groups: half a megabyte of 512-dimensional rows per class of a group.
 GROUPS = 256
 
 
 def padded_classes(num_classes: int, size: int = 1, devices: int = 1) -> int:
-  """Classes that the rows of centres have room for.
+  """Number of classes with padding.
 
   Args:
     num_classes: C.
     size: w, classes of a group (`jaxface.heads.draw`).
-    devices: over which the groups are spread. Where their number divides 256 it makes no difference.
+    devices: number of devices of the sharding; without effect if it divides 256.
   """
   multiple = math.lcm(GROUPS, devices)
   return -(-num_classes // (size * multiple)) * multiple * size

@@ -1,7 +1,8 @@
-"""What one device computes of a head: passes over its blocks of classes, each of which needs no more than a block at a time.
+"""Passes of a head over the blocks of classes of one device, with memory for one block at a time.
 
-Scores are taken forward to a tally; backward to the gradient of the rows of the batch; and, once that is known to be finite, to the
-gradient of each block of centres, which is used at once. A pass that follows finds the scores of the first, or takes them again.
+The forward pass computes a tally of the scores; the backward pass the gradient of the rows of the batch; and the update pass, once
+that gradient is known to be finite, the gradient of each block of centres, which is applied at once. Later passes use the stored
+scores of the first pass, or recompute them.
 """
 
 from collections.abc import Callable
@@ -21,15 +22,15 @@ Params = dict[str, Array]
 
 
 class Seen(NamedTuple):
-  """What the passes after the first need of it. In parts of a batch, on a leading axis.
+  """Results of the first pass for later passes; with accumulation on a leading axis of parts.
 
   Attributes:
-    rows_bd: [B, D] as scores need them.
-    label_b: [B] int, -1 for what is no class.
-    ctx: of the margin.
+    rows_bd: [B, D] prepared for scores, see `prepare_rows`.
+    label_b: [B] int, -1 for invalid labels.
+    ctx: context of the margin.
     peak_b: [B] largest logit of other classes.
-    score_nbk: [n, B, k·K] scores of centres in each block of the draw; None where they are taken again.
-    pick_g: [g] class drawn from each group; None where all classes count.
+    score_nbk: [n, B, k·K] scores of the centres of each block of sampled classes; None if they are recomputed.
+    pick_g: [g] class sampled from each group; None if all classes are used.
   """
 
   rows_bd: Array
@@ -41,12 +42,12 @@ class Seen(NamedTuple):
 
 
 class Pull(NamedTuple):
-  """Gradients of the objective with respect to what the classes of a batch sum up to; all that reaches the centres.
+  """Gradients of the objective with respect to the sums over classes, through which all gradients of the centres pass.
 
   Attributes:
-    exp_b: [B] by the sum of exponentials over other classes, relative to the peak.
-    sum_b: [B] by the sum of their finite logits.
-    target_b: [B] by the score of the own class.
+    exp_b: [B] with respect to the sum of exponentials over other classes, relative to the peak.
+    sum_b: [B] with respect to the sum of their finite logits.
+    target_b: [B] with respect to the target score.
   """
 
   exp_b: Array
@@ -66,7 +67,7 @@ def _scores(columns: Columns, params: Params, rows_bd: Array, margin: Margin, bl
 
 
 def target_scores(columns: Columns, params: Params, rows_bd: Array, label_b: Array, margin: Margin) -> Array:
-  """[B] score of each row's own class where that lies in this shard, else 0."""
+  """[B] target score of each row if its class is in this shard, else 0."""
   local_b = label_b - columns.first
   here_b = (label_b >= 0) & (local_b >= 0) & (local_b < columns.rows)
   params_b = columns.take(params, Block(jnp.where(here_b, local_b, 0), here_b, None))
@@ -76,7 +77,7 @@ def target_scores(columns: Columns, params: Params, rows_bd: Array, label_b: Arr
 def tally_pass(
   columns: Columns, params: Params, rows_bd: Array, label_b: Array, ctx: Tree, margin: Margin, *, keep: bool
 ) -> tuple[Tally, Array | None]:
-  """Tally of this device's classes, and their centres' scores if those are kept."""
+  """Tally of the classes of this device, and the scores of their centres if `keep`."""
 
   def body(total: Tally, block: Block, _: None) -> tuple[Tally, Array | None]:
     params_k, raw_bk = _scores(columns, params, rows_bd, margin, block, None)
@@ -90,7 +91,7 @@ def tally_pass(
 
 
 def floating(ctx: Tree) -> tuple[list[Array], Callable[[list[Array]], Tree]]:
-  """The leaves of a context that have a gradient, and how to put others in their place."""
+  """The floating-point leaves of a context, and a function that replaces them."""
   leaves, tree = jax.tree.flatten(ctx)
   moves = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
 
@@ -102,7 +103,7 @@ def floating(ctx: Tree) -> tuple[list[Array], Callable[[list[Array]], Tree]]:
 
 
 def _sums(columns: Columns, seen: Seen, margin: Margin, params_k: Params, block: Block) -> tuple[Callable, list[Array]]:
-  """What a block adds to the figures of which `Pull` has the gradients, as a function of its scores, biases and context."""
+  """Contribution of a block to the sums of `Pull`, as a function of its scores, biases and context."""
   floats, join = floating(seen.ctx)
   own_bk = _own(columns, seen.label_b, block)
 
@@ -121,7 +122,7 @@ def _biases(params_k: Params) -> Params:
 def rows_pass(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: Margin) -> tuple[Array, list[Array]]:
   """Gradient [B, D] of the rows through this device's other classes, and those of the context's floating leaves.
 
-  The part of `pull.target_b` is left out: it is known only once the context's gradient is.
+  Without the part of `pull.target_b`, which depends on the gradient of the context.
   """
 
   def body(carry: tuple, block: Block, score_bk: Array | None) -> tuple[tuple, None]:
@@ -139,7 +140,7 @@ def rows_pass(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: 
 def block_gradient(
   columns: Columns, params_k: Params, seen: Seen, pull: Pull, margin: Margin, block: Block, score_bk: Array | None
 ) -> Params:
-  """Gradient of a block's centres and biases, the own class's part included."""
+  """Gradient of the centres and biases of a block, including that of target scores."""
   if score_bk is None:
     score_bk = center_scores(seen.rows_bd, params_k["center_cd"], margin.geometry)
   sums, floats = _sums(columns, seen, margin, params_k, block)
@@ -155,20 +156,20 @@ Update = Callable[[Params, Params, Tree, Array], tuple[Params, Tree]]
 def update_pass(
   columns: Columns, params: Params, slots: Tree, seen: Seen, pull: Pull, margin: Margin, update: Update, go: Array | bool
 ) -> tuple[Params, Tree, Array]:
-  """Moves the classes that were scored, block by block; all others, and what the optimizer keeps for them, stay as they are.
+  """Updates the scored classes block by block; all others and their optimizer state are unchanged.
 
   Args:
     columns: of this device.
     params: its centres and biases.
-    slots: what the optimizer keeps for them: leaves [rows·m, ...].
-    seen: of each part of the batch, on a leading axis (but for pick_g).
-    pull: likewise.
+    slots: their optimizer state: leaves [rows·m, ...].
+    seen: of each part of the batch, on a leading axis (except pick_g).
+    pull: of each part of the batch, on a leading axis.
     margin: of the head.
     update: `(params, gradients, slots, class numbers [k]) -> (params, slots)` of a block.
-    go: whether to move at all.
+    go: false changes nothing.
   Returns:
-    Centres and biases, slots, and the sum of the squares of the gradient over what was scored. A class whose gradient is not
-    finite stays too.
+    Centres and biases, slots, and the sum of squares of the gradient over the scored classes. A class with a non-finite gradient
+    is not updated.
   """
 
   def body(carry: tuple, block: Block, score_pbk: Array | None) -> tuple[tuple, None]:
@@ -181,8 +182,8 @@ def update_pass(
     square_k = sum(jnp.square(leaf).reshape(len(block.local_k), -1).sum(axis=1) for leaf in gradient_k.values())
     square = square + jnp.where(block.live_k, square_k, 0.0).sum()
     keep_k = block.live_k & jnp.isfinite(square_k)
-    # A branch, not a choice of values: what it returns is made before anything is written. Fused with the writes, the reading of
-    # rows would take a copy of all that the first of the writes spoils.
+    # A branch instead of a select: its result is computed before any write. If reads were fused with the writes, XLA would copy
+    # the full arrays.
     new = lax.cond(
       go & keep_k.any(), lambda: columns.chosen(keep_k, update(params_k, gradient_k, slots_k, columns.first + block.local_k), old),
       lambda: old,
@@ -197,7 +198,7 @@ def update_pass(
 
 
 def _over_parts(gradient: Callable[..., Params], seen: Seen, pull: Pull, score_pbk: Array | None) -> Params:
-  """Sum over the parts of a batch, which stand on the first axis."""
+  """Sum over the parts of a batch, the first axis."""
   seen = seen._replace(score_nbk=None, pick_g=None)
   if len(pull.exp_b) == 1:
     return gradient(*jax.tree.map(lambda leaf: leaf[0], (seen, pull, score_pbk)))
@@ -209,7 +210,7 @@ def _over_parts(gradient: Callable[..., Params], seen: Seen, pull: Pull, score_p
 
 
 def full_gradient(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: Margin) -> Params:
-  """Gradient of all centres and biases of this device, those without a column at zero: as large as they are."""
+  """Gradient of all centres and biases of this device; zero for classes that were not scored."""
 
   def body(total: Params, block: Block, score_bk: Array | None) -> tuple[Params, None]:
     gradient_k = block_gradient(columns, columns.take(params, block), seen, pull, margin, block, score_bk)

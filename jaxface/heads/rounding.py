@@ -1,4 +1,4 @@
-"""Rounding to bfloat16 by chance, so that steps smaller than its digits still count: their mean is the number itself."""
+"""Stochastic rounding to bfloat16: unbiased, so that updates below its precision are not lost."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ from jax import Array, lax
 
 
 def round_by_chance(x: Array, key: Array) -> Array:
-  """float32 to one of the two neighbours in bfloat16, the nearer the likelier.
+  """Rounds float32 to one of the two adjacent bfloat16 values, with probability by distance.
 
-  What bfloat16 has stays as it is, and so do infinities and NaN.
+  Values that bfloat16 represents, infinities and NaN are unchanged.
 
   Args:
     x: any shape, float32.
@@ -18,13 +18,13 @@ def round_by_chance(x: Array, key: Array) -> Array:
   """
   bits = lax.bitcast_convert_type(x, jnp.uint32)
   chance = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
-  # The sign stands apart from the size, so that adding below the last digit kept rounds away from zero.
+  # Floats are sign and magnitude, so adding below the last kept digit rounds away from zero.
   rounded = lax.bitcast_convert_type((bits + chance) & jnp.uint32(0xFFFF0000), jnp.float32)
   return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
 
 
 def round_rows(x_nd: Array, key: Array, number_n: Array) -> Array:
-  """`round_by_chance` of rows, each by the key folded with its own number: the same however rows are spread over devices.
+  """`round_by_chance` of rows, each with the key folded with its number, so that the result does not depend on the sharding.
 
   Args:
     x_nd: [n·m, ...] float32, m rows of each number.

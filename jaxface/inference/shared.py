@@ -1,4 +1,4 @@
-"""Embeddings that several hosts compute together: each of its share of the images, and all get the whole."""
+"""Embeds a source on several hosts: each embeds its share of the images, and all get the full result."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from jaxface.inference.embed import embed_images
 from jaxface.training.hosts import gather
 
 Tree = Any
-# Bytes of embeddings that hosts exchange at once: so much more memory is taken for each of them, on every device.
+# Bytes of embeddings exchanged at once, which bounds the additional memory per host.
 EXCHANGED = 2**26
 
 
@@ -35,14 +35,14 @@ def embed_shared(
   embedder: Callable[[Tree, Array], Array], variables: Tree, source: Source, *, devices: int = 0, on_damage: str = "raise",
   what: str = "embedding",
 ) -> tuple[np.ndarray, dict[int, str]]:
-  """`embed_images`, the records being shared among hosts; all must call it at the same point, with the same network.
+  """`embed_images` with the records divided among hosts; a collective call with the same network.
 
   Args:
     embedder, variables, source, devices: see `embed_images`.
-    on_damage: "raise", or "substitute" to leave out records that cannot be read.
-    what: the point at which hosts wait for each other, in words.
+    on_damage: "raise", or "substitute" to ignore unreadable records.
+    what: description of the point, for messages.
   Returns:
-    (embeddings [N, D] float32, the same bits on every host; the message by number of each record that has no row there).
+    (embeddings [N, D] float32, bitwise equal on all hosts; the message of each record without a row, by record number).
   Raises:
     DamagedData: a record cannot be read and `on_damage` is "raise", or most cannot. Of several hosts, on the one that read it.
   """
@@ -66,7 +66,7 @@ def embed_shared(
 
 
 def _exchange(own_nd: np.ndarray, shapes: list[tuple[int, int]]) -> np.ndarray:
-  """The rows of all hosts in their order, from those of each; rows are moved, not computed with."""
+  """The rows of all hosts in order; rows are copied without arithmetic."""
   if len(shapes) == 1:
     return own_nd
   size = max(size for _, size in shapes)

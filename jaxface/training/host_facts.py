@@ -1,4 +1,4 @@
-"""What all processes of a run must have in common, and what differs between them."""
+"""Compares the facts that must be equal on all processes of a run."""
 
 import hashlib
 import json
@@ -15,9 +15,10 @@ import jaxface
 from jaxface.layers.explain import convolution
 from jaxface.models.own import loaded_files
 from jaxface.training.hosts import gather, host_name
+from jaxface.training.resume import generic
 
-# What a process has of its own: its number, how it reaches the first one, how fast it reads, and where data lies on its host.
-# What lies there is compared, see `jaxface.training.resume.describe_data`.
+# Fields that may differ between processes: process number, coordinator address, reading options, and paths of data. The content of
+# the data is compared, see `jaxface.training.resume.describe_data`.
 OWN = frozenset({
   "mesh.coordinator", "mesh.process_id", "data.threads", "data.synthetic.remember", "data.records", "data.images",
   "data.embeddings", "evaluation.N.images", "evaluation.N.records", "evaluation.N.pairs", "model.init_from",
@@ -28,14 +29,14 @@ _SHOWN = 60
 
 
 class HostsDiffer(ValueError):
-  """The processes of a run differ in what they must have in common; the message names each field, its values and whose they are."""
+  """The processes of a run differ; the message lists each field with its values and processes."""
 
 
 def compare_hosts(what: str, facts: Mapping[str, Any]) -> None:
-  """Raise on every process if the facts of one differ from another's; all must come here at the same point.
+  """Raise on every process if the facts differ; a collective call.
 
   Args:
-    what: the point, in words.
+    what: description of the point, for messages.
     facts: JSON values by name.
   Raises:
     HostsDiffer: names all that differs.
@@ -53,7 +54,7 @@ def compare_hosts(what: str, facts: Mapping[str, Any]) -> None:
 
 
 def differences(found: list[dict[str, Any]]) -> list[str]:
-  """A line for each fact that not all processes have alike.
+  """A line for each fact that differs between processes.
 
   Args:
     found: facts of the processes, by number.
@@ -79,12 +80,12 @@ def run_facts(fields: Mapping[str, Any]) -> dict[str, Any]:
   """Facts about code and experiment.
 
   Args:
-    fields: of the experiment, by dotted name.
+    fields: fields of the experiment by dotted name.
   Returns:
     JSON values by name.
   """
   return {
-    **{name: value for name, value in fields.items() if re.sub(r"\.\d+(?=\.|$)", ".N", name) not in OWN},
+    **{name: value for name, value in fields.items() if generic(name) not in OWN},
     "jaxface": jaxface.__version__,
     "jaxface's sources": code_digest(),
     **{f"file {name}": sha256 for name, sha256 in sorted(loaded_files().items())},
@@ -96,10 +97,10 @@ def run_facts(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
-  """Facts about data, one by one.
+  """Facts about data, flattened.
 
   Args:
-    data: of `jaxface.training.resume.describe_data`.
+    data: result of `jaxface.training.resume.describe_data`.
   """
   flat: dict[str, Any] = {}
 
@@ -116,7 +117,7 @@ def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def code_digest() -> str:
-  """SHA-256 in hex over the package's Python files, as they lie on disk."""
+  """SHA-256 in hex over the Python files of the package on disk."""
   total, root = hashlib.sha256(), Path(jaxface.__file__).parent
   for path in sorted(root.rglob("*.py")):
     body = path.read_bytes()

@@ -1,8 +1,8 @@
-"""One failure ends all processes of a run, within seconds and with one code: each watches the others and tells them of its own.
+"""Ends all processes of a run within seconds and with one exit code when one of them fails.
 
-Two daemon threads of each process do it, since the main thread may be stuck in a collective that will never end. The first one
-talks: it gives signs of life, reads those of the others, and sends and reads failures. The second one never waits for anybody:
-it notices that another process has failed or is silent, says so, and ends this process.
+Each process has two daemon threads, since the main thread may be blocked in a collective. The first exchanges heartbeats and failures
+with the others. The second never blocks: it detects that another process has failed or has no heartbeat, prints the message, and
+ends this process.
 """
 
 import atexit
@@ -25,24 +25,24 @@ from jaxface.training.host_store import Store, StoreError
 from jaxface.training.last_words import on_abort
 
 ROOT = "jaxface"
-# Seconds between two looks for failures, and between two looks at what was found.
+# Seconds between two requests for failures, and between two checks of the results.
 POLL, TICK = 0.5, 0.25
-# Seconds that a process whose neighbour has failed waits for an error of its own, which says more: all hosts raise some together.
+# Seconds that a process waits for an error of its own after another has failed, since some errors are raised on all hosts.
 GRACE = 1.0
-# Seconds that a process which fails has to clean up, before it is ended wherever it stands; and the first one for the others.
+# Seconds for the clean-up of a failing process before it is ended; and those that process 0 waits for the others.
 UNWIND, PATIENCE = 5.0, 5.0
 _TRANSPORT = re.compile(r"\b(gloo|nccl|rccl|socket closed|connection closed by peer|connection reset by peer)\b", re.IGNORECASE)
 AGAIN = "run the same command again on all hosts to resume from the last saved state"
 
 
 class Verdict(NamedTuple):
-  """Why this process leaves.
+  """Reason for the end of this process.
 
   Attributes:
-    text: lines for the user.
+    text: message for the user.
     code: exit code.
-    about: number of the process that it is about.
-    gone: numbers of the processes that cannot leave by themselves any more.
+    about: number of the process that failed.
+    gone: numbers of the processes that have ended without notice.
   """
 
   text: str
@@ -52,13 +52,13 @@ class Verdict(NamedTuple):
 
 
 class Monitor:
-  """Watches the processes of a run while one of them is `inside`, and ends this one when another fails or is silent.
+  """Watches the processes of a run, and ends this one when another fails or has no heartbeat.
 
   Args:
-    store: what they share.
-    seconds: so long without a sign of life, and a process counts as gone.
+    store: shared by all processes.
+    seconds: a process without a heartbeat for this long counts as lost.
   Attributes:
-    hosts: name of each process's host, as far as it is known.
+    hosts: host name by process, as far as known.
   """
 
   def __init__(self, store: Store, seconds: float):
@@ -69,17 +69,17 @@ class Monitor:
     self.where = "start"
     self._beat_every = min(2.0, seconds / 8)
     self._outbox: deque[tuple[str, str]] = deque([(f"{ROOT}/host/{self.index}", socket.gethostname())])
-    # What the talking thread has found.
+    # Results of the first thread.
     self._beats: dict[int, str] = {}
     self._silent: dict[int, float] = {}
     self._failures: dict[str, str] = {}
     self._left: set[int] = set()
     self._unanswered = 0.0
-    # Of this process: its failure, since when, and whether the main thread is done with it.
+    # Failure of this process, its time, and whether the main thread has left `together`.
     self._failure: Verdict | None = None
     self._failed_at = 0.0
     self._unwound = False
-    # It ends because of another one.
+    # Whether this process ends because of another one.
     self._leaving = False
     self._ending = threading.Event()
     self._stop = threading.Event()
@@ -90,35 +90,35 @@ class Monitor:
     ]
 
   def start(self) -> None:
-    """Begin to watch; the threads end with the process."""
+    """Start the threads, which end with the process."""
     for thread in self._threads:
       thread.start()
-    atexit.register(self._at_exit)  # after JAX's own, hence called before it
-    if self.index:  # JAX ends a process whose first process is gone by itself, and at once
+    atexit.register(self._at_exit)  # registered after JAX's handler, hence called before it
+    if self.index:  # JAX aborts a process when process 0 has ended
       on_abort(self._on_abort)
 
   def name(self, index: int) -> str:
-    """A process in words, "process 1 (host a)"."""
+    """Name of a process for messages: "process 1 (host a)"."""
     host = self.hosts.get(index)
     return f"process {index} (host {host})" if host else f"process {index}"
 
   def enter(self) -> None:
-    """From here on a failure of one process ends all; calls may be nested."""
+    """From now on a failure of one process ends all; calls may be nested."""
     self.depth += 1
     self._unwound = False
 
   def leave(self) -> None:
-    """The end of what `enter` began."""
+    """Ends `enter`."""
     self.depth -= 1
     if not self.depth:
       self._unwound = True
 
   def at_the_end(self, act: Callable[[], object]) -> None:
-    """Have `act` called before the process is ended from here, within a second or not at all."""
+    """Call `act` before this monitor ends the process, with a limit of one second."""
     self._last_acts.append(act)
 
   def whereabouts(self) -> str:
-    """A line for each process: where it stands, as it said last."""
+    """A line with the last known position of each process."""
     lines = []
     for index in range(self.count):
       where = self.where if index == self.index else json.loads(self._beats.get(index, '[0, "?", true]'))[1]
@@ -126,20 +126,20 @@ class Monitor:
     return "\n".join(lines)
 
   def fail(self, error: BaseException) -> None:
-    """Tell the others that this process fails with `error`; returns once they can know.
+    """Report to the others that this process fails with `error`; returns once the report is stored.
 
-    An error of JAX's runtime often comes from another process that is gone. It is looked for first.
+    An error of JAX's runtime is often caused by another process that has ended, which is checked first.
     """
-    if self._leaving:  # this error comes from the end of another one
+    if self._leaving:  # caused by the end of another process
       time.sleep(4 * PATIENCE)
     if self._failure is not None:
       return
     if _from_elsewhere(error):
-      time.sleep(self.seconds + self._beat_every + 2 * POLL + GRACE)  # the verdict on another one ends the process in here
+      time.sleep(self.seconds + self._beat_every + 2 * POLL + GRACE)  # a verdict on another process ends this one meanwhile
     self._publish(Verdict(sentence(error), exit_code(error), self.index))
 
   def give_up(self, text: str) -> None:
-    """End all processes with the code of an interruption."""
+    """End all processes with the exit code of an interruption."""
     self._leaving = True
     self._publish(Verdict(text, INTERRUPTED, self.index))
     self._end(Verdict(text, INTERRUPTED, self.index), say=True)
@@ -195,7 +195,7 @@ class Monitor:
       now = time.monotonic()
       self._unanswered += min(now - then, 2 * TICK)
       then = now
-      if not threading.main_thread().is_alive():  # and other threads may keep the process from its end
+      if not threading.main_thread().is_alive():  # other threads may keep the process alive
         self._at_exit()
         return
       if self._failure is not None:
@@ -209,7 +209,7 @@ class Monitor:
           self._end(verdict, say=True)
 
   def _verdict(self) -> Verdict | None:
-    """What another process has come to that this one must leave for."""
+    """Reason of another process for which this one must end, if any."""
     for key, text in sorted(self._failures.items()):
       if int(key) != self.index:
         said, code, about, gone = json.loads(text)
@@ -217,9 +217,9 @@ class Monitor:
         return Verdict(said, code, about, frozenset(gone))
     for index, seconds in self._silent.items():
       if index != self.index and seconds > self.seconds and json.loads(self._beats[index])[2]:
-        return Verdict(self._gone(index, "has given no sign of life"), INTERRUPTED, index, frozenset([index]))
+        return Verdict(self._gone(index, "has sent no heartbeat"), INTERRUPTED, index, frozenset([index]))
     if self._unanswered > self.seconds and self.index:
-      return Verdict(self._gone(0, "does not answer: it connects the others, and was silent"), INTERRUPTED, 0, frozenset([0]))
+      return Verdict(self._gone(0, "does not respond: it connects the others, and was silent"), INTERRUPTED, 0, frozenset([0]))
     return None
 
   def _gone(self, index: int, what: str) -> str:
@@ -231,8 +231,8 @@ class Monitor:
   # The end.
 
   def _end(self, verdict: Verdict, *, say: bool) -> None:
-    """End the process from any thread, once the others can know why."""
-    if self._ending.is_set():  # the other thread is at it
+    """End the process from any thread, after the reason is stored for the others."""
+    if self._ending.is_set():  # the other thread does it
       time.sleep(2 * PATIENCE)
     self._ending.set()
     if say:
@@ -240,8 +240,8 @@ class Monitor:
     acts = threading.Thread(target=lambda: [act() for act in self._last_acts], daemon=True)
     acts.start()
     acts.join(1.0)
-    # What is between two processes ends with each, and the store with the first: the others shall know why before. One that
-    # fails goes after those that it has told, and the first one last.
+    # Connections end with each process and the store with process 0, so others must get the reason before. A failing process ends
+    # after those that it notified, and process 0 last.
     others = set(range(self.count)) - {self.index} - verdict.gone
     if self.index and verdict.about == self.index:
       self._wait(lambda: others <= self._left | {int(key) for key in self._failures}, PATIENCE)
@@ -256,13 +256,13 @@ class Monitor:
     os._exit(verdict.code)
 
   def _at_exit(self) -> None:
-    """The main thread is done: after a failure nothing may wait for the others any more, as JAX's own end would."""
+    """The main thread has ended: after a failure the process must not wait for the others, as JAX's shutdown would."""
     if self._failure is not None:
       self._end(self._failure, say=False)
     self._stop.set()
 
   def _on_abort(self) -> None:
-    """JAX ends this process: if the first one is gone, say so; else let it."""
+    """JAX aborts this process: print a message if process 0 has ended."""
     if self._failure is not None:
       os._exit(self._failure.code)
     host, _, port = self.store.address.rpartition(":")
@@ -270,7 +270,7 @@ class Monitor:
       socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
     except OSError:
       text = (
-        f"jaxface: {self.name(0)}, which connects the others, is gone: it was killed, or its host or network is down;"
+        f"jaxface: {self.name(0)}, which connects the others, has ended: it was killed, or its host or network is down;"
         f" JAX's own messages are above. Then {AGAIN}\n"
         f"jaxface: {self.name(self.index)} ends with code {INTERRUPTED}\n"
       )
@@ -279,16 +279,16 @@ class Monitor:
 
 
 def sentence(error: BaseException) -> str:
-  """What a user is told of an error."""
+  """Message of an error for the user."""
   if isinstance(error, KeyboardInterrupt):
     return "interrupted"
   return str(error) if exit_code(error) == 2 else f"{type(error).__name__}: {error}"
 
 
 def _from_elsewhere(error: BaseException | None) -> bool:
-  """Whether an error may be what another process's end looks like from here."""
+  """Whether an error may be caused by the end of another process."""
   while error is not None:
-    if isinstance(error, StoreError) or _TRANSPORT.search(str(error)):  # JAX makes a ValueError of some
+    if isinstance(error, StoreError) or _TRANSPORT.search(str(error)):  # JAX converts some to ValueError
       return True
     if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
       return True

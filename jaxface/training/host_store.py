@@ -1,7 +1,6 @@
-"""JAX's coordination service as a small store that all processes of a run share.
+"""JAX's coordination service as a key-value store shared by all processes of a run.
 
-The only file that uses names of JAX's which are not public: it offers neither its key-value store nor a barrier with a time
-limit under a public one.
+The only file that uses private names of JAX, which has no public API for its key-value store or for barriers with a time limit.
 """
 
 import threading
@@ -11,15 +10,15 @@ from jax._src import distributed
 
 
 class StoreError(ConnectionError):
-  """The store does not answer: the process that keeps it, process 0, is gone, or a time limit is over."""
+  """The store does not respond: process 0, which holds it, has ended, or a time limit has passed."""
 
 
 class Store:
-  """Texts by key, and barriers; see `joined_store`.
+  """Strings by key, and barriers; see `joined_store`.
 
   Attributes:
-    index, count: number of this process, and how many there are.
-    address: HOST:PORT of process 0, which keeps the store.
+    index, count: number of this process, and number of processes.
+    address: HOST:PORT of process 0, which holds the store.
   """
 
   def __init__(self) -> None:
@@ -28,10 +27,10 @@ class Store:
     self.index, self.count, self.address = state.process_id, state.num_processes, state.coordinator_address or ""
 
   def set(self, key: str, text: str) -> None:
-    """Keep `text` under `key`, in the place of an older one.
+    """Store `text` under `key`, replacing an older value.
 
     Raises:
-      StoreError: the store does not answer.
+      StoreError: the store does not respond.
     """
     try:
       self._client.key_value_set(key, text, allow_overwrite=True)
@@ -39,10 +38,10 @@ class Store:
       raise StoreError(str(error)) from error
 
   def folder(self, name: str) -> dict[str, str]:
-    """Texts by key, of all keys that begin with `name` and a slash; the keys without that beginning.
+    """Values of all keys below `name/`, by key without this prefix.
 
     Raises:
-      StoreError: the store does not answer.
+      StoreError: the store does not respond.
     """
     try:
       found = self._client.key_value_dir_get(f"{name}/")
@@ -51,10 +50,10 @@ class Store:
     return {key.removeprefix(f"{name}/"): text for key, text in found}
 
   def remove(self, name: str) -> None:
-    """Forget all keys that begin with `name` and a slash.
+    """Delete all keys below `name/`.
 
     Raises:
-      StoreError: the store does not answer.
+      StoreError: the store does not respond.
     """
     try:
       self._client.key_value_delete(f"{name}/")
@@ -62,10 +61,10 @@ class Store:
       raise StoreError(str(error)) from error
 
   def barrier(self, name: str, seconds: float) -> None:
-    """Return once every process has come to `name`, which is used once.
+    """Return once every process has reached the barrier `name`; a name is used once.
 
     Raises:
-      StoreError: not all came within `seconds`, or the store does not answer.
+      StoreError: not all processes arrived within `seconds`, or the store does not respond.
     """
     failed: list[RuntimeError] = []
 
@@ -75,7 +74,7 @@ class Store:
       except RuntimeError as error:
         failed.append(error)
 
-    # Python handles no signal while C++ waits: the main thread waits for a thread instead.
+    # Python handles no signals during a blocking C++ call, so the call runs in another thread.
     thread = threading.Thread(target=wait, name="jaxface-hosts-barrier", daemon=True)
     thread.start()
     while thread.is_alive():
@@ -85,7 +84,7 @@ class Store:
 
 
 def joined_store() -> Store | None:
-  """The store of the processes that `jax.distributed.initialize` has joined; None where it was not called."""
+  """The store of a run with `jax.distributed.initialize`; None without it."""
   return None if distributed.global_state.client is None else Store()
 
 

@@ -1,7 +1,7 @@
-"""The processes of a run: how they find each other, wait for each other, agree, and end together.
+"""The processes of a run: connecting, barriers, exchange of messages, and a common end.
 
-What is said between them goes through JAX's coordination service, not through the devices: it has time limits, it names who is
-missing, and a collective of the training step cannot be mistaken for it.
+Messages use JAX's coordination service instead of device collectives: it has time limits, can name missing processes, and cannot be
+mixed up with a collective of the training step.
 """
 
 import atexit
@@ -23,8 +23,8 @@ from jaxface.training.host_monitor import ROOT, Monitor
 from jaxface.training.host_store import StoreError, joined_store
 from jaxface.training.interrupt import Interrupted
 
-# Seconds that processes have to find each other, and what JAX itself waits at least before it ends a run whose process is gone:
-# it does so without a word of ours.
+# Time limit in seconds for connecting, and JAX's own limit for lost processes, which is longer than ours because JAX ends the
+# run without our message.
 START_SECONDS = 300
 JAX_SECONDS = 100
 # Waiting without a limit: C++ takes no infinity.
@@ -32,11 +32,11 @@ FOREVER = 10.0**6
 
 
 class HostsApart(ConnectionError):
-  """The processes of a run do not come together: one is missing, or they stand at different points."""
+  """The processes of a run do not meet: one is missing, or they are at different points."""
 
 
 class _Run:
-  """What this process knows of its run; one for its life."""
+  """State of this process in its run; one per process."""
 
   monitor: Monitor | None = None
   limit = FOREVER
@@ -49,7 +49,7 @@ def join_hosts(config: MeshConfig) -> None:
   Raises:
     ValueError: `coordinator`, `processes` and `process_id` are incomplete or impossible, or none is given and no launcher
       is found.
-    HostsApart: the others did not come within five minutes.
+    HostsApart: the others did not connect within five minutes.
   """
   check_processes(config)
   if not jax.distributed.is_initialized() and (config.coordinator or config.distributed):
@@ -78,7 +78,7 @@ def _initialize(config: MeshConfig) -> None:
     except Exception as error:
       failed.append(error)
 
-  # Python handles no signal while C++ waits: the main thread stays free for SIGTERM and Ctrl-C.
+  # Python handles no signals during a blocking C++ call: the main thread stays free for SIGTERM and Ctrl-C.
   thread = threading.Thread(target=connect, name="jaxface-hosts-join", daemon=True)
   thread.start()
   try:
@@ -86,10 +86,10 @@ def _initialize(config: MeshConfig) -> None:
       thread.join(0.1)
   except BaseException as error:
     code = exit_code(error)
-    atexit.register(lambda: (sys.stdout.flush(), sys.stderr.flush(), os._exit(code)))  # JAX cannot end what it has begun
+    atexit.register(lambda: (sys.stdout.flush(), sys.stderr.flush(), os._exit(code)))  # JAX cannot cancel the connection
     raise
   if threading.current_thread() is threading.main_thread():
-    # JAX takes SIGTERM for itself, and nobody asks it for the signal.
+    # JAX installs a SIGTERM handler whose result is not used here.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
   if not failed:
     return
@@ -115,7 +115,7 @@ def _initialize(config: MeshConfig) -> None:
 
 
 def check_processes(config: MeshConfig) -> None:
-  """Check what is said about processes that are started by hand.
+  """Check the options of processes that are started without a launcher.
 
   Raises:
     ValueError: one of the three options is missing or out of range.
@@ -125,7 +125,7 @@ def check_processes(config: MeshConfig) -> None:
     return
   if missing := [f"--mesh.{name}" for name, given in named.items() if not given]:
     raise ValueError(
-      f"{' and '.join(missing)} missing: processes started by hand need all of --mesh.coordinator HOST:PORT,"
+      f"{' and '.join(missing)} missing: processes started without a launcher need all of --mesh.coordinator HOST:PORT,"
       " --mesh.processes N and --mesh.process_id I"
     )
   host, colon, port = config.coordinator.rpartition(":")
@@ -141,10 +141,10 @@ def check_processes(config: MeshConfig) -> None:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-  """Inside, an error of one process ends all of them within seconds, with its sentence and its exit code; may be nested.
+  """Inside the `with`, an error of one process ends all of them within seconds with its message and exit code; may be nested.
 
-  So does a process that gives no sign of life. Of one process it does nothing. The exception itself goes on as ever; once the
-  main thread ends, the process does too, without waiting for the others.
+  A process without a heartbeat ends them too. It has no effect on a single process. The exception propagates as usual; when the
+  main thread ends, the process ends without waiting for the others.
   """
   monitor = _Run.monitor
   if monitor is None:
@@ -161,48 +161,48 @@ def together() -> Iterator[None]:
 
 
 def tell_hosts(error: BaseException) -> None:
-  """Let the other processes know of an error at once, where what follows would wait for them; `together` does it at its end."""
-  if _Run.monitor is not None and not isinstance(error, Interrupted):  # which all have agreed on
+  """Report an error to the other processes at once, before code that would wait for them; `together` does so at its end."""
+  if _Run.monitor is not None and not isinstance(error, Interrupted):  # all processes agreed on it
     _Run.monitor.fail(error)
 
 
 def stand_at(where: str) -> None:
-  """Say where this process stands; the others name it when something hangs."""
+  """Set the position of this process, which messages about a hanging run show."""
   if _Run.monitor is not None:
     _Run.monitor.where = where
 
 
 def end_together(text: str) -> None:
-  """End all processes of the run with the code of an interruption; of one process it does nothing."""
+  """End all processes of the run with the exit code of an interruption; no effect on a single process."""
   if _Run.monitor is not None:
     _Run.monitor.give_up(text)
 
 
 def whereabouts() -> str:
-  """A line for each process of the run: where it stands; "" for one process."""
+  """A line with the position of each process of the run; "" for a single process."""
   return "" if _Run.monitor is None else _Run.monitor.whereabouts()
 
 
 def at_sudden_end(act: Callable[[], object]) -> None:
-  """Have `act` called where another process's failure ends this one in the middle of something."""
+  """Call `act` if the failure of another process ends this one."""
   if _Run.monitor is not None:
     _Run.monitor.at_the_end(act)
 
 
 def host_name(index: int) -> str:
-  """A process in words, "process 1 (host a)"."""
+  """Name of a process for messages: "process 1 (host a)"."""
   return f"process {index}" if _Run.monitor is None else _Run.monitor.name(index)
 
 
 def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str]:
-  """The texts of all processes, by number; each must come to the same point, and waits for the others.
+  """The texts of all processes, by number; a collective call.
 
   Args:
-    what: the point, in words for the user; the same on all of them.
-    text: of this process.
+    what: description of the point, for messages; equal on all processes.
+    text: text of this process.
     limit: seconds to wait for the others; `mesh.stall_seconds` by default.
   Raises:
-    HostsApart: one of them did not come, or came to another point.
+    HostsApart: a process did not arrive, or is at another point.
   """
   monitor = _Run.monitor
   if monitor is None:
@@ -226,7 +226,7 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
     ) from error
   found = {int(key): json.loads(value) for key, value in store.folder(folder).items()}
   if not monitor.index and number:
-    store.remove(f"{ROOT}/gather/{number - 1}")  # all have read it, else they would not have come here
+    store.remove(f"{ROOT}/gather/{number - 1}")  # all have read it before they arrived here
   monitor.hosts |= {index: host for index, (_, _, host) in found.items()}
   points = {index: point for index, (point, _, _) in found.items()}
   if len(set(points.values())) > 1:
@@ -238,22 +238,22 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
 
 
 def wait_for_hosts(what: str, *, limit: float | None = None) -> None:
-  """Return once every process has come to the point `what`; see `gather`."""
+  """Return once every process has reached the point `what`; see `gather`."""
   gather(what, limit=limit)
 
 
 def on_any_host(flag: bool, what: str) -> bool:
-  """Whether `flag` is set on one process at least; all must ask at the same point, and wait for each other."""
+  """Whether `flag` is set on any process; a collective call."""
   return "1" in gather(what, "1" if flag else "")
 
 
 def raise_on_all_hosts(error: Exception | None, elsewhere: Exception, what: str) -> None:
-  """Raise on every process if one of them has an error: one that went on alone would wait for the others.
+  """Raise on every process if one has an error; a collective call. Otherwise the others would wait for it.
 
   Args:
-    error: this process's, None where all is well.
-    elsewhere: what the others raise.
-    what: the point, see `gather`.
+    error: the error of this process, or None.
+    elsewhere: raised on processes without an error.
+    what: see `gather`.
   """
   if on_any_host(error is not None, what):
     raise error or elsewhere

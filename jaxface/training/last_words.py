@@ -1,4 +1,4 @@
-"""Something to say before JAX ends the process: its client aborts when the first process of a run is gone."""
+"""Runs a callback before JAX aborts the process, which its client does when process 0 of a run has ended."""
 
 import ctypes
 import signal
@@ -8,16 +8,16 @@ _KEPT: list[object] = []  # C must not be left with a callback that Python has f
 
 
 def on_abort(act: Callable[[], object]) -> None:
-  """Have `act` called when C++ code aborts the process (SIGABRT), in the thread that does; the process ends when it returns.
+  """Call `act` on SIGABRT from C++ code, in the aborting thread; the process ends when it returns.
 
-  Python's own handlers do not serve here: they run in the main thread, and later.
+  Python signal handlers do not work here: they run later, in the main thread.
   """
   try:
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
     called = handler(lambda number: act())
     install = ctypes.CDLL(None).signal
     install.argtypes, install.restype = [ctypes.c_int, handler], ctypes.c_void_p
-  except (OSError, AttributeError, TypeError):  # a system without C's signal; JAX's own words are then the last
+  except (OSError, AttributeError, TypeError):  # no C `signal` on this system: only JAX's messages are printed
     return
   _KEPT.append(called)
   install(int(signal.SIGABRT), called)

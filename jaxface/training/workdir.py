@@ -76,7 +76,7 @@ class Workdir:
     at_sudden_end(self._give_back)
     try:
       raise_on_all_hosts(
-        refusal, FolderInUse(f"{self.path} cannot be had: the first host says why"), "taking the folder of the run"
+        refusal, FolderInUse(f"{self.path} cannot be locked: see the error of the first host"), "locking the workdir"
       )
       self._check_shared()
       self._owned = True
@@ -124,7 +124,7 @@ class Workdir:
         self._lock.check()
       except OSError as error:
         lost = error
-    raise_on_all_hosts(lost, FolderInUse(f"{self.path} is not this run's any more: the first host says why"), "whose folder it is")
+    raise_on_all_hosts(lost, FolderInUse(f"{self.path} no longer belongs to this run: see the error of the first host"), "checking the workdir")
 
   def _check_kept(self) -> None:
     missing = [name for name in (CONFIG_FILE, METRICS_FILE) if not (self.path / name).is_file()]
@@ -132,8 +132,8 @@ class Workdir:
       missing = ["the folder itself"]
     if missing:
       raise WorkdirLost(
-        f"{self.path}: {' and '.join(missing)} vanished while the run was at work, so what it writes would be lost. States in"
-        f" {self.checkpoints} are continued by the same command if they and {CONFIG_FILE} are put back"
+        f"{self.path}: {' and '.join(missing)} removed during the run, so further output would be lost. Checkpoints in"
+        f" {self.checkpoints} can be resumed with the same command if they and {CONFIG_FILE} are restored"
       )
 
   def keep_states_in(self, folder: str) -> None:

@@ -59,7 +59,7 @@ def test_a_killed_process_ends_the_others_and_the_same_command_comes_to_the_same
   options = ("--mesh.heartbeat_seconds", 3)
   run = train(tmp_path, 2, options, fault="jaxface.checkpoint:Checkpoints.save@1@kill@2", records=records, verify=True)
   assert run.end(but=[1]) == [INTERRUPTED], run.report()
-  assert "process 1 (host " in run.said(0) and "no sign of life for 3 s (mesh.heartbeat_seconds)" in run.said(0)
+  assert "process 1 (host " in run.said(0) and "no heartbeat for 3 s (mesh.heartbeat_seconds)" in run.said(0)
   assert "Fatal" not in run.said(0) and "Check failure" not in run.said(0)
   run = train(tmp_path, 2, options, records=records, verify=True)
   assert run.end() == [0, 0], run.report()

@@ -152,7 +152,7 @@ def test_a_process_is_gone_after_so_much_silence_while_it_is_at_work():
   assert monitor._verdict() is None
   beat(monitor, 2, p0=(9, True))
   verdict = monitor._verdict()
-  assert (verdict.code, verdict.about) == (INTERRUPTED, 2) and verdict.text.startswith("process 2 (host far) has given no sign")
+  assert (verdict.code, verdict.about) == (INTERRUPTED, 2) and verdict.text.startswith("process 2 (host far) has sent no heartbeat")
   beat(monitor, 0, p0=(10, True), p2=(2, False))  # it has come back, and is done with the run
   for number in range(9):
     beat(monitor, 2, p0=(20 + number, True))
@@ -171,7 +171,7 @@ def test_the_failure_of_another_process_is_its_sentence_and_its_code():
 def test_the_first_process_that_does_not_answer_is_gone():
   monitor = Monitor(Shared(), 10)
   monitor._unanswered = 11
-  assert "process 0 does not answer: it connects the others, and was silent for 10 s" in monitor._verdict().text
+  assert "process 0 does not respond: it connects the others, and was silent for 10 s" in monitor._verdict().text
 
 
 class Slow:

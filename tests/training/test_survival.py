@@ -80,7 +80,7 @@ def test_a_workdir_that_vanishes_ends_the_run_within_an_interval(name, experimen
   long = replace(experiment, steps=200, checkpoint_every=200)
   vanish = Vanish(7, folder / name, aside=tmp_path / "aside")
   what = "the folder itself" if name == "." else name
-  with pytest.raises(WorkdirLost, match=f"{what} vanished while the run was at work"):
+  with pytest.raises(WorkdirLost, match=f"{what} removed during the run"):
     train(long, Workdir(folder), source, [vanish])
   rows = tmp_path / "aside" / "metrics.jsonl" if name == "." else tmp_path / "aside" if name == "metrics.jsonl" else folder / "metrics.jsonl"
   assert [line.split(",")[0] for line in rows.read_text().splitlines()] == ['{"step": 3', '{"step": 6']
