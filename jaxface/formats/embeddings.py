@@ -97,7 +97,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
       np.ascontiguousarray(embedding_nd, np.float32),
       name_n.tolist(),
       None if label_n is None else _numbers(path, label_n),
-      _meta(meta, {"shape": list(embedding_nd.shape), "label": label_n is not None}),
+      embedding_meta(meta, {"shape": list(embedding_nd.shape), "label": label_n is not None}),
     )
   except ValueError as error:
     raise DamagedData(str(error), file=str(path)) from error
@@ -142,8 +142,12 @@ def embeddings_suffix(path: str | Path) -> str:
   return suffix
 
 
-def _meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
-  """Our metadata, after checking its description of the content, since column directories have no checksum."""
+def embedding_meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
+  """Our metadata, after checking its description of the content, since column directories have no checksum.
+
+  Raises:
+    ValueError: no metadata of ours, or of other content.
+  """
   try:
     about = json.loads(text)
   except (ValueError, RecursionError):
@@ -195,28 +199,46 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
     raise DamagedData(f"cannot read an array: {error}", file=str(path)) from error
 
 
+def array_header(archive: zipfile.ZipFile, name: str, file: Any) -> tuple[tuple[int, ...], np.dtype]:
+  """Shape and dtype of an array in an `.npz` file, whose size in the archive must match; `file` is then at its data.
+
+  Raises:
+    DamagedData: it has Python objects.
+    ValueError: another format, order or size.
+  """
+  shape, fortran, dtype = _header(archive, name, file)
+  if fortran:
+    raise ValueError(f"{name}.npy is in column order, which cannot be read in parts")
+  return shape, dtype
+
+
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
   """One array; its size is checked against the archive before memory is allocated, its CRC afterwards."""
   with archive.open(f"{name}.npy") as file:
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-      raise ValueError(f"{name}.npy has format version {version}, supported are 1.0 and 2.0")
-    read_header = (
-      np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran, dtype = read_header(file)
-    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if dtype.hasobject:
-      raise DamagedData(
-        f"{name}.npy holds Python objects, which would have to be unpickled and is rejected. If the file is your own, "
-        "rewrite it: old = np.load(FILE, allow_pickle=True); np.savez(FILE, "
-        "embedding=np.stack(list(old['EMBEDDING'])).astype('float32'), name=old['NAME'].astype(str))",
-        file=str(archive.filename or ""),
-      )
-    if size != archive.getinfo(f"{name}.npy").file_size - file.tell():
-      raise ValueError(f"{name}.npy declares {dtype} {shape}, which does not match its size")
+    shape, fortran, dtype = _header(archive, name, file)
     data = file.read()
   return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _header(archive: zipfile.ZipFile, name: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+  version = np.lib.format.read_magic(file)
+  if version not in ((1, 0), (2, 0)):
+    raise ValueError(f"{name}.npy has format version {version}, supported are 1.0 and 2.0")
+  read_header = (
+    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+  )
+  shape, fortran, dtype = read_header(file)
+  size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+  if dtype.hasobject:
+    raise DamagedData(
+      f"{name}.npy holds Python objects, which would have to be unpickled and is rejected. If the file is your own, "
+      "rewrite it: old = np.load(FILE, allow_pickle=True); np.savez(FILE, "
+      "embedding=np.stack(list(old['EMBEDDING'])).astype('float32'), name=old['NAME'].astype(str))",
+      file=str(archive.filename or ""),
+    )
+  if size != archive.getinfo(f"{name}.npy").file_size - file.tell():
+    raise ValueError(f"{name}.npy declares {dtype} {shape}, which does not match its size")
+  return shape, fortran, dtype
 
 
 def _write_parquet(file: Any, embeddings: Embeddings, meta: str) -> None:
@@ -297,4 +319,4 @@ def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
   return flat.to_numpy().reshape(len(size_n), size_n[0] if size_n.size else fixed)
 
 
-__all__ = ["Embeddings", "read_embeddings", "write_embeddings"]
+__all__ = ["Embeddings", "array_header", "embedding_meta", "embeddings_suffix", "read_embeddings", "write_embeddings"]
