@@ -19,7 +19,7 @@ from jaxface.heads.devices import Devices
 from jaxface.heads.draw import draw, positives
 from jaxface.heads.exchange import Given, backward, forward
 from jaxface.heads.padding import padded_classes
-from jaxface.heads.passes import Params, Pull, Seen, Update, update_pass
+from jaxface.heads.passes import Params, Pull, Seen, Update, square_pass, update_pass
 from jaxface.losses.dense import HeadResult
 from jaxface.losses.joint import Margin
 from jaxface.losses.ranges import class_labels
@@ -136,9 +136,18 @@ class ClassHead:
       return params, slots, devices.sum(square)
 
     part = P(devices.axes)
-    specs = self._seen_specs()._replace(score_nbk=P(None, devices.axes))
-    run = self._over_devices(local, (part, part, specs, P(), P(), P()), (part, part, P()))
+    run = self._over_devices(local, (part, part, self._parts_specs(), P(), P(), P()), (part, part, P()))
     return run(params, slots, seen, pull, jnp.asarray(go), given)
+
+  def square(self, params: Params, seen: Seen, pull: Pull) -> Array:
+    """Sum of squares of the gradient that `update` would apply, for clipping; arguments as of `update`."""
+    devices = Devices.of(self.mesh)
+
+    def local(params: Params, seen: Seen, pull: Pull) -> Array:
+      columns = self.columns(devices, params, seen.label_b.reshape(-1), seen.pick_g)
+      return devices.sum(square_pass(columns, params, seen, pull, self.margin))
+
+    return self._over_devices(local, (P(devices.axes), self._parts_specs(), P()), P())(params, seen, pull)
 
   def columns(self, devices: Devices, params: Params, label_b: Array, pick_g: Array | None) -> Columns:
     """The classes that this device scores, from its own `params`; inside `shard_map`."""
@@ -165,6 +174,9 @@ class ClassHead:
     part: Any = P(Devices.of(self.mesh).axes)
     all_: Any = P()
     return Seen(rows_bd=all_, label_b=all_, ctx=all_, peak_b=all_, score_nbk=part, pick_g=part)
+
+  def _parts_specs(self) -> Any:
+    return self._seen_specs()._replace(score_nbk=P(None, Devices.of(self.mesh).axes))
 
   def _result(self, params: Params, rows: _Rows, pull: Pull | None, given: Given) -> tuple[HeadResult, Seen]:
     """The head with a custom gradient, so that its exchanges between devices are explicit."""

@@ -176,10 +176,8 @@ def update_pass(
     params, slots, square = carry
     old = columns.take((params, slots), block)
     params_k, slots_k = old
-    gradient_k = _over_parts(
-      lambda seen, pull, score_bk: block_gradient(columns, params_k, seen, pull, margin, block, score_bk), seen, pull, score_pbk
-    )
-    square_k = sum(jnp.square(leaf).reshape(len(block.local_k), -1).sum(axis=1) for leaf in gradient_k.values())
+    gradient_k = _of_parts(columns, params_k, seen, pull, margin, block, score_pbk)
+    square_k = _squares(gradient_k, block)
     square = square + jnp.where(block.live_k, square_k, 0.0).sum()
     keep_k = block.live_k & jnp.isfinite(square_k)
     # A branch instead of a select: its result is computed before any write. If reads were fused with the writes, XLA would copy
@@ -195,6 +193,31 @@ def update_pass(
   kept = None if seen.score_nbk is None else seen.score_nbk.swapaxes(0, 1)
   start = (params, slots, jnp.zeros((), seen.rows_bd.dtype))
   return columns.fold(start, body, kept)[0]
+
+
+def square_pass(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: Margin) -> Array:
+  """Sum of squares of the gradient over the scored classes, without an update; arguments as of `update_pass`."""
+
+  def body(square: Array, block: Block, score_pbk: Array | None) -> tuple[Array, None]:
+    gradient_k = _of_parts(columns, columns.take(params, block), seen, pull, margin, block, score_pbk)
+    return square + jnp.where(block.live_k, _squares(gradient_k, block), 0.0).sum(), None
+
+  kept = None if seen.score_nbk is None else seen.score_nbk.swapaxes(0, 1)
+  return columns.fold(jnp.zeros((), seen.rows_bd.dtype), body, kept)[0]
+
+
+def _squares(gradient_k: Params, block: Block) -> Array:
+  """[k] sum of squares of each class."""
+  return jnp.asarray(sum(jnp.square(leaf).reshape(len(block.local_k), -1).sum(axis=1) for leaf in gradient_k.values()))
+
+
+def _of_parts(
+  columns: Columns, params_k: Params, seen: Seen, pull: Pull, margin: Margin, block: Block, score_pbk: Array | None
+) -> Params:
+  """Gradient of a block over all parts of the batch."""
+  return _over_parts(
+    lambda seen, pull, score_bk: block_gradient(columns, params_k, seen, pull, margin, block, score_bk), seen, pull, score_pbk
+  )
 
 
 def _over_parts(gradient: Callable[..., Params], seen: Seen, pull: Pull, score_pbk: Array | None) -> Params:
@@ -220,5 +243,5 @@ def full_gradient(columns: Columns, params: Params, seen: Seen, pull: Pull, marg
 
 
 __all__ = [
-  "Pull", "Seen", "Update", "block_gradient", "floating", "full_gradient", "rows_pass", "tally_pass", "target_scores", "update_pass",
+  "Pull", "Seen", "Update", "block_gradient", "floating", "full_gradient", "rows_pass", "square_pass", "tally_pass", "target_scores", "update_pass",
 ]

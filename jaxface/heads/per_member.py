@@ -37,6 +37,12 @@ class PerMember:
         " are random at first: leave it at 'normal'"
       )
 
+    if names := getattr(self.term, "row_settings", ()):
+      raise ValueError(
+        f"PerMember.term.{names[0]} = {getattr(self.term, names[0])!r} is not supported for ensembles, whose centres are updated as a"
+        " whole: leave it at its default"
+      )
+
   @property
   def scope(self) -> str:
     """Scope of the term."""
