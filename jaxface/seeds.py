@@ -16,6 +16,8 @@ seed, `data.synthetic.seed`.
 | TERM | `seed` | step, part of the batch, term |
 | DROPOUT | `seed` | step, part of the batch |
 | AUGMENT | `seed` | position (high and low 32 bits), operation |
+| CLASSES | `seed` | step, term |
+| ROUNDING | `seed` | step, term, class |
 
 HOLDOUT and PAIRS define the verification set. They have separate seeds, so that runs with other training seeds are verified
 on the same people and pairs.
@@ -43,6 +45,8 @@ class Purpose(enum.IntEnum):
   TERM = 10  # draws of a term in a step
   DROPOUT = 11
   AUGMENT = 12
+  CLASSES = 13  # classes that a sampled head scores in a step
+  ROUNDING = 14  # rounding of bfloat16 class centres
 
 
 def device_key(root: Array, purpose: Purpose, *numbers: Array | int) -> Array:

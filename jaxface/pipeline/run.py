@@ -119,6 +119,8 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   for hook in hooks:
     if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
       hook(trained.step, trained.variables)
+  if names := identity_names(source):
+    save_centers(workdir.path, trained.centers, names)
   if jax.process_index():
     wait_for_hosts("reported")  # the first host may still need this one
     return None
@@ -130,8 +132,6 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
      **({"init_from": run.network.init_from} if run.network.init_from else {})},
   )
   save_model(workdir.model, saved)
-  if names := identity_names(source):
-    save_centers(workdir.path, trained.centers, names)
   notes = []
   if trained.skipped:
     notes.append(f"{trained.skipped:,} of {run.plan.steps:,} steps skipped: loss or gradient not finite")

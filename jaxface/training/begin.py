@@ -10,8 +10,9 @@ from jaxface.data.source import identity_names
 from jaxface.heads.classification import Classification
 from jaxface.layers.norm_control import norm_paths
 from jaxface.models.calibration import CALIBRATION_IMAGES, calibrate, folded_norms
-from jaxface.training.class_centers import MEAN_IMAGES, centers_file, mean_embeddings, start_centers
+from jaxface.training.class_centers import centers_file, start_centers
 from jaxface.training.initial import Begun, begin_from, keep_origin, with_network
+from jaxface.training.mean_embeddings import MEAN_IMAGES, mean_embeddings
 from jaxface.training.parts import Batches, Data, Network, Objective
 from jaxface.training.state import TrainState
 

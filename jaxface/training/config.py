@@ -28,11 +28,9 @@ from jaxface.training.schedule import ScheduleConfig
 
 @dataclass(frozen=True)
 class MeshConfig:
-  """How devices are laid out.
+  """Devices and processes of a run.
 
   Attributes:
-    class_devices: size of the mesh axis over which class centres are sharded; the batch is sharded over the other axis. It need
-      not divide the number of identities.
     devices: number of devices to use, 0 for all.
     distributed: the run has several processes, started by a launcher that JAX supports (SLURM, Open MPI, GKE, Cloud TPU),
       which provides address and process numbers.
@@ -44,7 +42,6 @@ class MeshConfig:
       printed, and several processes end. 0 sets no limit.
   """
 
-  class_devices: int = 1
   devices: int = 0
   distributed: bool = False
   coordinator: str = ""
@@ -54,7 +51,6 @@ class MeshConfig:
   stall_seconds: float = 1800.0
 
   def __post_init__(self) -> None:
-    check_range(self, "class_devices", 1, what="devices that share the class centres")
     check_range(self, "devices", 0, what="devices to use, 0 for all")
     check_range(self, "processes", 0, 2**31 - 1, what="processes of the run, 0 to get it from the launcher")
     check_range(self, "process_id", -1, 2**31 - 2, what="index of this process, -1 to get it from the launcher")

@@ -12,12 +12,13 @@ from jaxface.checkpoint import Checkpoints, shapes_with_shardings
 from jaxface.data.loader import Loader
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.begin import begin
+from jaxface.training.center_table import CenterTable
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
 from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
 from jaxface.training.hosts import join_hosts, on_any_host, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
-from jaxface.training.mesh import batch_sharding, state_sharding
+from jaxface.training.mesh import batch_sharding
 from jaxface.training.parts import Plan, Run
 from jaxface.training.rates import rate_lines
 from jaxface.training.resolve import resolve_run
@@ -54,7 +55,7 @@ class Trained:
     traces: how often the step was traced (0 when nothing was left to do).
     damaged: records that could not be read and were replaced, on all hosts and in all lives of the run.
     skipped: steps of the whole run that a non-finite loss or gradient made void.
-    centers: class centres by term, see `jaxface.training.class_centers.read_out`.
+    centers: class centres by term, still on their devices.
   """
 
   step: int
@@ -64,7 +65,7 @@ class Trained:
   traces: int
   damaged: int
   skipped: int
-  centers: dict[str, np.ndarray]
+  centers: dict[str, CenterTable]
 
 
 def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook] = ()) -> Trained:
@@ -104,7 +105,7 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
 
   shapes = jax.eval_shape(step.init, run.key)
-  shardings = state_sharding(mesh, shapes)
+  shardings = step.shardings(shapes)
   # What is restored goes where it shall lie: a state to restore into would be a second one.
   into = shapes_with_shardings(shapes, shardings)
   state: TrainState

@@ -1,10 +1,10 @@
-"""The device mesh and where each array of a run lies on it.
+"""The device mesh and the sharding of each array of a run.
 
-The batch is sharded over both axes, so every device works in the backbone; class centres and what the optimizer keeps
-for them are sharded over "class" alone; all else is replicated.
+The batch is sharded over all devices. So are class centres and the optimizer's state for them, by class. All else is replicated.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -19,19 +19,16 @@ from jaxface.training.config import MeshConfig
 from jaxface.training.hosts import join_hosts
 
 Tree = Any
-BATCH = P(("data", "class"))
-# Rows as a class-sharded head needs them: each device has the scores of its rows against its classes.
-ROWS = P("data")
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-  """A ("data", "class") mesh of the devices that the config asks for.
+  """A mesh of the devices that the config asks for, with the axis "data".
 
   Args:
-    config: how many, and how they are laid out.
+    config: how many devices, and how processes find each other.
     devices: to choose from; None for all that JAX lists. Those of a topology that is not here serve to compile for it.
   Raises:
-    ValueError: more devices than there are, or a class axis that does not divide them.
+    ValueError: more devices than there are.
   """
   join_hosts(config)
   devices = jax.devices() if devices is None else devices
@@ -40,28 +37,40 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     raise ValueError(f"mesh.devices is {count}, but there are {len(devices)} devices: {devices}")
   if count < len(devices) and jax.process_count() > 1:
     raise ValueError(f"mesh.devices is {count} of {len(devices)}: several hosts use all their devices, set it to 0")
-  if config.class_devices < 1 or count % config.class_devices:
-    raise ValueError(f"mesh.class_devices is {config.class_devices}: needs a divisor of the {count} devices")
-  shape = (count // config.class_devices, config.class_devices)
-  return Mesh(np.asarray(devices[:count]).reshape(shape), ("data", "class"), axis_types=(AxisType.Auto,) * 2)
+  return Mesh(np.asarray(devices[:count]), ("data",), axis_types=(AxisType.Auto,))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """The first axis of every array of a batch, over all devices."""
-  return NamedSharding(mesh, BATCH)
+  """Sharding of each array of a batch: the first axis over all devices."""
+  return NamedSharding(mesh, P(mesh.axis_names))
 
 
 def class_axis(path: tuple, leaf: Any) -> int | None:
-  """Which axis of a leaf counts class centres; None where none does.
+  """Which axis of a leaf counts classes; None if none does.
 
-  A leaf below a key that starts with "center" is a class-centre matrix [C, D] or what the optimizer keeps for one,
-  [E, C, D] for the members of an ensemble. A layer of the network may be called so too, and is none.
+  A leaf below a key that starts with "center" is a matrix of class centres [C, D], a leaf bias_c has the biases of the classes [C],
+  and the optimizer's state for them has the same names. For the members of an ensemble an axis precedes. A layer of the network
+  with such a name is none.
   """
   names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+  if names[0] == "class_counts":
+    return 0
   if names[0] in ("batch_stats", "ema") or (names[0] in ("params", "optimizer") and _of_network(names)):
     return None
   axis = 0 if members_of(path) is None else 1
-  return axis if any(name.startswith("center") for name in names) and len(leaf.shape) >= axis + 2 else None
+  least = axis + 1 if names[-1] == "bias_c" else axis + 2 if any(name.startswith("center") for name in names) else None
+  return axis if least is not None and len(leaf.shape) >= least else None
+
+
+def term_of(path: tuple) -> int | None:
+  """Number of the term that a leaf of the state belongs to: its parameters, its state, or the optimizer's state for it."""
+  names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+  for name, following in itertools.pairwise(names):
+    if name == "model":
+      return None
+    if name == "terms" and following.isdigit():
+      return int(following)
+  return None
 
 
 def _of_network(names: list[str]) -> bool:
@@ -70,15 +79,15 @@ def _of_network(names: list[str]) -> bool:
 
 
 def pad_classes(mesh: Mesh, tree: Tree) -> Tree:
-  """Rows of zeros behind class centres, as many as the class axis needs to divide them.
+  """Appends rows of zeros to class centres, up to a multiple of the devices.
 
-  They are no classes: `cut_classes` takes them off before a term sees its centres, so they are in no softmax and have no
-  gradient.
+  They are no classes: `cut_classes` removes them before a term gets its centres, so they are in no softmax and have no gradient.
+  Centres that are updated by rows have their padding already (`jaxface.heads.padded_classes`).
   """
 
   def pad(path: tuple, leaf: Array) -> Array:
     axis = class_axis(path, leaf)
-    lacking = 0 if axis is None else -leaf.shape[axis] % mesh.shape["class"]
+    lacking = 0 if axis is None else -leaf.shape[axis] % mesh.size
     return jnp.pad(leaf, [(0, lacking * (each == axis)) for each in range(leaf.ndim)]) if lacking else leaf
 
   return jax.tree_util.tree_map_with_path(pad, tree)
@@ -90,7 +99,7 @@ def cut_classes(tree: Tree, like: Tree) -> Tree:
 
 
 def class_shapes(state: Tree) -> dict[str, tuple[int, ...]]:
-  """Shape of each leaf that counts class centres, by its name in a checkpoint."""
+  """Shape of each leaf that has an axis of classes, by its name in a checkpoint."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
@@ -98,27 +107,45 @@ def class_shapes(state: Tree) -> dict[str, tuple[int, ...]]:
   }
 
 
-def state_sharding(mesh: Mesh, state: Tree) -> Tree:
-  """A `NamedSharding` for every leaf: rows of class centres over "class", everything else on every device.
+def unpadded_shapes(state: Tree, terms: Sequence[tuple[Tree, Tree]], num_classes: int) -> dict[str, tuple[int, ...]]:
+  """Shape without padding of each leaf with an axis of classes, by its name in a checkpoint.
 
   Args:
-    mesh: of `make_mesh`.
-    state: arrays or shapes; see `class_axis`.
-  Raises:
-    ValueError: the class axis does not divide the rows of centres, which `pad_classes` mends.
+    state: shapes of a `TrainState`.
+    terms: shapes of each term's parameters and state without padding.
+    num_classes: C.
   """
-  class_devices = mesh.shape["class"]
+  real = {
+    f"{index}/{jax.tree_util.keystr(path, simple=True, separator='/')}": tuple(leaf.shape)
+    for index, own in enumerate(terms) for part in own for path, leaf in jax.tree_util.tree_leaves_with_path(part)
+  }
+
+  def shape(name: str, found: tuple[int, ...]) -> tuple[int, ...]:
+    return (num_classes,) if name.startswith("class_counts/") else real.get(name.rpartition("terms/")[2], found)
+
+  return {name: shape(name, found) for name, found in class_shapes(state).items()}
+
+
+def state_sharding(mesh: Mesh, state: Tree, whole: Collection[int] = ()) -> Tree:
+  """A `NamedSharding` for every leaf: classes over all devices, everything else replicated.
+
+  Args:
+    mesh: from `make_mesh`.
+    state: arrays or shapes; see `class_axis`.
+    whole: numbers of the terms whose centres are replicated, too.
+  Raises:
+    ValueError: the number of rows of centres is not a multiple of the devices (`pad_classes`).
+  """
 
   def place(path: tuple, leaf: Any) -> NamedSharding:
     axis = class_axis(path, leaf)
-    if class_devices == 1 or axis is None:
+    if mesh.size == 1 or axis is None or term_of(path) in whole:
       return NamedSharding(mesh, P())
-    if leaf.shape[axis] % class_devices:
+    if leaf.shape[axis] % mesh.size:
       name = jax.tree_util.keystr(path, simple=True, separator="/")
       raise ValueError(
-        f"mesh.class_devices is {class_devices}, which does not divide the {leaf.shape[axis]} class centres of {name}: they need"
-        " padding (pad_classes)"
+        f"the {leaf.shape[axis]} class centres of {name} are not a multiple of the {mesh.size} devices: they need padding (pad_classes)"
       )
-    return NamedSharding(mesh, P(*[None] * axis, "class"))
+    return NamedSharding(mesh, P(*[None] * axis, mesh.axis_names))
 
   return jax.tree_util.tree_map_with_path(place, state)

@@ -121,6 +121,17 @@ def clip_each(longest: float) -> optax.GradientTransformation:
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def make_clip(config: OptimizerConfig) -> optax.GradientTransformation | None:
+  """Clipping of the gradient alone, as `make_optimizer` begins; None without it.
+
+  Its state is empty or, with rates, a count of updates.
+  """
+  if not config.clip_norm:
+    return None
+  rates, clip = parse_rates(config.rates), clip_each(config.clip_norm)
+  return clip_moving(rates, clip) if rates else clip
+
+
 def make_optimizer(
   config: OptimizerConfig, schedule: Callable[[Array | int], Array],
 ) -> optax.GradientTransformation:
@@ -138,12 +149,11 @@ def make_optimizer(
     body = [*decay, *momentum]
   else:
     body = [optax.scale_by_adam(config.b1, config.b2, config.eps), *decay]
-  clip = [clip_each(config.clip_norm)] if config.clip_norm else []
+  first = make_clip(config)
+  clip = [] if first is None else [first]
   rates = parse_rates(config.rates)
-  if not rates:
-    return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule))
-  clip = [clip_moving(rates, each) for each in clip]
-  return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule), scale_by_rates(rates))
+  last = [scale_by_rates(rates)] if rates else []
+  return optax.chain(*clip, *body, optax.scale_by_learning_rate(schedule), *last)
 
 
 def update_ema(average: Any, params: Any, step: Array | int, decay: float) -> Any:
@@ -164,4 +174,4 @@ def update_ema(average: Any, params: Any, step: Array | int, decay: float) -> An
   return jax.tree.map(lambda a, p: (a + (1.0 - keep) * (p - a)).astype(a.dtype), average, params)
 
 
-__all__ = ["OPTIMIZERS", "UNDECAYED", "OptimizerConfig", "clip_each", "decay_mask", "decays", "make_optimizer", "update_ema"]
+__all__ = ["OPTIMIZERS", "UNDECAYED", "OptimizerConfig", "clip_each", "decay_mask", "decays", "make_clip", "make_optimizer", "update_ema"]

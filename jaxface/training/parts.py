@@ -25,7 +25,7 @@ from jaxface.losses.term import Term
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.choices import term_names
 from jaxface.training.mesh import batch_sharding
-from jaxface.training.optimizer import OptimizerConfig, make_optimizer
+from jaxface.training.optimizer import OptimizerConfig, make_clip, make_optimizer
 from jaxface.training.rates import Rate, parse_rates
 from jaxface.training.schedule import ScheduleConfig, make_schedule
 
@@ -129,18 +129,26 @@ class Optimizer:
     schedule: learning rate by the count of updates, for the log.
     rates: factors of the learning rate by path, as in `transform`; the step does not change frozen layers.
     ema: decay of the running average of the parameters; 0 turns it off.
+    clip: clipping with which `transform` begins. Class centres that are updated by rows are clipped by it together with all other
+      parameters; None if `transform` does not clip.
+    elementwise: whether `transform` without `clip` is known to treat each element of the parameters separately, as updates by rows
+      need; otherwise `TrainStep` tries it on small arrays where that matters.
   """
 
   transform: optax.GradientTransformation
   schedule: Callable[[Array | int], Array]
   rates: tuple[Rate, ...] = ()
   ema: float = 0.0
+  clip: optax.GradientTransformation | None = None
+  elementwise: bool = False
 
   @classmethod
   def make(cls, config: OptimizerConfig, schedule: ScheduleConfig, *, steps: int, ema: float = 0.0) -> "Optimizer":
     """The optimizer of two configs, for a run of `steps` steps."""
     rate = make_schedule(schedule, config.learning_rate, steps)
-    return cls(make_optimizer(config, rate), rate, parse_rates(config.rates), ema)
+    return cls(
+      make_optimizer(config, rate), rate, parse_rates(config.rates), ema, make_clip(config), elementwise=True
+    )
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,9 @@ def clip_moving(rates: Sequence[Rate], clip: optax.GradientTransformation) -> op
   def update(grads: Any, state: optax.ScaleByScheduleState, params: Any = None) -> tuple[Any, Any]:
     del params
     factors = _factors(rates, grads, state.count)
-    moves = jax.tree.map(lambda _, f: True if f is None else f > 0, grads, factors, is_leaf=lambda leaf: leaf is None)
+    moves = jax.tree.map(
+      lambda g, f: None if g is None else True if f is None else f > 0, grads, factors, is_leaf=lambda leaf: leaf is None
+    )
     pick = lambda which: jax.tree.map(lambda g, m: jnp.where(jnp.asarray(m) == which, g, 0), grads, moves)  # noqa: E731
     moving, still = (clip.update(pick(which), optax.EmptyState())[0] for which in (True, False))
     return jax.tree.map(jnp.add, moving, still), optax.ScaleByScheduleState(count=optax.safe_increment(state.count))

@@ -14,8 +14,9 @@ from jaxface.training.parts import Data
 FREE = frozenset({
   "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
   "data.threads", "data.on_damage", "data.synthetic.remember",
-  "mesh.class_devices", "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
+  "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   "mesh.heartbeat_seconds", "mesh.stall_seconds",
+  "terms.N.sharded", "terms.N.block",
   # A set is identified by its name; its content is compared as data.
   "evaluation", "evaluation.N.name", "evaluation.N.every",
 })
@@ -25,7 +26,7 @@ BY_CONTENT = frozenset({
   "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.pairs",
   "evaluation.N.seed", "evaluation.N.mirror",
 })
-# Compared by value. A name that ends in a dot includes every field below it.
+# Compared by value. A name that ends in a dot includes every field below it that is in no other list.
 BOUND = frozenset({
   "steps", "batch_size", "accumulate", "seed", "ema",
   "data.size", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",

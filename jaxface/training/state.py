@@ -20,6 +20,7 @@ class TrainState(NamedTuple):
     batch_stats: running statistics of the network's norms.
     terms: state of each term.
     optimizer: what the optimizer keeps.
+    class_counts: number of updates of each class [R], by term, for sampled heads whose optimizer corrects moments by it.
     ema: running average of {"params", "batch_stats"} of the network, or None.
     bad_steps: steps skipped because a loss or gradient was not finite.
     bad_in_row: the last so many steps were skipped; stays at the limit that ends the run.
@@ -33,6 +34,7 @@ class TrainState(NamedTuple):
   batch_stats: Tree
   terms: tuple[Tree, ...]
   optimizer: Tree
+  class_counts: dict[str, Array]
   ema: Tree
   bad_steps: Array
   bad_in_row: Array

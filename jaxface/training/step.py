@@ -1,27 +1,31 @@
-"""One optimizer step, compiled once: augment, embed, objective, update; a non-finite step leaves no trace.
+"""One optimizer step, compiled once: augment, embed, objective, update; a non-finite step changes nothing.
 
 Everything global (batch norm, means, the objective's statistics) is a plain sum over the global batch under `jit`;
-the compiler inserts the collectives.
+the compiler inserts the collectives. Class centres that are updated by rows are excepted, see `jaxface.training.class_rows`.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
+from jaxface.heads.passes import Pull, Seen
 from jaxface.losses.metrics import Max, Mean, Metric, Sum, as_metric, empty, merge, only_if, values
 from jaxface.seeds import Purpose, device_key
 from jaxface.training.checks import check_members, check_parts
+from jaxface.training.class_rows import ClassRows, join, precise
+from jaxface.training.elementwise import check_elementwise
 from jaxface.training.frozen import Frozen
-from jaxface.training.mesh import BATCH, ROWS, class_shapes, cut_classes, pad_classes
+from jaxface.training.mesh import pad_classes, state_sharding, unpadded_shapes
 from jaxface.training.optimizer import update_ema
 from jaxface.training.parts import BAD_WINDOW, Batches, Network, Objective, Optimizer, Plan
 from jaxface.training.state import TrainState, select
+from jaxface.training.term_sum import TermSum
 
 Tree = Any
 Batch = dict[str, Array]
@@ -36,13 +40,14 @@ class TrainStep:
     optimizer: how gradients become updates.
     batches: how a batch is taken.
     plan: when a line of the log is due, and how many non-finite steps end the run.
-    mesh: where the step runs. Class centres are padded to what its class axis divides, and arrays between the network and
-      the objective are laid out on it; None leaves both alone.
+    mesh: devices of the step; None for one. Class centres are padded to a multiple of them, and arrays between the network and the
+      objective are sharded over them.
 
   Attributes:
     traces: how often `__call__` was traced; a run ends with 1.
   Raises:
-    ValueError: a term for another number of networks than there are.
+    ValueError: a term for another number of networks than there are, or centres that are updated by rows with an optimizer that is
+      not elementwise.
   """
 
   def __init__(
@@ -52,6 +57,12 @@ class TrainStep:
     self.network, self.objective, self.optimizer = network, objective, optimizer
     self.batches, self.plan, self.mesh = batches, plan, mesh
     self.frozen = Frozen(optimizer.rates, network.freeze_norm)
+    # Terms whose centres each device has.
+    self.whole = frozenset(index for index, term in enumerate(objective.terms) if not getattr(term, "sharded", True))
+    self.rows = ClassRows(objective, optimizer, batches, mesh)
+    self.term_sum = TermSum(objective, self.rows, mesh, lambda: self._term_shapes, self.whole)
+    if self.rows.heads and not optimizer.elementwise:
+      check_elementwise(optimizer.transform, self._parameter_shapes(), self.rows.heads)
     self.traces = 0
 
   def init(self, key: Array) -> TrainState:
@@ -60,18 +71,20 @@ class TrainStep:
     Args:
       key: `jax.random.key(seed)`, from which each purpose takes its own fold.
     """
-    variables, initial = self._initial(key)
+    variables, initial = self._initial(key, by_rows=True)
     if self.mesh is not None:
-      initial = pad_classes(self.mesh, initial)
+      initial = [own if index in self.whole else pad_classes(self.mesh, own) for index, own in enumerate(initial)]
     params = {"model": variables["params"], "terms": tuple(term_params for term_params, _ in initial)}
     batch_stats = variables.get("batch_stats", {})
     average = {"params": variables["params"], "batch_stats": batch_stats}
+    optimizer = self.optimizer.transform.init(precise(params))
     state = TrainState(
       step=jnp.zeros((), jnp.int32),
       params=params,
       batch_stats=batch_stats,
       terms=tuple(term_state for _, term_state in initial),
-      optimizer=self.optimizer.transform.init(params),
+      optimizer=optimizer,
+      class_counts=self.rows.start_counts(params, optimizer),
       # A copy: a donated state must not hold one buffer twice.
       ema=jax.tree.map(jnp.copy, average) if self.optimizer.ema else None,
       bad_steps=jnp.zeros((), jnp.int32),
@@ -83,32 +96,38 @@ class TrainStep:
     check_parts(self.objective.terms, state.terms, self.batches.accumulate)
     return state._replace(window=self._empty_window(state))
 
-  def _initial(self, key: Array) -> tuple[Tree, list[tuple[Tree, Tree]]]:
-    """Variables of the network, and parameters and state of each term, for as many classes as there are."""
+  def _initial(self, key: Array, *, by_rows: bool) -> tuple[Tree, list[tuple[Tree, Tree]]]:
+    """Variables of the network, and parameters and state of each term; with padding only where rows are updated, if at all."""
     model, preprocess = self.network.module, self.network.preprocess
     size = (1, *preprocess.size, preprocess.channels)
     variables = model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
     embedding = jax.eval_shape(lambda v: model.apply(v, jnp.zeros(size), train=False), variables)
+    heads = self.rows.heads if by_rows else {}
     return variables, [
-      term.init(device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.objective.num_classes)
+      term.init(
+        device_key(key, Purpose.TERM_INIT, index), embedding.shape[-1], self.objective.num_classes,
+        **({"head": heads[index]} if index in heads else {}),
+      )
       for index, term in enumerate(self.objective.terms)
     ]
 
   @functools.cached_property
   def _term_shapes(self) -> list[tuple[Tree, Tree]]:
     """Shapes of each term's parameters and state without padding."""
-    return jax.eval_shape(lambda key: self._initial(key)[1], jax.random.key(0))
+    return jax.eval_shape(lambda key: self._initial(key, by_rows=False)[1], jax.random.key(0))
+
+  def _parameter_shapes(self) -> Tree:
+    variables, initial = jax.eval_shape(lambda key: self._initial(key, by_rows=True), jax.random.key(0))
+    return {"model": variables["params"], "terms": tuple(params for params, _ in initial)}
+
+  def shardings(self, state: Tree) -> Tree:
+    """A sharding for every leaf of the state, see `state_sharding`."""
+    assert self.mesh is not None
+    return state_sharding(self.mesh, state, self.whole)
 
   def unpadded(self) -> dict[str, tuple[int, ...]]:
-    """Shapes of what counts class centres, the optimizer's copies included, by name in a checkpoint, without padding."""
-    alone = TrainStep(self.network, self.objective, self.optimizer, self.batches, self.plan)
-    return class_shapes(jax.eval_shape(alone.init, jax.random.key(0)))
-
-  def _place(self, tree: Tree, spec: PartitionSpec) -> Tree:
-    """Pins the layout of arrays, so that it is no choice of the compiler."""
-    if self.mesh is None:
-      return tree
-    return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, spec))
+    """Shape without padding of each leaf with an axis of classes, by its name in a checkpoint."""
+    return unpadded_shapes(jax.eval_shape(self.init, jax.random.key(0)), self._term_shapes, self.objective.num_classes)
 
   def _empty_window(self, state: TrainState) -> dict[str, Metric]:
     size = self.batches.size
@@ -118,7 +137,7 @@ class TrainStep:
       "weight": jax.ShapeDtypeStruct((size,), jnp.float32),
       "position": jax.ShapeDtypeStruct((size,), jnp.uint32),
     }
-    metrics = jax.eval_shape(lambda s, b: self._gradients(s, b)[2], state, batch)
+    metrics = jax.eval_shape(lambda s, b: self._gradients(s, b).metrics, state, batch)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     own: dict[str, Metric] = {
       "loss": Mean(scalar, scalar), "gradient_norm": Mean(scalar, scalar), "gradient_norm_max": Max(scalar),
@@ -138,18 +157,33 @@ class TrainStep:
       and counted in `skipped`. NaN where nothing is left.
     """
     self.traces += 1
-    loss, grads, metrics, batch_stats, terms = self._gradients(state, batch)
-    norm = optax.global_norm(grads)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-    # The optimizer's own count, which a skipped step does not move.
-    batch_stats = self.frozen.keep_statistics(state.batch_stats, batch_stats, state.step - state.bad_steps)
-    updates, optimizer = self.optimizer.transform.update(grads, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    found = self._gradients(state, batch)
+    loss, metrics, grads = found.loss, found.metrics, found.grads
+    rest_norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(rest_norm)
+    if self.rows.heads:
+      finite &= jnp.isfinite(optax.global_norm(found.pulls))
+    # The optimizer's own count, which a skipped step does not change.
+    updates_before = state.step - state.bad_steps
+    factors: dict[int, Array] = {}
+    if self.rows.heads and self.optimizer.clip is not None:
+      grads, factors = self.rows.clip(grads, self.rows.squares(state, found.seen, found.pulls), updates_before)
+    batch_stats = self.frozen.keep_statistics(state.batch_stats, found.batch_stats, updates_before)
+    rest = state._replace(params=self.rows.split(state.params)[0], optimizer=self.rows.split(state.optimizer)[0], class_counts={})
+    updates, optimizer = self.optimizer.transform.update(grads, rest.optimizer, rest.params)
+    params = optax.apply_updates(rest.params, updates)
     ema = state.ema
     if ema is not None:
       ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.optimizer.ema)
-    moved = state._replace(params=params, batch_stats=batch_stats, terms=terms, optimizer=optimizer, ema=ema)
-    kept = select(finite, moved, state)
+    moved = rest._replace(params=params, batch_stats=batch_stats, terms=found.terms, optimizer=optimizer, ema=ema)
+    kept = select(finite, moved, rest)
+    norm = rest_norm
+    if self.rows.heads:
+      row_params, row_optimizer, counts, squares = self.rows.update(state, found.seen, found.pulls, factors, finite)
+      kept = kept._replace(
+        params=join(kept.params, row_params), optimizer=join(kept.optimizer, row_optimizer), class_counts=counts
+      )
+      norm = jnp.sqrt(jnp.square(rest_norm) + sum(squares.values()))
     own: dict[str, Metric] = {"loss": Mean(loss, 1.0), "gradient_norm": Mean(norm, 1.0), "gradient_norm_max": Max(norm)}
     window = self._window(state, finite, {**metrics, **{name: as_metric(metric) for name, metric in own.items()}})
     bad = (~finite).astype(jnp.int32)
@@ -163,8 +197,7 @@ class TrainStep:
       step=state.step + 1, bad_steps=state.bad_steps + bad, bad_in_row=in_row, bad_lately=lately, damaged=damaged,
       window=window,
     )
-    # The schedule goes by the optimizer's own count, which a skipped step does not move.
-    rate = self.optimizer.schedule(state.step - state.bad_steps)
+    rate = self.optimizer.schedule(updates_before)
     return new, {
       **values(window), "learning_rate": rate.astype(jnp.float32), "bad_steps": new.bad_steps, "bad_in_row": in_row,
       "bad_lately": lately.sum(), "damaged_records": damaged,
@@ -176,38 +209,45 @@ class TrainStep:
     seen = {**only_if(finite, metrics), "skipped": as_metric(Sum(~finite))}
     return merge(only_if(~first, state.window), seen)
 
-  def _gradients(self, state: TrainState, batch: Batch) -> tuple:
+  def _gradients(self, state: TrainState, batch: Batch) -> "_Found":
     """Loss, gradients and metrics of the whole batch, taken in `accumulate` parts."""
     parts = self.batches.accumulate
     total = jnp.maximum(batch["weight"].sum(), 1e-12)
-    grad = jax.value_and_grad(self._loss, has_aux=True)
+    grad = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
+    rest, no_pulls = self.rows.split(state.params)[0], self.rows.no_pulls(len(batch["label"]) // parts)
 
     if parts == 1:
-      (loss, (metrics, batch_stats, terms)), grads = grad(state.params, state.batch_stats, state, batch, total, 0)
-      return loss, grads, metrics, batch_stats, terms
+      (loss, (metrics, batch_stats, terms, seen)), (grads, pulls) = grad(
+        rest, no_pulls, state.batch_stats, state, batch, batch["label"], total, 0
+      )
+      seen, pulls = jax.tree.map(lambda leaf: leaf[None], (seen, pulls))
+      return _Found(loss, grads, metrics, batch_stats, terms, self.rows.of_parts(seen), pulls)
 
     # Every part takes every parts-th image, so that each device keeps the images it has.
     split = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), batch)
 
-    def body(carry: tuple, item: tuple[Batch, Array]) -> tuple[tuple, None]:
+    def body(carry: tuple, item: tuple[Batch, Array]) -> tuple[tuple, tuple]:
       loss, grads, metrics, batch_stats = carry
       part, index = item
-      (part_loss, (part_metrics, batch_stats, _)), part_grads = grad(
-        state.params, batch_stats, state, part, total, index
+      (part_loss, (part_metrics, batch_stats, _, seen)), (part_grads, pulls) = grad(
+        rest, no_pulls, batch_stats, state, part, batch["label"], total, index
       )
       metrics = merge(metrics, part_metrics)
-      return (loss + part_loss, jax.tree.map(jnp.add, grads, part_grads), metrics, batch_stats), None
+      return (loss + part_loss, jax.tree.map(jnp.add, grads, part_grads), metrics, batch_stats), (seen, pulls)
 
     shapes = jax.eval_shape(
-      lambda b: self._loss(state.params, state.batch_stats, state, b, total, 0)[1][0], jax.tree.map(lambda a: a[0], split)
+      lambda b: self._loss(rest, no_pulls, state.batch_stats, state, b, batch["label"], total, 0)[1][0],
+      jax.tree.map(lambda a: a[0], split),
     )
-    carry = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params), empty(shapes), state.batch_stats)
-    (loss, grads, metrics, batch_stats), _ = jax.lax.scan(body, carry, (split, jnp.arange(parts)))
-    return loss, grads, metrics, batch_stats, state.terms
+    carry = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, rest), empty(shapes), state.batch_stats)
+    (loss, grads, metrics, batch_stats), (seen, pulls) = jax.lax.scan(body, carry, (split, jnp.arange(parts)))
+    return _Found(loss, grads, metrics, batch_stats, state.terms, self.rows.of_parts(seen), pulls)
 
   def _loss(
-    self, params: Tree, batch_stats: Tree, state: TrainState, batch: Batch, total: Array, part: Array | int
+    self, params: Tree, pulls: dict[int, Pull], batch_stats: Tree, state: TrainState, batch: Batch, label_b: Array, total: Array,
+    part: Array | int,
   ) -> tuple[Array, tuple]:
+    """Loss of a part of the batch; `label_b` are the labels of all of it."""
     root = jax.random.key(self.batches.seed)
     image = self.network.preprocess.apply(self.batches.augmented(batch))
     params = self.frozen.stop(params, batch_stats)
@@ -218,30 +258,20 @@ class TrainStep:
         rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
       )
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
-    inputs = self._place(inputs, BATCH)
-    loss = jnp.zeros(())
-    weight = batch["weight"].sum()
-    metrics: dict[str, Metric] = {}
-    terms = []
-    names = self.objective.names
-    for index, term in enumerate(self.objective.terms):
-      term_key = device_key(root, Purpose.TERM, state.step, part, index)
-      term_params, term_state, rows = params["terms"][index], state.terms[index], inputs
-      if self.mesh is not None and class_shapes((term_params, term_state)):
-        # Rows meet all classes of their part of the mesh: a few embeddings are gathered, no centre is.
-        rows = self._place(inputs, ROWS)
-        term_params, term_state = cut_classes((term_params, term_state), self._term_shapes[index])
-      loss_b, term_state, term_metrics = term(term_params, rows, state=term_state, step=state.step, key=term_key)
-      if self.mesh is not None:
-        (term_state,) = pad_classes(self.mesh, (term_state,))
-      loss = loss + term.weight * jnp.sum(loss_b) / total
-      terms.append(term_state)
-      prefix = ""
-      if len(names) > 1:
-        prefix = f"{names[index]}/"
-        term_metrics = {"loss": Mean(jnp.sum(loss_b), weight), **term_metrics}
-      metrics |= {f"{prefix}{name}": as_metric(value, weight) for name, value in term_metrics.items()}
-    return loss, (metrics, moved.get("batch_stats", {}), tuple(terms))
+    loss, metrics, terms, seen = self.term_sum(params["terms"], pulls, state, inputs, label_b, total, root, part)
+    return loss, (metrics, moved.get("batch_stats", {}), terms, seen)
+
+
+class _Found(NamedTuple):
+  """Results of the forward and backward pass; see `ClassRows.update` for `seen` and `pulls`."""
+
+  loss: Array
+  grads: Tree
+  metrics: dict[str, Metric]
+  batch_stats: Tree
+  terms: tuple[Tree, ...]
+  seen: dict[int, Seen]
+  pulls: dict[int, Pull]
 
 
 def compile_step(step: TrainStep, shardings: Tree, batch_shardings: Any) -> Callable:

@@ -40,7 +40,7 @@ EXPERIMENT = Experiment(
 # A term and a mesh; where several devices are forced, those of a real machine are stood in for.
 RUNS = {
   "dense": ("Classification(CosFace(scale=16.0, warmup_steps=30))", "devices=1"),
-  "sharded": ("Classification(CosFace(scale=16.0, warmup_steps=30))", "devices=4, class_devices=4"),
+  "sharded": ("Classification(CosFace(scale=16.0, warmup_steps=30))", "devices=4"),
 }
 TIMING = {"time", "images_per_second", "wait_share"}
 

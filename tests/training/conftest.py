@@ -74,8 +74,8 @@ def experiment():
 def with_devices():
   """The same experiment on another mesh."""
 
-  def change(experiment, devices, class_devices=1):
-    return replace(experiment, mesh=MeshConfig(devices=devices, class_devices=class_devices))
+  def change(experiment, devices):
+    return replace(experiment, mesh=MeshConfig(devices=devices))
 
   return change
 

@@ -71,7 +71,7 @@ def first(whole, named, run, tmp_path_factory):
   saved = SavedModel("mobilefacenet", trained.options, trained.preprocess, trained.variables)
   save_model(folder / "model", saved)
   save_centers(folder, trained.centers, named.identity_names())
-  return folder, saved, trained.centers["classification"]
+  return folder, saved, trained.centers["classification"].rows()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def centers_of(whole, path, source, run, folder, **changes):
   """Centres that a run begins with, and its notes."""
   still = replace(whole.optimizer, rates=("*=0",))
   trained, _ = run(going_on(whole, path, optimizer=still, steps=1, **changes), source, folder)
-  return trained.centers["classification"], (folder / "notes.txt").read_text()
+  return trained.centers["classification"].rows(), (folder / "notes.txt").read_text()
 
 
 def unit_means(first, source):
@@ -186,14 +186,14 @@ def test_what_another_head_cannot_take_is_left_and_said(margin, whole, first, na
   still = replace(whole.optimizer, rates=("*=0",))
   begun = replace(going_on(whole, first[0], optimizer=still, steps=1), terms=(Classification(margin, center_init="mean_embedding"),))
   trained, _ = run(begun, named, tmp_path)
-  center, (raw, unit) = trained.centers["classification"], unit_means(first, named)
+  center, (raw, unit) = trained.centers["classification"].rows(), unit_means(first, named)
   if margin.geometry.bias:
     np.testing.assert_allclose(center[:, :8], raw, atol=1e-3)
     np.testing.assert_allclose(center[:, 8], -0.5 * (raw**2).sum(1), atol=1e-3, rtol=1e-3)
   else:
     np.testing.assert_allclose(center[:, :8], unit, atol=1e-4)
     assert np.abs(center[:, 8:16] - center[:, :8]).max() > 1e-3  # no two sub-centres are equal
-  assert f"are left, of 8 numbers each where this head has {center.shape[1]}" in (tmp_path / "notes.txt").read_text()
+  assert f"are not used: they have 8 numbers each where this head has {center.shape[1]}" in (tmp_path / "notes.txt").read_text()
 
 
 def test_a_source_without_names_and_a_random_start_keep_nothing(whole, first, source, run, tmp_path):

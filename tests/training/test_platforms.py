@@ -29,8 +29,8 @@ NETS = {
 def lowered(step_of):
   """StableHLO of the step on a mesh, lowered here for a platform."""
 
-  def lowered(experiment, config, platform, devices=(4, 2)):
-    mesh_config = MeshConfig(devices=devices[0] * devices[1], class_devices=devices[1])
+  def lowered(experiment, config, platform, devices=8):
+    mesh_config = MeshConfig(devices=devices)
     experiment = replace(experiment, model=config, ema=0.0, mesh=mesh_config)
     model, _, preprocess = make_model(config, "none")
     step = step_of(experiment, model, preprocess, 16)

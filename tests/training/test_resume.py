@@ -47,7 +47,7 @@ def every_field():
 
 
 def classes_of(name):
-  bound = name in BOUND or any(name.startswith(entry) for entry in BOUND if entry.endswith("."))
+  bound = name in BOUND or (name not in FREE and any(name.startswith(entry) for entry in BOUND if entry.endswith(".")))
   return [kind for kind, member in (("free", name in FREE), ("content", name in BY_CONTENT), ("bound", bound)) if member]
 
 
@@ -65,7 +65,8 @@ def test_every_field_is_classified_once_and_no_class_names_a_field_that_is_not()
   [
     ("data.images_per_identity", True), ("data.images", False), ("data.holdout", True), ("evaluation.3.every", False),
     ("evaluation.0.mirror", False), ("mesh.devices", False), ("mesh.process_id", False), ("namesake", True), ("terms.0.margin.m", True),
-    ("model.freeze", True), ("data.anything_new", True), ("use", False),
+    ("terms.0.block", False),
+    ("terms.1.sample_rate", True), ("model.freeze", True), ("data.anything_new", True), ("use", False),
   ],
 )
 def test_no_field_is_free_by_how_its_name_begins(name, bound):

@@ -88,9 +88,9 @@ def test_a_workdir_that_vanishes_ends_the_run_within_an_interval(name, experimen
 
 @pytest.fixture(scope="module")
 def calm(experiment, with_devices):
-  """Eight devices, four of them for the classes; slow, so that the last digits in which meshes differ do not grow."""
+  """Eight devices; slow, so that rounding differences between meshes do not grow."""
   slow = replace(experiment.optimizer, learning_rate=0.005)
-  return replace(with_devices(experiment, 8, 4), log_every=1, steps=9, checkpoint_every=9, optimizer=slow)
+  return replace(with_devices(experiment, 8), log_every=1, steps=9, checkpoint_every=9, optimizer=slow)
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +102,15 @@ def of_eight(calm, source, tmp_path_factory, run, stop_at):
   return run(calm, source, folder / "whole")[1], folder / "stopped"
 
 
-@pytest.mark.parametrize("mesh", [(1, 1), (2, 1), (4, 2)])
-def test_a_run_of_eight_devices_goes_on_on_any_others(mesh, of_eight, calm, source, tmp_path, with_devices, run):
+# Centres have 256 rows on several devices and 16 on one, and they are replicated, sharded, or scored in blocks.
+@pytest.mark.parametrize(
+  ("devices", "changes"), [(1, {}), (2, {"sharded": False}), (4, {"block": 8}), pytest.param(1, {"block": 8}, marks=pytest.mark.sweep)]
+)
+def test_a_run_of_eight_devices_resumes_on_others_with_another_head(devices, changes, of_eight, calm, source, tmp_path, with_devices, run):
   expected, stopped = of_eight
   folder = shutil.copytree(stopped, tmp_path / "run")
-  _, rows = run(with_devices(calm, *mesh), source, folder)
+  calm = replace(calm, terms=(replace(calm.terms[0], **changes),))
+  _, rows = run(with_devices(calm, devices), source, folder)
   assert [row["step"] for row in rows] == [row["step"] for row in expected]
   for row, want in zip(rows, expected):
     assert row["loss"] == pytest.approx(want["loss"], rel=1e-6 if row["step"] <= 5 else 1e-5)

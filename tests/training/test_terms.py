@@ -101,7 +101,7 @@ def test_an_interrupted_run_with_stateful_terms_ends_bit_for_bit(straight, joint
 
 
 def test_stateful_terms_do_not_depend_on_the_mesh(straight, joint, source, tmp_path, with_devices, run):
-  _, rows = run(with_devices(joint, 8, 4), source, tmp_path)
+  _, rows = run(with_devices(joint, 8), source, tmp_path)
   # The fitted margin is a bin of a histogram: sooner or later a rounding moves it by one, which changes the verification loss by
   # about 1 % and all that follows. Before that everything is equal to rounding.
   names = ("loss", "center/distance", "classification/loss", "verification/loss")
