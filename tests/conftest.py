@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -122,3 +123,21 @@ def forbid_reading(monkeypatch) -> Callable[[str], None]:
     monkeypatch.setattr(Path, "read_bytes", refuse)
 
   return forbid
+
+
+@pytest.fixture
+def flip_all() -> Callable[..., None]:
+  """Function (file, read, expected, error): a flipped bit in any byte of `file` makes `read` raise `error` with its name."""
+
+  def flip_all(file: Path, read: Callable[[], object], expected: object, error: type[Exception]) -> None:
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+      changed = bytearray(whole)
+      changed[place] ^= 1 << place % 8
+      file.write_bytes(changed)
+      with pytest.raises(error, match=re.escape(file.name)):
+        read()
+    file.write_bytes(whole)
+    assert read() == expected
+
+  return flip_all

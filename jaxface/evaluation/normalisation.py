@@ -1,12 +1,11 @@
 """DeepFace's normalisation: each feature is divided by its maximum over a training set, then each row is scaled to length one."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jaxface.formats.atomic import write_json
+from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 
 EPSILON = 0.05
@@ -60,18 +59,18 @@ class LargestFeatures:
     return np.asarray(share_nd / np.where(length_n1 > 0, length_n1, 1), np.float32)
 
   def save(self, path: str | Path) -> None:
-    """Writes the fit as JSON, atomically."""
-    write_json(path, {"epsilon": self.epsilon, "largest": [float(x) for x in self.largest_d]})
+    """Writes the fit as JSON with a checksum, atomically."""
+    write_checked_json(path, {"epsilon": self.epsilon, "largest": [float(x) for x in self.largest_d]})
 
   @classmethod
   def load(cls, path: str | Path) -> "LargestFeatures":
     """Reads what `save` wrote.
 
     Raises:
-      DamagedData: the file is not a valid fit.
+      DamagedData: the file is damaged, or not a valid fit.
     """
+    plain = read_checked_json(path)
     try:
-      plain = json.loads(Path(path).read_text(encoding="utf-8"))
       largest_d = np.asarray(plain["largest"], np.float32)
       if largest_d.ndim != 1 or not np.isfinite(largest_d).all() or not plain["epsilon"] > 0:
         raise ValueError("it needs one list of finite numbers and a positive epsilon")

@@ -66,14 +66,23 @@ def write_text(path: str | Path, text: str) -> None:
     file.write(text)
 
 
+def json_text(obj: Any) -> str:
+  """An object as indented JSON; equal objects give equal text.
+
+  Args:
+    obj: any JSON value; NaN is rejected, since other readers reject it.
+  """
+  return json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, obj: Any) -> None:
-  """Writes an object as indented JSON, atomically; equal objects give equal bytes.
+  """Writes an object as `json_text`, atomically.
 
   Args:
     path: the file.
-    obj: any JSON value; NaN is rejected, since other readers reject it.
+    obj: any JSON value.
   """
-  write_text(path, json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+  write_text(path, json_text(obj))
 
 
 @contextlib.contextmanager

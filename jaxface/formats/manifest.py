@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxface.formats.atomic import write_json
+from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.provenance import UNKNOWN
 
@@ -82,13 +81,13 @@ class Manifest:
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> None:
-  """Writes the manifest, atomically.
+  """Writes the manifest with its checksum, atomically.
 
   Args:
     folder: folder of the packed set.
     manifest: the manifest.
   """
-  write_json(Path(folder) / FILE, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(manifest)})
+  write_checked_json(Path(folder) / FILE, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(manifest)})
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -106,8 +105,8 @@ def read_manifest(folder: str | Path) -> Manifest:
   if not path.is_file():
     what = "packing has not finished: run it again" if (Path(folder) / ".packing").is_dir() else "not a packed set"
     raise FileNotFoundError(f"{path} is missing: {what} (made by `python -m tfrecords_tools pack SRC OUT`)")
+  fields = read_checked_json(path)
   try:
-    fields = json.loads(path.read_text(encoding="utf-8"))
     found = (fields.pop("format"), fields.pop("version"))
     if found != (FORMAT, VERSION):
       raise ValueError(f"format and version are {found}, this program reads {(FORMAT, VERSION)}")

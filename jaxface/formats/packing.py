@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from jaxface.formats import lock
 from jaxface.formats.atomic import write_json
+from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
@@ -75,14 +76,14 @@ def _write(task: _ShardTask) -> Shard:
       yield encode_face(Face(image, entry.label, entry.name, entry.id))
 
   shard = write_shard(task.out, task.shard, task.num_shards, payloads())
-  write_json(Path(task.out) / _WORK / f"{task.shard:05d}.json", dataclasses.asdict(shard))
+  write_checked_json(Path(task.out) / _WORK / f"{task.shard:05d}.json", dataclasses.asdict(shard))
   return shard
 
 
 def _finished(out: Path, shard: int) -> Shard | None:
   """A shard that an earlier run finished, if its bytes are unchanged."""
   try:
-    receipt = Shard(**json.loads((out / _WORK / f"{shard:05d}.json").read_text()))
+    receipt = Shard(**read_checked_json(out / _WORK / f"{shard:05d}.json"))
     sums = [hashlib.sha256(map_file(out / name)).hexdigest() for name in (receipt.file, receipt.index)]
   except (OSError, ValueError, TypeError):
     return None

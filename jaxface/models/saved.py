@@ -1,7 +1,7 @@
 """A model directory: the variables of a network and all metadata needed to use them.
 
 ```
-model.json           network, options, input convention, sizes, source, versions, name of the variables folder
+model.json           network, options, input convention, sizes, source, versions, name of the variables folder; with a checksum
 variables-DIGEST/    parameters and batch statistics, named by their content
 card.md              the same as text, with licence and origin
 network_NAME.py      the source of a network of your own (network_NAME-DIGEST.py once it has changed); never executed by loading
@@ -12,7 +12,6 @@ contains a complete model at all times. (Folders of format 2 have no digest: the
 """
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -37,7 +36,9 @@ from jaxface.checkpoint import (
   load_tree,
   save_tree,
 )
-from jaxface.formats.atomic import atomic_directory, sync_folder, write_json, write_text
+from jaxface.formats.atomic import atomic_directory, sync_folder, write_text
+from jaxface.formats.checked_json import parse_checked_json, write_checked_json
+from jaxface.formats.errors import DamagedData
 from jaxface.models.card import model_card
 from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
@@ -172,7 +173,7 @@ def _describe(folder: Path, description: dict[str, Any]) -> dict[str, Any]:
   Returns what `keep_sources` does. A process killed before the card leaves the old text, which the next call replaces.
   """
   sources = keep_sources(folder, description["model"], description["options"])
-  write_json(folder / _FILE, {**description, **sources})
+  write_checked_json(folder / _FILE, {**description, **sources})
   write_text(folder / "card.md", _card(description))
   return sources
 
@@ -244,7 +245,7 @@ def load_model(path: Path | str) -> SavedModel:
 
   Raises:
     FileNotFoundError: no model.json there.
-    DamagedModel: model.json is not valid, or a file of the variables is damaged; names the entry or the file.
+    DamagedModel: model.json is damaged or not valid, or a file of the variables is damaged; names the entry or the file.
     MissingNetwork: its network is not registered; says which file to give.
     WrongCheckpoint: the variables do not match the network in model.json; names the first leaf that differs,
       with both shapes.
@@ -295,11 +296,9 @@ def _folder(path: Path | str) -> Path:
 
 def _parse(file: Path, text: bytes) -> dict[str, Any]:
   try:
-    plain = json.loads(text.decode("utf-8"))
-  except ValueError as error:
-    raise DamagedModel(f"{file}: not JSON: {error}") from error
-  if not isinstance(plain, dict):
-    raise DamagedModel(f"{file}: contains a {type(plain).__name__}, expected an object")
+    plain = parse_checked_json(text, file=file)
+  except DamagedData as error:
+    raise DamagedModel(str(error)) from error
   if plain.get("format_version") not in FORMATS:
     raise DamagedModel(
       f"{file}: format_version {plain.get('format_version')!r}, this release reads {' and '.join(map(str, FORMATS))}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxface.data.config import DataConfig
 from jaxface.formats import provenance
-from jaxface.formats.atomic import write_json
+from jaxface.formats.checked_json import parse_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import read_manifest
 from jaxface.formats.provenance import Ancestor, Lineage
@@ -42,14 +42,19 @@ def run_lineage(data: DataConfig, init_from: str, file: Path, *, begun: bool = F
         raise
       lineage += _kept(file)[1:]
   if not (begun and file.is_file()):
-    write_json(file, provenance.to_json(lineage))
+    write_checked_json(file, {"lineage": provenance.to_json(lineage)})
   return lineage
 
 
 def _kept(file: Path) -> Lineage:
+  text = file.read_bytes()
   try:
-    return provenance.from_json(json.loads(file.read_text(encoding="utf-8")))
-  except ValueError as error:
+    # Earlier releases wrote a list, without a checksum.
+    plain = json.loads(text) if text.startswith(b"[") else parse_checked_json(text, file=file)["lineage"]
+    return provenance.from_json(plain)
+  except DamagedData:
+    raise
+  except (ValueError, KeyError) as error:
     raise DamagedData(str(error), file=file) from error
 
 

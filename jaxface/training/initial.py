@@ -1,6 +1,5 @@
 """Initialises a run from a saved network."""
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxface.checkpoint import check_same_leaves
-from jaxface.formats.atomic import write_json
+from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.models.config import DEFAULT_NETWORK, ModelConfig
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import Description, count_parameters, describe_model, load_model
@@ -59,14 +58,14 @@ def resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
 def keep_origin(path: str, folder: Path) -> None:
   """Write a description of `model.init_from` next to the checkpoints of a run."""
   origin = describe_model(path)
-  write_json(folder / ORIGIN_FILE, {**asdict(origin), "preprocess": origin.preprocess.to_json()})
+  write_checked_json(folder / ORIGIN_FILE, {**asdict(origin), "preprocess": origin.preprocess.to_json()})
 
 
 def _kept_origin(folder: Path) -> Description | None:
   file = folder / ORIGIN_FILE
   if not file.is_file():
     return None
-  plain = json.loads(file.read_text(encoding="utf-8"))
+  plain = read_checked_json(file)
   return Description(**{**plain, "preprocess": Preprocess.from_json(plain["preprocess"])})
 
 

@@ -16,7 +16,8 @@ import jax
 from etils import epath
 
 from jaxface.checkpoint import as_path, holds_states
-from jaxface.formats.atomic import write_json
+from jaxface.formats.checked_json import checked_text, parse_checked_json, write_checked_json
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.lock import FolderInUse, FolderLock, owner_token
 from jaxface.training.host_facts import HostsDiffer
 from jaxface.training.hosts import at_sudden_end, gather, host_name, raise_on_all_hosts
@@ -179,15 +180,27 @@ class Workdir:
       data = all_data(before, data)
     if jax.process_index() == 0:
       for name, content in ((CONFIG_FILE, config), (DATA_FILE, data), ("environment.json", environment())):
-        write_json(self.path / name, content)
+        write_checked_json(self.path / name, content)
         if self.checkpoints.parent != self.path:  # checkpoints elsewhere may outlive the workdir
           _write_beside(self.checkpoints / name, content)
 
   def _kept(self, name: str, what: str) -> dict[str, Any]:
-    """A saved config or data file, from the workdir or the folder of the checkpoints; {} with a note if there is none."""
+    """A saved config or data file, from the workdir or the folder of the checkpoints; {} with a note if there is none.
+
+    Raises:
+      DamagedData: there are only damaged ones.
+    """
+    damage: DamagedData | None = None
     for file in (epath.Path(self.path / name), self.checkpoints / name):
       if file.exists():
-        return json.loads(file.read_text())
+        try:
+          return parse_checked_json(file.read_bytes(), file=str(file))
+        except DamagedData as error:
+          damage = error
+    if damage is not None:
+      raise DamagedData(
+        f"{damage.what}. Without the file the run is resumed, but not compared with the values that it began with", file=damage.file
+      )
     if jax.process_index() == 0:
       print(
         f"note: {self.path} has checkpoints but no {name}: it cannot be checked that they were trained {what}", file=sys.stderr
@@ -197,10 +210,10 @@ class Workdir:
 
 def _write_beside(file: epath.Path, content: Any) -> None:
   if "://" in str(file):  # writing an object is atomic
-    file.write_text(json.dumps(content))
+    file.write_text(checked_text(content))
     return
   file.parent.mkdir(parents=True, exist_ok=True)
-  write_json(file, content)
+  write_checked_json(file, content)
 
 
 def environment() -> dict[str, Any]:

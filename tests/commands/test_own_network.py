@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 
 from jaxface.commands.main import main
+from jaxface.formats.checked_json import read_checked_json
 from jaxface.models import registry
 from jaxface.models.config import ModelConfig, make_model
 from jaxface.models.own import (
@@ -215,7 +216,7 @@ def test_a_kill_before_the_description_leaves_the_source_of_the_model_that_count
   forget()
   load_networks(tmp_path / "tiny.py")
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr("jaxface.models.saved.write_json", killed)
+    patch.setattr("jaxface.models.saved.write_checked_json", killed)
     save_model(model, saved)
   assert kept() == NETWORK and len(list(model.glob("network_*"))) == 2
   (model / "network_of_mine.py").write_text("")
@@ -229,7 +230,7 @@ def test_a_kill_before_the_description_leaves_the_source_of_the_model_that_count
   (copy,) = model.glob("network_tiny*")
   with pytest.raises(ValueError, match=f"--network {copy}"):
     load_model(model)
-  plain = json.loads((model / "model.json").read_text())
+  plain = read_checked_json(model / "model.json")
   plain["networks"][0]["file"] = "../tiny.py"
   (model / "model.json").write_text(json.dumps(plain))
   with pytest.raises(ValueError, match="entry 'networks' is"):

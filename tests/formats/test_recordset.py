@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxface.formats import recordset
+from jaxface.formats.checked_json import read_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face
 from jaxface.formats.identities import read_identities, write_identities
@@ -177,7 +178,7 @@ def test_index_round_trip_and_checks(packed):
 )
 def test_a_manifest_that_disagrees_is_named(packed, change, message):
   path = packed / "manifest.json"
-  path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+  path.write_text(json.dumps({**read_checked_json(path), **change}))
   with pytest.raises(DamagedData, match=message) as caught:
     RecordSet.open(packed)
   assert caught.value.file == str(path)

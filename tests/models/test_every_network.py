@@ -18,6 +18,7 @@ import optax
 import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
+from jaxface.formats.checked_json import read_checked_json
 from jaxface.models.registry import create, list_models, model_options
 from jaxface.models.saved import SavedModel, load_model, save_model, variable_shapes
 
@@ -206,7 +207,7 @@ def test_variables_of_one_variant_are_refused_by_another_by_the_first_leaf_that_
   convention = replace(net.module.convention, size=net.image_bhwc.shape[1:3])
   save_model(tmp_path / "net", SavedModel(name, net.options, convention, net.variables))
   file = tmp_path / "net" / "model.json"
-  file.write_text(json.dumps({**json.loads(file.read_text()), "model": other, "options": {**net.options, **options}}))
+  file.write_text(json.dumps({**read_checked_json(file), "model": other, "options": {**net.options, **options}}))
   with pytest.raises(WrongCheckpoint, match=leaf) as error:
     load_model(tmp_path / "net")
   assert other in str(error.value)

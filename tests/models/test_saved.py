@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
-from jaxface.models.saved import DamagedModel, SavedModel, load_model, save_model
+from jaxface.formats.checked_json import read_checked_json
+from jaxface.models.saved import DamagedModel, SavedModel, describe_model, load_model, save_model
 
 OPTIONS = {"units": [1, 1, 0, 0], "width": 0.0625, "embedding_size": 8}
 
@@ -39,7 +40,7 @@ def test_round_trip_gives_the_same_embeddings(saved, folder):
   )
   assert again.embedding_size == 8
   assert sorted(p.name for p in folder.parent.iterdir()) == ["net"]
-  plain = json.loads((folder / "model.json").read_text())
+  plain = read_checked_json(folder / "model.json")
   assert plain["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(saved.variables["params"]))
   assert plain["preprocess"]["template"] == "arcface112"
 
@@ -64,7 +65,7 @@ def test_a_workdir_is_read_through_its_subfolder(saved, tmp_path):
 
 
 def test_another_variant_names_the_first_differing_leaf_with_both_shapes(folder):
-  plain = json.loads((folder / "model.json").read_text())
+  plain = read_checked_json(folder / "model.json")
   plain["options"]["width"] = 0.125
   (folder / "model.json").write_text(json.dumps(plain))
   with pytest.raises(WrongCheckpoint) as error:
@@ -93,12 +94,23 @@ def test_wrong_variables_are_not_saved(saved, tmp_path):
   ],
 )
 def test_a_damaged_description_names_the_entry(folder, change, words):
-  plain = json.loads((folder / "model.json").read_text())
+  plain = read_checked_json(folder / "model.json")
   (folder / "model.json").write_text(change(plain))
   with pytest.raises(DamagedModel) as error:
     load_model(folder)
   for word in ["model.json", *words]:
     assert word in str(error.value)
+
+
+def test_no_flipped_bit_of_a_description_loads_in_silence(folder, flip_all):
+  expected = describe_model(folder)
+  flip_all(folder / "model.json", lambda: describe_model(folder), expected, DamagedModel)
+
+
+def test_a_description_without_a_checksum_is_read_with_a_note(folder, saved, caplog):
+  (folder / "model.json").write_text(json.dumps(read_checked_json(folder / "model.json")))
+  assert load_model(folder).meta == saved.meta
+  assert "model.json has no checksum" in caplog.text
 
 
 def flipped(file, place):

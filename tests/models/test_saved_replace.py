@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxface.formats.checked_json import read_checked_json
 from jaxface.models import saved as module
 from jaxface.models.saved import SavedModel, load_model, save_model
 
@@ -30,7 +31,7 @@ def new(old):
 
 def as_format_2(folder):
   """The folder as releases before content-named variables wrote it."""
-  plain = json.loads((folder / "model.json").read_text())
+  plain = read_checked_json(folder / "model.json")
   (folder / plain.pop("variables")).rename(folder / "variables")
   (folder / "model.json").write_text(json.dumps({**plain, "format_version": 2}))
 
@@ -54,7 +55,7 @@ def die_at(monkeypatch, step):
 
     return call
 
-  for name in ("save_tree", "sync_folder", "write_json"):
+  for name in ("save_tree", "sync_folder", "write_checked_json"):
     monkeypatch.setattr(module, name, dying(name))
   rmtree = module.shutil.rmtree
 
@@ -81,7 +82,7 @@ def test_a_kill_at_any_step_leaves_one_whole_model(old, new, tmp_path, monkeypat
       died = False
     except Killed:
       died = True
-  assert died == (step < 4) and calls == ["save_tree", "sync_folder", "write_json", "rmtree"][:step]
+  assert died == (step < 4) and calls == ["save_tree", "sync_folder", "write_checked_json", "rmtree"][:step]
   found = load_model(tmp_path / "net")
   chex.assert_trees_all_equal(found.variables, (new if step > 2 else old).variables)
   save_model(tmp_path / "net", new)
@@ -107,7 +108,7 @@ def test_the_same_variables_are_not_written_again(old, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["../variables-ab", "/tmp", "variables-xyz", 3])
 def test_variables_outside_of_the_folder_are_refused(old, tmp_path, name):
   save_model(tmp_path / "net", old)
-  plain = json.loads((tmp_path / "net" / "model.json").read_text())
+  plain = read_checked_json(tmp_path / "net" / "model.json")
   (tmp_path / "net" / "model.json").write_text(json.dumps({**plain, "variables": name}))
   with pytest.raises(module.DamagedModel, match="entry 'variables'"):
     load_model(tmp_path / "net")

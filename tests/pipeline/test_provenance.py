@@ -8,12 +8,15 @@ import pytest
 
 from jaxface.commands.main import main
 from jaxface.data.config import DataConfig
+from jaxface.formats.checked_json import read_checked_json, write_checked_json
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.manifest import read_manifest
 from jaxface.formats.packing import pack
 from jaxface.formats.provenance import Ancestor, fill, from_json, summary, to_json
 from jaxface.interop.safetensors_file import read_metadata
 from jaxface.models.saved import load_model, save_model
+from jaxface.pipeline.lineage import _kept as kept_lineage
 from jaxface.pipeline.lineage import images_of, run_lineage
 from tfrecords_tools.__main__ import main as tools
 
@@ -98,7 +101,7 @@ def test_a_whole_set_learns_its_licence_without_packing_again(faces, tmp_path):
 def test_a_record_set_of_before_says_unknown(faces, tmp_path):
   pack(faces, tmp_path / "set")
   path = tmp_path / "set" / "manifest.json"
-  plain = json.loads(path.read_text())
+  plain = read_checked_json(path)
   del plain["licence"], plain["origin"]
   path.write_text(json.dumps(plain))
   assert images_of(DataConfig(records=str(tmp_path / "set"))) == Ancestor("images", "people")
@@ -160,3 +163,11 @@ def test_a_call_that_may_still_be_refused_does_not_change_the_lineage_of_a_run(t
   assert file.read_bytes() == kept != before
   run_lineage(DataConfig(), "", file)
   assert file.read_bytes() == before
+
+
+def test_the_lineage_of_a_run_is_read_whole_or_not_at_all(tmp_path, flip_all):
+  file, lineage = tmp_path / "lineage.json", (Ancestor("images", "faces"), Ancestor("weights", "net", "MIT", "somebody"))
+  write_checked_json(file, {"lineage": to_json(lineage)})
+  flip_all(file, lambda: kept_lineage(file), lineage, DamagedData)
+  file.write_text(json.dumps(to_json(lineage)))  # as earlier releases wrote it
+  assert kept_lineage(file) == lineage

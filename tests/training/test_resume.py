@@ -10,7 +10,9 @@ from jaxface.checkpoint import Checkpoints
 from jaxface.data.config import DataConfig, open_source
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.evaluation.config import VerificationConfig
+from jaxface.formats.checked_json import checked_text, read_checked_json
 from jaxface.formats.embeddings import Embeddings, write_embeddings
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.packing import pack
 from jaxface.formats.pairs import Pairs
 from jaxface.heads.per_member import PerMember
@@ -102,7 +104,7 @@ def on(experiment, records, **changes):
 def test_other_records_are_refused_with_the_way_on_and_moved_ones_are_not(small, packed, stop_at):
   with pytest.raises(Interrupted):
     go(on(small, packed / "here"), packed / "run", [stop_at(2)])
-  kept = json.loads((packed / "run" / "data.json").read_text())
+  kept = read_checked_json(packed / "run" / "data.json")
   assert kept["train"]["records"] == 24 and kept["train"]["identities"] == 4 and "here" not in json.dumps(kept)
   with pytest.raises(ValueError, match=r"other data:(.|\n)*train, shards_sha256: (.|\n)*train, identities_sha256: (.|\n)*--model\.init_from"):
     go(on(small, packed / "other"), packed / "run")
@@ -195,7 +197,7 @@ def test_a_verification_set_stays_what_it_was_through_continuations_without_it(t
   with pytest.raises(ValueError, match="on which the state is selected: 'lfw' then, 'other' now"):
     go_on(best=True, other=2)
   go_on(best=True, lfw=8)
-  assert json.loads((tmp_path / "data.json").read_text()) == data(lfw=8, more=4, other=2)
+  assert read_checked_json(tmp_path / "data.json") == data(lfw=8, more=4, other=2)
 
 
 def test_states_without_a_record_of_their_data_are_told_of(tmp_path, capsys):
@@ -207,3 +209,20 @@ def test_states_without_a_record_of_their_data_are_told_of(tmp_path, capsys):
   assert "no data.json: it cannot be checked that they were trained on the same data" in errors
   workdir.save_config(config, {}, best=False)
   assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["config.json", "data.json"])
+def test_a_damaged_record_of_a_run_is_named_or_read_from_its_copy(tmp_path, flip_all, name):
+  config = describe(Experiment())
+  alone, elsewhere = Workdir(tmp_path / "alone"), Workdir(tmp_path / "elsewhere")
+  elsewhere.keep_states_in(str(tmp_path / "states"))
+  for workdir in (alone, elsewhere):
+    workdir.save_config(config, {"train": {"records": 1}}, best=False)
+    hold_a_state(workdir)
+    file = workdir.path / name
+    file.write_bytes(file.read_bytes().replace(b'"', b"'", 1))
+  with pytest.raises(DamagedData, match=f"{name}: not JSON: .*; restore it from a copy. Without the file the run is resumed"):
+    alone._kept(name, "")
+  assert elsewhere._kept(name, "") == read_checked_json(tmp_path / "states" / name)
+  (alone.path / name).write_bytes(checked_text({"steps": 12}).encode())
+  flip_all(alone.path / name, lambda: alone._kept(name, ""), {"steps": 12}, DamagedData)
