@@ -55,13 +55,18 @@ def write_sums(folder: epath.Path, *, host: int = 0, hosts: int = 1, facts: Mapp
 
 def is_whole(folder: epath.Path) -> bool:
   """Whether every host has listed its files; does not check for damage."""
+  return not missing_lists(folder)
+
+
+def missing_lists(folder: epath.Path) -> list[str]:
+  """Names of the lists that a folder lacks to be complete; the first host's is needed to know of the others."""
   if not sums_file(folder).exists():
-    return False
+    return [sums_file(folder).name]
   try:
     hosts = _read(folder, 0)["hosts"]
   except DamagedCheckpoint:
-    return True  # it was written once
-  return all(sums_file(folder, host).exists() for host in range(1, hosts))
+    return []  # it was written once
+  return [sums_file(folder, host).name for host in range(1, hosts) if not sums_file(folder, host).exists()]
 
 
 def read_facts(folder: epath.Path) -> dict[str, Any]:

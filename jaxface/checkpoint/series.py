@@ -5,7 +5,8 @@ STEP/state/             files of Orbax
 STEP/checksums-0.json   their sizes and checksums, and the score of the state; one list for each host. Written last.
 STEP.damaged/           a damaged state
 ```
-A folder without its lists is incomplete: it is ignored, and removed when the next state is finished.
+A folder without its lists is incomplete: it is ignored with a note, and removed when the next state is finished. If there is no
+other state, one with all its arrays is kept as STEP.damaged: its lists may have been deleted.
 """
 
 import threading
@@ -21,6 +22,7 @@ from jaxface.checkpoint.checksums import (
   DamagedCheckpoint,
   find_damage,
   is_whole,
+  missing_lists,
   read_facts,
   sums_file,
   write_sums,
@@ -82,6 +84,7 @@ class Series:
 
   Attributes:
     steps: steps of the finished states in order, including damaged ones until they are set aside.
+    notes: lines on incomplete states, on the first host.
   """
 
   def __init__(self, folder: epath.Path, keep: int):
@@ -92,6 +95,8 @@ class Series:
     self._checkpointer = ocp.AsyncCheckpointer(handler(options), multiprocessing_options=options)
     self._thread: threading.Thread | None = None
     self._error: BaseException | None = None
+    self.notes: list[str] = []
+    self.steps: list[int] = []
     self.steps = self._find()
 
   def _find(self) -> list[int]:
@@ -101,6 +106,9 @@ class Series:
       self.folder.mkdir(parents=True, exist_ok=True)
       found = _numbered(self.folder)
       steps = sorted(step for step, path in found.items() if is_whole(path))[-_MOST:]
+      for step in sorted(found.keys() - set(steps)):
+        if not is_whole(found[step]) and not (found[step] / "default").exists():
+          self.notes.append(self._pass_over(step, found[step], alone=not steps))
       older = max((step for step, path in found.items() if (path / "default").exists()), default=-1)
     if jax.process_count() > 1:
       told = np.full(_MOST + 1, -1, np.int32)
@@ -113,6 +121,19 @@ class Series:
         " that release, or begin another one from its model (another --workdir, --model.init_from)"
       )
     return steps
+
+  def _pass_over(self, step: int, path: epath.Path, *, alone: bool) -> str:
+    """A note on an incomplete state, which is set aside if it has all its arrays and there is no other state."""
+    if not (path / "state").exists():
+      return f"the state of step {step} was not finished: {path}. It is not used, and is removed when the next one is finished"
+    lists = " and ".join(missing_lists(path))
+    what = (
+      f"the state of step {step} is not used, since {path} has no {lists}: deleted, or the run was killed before it was written."
+    )
+    if not alone:
+      return f"{what} It is removed when the next state is finished; to use it, end the run and put {lists} back from a copy"
+    aside = self.set_aside(step)
+    return f"{what} It is kept as {aside.name}; to use it, end the run, put {lists} back from a copy, and rename it to {step}"
 
   def path(self, step: int) -> epath.Path:
     """Folder of a state."""

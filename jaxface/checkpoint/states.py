@@ -25,9 +25,9 @@ class Checkpoints:
 
   def __init__(self, folder: Path | str, *, keep: int = 2):
     self.folder = as_path(folder)
-    self._notes: list[str] = []
     self._last = Series(self.folder / "last", keep)
     self._best = Series(self.folder / "best", 1)
+    self._notes = [*self._last.notes, *self._best.notes]
 
   @property
   def latest_step(self) -> int | None:
@@ -103,7 +103,7 @@ class Checkpoints:
         self._set_aside_best(step, what)
 
   def take_notes(self) -> list[str]:
-    """Notes on damaged states since the last call, for the terminal and the log."""
+    """Notes on damaged and incomplete states since the last call, for the terminal and the log."""
     notes, self._notes = self._notes, []
     return notes
 

@@ -116,12 +116,12 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
     state = checkpoints.restore(into, least=step.unpadded())
     if plan.best:
       checkpoints.check_best()
-    lines = [*checkpoints.take_notes(), *lines]
   else:
     state = jax.jit(step.init, out_shardings=shardings)(run.key)
     begun = begin(run.network, run.data, run.batches, run.objective, mesh, state, workdir.path)
     state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
+  lines = [*checkpoints.take_notes(), *lines]
 
   between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start)
   between.log.note(lines)

@@ -126,15 +126,40 @@ def test_a_best_state_whose_score_is_lost_is_set_aside(states, state_of, flip):
   checkpoints.close()
 
 
-def test_a_state_whose_checksums_were_not_written_counts_as_absent(states, state_of):
+def test_a_state_without_its_list_is_passed_over_with_a_note_and_removed(states, state_of):
   (states / "last" / "20" / "checksums-0.json").unlink()
   found, notes = restore(states, state_of(0))
   chex.assert_trees_all_equal(found, state_of(10))
-  assert notes == []
+  assert len(notes) == 1 and f"step 20 is not used, since {states / 'last' / '20'} has no checksums-0.json: deleted, or" in notes[0]
+  assert "end the run and put checksums-0.json back from a copy" in notes[0]
   checkpoints = Checkpoints(states)
   checkpoints.save(15, state_of(15))
   checkpoints.close()
   assert sorted(path.name for path in (states / "last").iterdir()) == ["10", "15"]
+
+
+def test_a_state_that_a_kill_cut_short_is_told_of(states, state_of):
+  (states / "last" / "20" / "checksums-0.json").unlink()
+  (states / "last" / "20" / "state").rename(states / "last" / "20" / "state.orbax-checkpoint-tmp-1")
+  found, notes = restore(states, state_of(0))
+  chex.assert_trees_all_equal(found, state_of(10))
+  assert len(notes) == 1 and "the state of step 20 was not finished" in notes[0]
+
+
+def test_the_only_state_is_kept_when_its_list_is_gone_and_comes_back_with_it(states, state_of):
+  shutil.rmtree(states / "last" / "10")
+  listed = states / "last" / "20" / "checksums-0.json"
+  text = listed.read_text()
+  listed.unlink()
+  checkpoints = Checkpoints(states)
+  assert checkpoints.latest_step is None
+  (note,) = checkpoints.take_notes()
+  assert "kept as 20.damaged" in note and "rename it to 20" in note
+  checkpoints.close()
+  aside = states / "last" / "20.damaged"
+  (aside / "checksums-0.json").write_text(text)
+  aside.rename(states / "last" / "20")
+  chex.assert_trees_all_equal(restore(states, state_of(0)), (state_of(20), []))
 
 
 def test_flips_in_a_tree_are_named(state_of, flip, tmp_path):
