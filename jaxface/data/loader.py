@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -64,6 +64,7 @@ class Loader:
     process_index, process_count: this host's share of the rows, without a sharding; JAX's values by default.
     prefetch: number of batches that are ready or in preparation while the consumer works on one.
     on_damage: "substitute", or "raise" to end at the first damaged record.
+    on_batch: called for each batch that is ready.
   Attributes:
     step: the next step.
     damaged: number of unreadable records so far, on this host.
@@ -85,12 +86,14 @@ class Loader:
     process_count: int | None = None,
     prefetch: int = 2,
     on_damage: str = "substitute",
+    on_batch: Callable[[], object] = lambda: None,
   ):
     if on_damage not in ON_DAMAGE:
       raise ValueError(f"on_damage is {on_damage!r}, should be one of {', '.join(ON_DAMAGE)}")
     if batch_size < 1 or prefetch < 1:
       raise ValueError(f"batch_size and prefetch are at least 1, not {batch_size} and {prefetch}")
     self.source, self.order, self.batch_size, self.on_damage = source, order, batch_size, on_damage
+    self.on_batch = on_batch
     self.step = start_step
     self.damaged = 0
     self.wait_seconds = 0.0
@@ -138,6 +141,7 @@ class Loader:
       self.close()
       raise
     self.wait_seconds += time.perf_counter() - began
+    self.on_batch()
     self.step += 1
     self._ask(self._prefetch)
     self.damaged += len(errors)

@@ -219,6 +219,7 @@ def pack(
   origin: str = "",
   progress: bool = False,
   say: Callable[[str], object] = _log.info,
+  on_images: Callable[[int], object] = lambda count: None,
 ) -> Manifest:
   """Packs a source of face images into a record set; returns immediately if `out` already contains that set.
 
@@ -243,6 +244,7 @@ def pack(
     origin: author or source of the images; likewise.
     progress: whether to show a progress bar on standard error.
     say: called with each message for the user.
+    on_images: called with a number of images that were just read or written.
   Returns:
     The manifest.
   Raises:
@@ -274,9 +276,16 @@ def pack(
   def bar(what: str, total: int) -> tqdm:
     return tqdm(total=total, desc=what, unit="img", unit_scale=True, disable=not progress, file=sys.stderr)
 
+  def advance(shown: tqdm) -> Callable[[int], None]:
+    def images(count: int) -> None:
+      shown.update(count)
+      on_images(count)
+
+    return images
+
   with Workers(processes) as workers:
     with bar("reading", len(source.images)) as reading:
-      findings = survey(source, workers=workers, advance=reading.update)
+      findings = survey(source, workers=workers, advance=advance(reading))
     plan = make_plan(source, findings, options)
     for note in plan.notes:
       say(note)
@@ -292,7 +301,7 @@ def pack(
       _begin(out, plan)
       with _full_disk_explained(out, plan):
         with bar("writing", len(plan)) as writing:
-          shards = _write_shards(source, out, plan, workers, writing.update)
+          shards = _write_shards(source, out, plan, workers, advance(writing))
         manifest = _finish(source, out, plan, shards, licence, origin)
         write_json(out / _STAMP, stamp)
       shutil.rmtree(out / _WORK)

@@ -22,6 +22,7 @@ from jaxface.losses.ranges import check_name
 from jaxface.models.config import UNKNOWN_TEMPLATES
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
+from jaxface.training.hosts import sign_of_life
 
 Tree = Any
 
@@ -125,6 +126,7 @@ def embed_images(
         parts.append(np.asarray(waiting[0])[waiting[1]])
       waiting = (result, weight > 0)
       bar.update(int(weight.sum()))
+      sign_of_life()
     if waiting is not None:
       parts.append(np.asarray(waiting[0])[waiting[1]])
   return np.concatenate(parts)

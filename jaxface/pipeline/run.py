@@ -29,10 +29,11 @@ from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
 from jaxface.training.host_facts import compare_hosts, run_facts
-from jaxface.training.hosts import FOREVER, join_hosts, stand_at, together, wait_for_hosts
+from jaxface.training.hosts import join_hosts, stand_at, together, wait_for_hosts
 from jaxface.training.initial import resolve_model
 from jaxface.training.loop import train_run
 from jaxface.training.resolve import describe, resolve_run
+from jaxface.training.watchdog import watched
 from jaxface.training.workdir import Workdir
 
 
@@ -86,7 +87,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
     need("onnx")
     need("onnxruntime")
   join_hosts(experiment.mesh)
-  with together():
+  with together(), watched(experiment.mesh.stall_seconds):
     compare_hosts("the experiment", run_facts(describe(experiment)))
     workdir = Workdir(folder)
     workdir.keep_states_in(_expand(experiment.checkpoints, "checkpoints"))
@@ -98,6 +99,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   if not jax.process_index():
     print(f"convolution  {convolution()}", file=sys.stderr)
   prepared = prepare(experiment, workdir)
+  stand_at("opening the data")
   source, holdout = open_source(prepared.data)
   run = resolve_run(prepared, source, workdir.path)
   lineage: Lineage = ()
@@ -118,13 +120,14 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   trained = train_run(run, workdir, hooks)
   for hook in hooks:
     if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
+      stand_at(f"verifying {hook.config.name} with the trained network")
       hook(trained.step, trained.variables)
   if names := identity_names(source):
     save_centers(workdir.path, trained.centers, names)
   if jax.process_index():
     wait_for_hosts("reported")  # the first host may still need this one
     return None
-  stand_at("saving and reporting")
+  stand_at("saving the model")
   saved = SavedModel(
     run.network.name, trained.options, trained.preprocess, trained.variables,
     {"experiment": run.name, "step": trained.step, "identities": int(source.num_identities),
@@ -139,8 +142,10 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
     notes.append(f"{trained.damaged:,} damaged records replaced")
   exported = None
   if prepared.export:
+    stand_at(f"exporting {prepared.export}")
     exported = workdir.path / f"{run.name}.{prepared.export}"
     export_onnx(saved, exported)
+  stand_at("writing the report")
   judged = [judge(hook, trained, run, workdir, first=hook is hooks[0], command=command) for hook in hooks]
   wait_for_hosts("reported")
   return Result(workdir.path, saved, {each.name: each for each in judged}, exported, tuple(notes))
@@ -201,19 +206,27 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
 
 
 def pack_once(images: str, out: Path, size: int, template: str, *, licence: str = "", origin: str = "") -> str:
-  """Pack a folder with a subfolder per identity, if it is not packed yet; returns `out`. One host packs, the others wait."""
+  """Pack a folder with a subfolder per identity, if it is not packed yet; returns `out`. One host packs, the others wait as long as it makes progress."""
   if jax.process_index() == 0:
+    done = 0
+
+    def on_images(count: int) -> None:
+      nonlocal done
+      done += count
+      stand_at(f"packing {images}: {done:,} images read or written")
+
+    stand_at(f"packing {images}")
     try:
       pack(
         images, out, size=size or None, template=template or None, licence=licence, origin=origin,
-        progress=sys.stderr.isatty(), say=say,
+        progress=sys.stderr.isatty(), say=say, on_images=on_images,
       )
     except FileExistsError as error:
       raise FileExistsError(
         f"{error}. A run resumes only with the same images: give another --workdir for {images}, and --model.init_from to start"
         " from this run's network"
       ) from error
-  wait_for_hosts(f"packing {out}", limit=FOREVER)
+  wait_for_hosts(f"packing {out}")
   return str(out)
 
 

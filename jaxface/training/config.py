@@ -38,8 +38,9 @@ class MeshConfig:
     processes: number of processes of the run; needed with `coordinator`.
     process_id: index of this process, from 0; needed with `coordinator`.
     heartbeat_seconds: a process without a heartbeat for this long counts as lost, and ends the others.
-    stall_seconds: longest time without progress: no step, no verification, no saved state. The stacks of all threads are then
-      printed, and several processes end. 0 sets no limit.
+    stall_seconds: longest time without progress, from the start of the run to its end: no images packed, no step, no batch
+      verified, no saved state. It must be longer than the first compilation. The stacks of all threads are then printed, and
+      several processes end. 0 sets no limit.
   """
 
   devices: int = 0

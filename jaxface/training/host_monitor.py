@@ -35,6 +35,24 @@ _TRANSPORT = re.compile(r"\b(gloo|nccl|rccl|socket closed|connection closed by p
 AGAIN = "run the same command again on all hosts to resume from the last saved state"
 
 
+class Position:
+  """What this process is doing, and how often that has moved on: a sign of life of its main thread.
+
+  Attributes:
+    where: description for messages, such as "after step 7".
+    count: number of signs so far.
+    waiting: it waits for other processes, which has a limit of its own.
+  """
+
+  def __init__(self) -> None:
+    self.where, self.count, self.waiting = "start", 0, False
+
+  def at(self, where: str) -> None:
+    """A new position; counts as a sign."""
+    self.where = where
+    self.count += 1
+
+
 class Verdict(NamedTuple):
   """Reason for the end of this process.
 
@@ -57,16 +75,16 @@ class Monitor:
   Args:
     store: shared by all processes.
     seconds: a process without a heartbeat for this long counts as lost.
+    position: position of this process.
   Attributes:
     hosts: host name by process, as far as known.
   """
 
-  def __init__(self, store: Store, seconds: float):
-    self.store, self.seconds = store, seconds
+  def __init__(self, store: Store, seconds: float, position: Position):
+    self.store, self.seconds, self.position = store, seconds, position
     self.index, self.count = store.index, store.count
     self.hosts: dict[int, str] = {self.index: socket.gethostname()}
     self.depth = 0
-    self.where = "start"
     self._beat_every = min(2.0, seconds / 8)
     self._outbox: deque[tuple[str, str]] = deque([(f"{ROOT}/host/{self.index}", socket.gethostname())])
     # Results of the first thread.
@@ -119,11 +137,15 @@ class Monitor:
 
   def whereabouts(self) -> str:
     """A line with the last known position of each process."""
-    lines = []
-    for index in range(self.count):
-      where = self.where if index == self.index else json.loads(self._beats.get(index, '[0, "?", true]'))[1]
-      lines.append(f"  {self.name(index)}: {where}")
-    return "\n".join(lines)
+    return "\n".join(f"  {self.name(index)}: {self.where(index)}" for index in range(self.count))
+
+  def where(self, index: int) -> str:
+    """The last known position of a process."""
+    return self.position.where if index == self.index else json.loads(self._beats.get(index, '[0, "?", true, 0]'))[1]
+
+  def signs(self) -> dict[int, int]:
+    """Number of signs of life of each other process, as far as known."""
+    return {index: json.loads(text)[3] for index, text in list(self._beats.items()) if index != self.index}
 
   def fail(self, error: BaseException) -> None:
     """Report to the others that this process fails with `error`; returns once the report is stored.
@@ -167,7 +189,7 @@ class Monitor:
         now = time.monotonic()
         if now - beaten >= self._beat_every:
           number += 1
-          self.store.set(f"{ROOT}/beat/{self.index}", json.dumps([number, self.where, self.depth > 0 or number < 3]))
+          self.store.set(f"{ROOT}/beat/{self.index}", json.dumps(self._beat(number)))
           self._note_beats(min(now - beaten, 2 * self._beat_every))
           beaten = now
         self._failures = self.store.folder(f"{ROOT}/failed")
@@ -176,6 +198,10 @@ class Monitor:
         self._unanswered = 0.0
       except StoreError:
         self._stop.wait(POLL)
+
+  def _beat(self, number: int) -> list:
+    """Number, position, whether its end would end the others, and signs of life."""
+    return [number, self.position.where, self.depth > 0 or number < 3, self.position.count]
 
   def _note_beats(self, elapsed: float) -> None:
     """Time in which this process itself was stopped does not count: `elapsed` is bounded."""

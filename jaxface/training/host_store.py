@@ -4,9 +4,13 @@ The only file that uses private names of JAX, which has no public API for its ke
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from jax._src import distributed
+
+# JAX takes no infinity; milliseconds.
+_LONGEST = 10**9
 
 
 class StoreError(ConnectionError):
@@ -60,17 +64,20 @@ class Store:
     except RuntimeError as error:
       raise StoreError(str(error)) from error
 
-  def barrier(self, name: str, seconds: float) -> None:
+  def barrier(self, name: str, seconds: Callable[[], float]) -> None:
     """Return once every process has reached the barrier `name`; a name is used once.
 
+    Args:
+      name: the barrier.
+      seconds: called several times per second: how much longer to wait.
     Raises:
-      StoreError: not all processes arrived within `seconds`, or the store does not respond.
+      StoreError: not all processes arrived in time, or the store does not respond.
     """
     failed: list[RuntimeError] = []
 
     def wait() -> None:
       try:
-        self._client.wait_at_barrier(name, int(1000 * seconds))
+        self._client.wait_at_barrier(name, _LONGEST)
       except RuntimeError as error:
         failed.append(error)
 
@@ -79,6 +86,8 @@ class Store:
     thread.start()
     while thread.is_alive():
       thread.join(0.2)
+      if thread.is_alive() and seconds() <= 0:
+        raise StoreError(f"not all processes have reached {name}")
     if failed:
       raise StoreError(str(failed[0])) from failed[0]
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ import jax
 
 from jaxface.interrupted import exit_code
 from jaxface.training.config import MeshConfig
-from jaxface.training.host_monitor import ROOT, Monitor
+from jaxface.training.host_monitor import AGAIN, ROOT, Monitor, Position
 from jaxface.training.host_store import StoreError, joined_store
 from jaxface.training.interrupt import Interrupted
 
@@ -27,8 +28,12 @@ from jaxface.training.interrupt import Interrupted
 # run without our message.
 START_SECONDS = 300
 JAX_SECONDS = 100
-# Waiting without a limit: C++ takes no infinity.
-FOREVER = 10.0**6
+# Waiting without a limit.
+FOREVER = float("inf")
+# Seconds until a process says for whom it waits.
+PATIENT = 60.0
+# Longest time between two looks at the others that counts: while this process is stopped, it does not wait.
+_LOOK = 1.0
 
 
 class HostsApart(ConnectionError):
@@ -40,6 +45,7 @@ class _Run:
 
   monitor: Monitor | None = None
   limit = FOREVER
+  position = Position()
   number = itertools.count()
 
 
@@ -55,7 +61,7 @@ def join_hosts(config: MeshConfig) -> None:
   if not jax.distributed.is_initialized() and (config.coordinator or config.distributed):
     _initialize(config)
   if _Run.monitor is None and (store := joined_store()) is not None and store.count > 1:
-    _Run.monitor = Monitor(store, config.heartbeat_seconds)
+    _Run.monitor = Monitor(store, config.heartbeat_seconds, _Run.position)
     _Run.limit = config.stall_seconds or FOREVER
     _Run.monitor.start()
 
@@ -167,9 +173,18 @@ def tell_hosts(error: BaseException) -> None:
 
 
 def stand_at(where: str) -> None:
-  """Set the position of this process, which messages about a hanging run show."""
-  if _Run.monitor is not None:
-    _Run.monitor.where = where
+  """Set what this process is doing, which messages about a hanging run show; counts as a sign of life."""
+  _Run.position.at(where)
+
+
+def sign_of_life() -> None:
+  """Count a sign of life: long work is moving on. Limits on the time without progress start again, also for those that wait for it."""
+  _Run.position.count += 1
+
+
+def position() -> Position:
+  """What this process is doing."""
+  return _Run.position
 
 
 def end_together(text: str) -> None:
@@ -200,7 +215,7 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
   Args:
     what: description of the point, for messages; equal on all processes.
     text: text of this process.
-    limit: seconds to wait for the others; `mesh.stall_seconds` by default.
+    limit: seconds to wait without a sign of life from those that are missing; `mesh.stall_seconds` by default.
   Raises:
     HostsApart: a process did not arrive, or is at another point.
   """
@@ -211,19 +226,23 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
     return [text]
   number, seconds = next(_Run.number), _Run.limit if limit is None else limit
   store, folder = monitor.store, f"{ROOT}/gather/{number}"
-  monitor.where = what
+  stand_at(what)
   store.set(f"{folder}/{monitor.index}", json.dumps([what, text, monitor.hosts[monitor.index]]))
+  _Run.position.waiting = True
   try:
-    store.barrier(folder, seconds)
+    store.barrier(folder, _Wait(monitor, folder, what, seconds))
   except StoreError as error:
-    come = store.folder(folder)
-    lacking = [index for index in range(monitor.count) if str(index) not in come]
+    lacking = _lacking(monitor, folder)
     if not lacking:
       raise
     raise HostsApart(
-      f"{', '.join(map(monitor.name, lacking))} did not arrive here within {seconds:g} s (mesh.stall_seconds): {what}."
-      f" They were at:\n{monitor.whereabouts()}"
+      f"{', '.join(map(monitor.name, lacking))} did not arrive here within {seconds:g} s of the last sign of progress"
+      f" (mesh.stall_seconds): {what}. The processes were at:\n{monitor.whereabouts()}\nRemove the cause, or raise"
+      f" --mesh.stall_seconds if it only needs longer. Then {AGAIN}"
     ) from error
+  finally:
+    _Run.position.waiting = False
+  sign_of_life()
   found = {int(key): json.loads(value) for key, value in store.folder(folder).items()}
   if not monitor.index and number:
     store.remove(f"{ROOT}/gather/{number - 1}")  # all have read it before they arrived here
@@ -235,6 +254,38 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
       + "; ".join(f"{monitor.name(index)} is at: {point}" for index, point in sorted(points.items()))
     )
   return [found[index][1] for index in range(monitor.count)]
+
+
+def _lacking(monitor: Monitor, folder: str) -> list[int]:
+  """The processes that have not reached a point."""
+  come = monitor.store.folder(folder)
+  return [index for index in range(monitor.count) if str(index) not in come]
+
+
+class _Wait:
+  """Seconds for which to wait at a point: `limit`, again after each sign of life from a process that is missing."""
+
+  def __init__(self, monitor: Monitor, folder: str, what: str, limit: float):
+    self.monitor, self.folder, self.what, self.limit = monitor, folder, what, limit
+    self._began = self._then = time.monotonic()
+    self._waited, self._told = 0.0, False
+    self._signs = monitor.signs()
+
+  def __call__(self) -> float:
+    now = time.monotonic()
+    self._waited += min(now - self._then, _LOOK)
+    self._then = now
+    signs, before = self.monitor.signs(), self._signs
+    moved = {index for index, count in signs.items() if count != before.get(index)}
+    self._signs = signs
+    if moved and moved & set(_lacking(self.monitor, self.folder)):
+      self._waited = 0.0
+      sign_of_life()  # for those that wait for this process elsewhere
+    if not self._told and now - self._began > PATIENT:
+      self._told = True
+      lacking = [f"{self.monitor.name(index)}, at: {self.monitor.where(index)}" for index in _lacking(self.monitor, self.folder)]
+      print(f"note: {self.monitor.name(self.monitor.index)} waits ({self.what}) for {'; '.join(lacking)}", file=sys.stderr, flush=True)
+    return self.limit - self._waited
 
 
 def wait_for_hosts(what: str, *, limit: float | None = None) -> None:
@@ -260,6 +311,6 @@ def raise_on_all_hosts(error: Exception | None, elsewhere: Exception, what: str)
 
 
 __all__ = [
-  "HostsApart", "at_sudden_end", "check_processes", "end_together", "gather", "host_name", "join_hosts", "on_any_host",
-  "raise_on_all_hosts", "stand_at", "tell_hosts", "together", "wait_for_hosts", "whereabouts",
+  "HostsApart", "at_sudden_end", "check_processes", "end_together", "gather", "host_name", "join_hosts", "on_any_host", "position",
+  "raise_on_all_hosts", "sign_of_life", "stand_at", "tell_hosts", "together", "wait_for_hosts", "whereabouts",
 ]

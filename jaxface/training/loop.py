@@ -16,7 +16,7 @@ from jaxface.training.center_table import CenterTable
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
 from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
-from jaxface.training.hosts import join_hosts, on_any_host, tell_hosts, together
+from jaxface.training.hosts import join_hosts, on_any_host, stand_at, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.mesh import batch_sharding
 from jaxface.training.parts import Plan, Run
@@ -27,7 +27,7 @@ from jaxface.training.run_log import RunLog, TrainingDiverged
 from jaxface.training.speed_meter import SpeedMeter
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
-from jaxface.training.watchdog import Watchdog
+from jaxface.training.watchdog import InFlight, watched
 from jaxface.training.workdir import Workdir
 
 Tree = Any
@@ -86,22 +86,24 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
   """
   join_hosts(experiment.mesh)
   workdir.keep_states_in(experiment.checkpoints)
-  with together(), workdir.own():
+  with together(), watched(experiment.mesh.stall_seconds), workdir.own():
     return train_run(resolve_run(experiment, source, workdir.path), workdir, hooks)
 
 
 def train_run(run: Run, workdir: Workdir, hooks: Sequence[Hook] = ()) -> Trained:
   """`train` for an experiment that is resolved already, see `resolve_run`."""
-  with together(), workdir.own():
+  with together(), watched(run.plan.stall_seconds), workdir.own():
     return _train(run, workdir, hooks)
 
 
 def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   plan, mesh = run.plan, run.mesh
+  stand_at("comparing experiment and data")
   data = describe_data(run.data, hooks)
   compare_hosts("the experiment", run_facts(run.config))
   compare_hosts("the data", data_facts(data))
   workdir.save_config(run.config, data, best=plan.best)
+  stand_at("building the network and the training step")
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
 
   shapes = jax.eval_shape(step.init, run.key)
@@ -113,11 +115,15 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   lines = rate_lines(run.optimizer.rates, shapes.params)
   compare_hosts("the state to go on from", {"newest saved step": checkpoints.latest_step})
   if checkpoints.latest_step is not None:
+    stand_at(f"restoring the state of step {checkpoints.latest_step}")
     state = checkpoints.restore(into, least=step.unpadded())
     if plan.best:
       checkpoints.check_best()
   else:
+    stand_at("compiling and running the initialisation")
     state = jax.jit(step.init, out_shardings=shardings)(run.key)
+    jax.block_until_ready(state)
+    stand_at("loading initial values: the model that the run begins with, norms and class centres")
     begun = begin(run.network, run.data, run.batches, run.objective, mesh, state, workdir.path)
     state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
@@ -133,6 +139,8 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
       run.batches.size, mesh, start_step=start, steps=plan.steps - start
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
+        if number == start + 1:
+          stand_at(f"compiling the training step and running step {number}")
         state, metrics = compiled(state, batch)
         between.after_step(number, state, metrics, loader)
         if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked, f"stopping after step {number}"):
@@ -166,12 +174,11 @@ class _BetweenSteps:
     self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
     self.log = RunLog(plan, workdir.path, start)
     self.speed = SpeedMeter(batch_size, start)
-    self.watchdog = Watchdog(plan.stall_seconds)
-    self.watchdog.start()
+    self.in_flight = InFlight()
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.plan.steps
-    self.watchdog.dispatched(number, metrics["loss"])
+    self.in_flight.add(number, metrics["loss"])
     if number % self.plan.log_every == 0 or last:
       self.workdir.check_owner()
       self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
@@ -195,12 +202,13 @@ class _BetweenSteps:
     row: dict[str, float] = {}
     first_score: float | None = None
     for hook in due:
+      stand_at(f"calling a hook after step {number}")
       metrics = dict(hook(number, model_variables(state)))
-      self.watchdog.done(f"a hook after step {number}")
       score = metrics.pop("score", None)
       # States are ranked on one set: the figures of two cannot be compared.
       first_score = score if hook is self.hooks[0] else first_score
       row |= metrics
+    stand_at(f"after the hooks of step {number}")
     self.log.figures(number, row)
     if number and first_score is not None:
       self.checkpoints.save_if_best(number, state, first_score)
@@ -212,11 +220,12 @@ class _BetweenSteps:
     self.log.flush()
     self.workdir.check_owner()
     compare_hosts(f"saving the state of step {number}", {"step": number})
+    stand_at(f"saving the state of step {number}")
     self.checkpoints.save(number, state)
-    self.watchdog.done(f"saving step {number}")
+    stand_at(f"after saving step {number}")
 
   def close(self) -> None:
-    self.watchdog.stop()
+    stand_at("finishing the last state and closing the files")
     try:
       self.log.flush()
     finally:

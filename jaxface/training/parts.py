@@ -24,6 +24,7 @@ from jaxface.data.loader import Loader, Order
 from jaxface.losses.term import Term
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.choices import term_names
+from jaxface.training.hosts import sign_of_life
 from jaxface.training.mesh import batch_sharding
 from jaxface.training.optimizer import OptimizerConfig, make_clip, make_optimizer
 from jaxface.training.rates import Rate, parse_rates
@@ -72,7 +73,7 @@ class Data:
     """Batches in this order, sharded over the mesh."""
     return Loader(
       self.source, self.order, batch_size, start_step=start_step, steps=steps, sharding=batch_sharding(mesh),
-      on_damage=self.on_damage,
+      on_damage=self.on_damage, on_batch=sign_of_life,
     )
 
 

@@ -105,7 +105,7 @@ import jax
 from jaxface.interrupted import exit_code, sigterm_interrupts
 from jaxface.training.config import MeshConfig
 from jaxface.training.host_facts import compare_hosts
-from jaxface.training.hosts import gather, join_hosts, together
+from jaxface.training.hosts import gather, join_hosts, sign_of_life, together
 
 index, count, port, fault = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 sigterm_interrupts()
@@ -121,11 +121,15 @@ try:
         raise KeyError("no space left")
       if step == 3 and fault == f"hang{index}":
         time.sleep(3600)
+      if step == 3 and fault == f"work{index}":
+        for _ in range(14):
+          time.sleep(0.5)
+          sign_of_life()
       if step == 3 and fault == f"skip{index}":
         gather("another point")
       if step == 3 and fault == "differ":
         compare_hosts("a test", {"rate": index // 2, "steps": 5})
-      if step == 3 and fault == "end":
+      if step == 4 and fault in ("end", "work0", "work1"):
         break
       gather(f"step {step}")
       time.sleep(0.05)

@@ -110,7 +110,8 @@ def test_sigterm_before_the_first_step_ends_all_and_gives_the_folder_back(record
     pytest.param("raise0", [2, 2, 2], "process 0 (host {host}) failed: no space left", marks=pytest.mark.multihost),
     ("raise2", [2, 2, 2], "process 2 (host {host}) failed: no space left"),
     ("bug1", [1, 1, 1], "process 1 (host {host}) failed: KeyError: 'no space left'"),
-    ("hang1", [2, 2, 2], "process 1 (host {host}) did not arrive here within 4 s (mesh.stall_seconds): step 3"),
+    ("hang1", [2, 2, 2], "process 1 (host {host}) did not arrive here within 4 s of the last sign of progress (mesh.stall_seconds): step 3"),
+    pytest.param("work0", [0, 0, 0], "", marks=pytest.mark.multihost),
     ("skip1", [2, 2, 2], "process 1 (host {host}) is at: another point"),
     ("differ", [2, 2, 2], "rate: 0 on process 0 (host {host}), process 1 (host {host}); 1 on process 2 (host {host})"),
     pytest.param("end", [0, 0, 0], "", marks=pytest.mark.multihost),
@@ -123,6 +124,22 @@ def test_a_fault_of_one_process_ends_all_with_its_words(tmp_path, fault, codes, 
     if f"{index}" not in fault or fault in ("skip1", "differ"):
       assert words.format(host=socket.gethostname()) in run.said(index), run.report()
   assert "Check failure" not in run.report()
+
+
+@pytest.mark.parametrize(
+  ("fault", "what"),
+  [
+    ("jaxface.formats.packing:survey@0@hang@1", "while packing {folder}"),
+    pytest.param("jaxface.training.step:TrainStep.init@1@hang@1", "while building the network", marks=pytest.mark.multihost),
+  ],
+)
+def test_a_start_that_hangs_ends_all_with_what_it_hangs_in(records, tmp_path, fault, what):
+  images = records.parent / "images"
+  run = train(tmp_path, 2, ("--mesh.stall_seconds", 8, "--data.images", images), records="", fault=fault)
+  assert run.end() == [INTERRUPTED, INTERRUPTED], run.report()
+  hung = int(fault.split("@")[1])
+  assert f"nothing was completed for 8 s (mesh.stall_seconds) {what.format(folder=images)}" in run.said(hung), run.report()
+  assert "in fail" in run.said(hung) and f"process {hung} (host " in run.said(1 - hung)
 
 
 @pytest.mark.parametrize(

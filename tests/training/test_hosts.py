@@ -15,12 +15,21 @@ from jaxface.interrupted import INTERRUPTED, exit_code, sigterm_interrupts
 from jaxface.training import hosts, watchdog
 from jaxface.training.config import Experiment, MeshConfig
 from jaxface.training.host_facts import OWN, differences, run_facts
-from jaxface.training.host_monitor import Monitor, sentence
-from jaxface.training.hosts import HostsApart, gather, join_hosts, on_any_host, raise_on_all_hosts, together
+from jaxface.training.host_monitor import Monitor, Position, sentence
+from jaxface.training.hosts import (
+  HostsApart,
+  gather,
+  join_hosts,
+  on_any_host,
+  raise_on_all_hosts,
+  sign_of_life,
+  stand_at,
+  together,
+)
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.resolve import describe
 from jaxface.training.resume import generic
-from jaxface.training.watchdog import Watchdog
+from jaxface.training.watchdog import InFlight, watched
 
 
 @pytest.mark.parametrize(
@@ -139,12 +148,12 @@ class Shared:
 
 def beat(monitor, seconds, **numbers):
   for index, (number, inside) in numbers.items():
-    monitor.store.set(f"jaxface/beat/{index[1:]}", json.dumps([number, "a step", inside]))
+    monitor.store.set(f"jaxface/beat/{index[1:]}", json.dumps([number, "a step", inside, number]))
   monitor._note_beats(seconds)
 
 
 def test_a_process_is_gone_after_so_much_silence_while_it_is_at_work():
-  monitor = Monitor(Shared(), 10)
+  monitor = Monitor(Shared(), 10, Position())
   monitor.store.set("jaxface/host/2", "far")
   beat(monitor, 2, p0=(1, True), p2=(1, True))
   for number in range(5):
@@ -160,7 +169,7 @@ def test_a_process_is_gone_after_so_much_silence_while_it_is_at_work():
 
 
 def test_the_failure_of_another_process_is_its_sentence_and_its_code():
-  monitor = Monitor(Shared(), 10)
+  monitor = Monitor(Shared(), 10, Position())
   monitor._failures = {"1": json.dumps(["own", 2, 1, []]), "2": json.dumps(["disk full", 2, 2, []])}
   assert monitor._verdict()[:3] == ("process 2 failed: disk full", 2, 2)
   # What it says of a third one goes on as it is.
@@ -169,7 +178,7 @@ def test_the_failure_of_another_process_is_its_sentence_and_its_code():
 
 
 def test_the_first_process_that_does_not_answer_is_gone():
-  monitor = Monitor(Shared(), 10)
+  monitor = Monitor(Shared(), 10, Position())
   monitor._unanswered = 11
   assert "process 0 does not respond: it connects the others, and was silent for 10 s" in monitor._verdict().text
 
@@ -183,27 +192,50 @@ class Slow:
 
 
 def test_the_watchdog_shows_all_stacks_and_what_was_completed_last(capfd):
-  watch = Watchdog(0.3)
-  watch._what = "a test"
-  watch.start()
-  watch.dispatched(7, Slow(True))
-  watch.dispatched(8, Slow(False))  # the devices never finish it
-  time.sleep(0.8)
-  watch.stop()
+  with watched(0.3):
+    steps = InFlight()
+    steps.add(7, Slow(True))
+    steps.add(8, Slow(False))  # the devices never finish it
+    time.sleep(0.8)
   said = capfd.readouterr().err
-  assert "nothing was completed for 0.3 s (mesh.stall_seconds) after step 7" in said
+  assert "nothing was completed for 0.3 s (mesh.stall_seconds) after step 7" in said and "raise --mesh.stall_seconds" in said
   assert "test_the_watchdog_shows_all_stacks" in said
 
 
-def test_the_watchdog_is_quiet_while_something_is_completed(capfd, monkeypatch):
+def test_the_watchdog_names_what_a_start_hangs_in_and_is_there_once(capfd):
+  with watched(0.3), watched(0.1), watched(0):
+    stand_at("compiling a test")
+    assert len([thread for thread in threading.enumerate() if thread.name == "jaxface-watchdog"]) == 1
+    time.sleep(0.6)
+  assert "(mesh.stall_seconds) while compiling a test; the stacks" in capfd.readouterr().err
+  assert not [thread for thread in threading.enumerate() if thread.name == "jaxface-watchdog"]
+
+
+@pytest.mark.parametrize("sign", [lambda step: InFlight().add(step, Slow(True)), lambda step: stand_at("work"), lambda step: sign_of_life()])
+def test_the_watchdog_is_quiet_while_there_are_signs_of_life(sign, capfd, monkeypatch):
   monkeypatch.setattr(watchdog, "end_together", lambda text: pytest.fail(text))
-  watch = Watchdog(0.4)
-  watch.start()
-  for step in range(10):
-    watch.dispatched(step, Slow(True))
-    time.sleep(0.08)
-  watch.stop()
+  with watched(0.4):
+    for step in range(10):
+      sign(step + 1)
+      time.sleep(0.08)
   assert not capfd.readouterr().err
+
+
+def test_a_wait_is_extended_by_signs_of_those_that_are_missing_alone(monkeypatch, capsys):
+  """Two hours of a wait with a limit of a hundred seconds, a look each second."""
+  clock = [0.0]
+  monkeypatch.setattr(hosts.time, "monotonic", lambda: clock[0])
+  monitor = Monitor(Shared(), 10, Position())
+  monitor.store.set("point/1", "")
+  monitor.store.set("point/2", "")
+  wait, left, signs = hosts._Wait(monitor, "point", "a point", 100.0), [], hosts.position().count
+  for second in range(7200):
+    clock[0] = second
+    beat(monitor, 1, p0=(second // 90 if second < 3600 else 40, True), p2=(second, True))
+    left.append(wait())
+  assert min(left[:3600]) == 11 and left[3690] > 0 and left[3720] < 0
+  assert hosts.position().count - signs == 41  # with the first: a process that waits for this one is told
+  assert capsys.readouterr().err == f"note: process 1 (host {monitor.hosts[1]}) waits (a point) for process 0, at: a step\n"
 
 
 @pytest.fixture
