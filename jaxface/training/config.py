@@ -41,6 +41,8 @@ class MeshConfig:
     stall_seconds: longest time without progress, from the start of the run to its end: no images packed, no step, no batch
       verified, no saved state. It must be longer than the first compilation. The stacks of all threads are then printed, and
       several processes end. 0 sets no limit.
+    compare_values: several processes compare checksums of the parameters, statistics and optimizer values that all of them have,
+      at the start, when the run is resumed, and before each saved state; a difference ends the run.
   """
 
   devices: int = 0
@@ -50,6 +52,7 @@ class MeshConfig:
   process_id: int = -1
   heartbeat_seconds: float = 30.0
   stall_seconds: float = 1800.0
+  compare_values: bool = True
 
   def __post_init__(self) -> None:
     check_range(self, "devices", 0, what="devices to use, 0 for all")

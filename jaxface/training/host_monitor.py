@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import json
 import os
-import re
 import socket
 import sys
 import threading
@@ -18,9 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-
 from jaxface.interrupted import INTERRUPTED, exit_code
+from jaxface.training.host_error import from_elsewhere, sentence
 from jaxface.training.host_store import Store, StoreError
 from jaxface.training.last_words import on_abort
 
@@ -31,7 +29,6 @@ POLL, TICK = 0.5, 0.25
 GRACE = 1.0
 # Seconds for the clean-up of a failing process before it is ended; and those that process 0 waits for the others.
 UNWIND, PATIENCE = 5.0, 5.0
-_TRANSPORT = re.compile(r"\b(gloo|nccl|rccl|socket closed|connection closed by peer|connection reset by peer)\b", re.IGNORECASE)
 AGAIN = "run the same command again on all hosts to resume from the last saved state"
 
 
@@ -156,7 +153,7 @@ class Monitor:
       time.sleep(4 * PATIENCE)
     if self._failure is not None:
       return
-    if _from_elsewhere(error):
+    if from_elsewhere(error):
       time.sleep(self.seconds + self._beat_every + 2 * POLL + GRACE)  # a verdict on another process ends this one meanwhile
     self._publish(Verdict(sentence(error), exit_code(error), self.index))
 
@@ -304,22 +301,4 @@ class Monitor:
       os._exit(INTERRUPTED)
 
 
-def sentence(error: BaseException) -> str:
-  """Message of an error for the user."""
-  if isinstance(error, KeyboardInterrupt):
-    return "interrupted"
-  return str(error) if exit_code(error) == 2 else f"{type(error).__name__}: {error}"
-
-
-def _from_elsewhere(error: BaseException | None) -> bool:
-  """Whether an error may be caused by the end of another process."""
-  while error is not None:
-    if isinstance(error, StoreError) or _TRANSPORT.search(str(error)):  # JAX converts some to ValueError
-      return True
-    if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-      return True
-    error = error.__cause__ or error.__context__
-  return False
-
-
-__all__ = ["AGAIN", "Monitor", "Verdict", "sentence"]
+__all__ = ["AGAIN", "Monitor", "Position", "Verdict"]

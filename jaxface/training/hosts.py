@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from jaxface.interrupted import exit_code
 from jaxface.training.config import MeshConfig
 from jaxface.training.host_monitor import AGAIN, ROOT, Monitor, Position
 from jaxface.training.host_store import StoreError, joined_store
+from jaxface.training.host_wait import Wait, lacking
 from jaxface.training.interrupt import Interrupted
 
 # Time limit in seconds for connecting, and JAX's own limit for lost processes, which is longer than ours because JAX ends the
@@ -30,10 +30,6 @@ START_SECONDS = 300
 JAX_SECONDS = 100
 # Waiting without a limit.
 FOREVER = float("inf")
-# Seconds until a process says for whom it waits.
-PATIENT = 60.0
-# Longest time between two looks at the others that counts: while this process is stopped, it does not wait.
-_LOOK = 1.0
 
 
 class HostsApart(ConnectionError):
@@ -230,13 +226,13 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
   store.set(f"{folder}/{monitor.index}", json.dumps([what, text, monitor.hosts[monitor.index]]))
   _Run.position.waiting = True
   try:
-    store.barrier(folder, _Wait(monitor, folder, what, seconds))
+    store.barrier(folder, Wait(monitor, folder, what, seconds))
   except StoreError as error:
-    lacking = _lacking(monitor, folder)
-    if not lacking:
+    missing = lacking(monitor, folder)
+    if not missing:
       raise
     raise HostsApart(
-      f"{', '.join(map(monitor.name, lacking))} did not arrive here within {seconds:g} s of the last sign of progress"
+      f"{', '.join(map(monitor.name, missing))} did not arrive here within {seconds:g} s of the last sign of progress"
       f" (mesh.stall_seconds): {what}. The processes were at:\n{monitor.whereabouts()}\nRemove the cause, or raise"
       f" --mesh.stall_seconds if it only needs longer. Then {AGAIN}"
     ) from error
@@ -254,38 +250,6 @@ def gather(what: str, text: str = "", *, limit: float | None = None) -> list[str
       + "; ".join(f"{monitor.name(index)} is at: {point}" for index, point in sorted(points.items()))
     )
   return [found[index][1] for index in range(monitor.count)]
-
-
-def _lacking(monitor: Monitor, folder: str) -> list[int]:
-  """The processes that have not reached a point."""
-  come = monitor.store.folder(folder)
-  return [index for index in range(monitor.count) if str(index) not in come]
-
-
-class _Wait:
-  """Seconds for which to wait at a point: `limit`, again after each sign of life from a process that is missing."""
-
-  def __init__(self, monitor: Monitor, folder: str, what: str, limit: float):
-    self.monitor, self.folder, self.what, self.limit = monitor, folder, what, limit
-    self._began = self._then = time.monotonic()
-    self._waited, self._told = 0.0, False
-    self._signs = monitor.signs()
-
-  def __call__(self) -> float:
-    now = time.monotonic()
-    self._waited += min(now - self._then, _LOOK)
-    self._then = now
-    signs, before = self.monitor.signs(), self._signs
-    moved = {index for index, count in signs.items() if count != before.get(index)}
-    self._signs = signs
-    if moved and moved & set(_lacking(self.monitor, self.folder)):
-      self._waited = 0.0
-      sign_of_life()  # for those that wait for this process elsewhere
-    if not self._told and now - self._began > PATIENT:
-      self._told = True
-      lacking = [f"{self.monitor.name(index)}, at: {self.monitor.where(index)}" for index in _lacking(self.monitor, self.folder)]
-      print(f"note: {self.monitor.name(self.monitor.index)} waits ({self.what}) for {'; '.join(lacking)}", file=sys.stderr, flush=True)
-    return self.limit - self._waited
 
 
 def wait_for_hosts(what: str, *, limit: float | None = None) -> None:

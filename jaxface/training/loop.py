@@ -1,7 +1,7 @@
 """The training loop: read, step, log one interval late, call hooks, save; a killed run continues exactly where it was."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,11 +16,13 @@ from jaxface.training.center_table import CenterTable
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
 from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
+from jaxface.training.host_monitor import AGAIN
 from jaxface.training.hosts import join_hosts, on_any_host, stand_at, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.mesh import batch_sharding
 from jaxface.training.parts import Plan, Run
 from jaxface.training.rates import rate_lines
+from jaxface.training.replicas import Replicas
 from jaxface.training.resolve import resolve_run
 from jaxface.training.resume import describe_data
 from jaxface.training.run_log import RunLog, TrainingDiverged
@@ -31,6 +33,16 @@ from jaxface.training.watchdog import InFlight, watched
 from jaxface.training.workdir import Workdir
 
 Tree = Any
+# What to do if the processes of a run have different values, by when it is found.
+MADE_APART = (
+  "Every host computes the initial values: use hosts with the same kind of processor, and the same versions and files on all of"
+  " them (--mesh.compare_values false allows a difference)"
+)
+READ_APART = "All hosts must read the same files of the state: check that the folder of the states is the same on all of them"
+GONE_APART = (
+  "They were equal before, so a device, its memory or its network may be faulty, or a program gives varying results. This state is not"
+  f" saved: {AGAIN}; if it happens again, leave out that host (--mesh.compare_values false allows a difference)"
+)
 
 
 class Hook(Protocol):
@@ -100,8 +112,9 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   plan, mesh = run.plan, run.mesh
   stand_at("comparing experiment and data")
   data = describe_data(run.data, hooks)
-  compare_hosts("the experiment", run_facts(run.config))
-  compare_hosts("the data", data_facts(data))
+  facts, data_now = run_facts(run.config), data_facts(data)
+  compare_hosts("the experiment", facts)
+  compare_hosts("the data", data_now)
   workdir.save_config(run.config, data, best=plan.best)
   stand_at("building the network and the training step")
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
@@ -128,8 +141,11 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
     state, lines = begun.state, [*begun.lines, *lines]
   start = int(state.step)
   lines = [*checkpoints.take_notes(), *lines]
+  replicas = Replicas(into) if plan.compare_values and jax.process_count() > 1 else None
+  if replicas is not None:
+    replicas.check(state, f"the state of step {start}", READ_APART if start else MADE_APART)
 
-  between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start)
+  between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas)
   between.log.note(lines)
   compiled = compile_step(step, shardings, batch_sharding(mesh))
   try:
@@ -169,9 +185,11 @@ class _BetweenSteps:
   """What happens between steps: logging, hooks and saving, each when it is due."""
 
   def __init__(
-    self, plan: Plan, batch_size: int, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int
+    self, plan: Plan, batch_size: int, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int,
+    facts: Mapping[str, Any], replicas: Replicas | None,
   ):
     self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
+    self.facts, self.replicas = facts, replicas
     self.log = RunLog(plan, workdir.path, start)
     self.speed = SpeedMeter(batch_size, start)
     self.in_flight = InFlight()
@@ -211,6 +229,7 @@ class _BetweenSteps:
     stand_at(f"after the hooks of step {number}")
     self.log.figures(number, row)
     if number and first_score is not None:
+      self._compare_values(number, state)
       self.checkpoints.save_if_best(number, state, first_score)
       self.log.note(self.checkpoints.take_notes())
     self.speed.leave_out(time.perf_counter() - start)
@@ -219,10 +238,15 @@ class _BetweenSteps:
     """Save the state; the log is complete up to it, so that a continuation finds no gap."""
     self.log.flush()
     self.workdir.check_owner()
-    compare_hosts(f"saving the state of step {number}", {"step": number})
+    compare_hosts(f"saving the state of step {number}", {**self.facts, "step": number})
+    self._compare_values(number, state)
     stand_at(f"saving the state of step {number}")
     self.checkpoints.save(number, state)
     stand_at(f"after saving step {number}")
+
+  def _compare_values(self, number: int, state: TrainState) -> None:
+    if self.replicas is not None:
+      self.replicas.check(state, f"the values of step {number}", GONE_APART)
 
   def close(self) -> None:
     stand_at("finishing the last state and closing the files")

@@ -165,6 +165,7 @@ class Plan:
     max_bad_share: the run ends if more than this share of the last `BAD_WINDOW` steps was skipped.
     best: whether the best state on the first verification set becomes the model, instead of the last one.
     stall_seconds: longest time without progress, see `Watchdog`.
+    compare_values: several processes compare the values that all of them have, see `Replicas`.
   """
 
   steps: int
@@ -175,6 +176,7 @@ class Plan:
   max_bad_share: float = 0.2
   best: bool = False
   stall_seconds: float = 0.0
+  compare_values: bool = True
 
   @property
   def most_bad_lately(self) -> int:

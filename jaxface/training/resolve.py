@@ -76,6 +76,7 @@ def resolve_plan(experiment: Experiment) -> Plan:
     keep_checkpoints=experiment.keep_checkpoints, max_bad_steps=experiment.max_bad_steps,
     max_bad_share=experiment.max_bad_share, best=experiment.use == "best",
     stall_seconds=experiment.mesh.stall_seconds,
+    compare_values=experiment.mesh.compare_values,
   )
 
 

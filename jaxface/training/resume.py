@@ -15,7 +15,7 @@ FREE = frozenset({
   "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
   "data.threads", "data.on_damage", "data.synthetic.remember",
   "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
-  "mesh.heartbeat_seconds", "mesh.stall_seconds",
+  "mesh.heartbeat_seconds", "mesh.stall_seconds", "mesh.compare_values",
   "terms.N.sharded", "terms.N.block",
   # A set is identified by its name; its content is compared as data.
   "evaluation", "evaluation.N.name", "evaluation.N.every",

@@ -76,6 +76,14 @@ def fail(*given, **named):
     time.sleep(3600)
   if kind == "kill":
     os.kill(os.getpid(), 9)
+  if kind == "fold":  # another key
+    return kept(*given[:-1], jax.random.fold_in(given[-1], 1))
+  if kind == "change":  # another value of one parameter, in the copy of this process
+    state = given[-1]
+    leaf = state.params["model"]["Dense_0"]["bias"]
+    own = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, [leaf.addressable_data(0) + 1e-6])
+    model = {**state.params["model"], "Dense_0": {**state.params["model"]["Dense_0"], "bias": own}}
+    return kept(*given[:-1], state._replace(params={**state.params, "model": model}))
   raise {"OSError": OSError, "KeyError": KeyError}[kind]("no space left")
 
 

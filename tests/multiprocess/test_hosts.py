@@ -4,6 +4,7 @@ What needs no training is tried with processes that only join and wait for each 
 """
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -88,6 +89,28 @@ def test_other_values_are_refused_on_all_with_whose_they_are(records, tmp_path):
     assert "; 0.2 on process 1 (host " in run.said(index) and "steps: 12 on process 0" in run.said(index)
 
 
+def test_other_initial_values_are_refused_with_their_names(records, tmp_path):
+  run = train(tmp_path, 2, records=records, fault="jaxface.training.step:TrainStep.init@1@fold@1")
+  assert run.end() == [2, 2], run.report()
+  for index in (0, 1):
+    assert "the processes of the run have different values (the state of step 0)" in run.said(index), run.report()
+    assert re.search(r"params/model/Dense_0/kernel: [0-9a-f]{8} on process 0 \(host .*; [0-9a-f]{8} on process 1", run.said(index))
+    assert "params/model/Dense_0/bias" not in run.said(index)  # zeros on both
+
+
+@pytest.mark.multihost
+def test_values_that_part_later_are_not_saved_and_the_run_comes_to_the_same_end(straight, records, tmp_path):
+  run = train(tmp_path, 2, records=records, fault="jaxface.training.loop:_BetweenSteps.save@1@change@2", verify=True)
+  assert run.end() == [2, 2], run.report()
+  for index in (0, 1):
+    assert "(the values of step 8)" in run.said(index) and "  params/model/Dense_0/bias: " in run.said(index), run.report()
+    assert "This state is not saved" in run.said(index) and "kernel" not in run.said(index)
+  assert [path.name for path in (tmp_path / "run" / "checkpoints" / "last").iterdir()] == ["4"]
+  run = train(tmp_path, 2, records=records, verify=True)
+  assert run.end() == [0, 0], run.report()
+  same_rows(rows(tmp_path / "run"), rows(straight / "on2"))
+
+
 def test_another_folder_is_refused(records, tmp_path):
   run = train(tmp_path, 2, records=records, own={1: ("--workdir", tmp_path / "other")})
   assert run.end() == [2, 2], run.report()
@@ -126,11 +149,12 @@ def test_a_fault_of_one_process_ends_all_with_its_words(tmp_path, fault, codes, 
   assert "Check failure" not in run.report()
 
 
+@pytest.mark.multihost
 @pytest.mark.parametrize(
   ("fault", "what"),
   [
     ("jaxface.formats.packing:survey@0@hang@1", "while packing {folder}"),
-    pytest.param("jaxface.training.step:TrainStep.init@1@hang@1", "while building the network", marks=pytest.mark.multihost),
+    ("jaxface.training.step:TrainStep.init@1@hang@1", "while building the network"),
   ],
 )
 def test_a_start_that_hangs_ends_all_with_what_it_hangs_in(records, tmp_path, fault, what):

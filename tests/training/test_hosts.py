@@ -14,8 +14,10 @@ from jaxface.formats.errors import DamagedData
 from jaxface.interrupted import INTERRUPTED, exit_code, sigterm_interrupts
 from jaxface.training import hosts, watchdog
 from jaxface.training.config import Experiment, MeshConfig
+from jaxface.training.host_error import sentence
 from jaxface.training.host_facts import OWN, differences, run_facts
-from jaxface.training.host_monitor import Monitor, Position, sentence
+from jaxface.training.host_monitor import Monitor, Position
+from jaxface.training.host_wait import Wait
 from jaxface.training.hosts import (
   HostsApart,
   gather,
@@ -224,17 +226,17 @@ def test_the_watchdog_is_quiet_while_there_are_signs_of_life(sign, capfd, monkey
 def test_a_wait_is_extended_by_signs_of_those_that_are_missing_alone(monkeypatch, capsys):
   """Two hours of a wait with a limit of a hundred seconds, a look each second."""
   clock = [0.0]
-  monkeypatch.setattr(hosts.time, "monotonic", lambda: clock[0])
+  monkeypatch.setattr(time, "monotonic", lambda: clock[0])
   monitor = Monitor(Shared(), 10, Position())
   monitor.store.set("point/1", "")
   monitor.store.set("point/2", "")
-  wait, left, signs = hosts._Wait(monitor, "point", "a point", 100.0), [], hosts.position().count
+  wait, left = Wait(monitor, "point", "a point", 100.0), []
   for second in range(7200):
     clock[0] = second
     beat(monitor, 1, p0=(second // 90 if second < 3600 else 40, True), p2=(second, True))
     left.append(wait())
   assert min(left[:3600]) == 11 and left[3690] > 0 and left[3720] < 0
-  assert hosts.position().count - signs == 41  # with the first: a process that waits for this one is told
+  assert monitor.position.count == 41  # with the first: a process that waits for this one is told
   assert capsys.readouterr().err == f"note: process 1 (host {monitor.hosts[1]}) waits (a point) for process 0, at: a step\n"
 
 

@@ -1,0 +1,80 @@
+"""Hosts share the images of a verification set: every figure and every embedding is, bit for bit, that of one host."""
+
+import json
+
+import pytest
+from harness import run_workers
+
+HOOK = '''
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+class Noise:
+  """301 images of 43 people: neither two hosts, nor three, nor batches of 128 divide them."""
+
+  image_shape, template = (16, 16, 3), "none"
+  num_records, num_identities = 301, 43
+  label_n = np.repeat(np.arange(43, dtype=np.int32), 7)
+
+  def names(self):
+    return [f"person{record // 7}/{record}" for record in range(301)]
+
+  def read(self, record_n, out):
+    for row, record in enumerate(record_n):
+      face = np.random.default_rng(record // 7).integers(0, 200, self.image_shape)
+      out[row] = face + np.random.default_rng(1000 + record).integers(0, 56, self.image_shape)
+    return []
+
+def verify():
+  """Figures as text, and a digest of all embeddings."""
+  import jax
+  from jaxface.evaluation.config import VerificationConfig
+  from jaxface.evaluation.pairs import holdout_pairs
+  from jaxface.inference import verify as module
+  from jaxface.models.config import ModelConfig, make_model
+
+  model = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125})
+  network = make_model(model, "none")[0]
+  variables = jax.jit(lambda key: network.init(key, np.zeros((1, 16, 16, 3), np.float32), train=False))(jax.random.key(0))
+  source, embedded = Noise(), []
+  pairs = holdout_pairs(source.names(), source.label_n, pairs=200, folds=4, seed=0)
+  hook = module.VerificationHook(VerificationConfig(name="set"), source, pairs, model, devices=1)
+  shared = module.embed_shared
+  module.embed_shared = lambda *given, **named: embedded.append(shared(*given, **named)) or embedded[-1]
+  try:
+    row = hook(1, variables)
+  finally:
+    module.embed_shared = shared
+  row.pop("set/images_per_second")
+  embedding_nd = embedded[0][0]
+  assert embedding_nd.shape == (301, 8) and np.isfinite(embedding_nd).all()
+  return json.dumps([row, hashlib.sha256(embedding_nd.tobytes()).hexdigest()])
+'''
+
+WORKER = HOOK + '''
+import jax
+jax.config.update("jax_platforms", "cpu")
+from jaxface.training.config import MeshConfig
+from jaxface.training.hosts import join_hosts
+
+count = int(sys.argv[3])
+join_hosts(MeshConfig(coordinator=f"127.0.0.1:{sys.argv[2]}", processes=count, process_id=int(sys.argv[1])))
+assert jax.process_count() == count
+print("\\n" + verify())
+'''
+
+
+@pytest.fixture(scope="module")
+def alone():
+  space = {}
+  exec(HOOK, space)
+  return space["verify"]()
+
+
+@pytest.mark.parametrize("hosts", [2, pytest.param(3, marks=pytest.mark.multihost)])
+def test_hosts_that_share_a_set_have_the_bits_of_one(alone, hosts):
+  said = [out.splitlines()[-1] for out in run_workers(WORKER, hosts, hosts)]
+  assert [json.loads(line) for line in said] == [json.loads(alone)] * hosts
