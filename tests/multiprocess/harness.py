@@ -161,7 +161,9 @@ def run_workers(script: str, hosts: int, *arguments: object) -> list[str]:
   All must end with code 0.
   """
   port = free_port() if hosts > 1 else 0
-  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {"PYTHONPATH": os.pathsep.join(sys.path)}
+  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {
+    "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive",
+  }
   workers = [
     subprocess.Popen([sys.executable, "-c", script, str(index), str(port), *map(str, arguments)], env=environment,
                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -35,10 +35,14 @@ def verify():
   from jaxface.evaluation.pairs import holdout_pairs
   from jaxface.inference import verify as module
   from jaxface.models.config import ModelConfig, make_model
+  from jaxface.models.saved import variable_shapes
 
-  model = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125})
-  network = make_model(model, "none")[0]
-  variables = jax.jit(lambda key: network.init(key, np.zeros((1, 16, 16, 3), np.float32), train=False))(jax.random.key(0))
+  model = ModelConfig("smallresnet", size=16, embedding_size=8, options={"patch": 2, "widths": (4, 8), "units": (1, 0)})
+  _, options, preprocess = make_model(model, "none")
+  rng = np.random.default_rng(0)
+  variables = jax.tree.map(
+    lambda leaf: rng.uniform(0.1, 0.5, leaf.shape).astype(np.float32), variable_shapes("smallresnet", options, preprocess)
+  )
   source, embedded = Noise(), []
   pairs = holdout_pairs(source.names(), source.label_n, pairs=200, folds=4, seed=0)
   hook = module.VerificationHook(VerificationConfig(name="set"), source, pairs, model, devices=1)
