@@ -99,6 +99,7 @@ docs-links: $(VENV)/docs
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks
 
+# JAXFACE_FLIPS (200) and JAXFACE_KILLS (20): how many bytes of states are flipped, and how often runs are killed.
 sweep: $(VENV)/test
 	$(BIN)/pytest -m 'multihost or sweep'
 	$(BIN)/jaxface train celeba_lfw --workdir runs/celeba_lfw

@@ -1,5 +1,6 @@
 """No damaged byte is restored in silence: it is named, and the state before is taken."""
 
+import os
 import shutil
 
 import chex
@@ -60,7 +61,7 @@ def test_a_flipped_byte_is_named_and_the_state_before_is_restored(written, tmp_p
 
 @pytest.mark.sweep
 def test_two_hundred_flips(written, tmp_path, state_of, flip):
-  check_flips(written, tmp_path, state_of, flip, np.random.default_rng(), 200)
+  check_flips(written, tmp_path, state_of, flip, np.random.default_rng(), int(os.environ.get("JAXFACE_FLIPS", "200")))
 
 
 def test_every_file_is_covered(states, state_of, flip):
