@@ -8,6 +8,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxface.heads.classification import Classification
+from jaxface.heads.per_member import PerMember
 from jaxface.losses.margins import ArcFace, CosFace, NormSoftmax, Softmax
 from jaxface.losses.margins_adaptive import AdaFace, CurricularFace, ElasticFace, MagFace
 from jaxface.losses.margins_asoftmax import ASoftmax
@@ -240,3 +241,28 @@ def test_options_that_cannot_be():
     Classification(ArcFace(subcenters=2), center_repulsion=1.0)
   with pytest.raises(ValueError, match=r"Filtered\.threshold = 1\.5"):
     Classification(ArcFace(), interclass_filtering=1.5)
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"sample_rate": 0.7}, "sample_rate = 0.7 is not 1/w for a whole number w, one class of every w: nearest are 0.5 and 1"),
+    ({"sample_rate": 1e-6}, "samples one class of 1,000,000: the least is 1/65,535"),
+    ({"sample_rate": 0.1, "center_repulsion": 1.0}, r"sample_rate = 0.1 updates centres by rows, but center_repulsion = 1.0"),
+    ({"block": 64, "sharded": False}, "block = 64 needs sharded = True"),
+    ({"center_dtype": "float16"}, "center_dtype"),
+  ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+  with pytest.raises(ValueError, match=message):
+    Classification(**settings)
+
+
+@pytest.mark.parametrize(("rate", "group"), [(1.0, 1), (0.5, 2), (0.33, 3), (1 / 3, 3), (0.1, 10), (0.001, 1000)])
+def test_a_sample_rate_is_one_class_of_a_group(rate, group):
+  assert Classification(sample_rate=rate).group == group
+
+
+def test_an_ensemble_refuses_updates_by_rows():
+  with pytest.raises(ValueError, match=r"PerMember\.term\.block = 8 is not supported for ensembles"):
+    PerMember(Classification(block=8), members=2)
