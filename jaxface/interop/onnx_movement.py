@@ -151,6 +151,7 @@ RULES: dict[str, Rule] = {
   "dynamic_slice": _dynamic_slice,
   "expand_dims": _sizes,
   "gather": _gather,
+  "name": _same,
   "pad": _pad,
   "reduce_precision": _same,
   "reshape": _reshape,

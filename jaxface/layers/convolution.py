@@ -7,12 +7,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxface.layers.conv_pure import pure_conv, takes
 from jaxface.layers.formulation import by_platform, current_formulation
 from jaxface.layers.onednn import Window, onednn_conv
 
 Padding = str | Sequence[tuple[int, int]]
+# Name of the result of a convolution, for a policy of `jax.checkpoint`.
+CONVOLUTION = "convolution"
 
 _BF16_PRODUCTS = ("bfloat16", "BF16_BF16_F32")
 
@@ -107,9 +110,10 @@ class Conv(nn.Module):
       x_bhwc.astype(self.dtype), kernel.astype(self.dtype),
       strides=self.strides, padding=self.padding, groups=self.groups,
     )
+    y = checkpoint_name(y, CONVOLUTION)
     if self.use_bias:
       y = y + self.param("bias", self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
     return y
 
 
-__all__ = ["Conv", "Padding", "conv", "make_window"]
+__all__ = ["CONVOLUTION", "Conv", "Padding", "conv", "make_window"]

@@ -1,5 +1,6 @@
 """Batch normalisation with statistics in float32, whatever the network's dtype."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ from jax import Array, lax
 from jaxface.layers.activation import activate
 from jaxface.layers.formulation import current_formulation
 from jaxface.layers.norm_native import affine, train_norm
+from jaxface.layers.norm_scope import WHOLE, NormScope, current_norm_scope
 
 
 def channel_sum(x: Array) -> Array:
@@ -17,8 +19,19 @@ def channel_sum(x: Array) -> Array:
   return x.reshape(x.shape[0], -1, x.shape[-1]).sum(1).sum(0)
 
 
-@jax.custom_vjp
-def batch_normalise(x: Array, scale_c: Array, bias_c: Array, epsilon: float) -> tuple[Array, Array, Array]:
+def _group_sum(x: Array, groups: int) -> Array:
+  """Sum of each group of rows of `x` [B, ..., C], [G, 1, ..., C] so that it broadcasts against `_split` of it."""
+  sum_gc = x.reshape(x.shape[0], -1, x.shape[-1]).sum(1).reshape(groups, -1, x.shape[-1]).sum(1)
+  return sum_gc.reshape(groups, *[1] * (x.ndim - 1), x.shape[-1])
+
+
+def _split(x: Array, groups: int) -> Array:
+  """[B, ..., C] as [G, B / G, ..., C]."""
+  return x.reshape(groups, -1, *x.shape[1:])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def batch_normalise(x: Array, scale_c: Array, bias_c: Array, epsilon: float, scope: NormScope = WHOLE) -> tuple[Array, Array, Array]:
   """Normalise by the statistics of the batch.
 
   Args:
@@ -26,33 +39,39 @@ def batch_normalise(x: Array, scale_c: Array, bias_c: Array, epsilon: float) -> 
     scale_c: [C] float32.
     bias_c: [C] float32.
     epsilon: added to the variance.
+    scope: which rows have common statistics.
   Returns:
-    The normalised array, and mean [C] and (biased) variance [C], which carry no gradient.
+    The normalised array, and mean [C] and (biased) variance [C] of a group, averaged over the groups, which carry no gradient.
   Source: Ioffe and Szegedy, "Batch Normalization", 2015; the gradient of its page 4, reduced to two sums: the gradient that JAX
     derives reads the array six times.
   """
-  return _forward(x, scale_c, bias_c, epsilon)[0]
+  return _forward(x, scale_c, bias_c, epsilon, scope)[0]
 
 
-def _forward(x: Array, scale_c: Array, bias_c: Array, epsilon: float) -> tuple:
-  count = x.size // x.shape[-1]
-  mean_c = channel_sum(x) / count
+def _forward(x: Array, scale_c: Array, bias_c: Array, epsilon: float, scope: NormScope) -> tuple:
+  groups, count = scope.groups, x.size // x.shape[-1] // scope.groups
+  mean_g = scope.mean(_group_sum(x, groups) / count)
   # One pass over x, as E[x²] − E[x]²; rounding can make the difference negative.
-  var_c = jnp.maximum(channel_sum(x * x) / count - mean_c * mean_c, 0)
-  inverse_c = lax.rsqrt(var_c + epsilon)
-  y = (x - mean_c) * (inverse_c * scale_c) + bias_c
-  return (y, mean_c, var_c), (x, mean_c, inverse_c, scale_c)
+  var_g = jnp.maximum(scope.mean(_group_sum(x * x, groups) / count) - mean_g * mean_g, 0)
+  inverse_g = lax.rsqrt(var_g + epsilon)
+  y = ((_split(x, groups) - mean_g) * (inverse_g * scale_c) + bias_c).reshape(x.shape)
+  mean_c, var_c = (each.reshape(groups, -1).mean(0) for each in (mean_g, var_g))
+  return (y, mean_c, var_c), (x, mean_g, inverse_g, scale_c)
 
 
-def _backward(saved: tuple, cotangents: tuple) -> tuple:
-  x, mean_c, inverse_c, scale_c = saved
-  dy = cotangents[0]
-  count = x.size // x.shape[-1]
-  dbias_c = channel_sum(dy)
-  dscale_c = channel_sum(dy * (x - mean_c)) * inverse_c
-  slope_c = scale_c * inverse_c
-  dx = slope_c * dy - (x - mean_c) * (slope_c * inverse_c * dscale_c / count) - slope_c * dbias_c / count
-  return dx, dscale_c, dbias_c, None
+def _backward(scope: NormScope, saved: tuple, cotangents: tuple) -> tuple:
+  x, mean_g, inverse_g, scale_c = saved
+  dy, groups = cotangents[0], scope.groups
+  count = x.size // x.shape[-1] // groups
+  centred = _split(x, groups) - mean_g
+  dbias_g = _group_sum(dy, groups)
+  dscale_g = _group_sum(dy * centred.reshape(x.shape), groups) * inverse_g
+  # Through the statistics every row depends on all rows of the scope; the caller sums the gradients of the parameters.
+  mean_dy_g, mean_moment_g = scope.mean(dbias_g / count), scope.mean(dscale_g / count)
+  slope_g = scale_c * inverse_g
+  dx = slope_g * _split(dy, groups) - centred * (slope_g * inverse_g * mean_moment_g) - slope_g * mean_dy_g
+  dscale_c, dbias_c = (each.reshape(groups, -1).sum(0) for each in (dscale_g, dbias_g))
+  return dx.reshape(x.shape), dscale_c, dbias_c, None
 
 
 batch_normalise.defvjp(_forward, _backward)
@@ -61,7 +80,8 @@ batch_normalise.defvjp(_forward, _backward)
 class BatchNorm(nn.Module):
   """Batch normalisation over all axes but the last.
 
-  In a step jitted over a mesh, the statistics are those of the global batch.
+  In a step jitted over a mesh, the statistics are those of the global batch, or inside `norms_over` those of each group: then the
+  running statistics follow the means over the groups of their means and variances.
 
   Attributes:
     dtype: dtype of the result; statistics and arithmetic are float32.
@@ -104,10 +124,11 @@ class BatchNorm(nn.Module):
 
     mean_c, var_c = running_mean.value, running_var.value
     x32 = x if in_one_pass else x.astype(jnp.float32)
+    scope = current_norm_scope(x) if train else WHOLE
     if train and in_one_pass:
-      y, mean_c, var_c = train_norm(activation, self.epsilon, x, scale_c, bias_c, alpha_c, shortcut)
+      y, mean_c, var_c = train_norm(activation, self.epsilon, x, scale_c, bias_c, alpha_c, shortcut, scope)
     elif train:
-      y, mean_c, var_c = batch_normalise(x32, scale_c, bias_c, self.epsilon)
+      y, mean_c, var_c = batch_normalise(x32, scale_c, bias_c, self.epsilon, scope)
     else:
       slope_c = lax.rsqrt(var_c + self.epsilon) * scale_c
       if in_one_pass:

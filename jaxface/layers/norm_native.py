@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from jaxface.layers.native_call import IMAGES, SHARED, native_call
 from jaxface.layers.norm_plain import Passes
+from jaxface.layers.norm_scope import WHOLE, NormScope
 
 # As jaxface/native/activation.h numbers them.
 CODES = {None: 0, "prelu": 1, "relu": 2, "relu6": 3}
@@ -65,40 +66,66 @@ def _passes(name: str, activation: str | None) -> Callable[..., Array]:
   )
 
 
-def _canonical(x_bhwc: Array) -> Array:
-  """[1, B, H·W, C]: one call, spatial axes flattened."""
-  return x_bhwc.reshape(1, x_bhwc.shape[0], -1, x_bhwc.shape[-1])
+def _canonical(x_bhwc: Array, groups: int = 1) -> Array:
+  """[1, B, H·W, C]: one call, spatial axes flattened; with groups [B, 1, H·W, C]: one call per image.
+
+  Groups of images could be calls too, but where a group spans some of the devices, its axis would be sharded over a part of a mesh
+  axis, which `custom_partitioning` cannot express.
+  """
+  calls = (1, len(x_bhwc)) if groups == 1 else (len(x_bhwc), 1)
+  return x_bhwc.reshape(*calls, -1, x_bhwc.shape[-1])
 
 
-def _stack(*row_c: Array | None) -> Array:
-  """[1, rows, C]; a row that is None becomes zeros."""
-  like = next(row for row in row_c if row is not None)
-  return jnp.stack([jnp.zeros_like(like) if row is None else row for row in row_c])[None]
+def _stack(calls: int, *row: Array | None) -> Array:
+  """[calls, rows, C] from rows [C] or, one for each group, [G, C]; a row that is None becomes zeros."""
+  like = next(each for each in row if each is not None)
+  each_gc = [jnp.atleast_2d(jnp.zeros_like(like) if each is None else each) for each in row]
+  return jnp.stack([jnp.repeat(each, calls // len(each), axis=0) for each in each_gc], axis=1)
 
 
-def _apply(activation: str | None, x: Array, shortcut: Array | None, *row_c: Array | None) -> Array:
+def _apply(activation: str | None, groups: int, x: Array, shortcut: Array | None, *row: Array | None) -> Array:
   """act(slope·x + offset) + shortcut for rows slope, offset, alpha."""
+  images = _canonical(x, groups)
+  rows = _stack(len(images), *row)
   if shortcut is None:
-    y = _native("apply", activation)(_canonical(x), _stack(*row_c))
+    y = _native("apply", activation)(images, rows)
   else:
-    y = _native("apply_add", activation)(_canonical(x), _canonical(shortcut), _stack(*row_c))
+    y = _native("apply_add", activation)(images, _canonical(shortcut, groups), rows)
   return y.reshape(x.shape)
 
 
-def _sums(activation: str | None, x: Array, dy: Array, *row_c: Array | None) -> Array:
-  """[3, C]: Σ dz, Σ dz·(x − mean), gradient of alpha; for rows slope, offset, alpha, mean."""
-  return _native("sums", activation)(_canonical(x), _canonical(dy), _stack(*row_c))[0]
+def _moments(x: Array, scope: NormScope) -> tuple[Array, Array]:
+  """Mean and (biased) variance of each group, [G, C]."""
+  part_n2c = _native("moments", None)(_canonical(x, scope.groups))
+  mean_gnc, var_gnc = (part_n2c[:, k].reshape(scope.groups, -1, x.shape[-1]) for k in (0, 1))
+  if scope == WHOLE:
+    return mean_gnc[:, 0], var_gnc[:, 0]
+  mean_gc = mean_gnc.mean(1)
+  var_gc = (var_gnc + (mean_gnc - mean_gc[:, None]) ** 2).mean(1)
+  if not scope.axes:
+    return mean_gc, var_gc
+  # One collective for both: the variance as E[x²] − E[x]², as in `batch_normalise`.
+  mean_gc, square_gc = scope.mean(jnp.stack([mean_gc, var_gc + mean_gc**2]))
+  return mean_gc, jnp.maximum(square_gc - mean_gc**2, 0)
 
 
-def _input_gradient(activation: str | None, x: Array, dy: Array, *row_c: Array | None) -> Array:
+def _sums(activation: str | None, groups: int, x: Array, dy: Array, *row: Array | None) -> Array:
+  """[3, G, C]: Σ dz, Σ dz·(x − mean), gradient of alpha; for rows slope, offset, alpha, mean."""
+  images = _canonical(x, groups)
+  part_n3c = _native("sums", activation)(images, _canonical(dy, groups), _stack(len(images), *row))
+  return part_n3c.reshape(groups, -1, 3, x.shape[-1]).sum(1).swapaxes(0, 1)
+
+
+def _input_gradient(activation: str | None, groups: int, x: Array, dy: Array, *row: Array | None) -> Array:
   """p·dz + q·(x − mean) + t for rows slope, offset, alpha, mean, p, q, t."""
-  return _native("input", activation)(_canonical(x), _canonical(dy), _stack(*row_c)).reshape(x.shape)
+  images = _canonical(x, groups)
+  return _native("input", activation)(images, _canonical(dy, groups), _stack(len(images), *row)).reshape(x.shape)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 7))
 def train_norm(
   activation: str | None, epsilon: float, x: Array, scale_c: Array, bias_c: Array, alpha_c: Array | None,
-  shortcut: Array | None,
+  shortcut: Array | None, scope: NormScope = WHOLE,
 ) -> tuple[Array, Array, Array]:
   """Normalise by the statistics of the batch, activate, add.
 
@@ -110,35 +137,41 @@ def train_norm(
     bias_c: [C] float32.
     alpha_c: [C] float32, slopes of "prelu"; or None.
     shortcut: an array of the shape and dtype of `x`, or None.
+    scope: which rows have common statistics.
 
   Returns:
-    The result, with the dtype of `x`; mean [C] and (biased) variance [C], float32, which carry no gradient.
+    The result, with the dtype of `x`; mean [C] and (biased) variance [C] of a group, averaged over the groups, float32, which
+    carry no gradient.
   """
-  return _train_forward(activation, epsilon, x, scale_c, bias_c, alpha_c, shortcut)[0]
+  return _train_forward(activation, epsilon, x, scale_c, bias_c, alpha_c, shortcut, scope)[0]
 
 
 def _train_forward(
   activation: str | None, epsilon: float, x: Array, scale_c: Array, bias_c: Array, alpha_c: Array | None,
-  shortcut: Array | None,
+  shortcut: Array | None, scope: NormScope,
 ) -> tuple:
-  mean_c, var_c = _native("moments", None)(_canonical(x))[0]
-  inverse_c = lax.rsqrt(var_c + epsilon)
-  slope_c = scale_c * inverse_c
-  rows = slope_c, bias_c - mean_c * slope_c, alpha_c
-  y = _apply(activation, x, shortcut, *rows)
-  return (y, mean_c, var_c), (x, rows, mean_c, inverse_c, shortcut is None)
+  mean_gc, var_gc = _moments(x, scope)
+  inverse_gc = lax.rsqrt(var_gc + epsilon)
+  slope_gc = scale_c * inverse_gc
+  rows = slope_gc, bias_c - mean_gc * slope_gc, alpha_c
+  y = _apply(activation, scope.groups, x, shortcut, *rows)
+  return (y, mean_gc.mean(0), var_gc.mean(0)), (x, rows, mean_gc, inverse_gc, shortcut is None)
 
 
-def _train_backward(activation: str | None, epsilon: float, saved: tuple, cotangents: tuple) -> tuple:
-  x, rows, mean_c, inverse_c, alone = saved
-  dy, slope_c, count = cotangents[0], rows[0], x.size // x.shape[-1]
-  dbias_c, moment_c, dalpha_c = _sums(activation, x, dy, *rows, mean_c)
-  dscale_c = moment_c * inverse_c
+def _train_backward(activation: str | None, epsilon: float, scope: NormScope, saved: tuple, cotangents: tuple) -> tuple:
+  x, rows, mean_gc, inverse_gc, alone = saved
+  dy, slope_gc, groups = cotangents[0], rows[0], scope.groups
+  count = x.size // x.shape[-1] // groups
+  dbias_gc, moment_gc, dalpha_gc = _sums(activation, groups, x, dy, *rows, mean_gc)
+  dscale_gc = moment_gc * inverse_gc
+  # Through the statistics every row depends on all rows of the scope; the caller sums the gradients of the parameters.
+  mean_dz_gc, mean_moment_gc = scope.mean(dbias_gc / count), scope.mean(dscale_gc / count)
   # dx = slope·(dz − Σdz/N − (x − μ)/σ · Σ(dz·(x − μ)/σ)/N)
   dx = _input_gradient(
-    activation, x, dy, *rows, mean_c, slope_c, -slope_c * inverse_c * dscale_c / count, -slope_c * dbias_c / count
+    activation, groups, x, dy, *rows, mean_gc, slope_gc, -slope_gc * inverse_gc * mean_moment_gc, -slope_gc * mean_dz_gc
   )
-  return dx, dscale_c, dbias_c, None if rows[2] is None else dalpha_c, None if alone else dy
+  dalpha_c = None if rows[2] is None else dalpha_gc.sum(0)
+  return dx, dscale_gc.sum(0), dbias_gc.sum(0), dalpha_c, None if alone else dy
 
 
 train_norm.defvjp(_train_forward, _train_backward)
@@ -160,7 +193,7 @@ def affine(
   Returns:
     An array of the shape and dtype of `x`.
   """
-  return _apply(activation, x, shortcut, slope_c, offset_c, alpha_c)
+  return _apply(activation, 1, x, shortcut, slope_c, offset_c, alpha_c)
 
 
 def _affine_forward(
@@ -171,8 +204,8 @@ def _affine_forward(
 
 def _affine_backward(activation: str | None, saved: tuple, dy: Array) -> tuple:
   x, rows, alone = saved
-  doffset_c, dslope_c, dalpha_c = _sums(activation, x, dy, *rows, None)
-  dx = _input_gradient(activation, x, dy, *rows, None, rows[0], None, None)
+  doffset_c, dslope_c, dalpha_c = _sums(activation, 1, x, dy, *rows, None)[:, 0]
+  dx = _input_gradient(activation, 1, x, dy, *rows, None, rows[0], None, None)
   return dx, dslope_c, doffset_c, None if rows[2] is None else dalpha_c, None if alone else dy
 
 

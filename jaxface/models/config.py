@@ -12,6 +12,7 @@ from jaxface.models.preprocess import FITS, PREPROCESS, Preprocess, changed, get
 from jaxface.models.registry import create, full_name, model_options
 
 DEFAULT_NETWORK = "iresnet18"
+REMAT = ("none", "blocks", "products")
 UNKNOWN_TEMPLATES = {UNKNOWN_TEMPLATE, "none", ""}
 
 
@@ -27,11 +28,15 @@ class ModelConfig:
     fit: how images of another size are fitted: "crop" around the centre, or "resize"; "" uses the network's own.
     embedding_size: length of the embedding; 0 uses the network's own.
     dtype: "float32" or "bfloat16" for the computation; parameters stay float32.
-    remat: recompute activations in the backward pass, for less memory and about a third more time.
+    remat: what the backward pass recomputes, for less memory on accelerators: "none"; "blocks", the network's blocks from their
+      inputs, for about a third more time; "products", everything between convolutions and matrix products, in any network.
     dropout: share of the features dropped before the last layer, if the network has dropout there.
     init_from: model directory, or workdir of a run, whose variables initialise the network; "" initialises at random. Network,
       options, size, preprocessing and template are taken from there too, unless given here; values that contradict it are
       rejected, see `jaxface.models.take_over`. For `projected` it is the frozen network inside.
+    norm_groups: number of equal, consecutive parts of the batch with batch norm statistics of their own. 1 uses the whole batch; the
+      number of devices uses that of each device, without communication. Running statistics follow the means over the parts. The
+      result depends on the number of parts and not on the devices.
     freeze_norm: batch norms use their running statistics in training and do not update them, in every network; needs
       `init_from`, since the norms of a new network have none.
     options: other options of the network's constructor.
@@ -44,9 +49,10 @@ class ModelConfig:
   fit: Literal["", "crop", "resize"] = ""
   embedding_size: int = 0
   dtype: Literal["float32", "bfloat16"] = "float32"
-  remat: bool = False
+  remat: Literal["none", "blocks", "products"] = "none"
   dropout: float = 0.0
   init_from: str = ""
+  norm_groups: int = 1
   freeze_norm: bool = False
   options: Mapping[str, Any] = field(default_factory=dict)
   convention: Preprocess | None = None
@@ -57,12 +63,15 @@ class ModelConfig:
       raise ValueError(
         "model.freeze_norm needs model.init_from: the batch norms of a new network have no statistics to keep"
       )
-    for name, valid in (("fit", ("", *FITS)), ("dtype", ("float32", "bfloat16")), ("preprocess", ("", *PREPROCESS))):
+    if isinstance(self.remat, bool):
+      object.__setattr__(self, "remat", "blocks" if self.remat else "none")
+    for name, valid in (("remat", REMAT), ("fit", ("", *FITS)), ("dtype", ("float32", "bfloat16")), ("preprocess", ("", *PREPROCESS))):
       if getattr(self, name) not in valid:
         names = [text or "'' for the network's own" for text in valid]
         raise ValueError(f"model.{name} is {getattr(self, name)!r}, should be one of {', '.join(names)}")
     for name in ("size", "embedding_size"):
       check_range(self, name, 0, 2**16, what="0 for the network's own")
+    check_range(self, "norm_groups", 1, what="parts of the batch with statistics of their own")
     check_range(self, "dropout", 0.0, 1.0, open_high=True, what="share of the features dropped")
 
 
@@ -84,7 +93,7 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
     options["dtype"] = config.dtype
   if config.embedding_size:
     options["embedding_size"] = config.embedding_size
-  if config.remat:
+  if config.remat == "blocks":
     options["remat"] = True
   if config.dropout:
     options["dropout"] = config.dropout
