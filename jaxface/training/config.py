@@ -32,6 +32,12 @@ class MeshConfig:
 
   Attributes:
     devices: number of devices to use, 0 for all.
+    slices: number of groups of devices with slow connections between them, such as the TPU slices of a multislice job; a group is
+      the outer part of the mesh's first axis. 0 takes what the devices report.
+    fsdp: shard parameters of the network, what the optimizer keeps for them and their running average over all devices. A step
+      gathers the parameters. Saved states can be resumed with or without it.
+    gradient_dtype: "float32", or "bfloat16" to halve the bytes that devices exchange to sum gradients of the network; each is
+      rounded to 8 bits before the sum. Dropout then draws other numbers on another number of devices.
     distributed: the run has several processes, started by a launcher that JAX supports (SLURM, Open MPI, GKE, Cloud TPU),
       which provides address and process numbers.
     coordinator: HOST:PORT of process 0, for processes started without a launcher; implies `distributed`.
@@ -46,6 +52,9 @@ class MeshConfig:
   """
 
   devices: int = 0
+  slices: int = 0
+  fsdp: bool = False
+  gradient_dtype: Literal["float32", "bfloat16"] = "float32"
   distributed: bool = False
   coordinator: str = ""
   processes: int = 0
@@ -56,6 +65,9 @@ class MeshConfig:
 
   def __post_init__(self) -> None:
     check_range(self, "devices", 0, what="devices to use, 0 for all")
+    check_range(self, "slices", 0, what="groups of devices, 0 for what they report")
+    if self.gradient_dtype not in ("float32", "bfloat16"):
+      raise ValueError(f"mesh.gradient_dtype is {self.gradient_dtype!r}: needs 'float32' or 'bfloat16'")
     check_range(self, "processes", 0, 2**31 - 1, what="processes of the run, 0 to get it from the launcher")
     check_range(self, "process_id", -1, 2**31 - 2, what="index of this process, -1 to get it from the launcher")
     check_range(self, "heartbeat_seconds", 2, 10**6, what="seconds without a heartbeat")

@@ -15,10 +15,12 @@ from jaxface.training.begin import begin
 from jaxface.training.center_table import CenterTable
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
+from jaxface.training.fsdp import whole
 from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
 from jaxface.training.host_monitor import AGAIN
 from jaxface.training.hosts import join_hosts, on_any_host, stand_at, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
+from jaxface.training.memory_table import memory_table
 from jaxface.training.mesh import batch_sharding
 from jaxface.training.parts import Plan, Run
 from jaxface.training.rates import rate_lines
@@ -147,7 +149,8 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
 
   between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas)
   between.log.note(lines)
-  compiled = compile_step(step, shardings, batch_sharding(mesh))
+  jitted = compile_step(step, shardings, batch_sharding(mesh))
+  compiled: jax.stages.Compiled | None = None
   try:
     if start == 0:
       between.call_hooks(0, state)
@@ -155,8 +158,10 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
       run.batches.size, mesh, start_step=start, steps=plan.steps - start
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
-        if number == start + 1:
+        if compiled is None:
           stand_at(f"compiling the training step and running step {number}")
+          compiled = jitted.lower(state, batch).compile()
+          between.log.note(memory_table(state, batch, compiled))
         state, metrics = compiled(state, batch)
         between.after_step(number, state, metrics, loader)
         if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked, f"stopping after step {number}"):
@@ -174,7 +179,7 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
     between.close()
   if step.traces > 1:
     raise AssertionError(f"the training step was traced {step.traces} times: a shape or dtype changed between batches")
-  variables = jax.tree.map(np.asarray, model_variables(state))
+  variables = jax.tree.map(np.asarray, whole(model_variables(state)))
   centers = read_out(run.objective, state, mesh)
   return Trained(
     int(state.step), variables, dict(run.network.options), run.network.preprocess, step.traces, damaged, skipped, centers
@@ -219,9 +224,10 @@ class _BetweenSteps:
     start = time.perf_counter()
     row: dict[str, float] = {}
     first_score: float | None = None
+    variables = whole(model_variables(state))
     for hook in due:
       stand_at(f"calling a hook after step {number}")
-      metrics = dict(hook(number, model_variables(state)))
+      metrics = dict(hook(number, variables))
       score = metrics.pop("score", None)
       # States are ranked on one set: the figures of two cannot be compared.
       first_score = score if hook is self.hooks[0] else first_score

@@ -9,13 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxface.layers.members import members_of
+from jaxface.training.arrange import arrange
 from jaxface.training.config import MeshConfig
+from jaxface.training.fsdp import fsdp_spec
 from jaxface.training.hosts import join_hosts
 
 Tree = Any
@@ -28,7 +29,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     config: how many devices, and how processes find each other.
     devices: to choose from; None for all that JAX lists. Those of a topology that is not here serve to compile for it.
   Raises:
-    ValueError: more devices than there are.
+    ValueError: more devices than there are, or slices that do not divide them.
   """
   join_hosts(config)
   devices = jax.devices() if devices is None else devices
@@ -37,7 +38,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     raise ValueError(f"mesh.devices is {count}, but there are {len(devices)} devices: {devices}")
   if count < len(devices) and jax.process_count() > 1:
     raise ValueError(f"mesh.devices is {count} of {len(devices)}: several hosts use all their devices, set it to 0")
-  return Mesh(np.asarray(devices[:count]), ("data",), axis_types=(AxisType.Auto,))
+  return Mesh(arrange(devices[:count], config.slices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -52,10 +53,10 @@ def class_axis(path: tuple, leaf: Any) -> int | None:
   and the optimizer's state for them has the same names. For the members of an ensemble an axis precedes. A layer of the network
   with such a name is none.
   """
-  names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+  names = _names(path)
   if names[0] == "class_counts":
     return 0
-  if names[0] in ("batch_stats", "ema") or (names[0] in ("params", "optimizer") and _of_network(names)):
+  if names[0] == "batch_stats" or of_network(path):
     return None
   axis = 0 if members_of(path) is None else 1
   least = axis + 1 if names[-1] == "bias_c" else axis + 2 if any(name.startswith("center") for name in names) else None
@@ -73,9 +74,16 @@ def term_of(path: tuple) -> int | None:
   return None
 
 
-def _of_network(names: list[str]) -> bool:
-  """Whether a path leads through the network's part of {"model", "terms"}."""
-  return "model" in names and "terms" not in names[: names.index("model")]
+def _names(path: tuple) -> list[str]:
+  return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+
+
+def of_network(path: tuple) -> bool:
+  """Whether a leaf belongs to the network: its parameters, what the optimizer keeps for them, or the running average."""
+  names = _names(path)
+  if names[0] in ("params", "optimizer"):
+    return "model" in names and "terms" not in names[: names.index("model")]
+  return names[0] == "ema"
 
 
 def pad_classes(mesh: Mesh, tree: Tree) -> Tree:
@@ -126,19 +134,25 @@ def unpadded_shapes(state: Tree, terms: Sequence[tuple[Tree, Tree]], num_classes
   return {name: shape(name, found) for name, found in class_shapes(state).items()}
 
 
-def state_sharding(mesh: Mesh, state: Tree, whole: Collection[int] = ()) -> Tree:
+def state_sharding(mesh: Mesh, state: Tree, whole: Collection[int] = (), *, fsdp: bool = False) -> Tree:
   """A `NamedSharding` for every leaf: classes over all devices, everything else replicated.
+
+  With `fsdp`, large arrays of the network, of the optimizer and of the running average are sharded over all devices, see
+  `jaxface.training.fsdp`.
 
   Args:
     mesh: from `make_mesh`.
     state: arrays or shapes; see `class_axis`.
     whole: numbers of the terms whose centres are replicated, too.
+    fsdp: see `MeshConfig`.
   Raises:
     ValueError: the number of rows of centres is not a multiple of the devices (`pad_classes`).
   """
 
   def place(path: tuple, leaf: Any) -> NamedSharding:
     axis = class_axis(path, leaf)
+    if fsdp and of_network(path):
+      return NamedSharding(mesh, fsdp_spec(mesh, leaf.shape))
     if mesh.size == 1 or axis is None or term_of(path) in whole:
       return NamedSharding(mesh, P())
     if leaf.shape[axis] % mesh.size:

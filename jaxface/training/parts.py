@@ -45,6 +45,8 @@ class Network:
     name: name in the registry.
     init_from: model directory, or workdir of a run, with the initial weights; "" for none.
     freeze_norm: batch norms use their running statistics and are not updated.
+    norm_groups, remat: see the fields of the same names of `ModelConfig`.
+    fsdp, gradient_dtype: see the fields of the same names of `MeshConfig`.
   """
 
   module: nn.Module
@@ -53,6 +55,10 @@ class Network:
   name: str = ""
   init_from: str = ""
   freeze_norm: bool = False
+  norm_groups: int = 1
+  remat: str = "none"
+  fsdp: bool = False
+  gradient_dtype: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from jaxface.models.config import make_model
 from jaxface.training.checks import check_mates
 from jaxface.training.choices import kinds
 from jaxface.training.config import Experiment
+from jaxface.training.embed import device_scope
 from jaxface.training.initial import resolve_model
 from jaxface.training.mesh import make_mesh
 from jaxface.training.overrides import field_values
@@ -39,9 +40,11 @@ def resolve_run(experiment: Experiment, source: Any, folder: Path) -> Run:
   check_mates(experiment.terms, experiment.data.order, batches.size, source.label_n)
   for index, own in enumerate(batches.augment.own):
     check_augmentation(own, f"augment.own.{index}", source.image_shape)
+  network = resolve_network(experiment, source.template)
+  _check_norms(network, batches, mesh)
   return Run(
     name=experiment.name,
-    network=resolve_network(experiment, source.template),
+    network=network,
     data=Data(source, order, experiment.data.on_damage),
     batches=batches,
     objective=Objective(experiment.terms, source.num_identities),
@@ -54,9 +57,12 @@ def resolve_run(experiment: Experiment, source: Any, folder: Path) -> Run:
 
 def resolve_network(experiment: Experiment, template: str | None = None) -> Network:
   """The network, for images aligned to `template`."""
-  config = experiment.model
+  config, mesh = experiment.model, experiment.mesh
   module, options, preprocess = make_model(config, template)
-  return Network(module, preprocess, options, config.name, config.init_from, config.freeze_norm)
+  return Network(
+    module, preprocess, options, config.name, config.init_from, config.freeze_norm, config.norm_groups, config.remat, mesh.fsdp,
+    mesh.gradient_dtype,
+  )
 
 
 def resolve_batches(experiment: Experiment) -> Batches:
@@ -91,6 +97,13 @@ def _check_spread(batches: Batches, mesh: Mesh) -> None:
     raise ValueError(
       f"batch_size {batches.size} in {batches.accumulate} part(s) does not spread over {mesh.size} devices"
     )
+
+
+def _check_norms(network: Network, batches: Batches, mesh: Mesh) -> None:
+  if batches.part_size % network.norm_groups:
+    raise ValueError(f"model.norm_groups is {network.norm_groups}: needs a divisor of the {batches.part_size} images of a part")
+  if network.gradient_dtype != "float32":
+    device_scope(network.norm_groups, mesh)
 
 
 __all__ = ["describe", "resolve_batches", "resolve_network", "resolve_optimizer", "resolve_plan", "resolve_run"]

@@ -14,7 +14,7 @@ from jaxface.training.parts import Data
 FREE = frozenset({
   "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
   "data.threads", "data.on_damage", "data.synthetic.remember",
-  "mesh.devices", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
+  "mesh.devices", "mesh.slices", "mesh.fsdp", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   "mesh.heartbeat_seconds", "mesh.stall_seconds", "mesh.compare_values",
   "terms.N.sharded", "terms.N.block",
   # A set is identified by its name; its content is compared as data.
@@ -32,7 +32,7 @@ BOUND = frozenset({
   "data.size", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
   "data.min_images", "data.holdout", "data.seed",
   "data.synthetic.identities", "data.synthetic.images_per_identity", "data.synthetic.size", "data.synthetic.seed",
-  "augment.", "model.", "terms.", "optimizer.", "schedule.",
+  "augment.", "model.", "terms.", "optimizer.", "schedule.", "mesh.gradient_dtype",
 })
 
 

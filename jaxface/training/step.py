@@ -5,7 +5,6 @@ the compiler inserts the collectives. Class centres that are updated by rows are
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ from jaxface.seeds import Purpose, device_key
 from jaxface.training.checks import check_members, check_parts
 from jaxface.training.class_rows import ClassRows, join, precise
 from jaxface.training.elementwise import check_elementwise
+from jaxface.training.embed import embed
 from jaxface.training.frozen import Frozen
 from jaxface.training.mesh import pad_classes, state_sharding, unpadded_shapes
 from jaxface.training.optimizer import update_ema
@@ -123,7 +123,7 @@ class TrainStep:
   def shardings(self, state: Tree) -> Tree:
     """A sharding for every leaf of the state, see `state_sharding`."""
     assert self.mesh is not None
-    return state_sharding(self.mesh, state, self.whole)
+    return state_sharding(self.mesh, state, self.whole, fsdp=self.network.fsdp)
 
   def unpadded(self) -> dict[str, tuple[int, ...]]:
     """Shape without padding of each leaf with an axis of classes, by its name in a checkpoint."""
@@ -251,15 +251,12 @@ class TrainStep:
     root = jax.random.key(self.batches.seed)
     image = self.network.preprocess.apply(self.batches.augmented(batch))
     params = self.frozen.stop(params, batch_stats)
-    variables = {"params": params["model"], "batch_stats": batch_stats}
     with self.frozen.norms():
-      embedding_bd, moved = self.network.module.apply(
-        variables, image, train=True, mutable=["batch_stats"],
-        rngs={"dropout": device_key(root, Purpose.DROPOUT, state.step, part)},
-      )
+      dropout = device_key(root, Purpose.DROPOUT, state.step, part)
+      embedding_bd, batch_stats = embed(self.network, self.mesh, params["model"], batch_stats, image, dropout)
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
     loss, metrics, terms, seen = self.term_sum(params["terms"], pulls, state, inputs, label_b, total, root, part)
-    return loss, (metrics, moved.get("batch_stats", {}), terms, seen)
+    return loss, (metrics, batch_stats, terms, seen)
 
 
 class _Found(NamedTuple):
@@ -274,6 +271,6 @@ class _Found(NamedTuple):
   pulls: dict[int, Pull]
 
 
-def compile_step(step: TrainStep, shardings: Tree, batch_shardings: Any) -> Callable:
+def compile_step(step: TrainStep, shardings: Tree, batch_shardings: Any) -> jax.stages.Wrapped:
   """`step` under `jit`: the state donated and laid out as `shardings` say, in and out."""
   return jax.jit(step, in_shardings=(shardings, batch_shardings), out_shardings=(shardings, None), donate_argnums=0)

@@ -1,10 +1,10 @@
 """Arrays that devices exchange in a step, read from the compiled program."""
 
-import re
 from dataclasses import replace
 
 import jax
 import pytest
+from collective_text import collectives
 
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace
@@ -14,17 +14,6 @@ from jaxface.training.mesh import batch_sharding, make_mesh
 from jaxface.training.step import compile_step
 
 BATCH, SIZE = 64, 8  # the network of `plain` gives 8 numbers
-KINDS = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
-
-
-def collectives(text):
-  """(kind, shape) of every array that is exchanged."""
-  return [
-    (match[2], tuple(int(n) for n in dims.split(",") if n))
-    for line in text.splitlines() if (match := re.search(rf" = (.*?) ({KINDS})(?:-start)?\(", line))
-    for _, dims in re.findall(r"\b([a-z]\d*\w*)\[([\d,]*)\]", match[1])
-  ]
-
 
 HEADS = {
   "by rows": Classification(ArcFace()),
@@ -43,7 +32,7 @@ def test_embeddings_are_exchanged_and_centres_are_not(head, identities, experime
   state = jax.eval_shape(step.init, jax.random.key(0))
   rows = state.params["terms"][0]["center_cd"].shape[0]
   compiled = compile_step(step, step.shardings(state), batch_sharding(mesh)).lower(state, batch_of(BATCH)).compile()
-  found = collectives(compiled.as_text())
+  found = [(kind, shape) for kind, _, shape in collectives(compiled.as_text())]
   wide = {(kind, shape) for kind, shape in found if len(shape) > 1}
   counts = {identities, rows, rows // 8, 256, 32}  # of classes and groups, on all devices and on each
   tables = {(kind, shape) for kind, shape in wide if counts & set(shape)}
