@@ -61,7 +61,7 @@ def mean_embeddings(network: Network, variables: Tree, data: Data, mesh: Mesh, b
   def add(total: tuple[Array, Array, Array], variables: Tree, batch: dict[str, Array]) -> tuple[Array, Array, Array]:
     raw_cd, unit_cd, count_c = total
     embedding_bd = jnp.asarray(embed(variables, batch["image"]), jnp.float32)
-    # What lies behind the end of the list fills the last batch.
+    # Rows after the end of the list fill the last batch.
     weight_b = (batch["position"] < len(record_n)).astype(jnp.float32)
     label_b = batch["label"]
     raw_cd = raw_cd.at[label_b].add(embedding_bd * weight_b[:, None])
