@@ -12,13 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from jaxface.heads.columns import Block, Columns
 from jaxface.heads.devices import Devices
 
 # Classes of a block.
 BLOCK = 8_192
+
+Rows = dict[str, Array]
 
 
 @dataclass
@@ -34,7 +37,7 @@ class CenterTable:
     mesh: devices of the run.
   """
 
-  leaves: dict[str, Array]
+  leaves: Rows
   num_classes: int
   subcenters: int
   mesh: Mesh
@@ -46,11 +49,11 @@ class CenterTable:
 
   def read(self, start: int) -> np.ndarray:
     """[n, size] float32: the rows from class `start`, at most `BLOCK` of them."""
-    found = {
-      name: np.asarray(_reader(self.mesh, _spec(leaf), self._each(name))(leaf, start), np.float32)
-      for name, leaf in self.leaves.items()
-    }
-    return _joined(found)[: self.num_classes - start]
+    found = jax.device_get(_reader(self.mesh, self._sharded, self.subcenters)(self.leaves, start))
+    rows = np.asarray(found["center_cd"], np.float32).reshape(BLOCK, -1)
+    if "bias_c" in found:
+      rows = np.concatenate([rows, found["bias_c"][:, None]], axis=1)
+    return rows[: self.num_classes - start]
 
   def blocks(self) -> Iterator[np.ndarray]:
     """All rows in order, a block at a time."""
@@ -76,64 +79,54 @@ class CenterTable:
       row = np.pad(row.astype(np.float32), ((0, lacking), (0, 0)))
       center = row[:, : self.size - ("bias_c" in self.leaves)]
       parts = {"center_cd": center.reshape(BLOCK * self.subcenters, -1), "bias_c": row[:, -1]}
-      self.leaves = {
-        name: _writer(self.mesh, _spec(leaf), self._each(name))(leaf, number, parts[name])
-        for name, leaf in self.leaves.items()
-      }
+      given = {name: parts[name] for name in self.leaves}
+      self.leaves = _writer(self.mesh, self._sharded, self.subcenters)(self.leaves, number, given)
 
-  def _each(self, name: str) -> int:
-    """Rows of a leaf for each class."""
-    return self.subcenters if name == "center_cd" else 1
-
-
-def _joined(found: dict[str, np.ndarray]) -> np.ndarray:
-  rows = found["center_cd"].reshape(BLOCK, -1)
-  return np.concatenate([rows, found["bias_c"][:, None]], axis=1) if "bias_c" in found else rows
+  @property
+  def _sharded(self) -> bool:
+    """Whether the rows are sharded over all devices; otherwise each device has all of them."""
+    return not self.leaves["center_cd"].sharding.is_fully_replicated
 
 
-def _spec(leaf: Array) -> P:
-  sharding = leaf.sharding
-  return sharding.spec if isinstance(sharding, NamedSharding) else P()
+def _shard(sharded: bool, mesh: Mesh) -> tuple[Devices, P]:
+  """The devices between which rows are sharded, one if they are replicated; and the sharding."""
+  devices = Devices.of(mesh) if sharded else Devices()
+  return devices, P(devices.axes)
 
 
-def _over_shards(mesh: Mesh, spec: P, function: Callable, out_spec: P) -> Callable:
-  return jax.shard_map(function, mesh=mesh, in_specs=(spec, P()), out_specs=out_spec, check_vma=False)
-
-
-def _shard(mesh: Mesh, spec: P) -> Devices:
-  """The devices between which a leaf is sharded; one if it is replicated."""
-  return Devices.of(mesh) if len(spec) and spec[0] is not None else Devices()
+def _block(devices: Devices, leaves: Rows, number_n: Array, subcenters: int) -> tuple[Columns, Block]:
+  """The rows of some classes on this device, inside `jax.shard_map`; classes of other devices are not live."""
+  rows = len(leaves["center_cd"]) // subcenters
+  local_n = number_n - devices.index() * rows
+  live_n = (local_n >= 0) & (local_n < rows)
+  return Columns(0, rows, rows), Block(jnp.where(live_n, local_n, 0), live_n, None)
 
 
 @functools.cache
-def _reader(mesh: Mesh, spec: P, each: int) -> Callable:
-  """`(leaf, first class) -> rows of a block`, zero beyond the end."""
-  shard = _shard(mesh, spec)
+def _reader(mesh: Mesh, sharded: bool, subcenters: int) -> Callable:
+  """`(leaves, first class) -> rows of a block`, zero beyond the end."""
+  devices, part = _shard(sharded, mesh)
 
-  def local(leaf: Array, start: Array) -> Array:
-    place_n = start * each + jnp.arange(BLOCK * each) - shard.index() * len(leaf)
-    here_n = ((place_n >= 0) & (place_n < len(leaf))).reshape(-1, *[1] * (leaf.ndim - 1))
-    return shard.sum(jnp.where(here_n, leaf[jnp.clip(place_n, 0, len(leaf) - 1)], 0))
+  def local(leaves: Rows, start: Array) -> Rows:
+    columns, block = _block(devices, leaves, start + jnp.arange(BLOCK), subcenters)
+    found = columns.take(leaves, block)
+    return devices.sum(columns.chosen(block.live_k, found, jax.tree.map(jnp.zeros_like, found)))
 
-  return jax.jit(_over_shards(mesh, spec, local, P()))
+  return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(part, P()), out_specs=P(), check_vma=False))
 
 
 @functools.cache
-def _writer(mesh: Mesh, spec: P, each: int) -> Callable:
-  """`(leaf, classes [n], rows) -> leaf`, in place."""
-  shard = _shard(mesh, spec)
+def _writer(mesh: Mesh, sharded: bool, subcenters: int) -> Callable:
+  """`(leaves, classes [n], rows) -> leaves`, in place."""
+  devices, part = _shard(sharded, mesh)
 
-  def local(leaf: Array, given: tuple[Array, Array]) -> Array:
-    number_n, rows = given
-    first, room = shard.index() * (len(leaf) // each), len(leaf) // each
-    outside_n = room + jnp.arange(len(number_n))
-    here_n = (number_n >= first) & (number_n < first + room)
-    local_n = jnp.where(here_n, number_n - first, outside_n)
-    index = (local_n[:, None] * each + jnp.arange(each)).reshape(-1)
-    return leaf.at[index].set(rows.astype(leaf.dtype), mode="drop", unique_indices=True)
+  def local(leaves: Rows, number_n: Array, rows: Rows) -> Rows:
+    columns, block = _block(devices, leaves, number_n, subcenters)
+    rows = {name: row.astype(leaves[name].dtype) for name, row in rows.items()}
+    return columns.put(leaves, rows, block, block.live_k)
 
-  run = jax.jit(_over_shards(mesh, spec, local, spec), donate_argnums=0)
-  return lambda leaf, number_n, rows: run(leaf, (number_n, rows))
+  run = jax.shard_map(local, mesh=mesh, in_specs=(part, P(), P()), out_specs=part, check_vma=False)
+  return jax.jit(run, donate_argnums=0)
 
 
 __all__ = ["BLOCK", "CenterTable"]
