@@ -3,9 +3,7 @@
 The files are those of `jaxface.formats.embeddings`.
 """
 
-import json
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import IO, Any
 import numpy as np
 
 from jaxface.formats.atomic import atomic_file
-from jaxface.formats.embeddings import array_header, embedding_meta
+from jaxface.formats.embeddings import embedding_meta, member_meta, meta_text
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.npz import array_header, reading_npz
 
 # Names that are converted to an array at once.
 _NAMES = 65_536
@@ -38,7 +37,7 @@ def write_embedding_parts(
     ValueError: the parts have another shape or number of rows.
   """
   count = len(names)
-  about = json.dumps({"meta": dict(meta or {}), "content": {"shape": [count, size], "label": False}}, sort_keys=True, allow_nan=False)
+  about = meta_text(meta or {}, (count, size), label=False)
   width = max(map(len, names), default=1) or 1
   with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
     with _member(archive, "meta") as member:
@@ -83,7 +82,7 @@ class EmbeddingParts:
       DamagedData: the file cannot be read, or has not the columns `embedding` [N, D] and `name` [N].
     """
     path = Path(path)
-    with _reading(path) as archive:
+    with reading_npz(path) as archive:
       members = set(archive.namelist())
       if not {"embedding.npy", "name.npy"} <= members:
         raise DamagedData(f"needs the arrays embedding and name, has {sorted(members)}", file=str(path))
@@ -95,12 +94,8 @@ class EmbeddingParts:
         raise DamagedData(
           f"embeddings are {dtype} {shape} and names {name_dtype} {names}, not numbers [N, D] and text [N]", file=str(path)
         )
-      text = "{}"
-      if "meta.npy" in members:
-        with archive.open("meta.npy") as file:
-          text = str(np.lib.format.read_array(file, allow_pickle=False)[()])
       try:
-        meta = embedding_meta(text, {"shape": list(shape), "label": "label.npy" in members})
+        meta = embedding_meta(member_meta(archive), shape, label="label.npy" in members)
       except ValueError as error:
         raise DamagedData(str(error), file=str(path)) from error
     return cls(path, shape[0], shape[1], meta)
@@ -113,7 +108,7 @@ class EmbeddingParts:
     Raises:
       DamagedData: a byte differs from what was written.
     """
-    with _reading(self.path) as archive, archive.open("name.npy") as name_file, archive.open("embedding.npy") as file:
+    with reading_npz(self.path) as archive, archive.open("name.npy") as name_file, archive.open("embedding.npy") as file:
       _, name_dtype = array_header(archive, "name", name_file)
       _, dtype = array_header(archive, "embedding", file)
       for start in range(0, self.count, rows):
@@ -121,26 +116,6 @@ class EmbeddingParts:
         name_n = np.frombuffer(_exactly(name_file, count * name_dtype.itemsize), name_dtype)
         part_nd = np.frombuffer(_exactly(file, count * self.size * dtype.itemsize), dtype).reshape(count, self.size)
         yield name_n.tolist(), part_nd.astype(np.float32)
-
-
-class _reading:
-  """Context of an open archive; faults of its content become `DamagedData`."""
-
-  def __init__(self, path: Path):
-    self.path = path
-
-  def __enter__(self) -> zipfile.ZipFile:
-    try:
-      self.archive = zipfile.ZipFile(self.path)
-    except zipfile.BadZipFile as error:
-      raise DamagedData(f"not a complete .npz file: {error}", file=str(self.path)) from error
-    return self.archive
-
-  def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-    self.archive.close()
-    faults = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
-    if isinstance(error, faults) and not isinstance(error, DamagedData):
-      raise DamagedData(f"not a complete .npz file: {error}", file=str(self.path)) from error
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.npz import npz_array, reading_npz
 
 # The first name of a column is the one we write; the others are accepted when reading.
 COLUMNS = {
@@ -60,9 +60,7 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
     ValueError: another suffix, or metadata that are not JSON values.
   """
   write = {".npz": _write_npz, ".parquet": _write_parquet}[embeddings_suffix(path)]
-  content = {"shape": list(embeddings.embedding_nd.shape), "label": embeddings.label_n is not None}
-  about = {"meta": dict(embeddings.meta), "content": content}
-  meta = json.dumps(about, sort_keys=True, allow_nan=False)
+  meta = meta_text(embeddings.meta, embeddings.embedding_nd.shape, label=embeddings.label_n is not None)
   with atomic_file(path) as file:
     write(file, embeddings, meta)
 
@@ -83,7 +81,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     ValueError: another suffix.
   """
   path = Path(path)
-  column, meta = {".npz": _read_npz, ".parquet": _read_parquet}[embeddings_suffix(path)](path)
+  column, text = {".npz": _read_npz, ".parquet": _read_parquet}[embeddings_suffix(path)](path)
   embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
   if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
     raise DamagedData(
@@ -97,7 +95,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
       np.ascontiguousarray(embedding_nd, np.float32),
       name_n.tolist(),
       None if label_n is None else _numbers(path, label_n),
-      embedding_meta(meta, {"shape": list(embedding_nd.shape), "label": label_n is not None}),
+      embedding_meta(text, embedding_nd.shape, label=label_n is not None),
     )
   except ValueError as error:
     raise DamagedData(str(error), file=str(path)) from error
@@ -142,7 +140,17 @@ def embeddings_suffix(path: str | Path) -> str:
   return suffix
 
 
-def embedding_meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
+def meta_text(meta: Mapping[str, Any], shape: tuple[int, ...], *, label: bool) -> str:
+  """Metadata as stored in a file: JSON with a description of the content.
+
+  Raises:
+    ValueError: they are not JSON values.
+  """
+  about = {"meta": dict(meta), "content": {"shape": list(shape), "label": label}}
+  return json.dumps(about, sort_keys=True, allow_nan=False)
+
+
+def embedding_meta(text: str, shape: tuple[int, ...], *, label: bool) -> dict[str, Any]:
   """Our metadata, after checking its description of the content, since column directories have no checksum.
 
   Raises:
@@ -157,6 +165,7 @@ def embedding_meta(text: str, content: dict[str, Any]) -> dict[str, Any]:
       f"its metadata (in an .npz file the array 'meta') is {text[:60]!r}, but must be one text that is a JSON object, as jaxface"
       f" writes it: omit it, or rename it. {FORM}"
     )
+  content = {"shape": list(shape), "label": label}
   if about.get("content", content) != content:
     raise ValueError(f"it was written with {about['content']}, but has {content}")
   return about.get("meta", {})
@@ -184,61 +193,15 @@ def _write_npz(file: Any, embeddings: Embeddings, meta: str) -> None:
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
-  try:
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-      members = [name.removesuffix(".npy") for name in archive.namelist()]
-      column = {ours: _member(archive, theirs) for ours, theirs in _pick(path, members).items()}
-      return column, str(_member(archive, "meta")[()]) if "meta" in members else "{}"
-  except FileNotFoundError:
-    raise
-  except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-    raise DamagedData(f"not a complete .npz file: {error}", file=str(path)) from error
-  except ValueError as error:
-    if isinstance(error, DamagedData):
-      raise
-    raise DamagedData(f"cannot read an array: {error}", file=str(path)) from error
+  with reading_npz(path) as archive:
+    members = [name.removesuffix(".npy") for name in archive.namelist()]
+    column = {ours: npz_array(archive, theirs) for ours, theirs in _pick(path, members).items()}
+    return column, member_meta(archive)
 
 
-def array_header(archive: zipfile.ZipFile, name: str, file: Any) -> tuple[tuple[int, ...], np.dtype]:
-  """Shape and dtype of an array in an `.npz` file, whose size in the archive must match; `file` is then at its data.
-
-  Raises:
-    DamagedData: it has Python objects.
-    ValueError: another format, order or size.
-  """
-  shape, fortran, dtype = _header(archive, name, file)
-  if fortran:
-    raise ValueError(f"{name}.npy is in column order, which cannot be read in parts")
-  return shape, dtype
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-  """One array; its size is checked against the archive before memory is allocated, its CRC afterwards."""
-  with archive.open(f"{name}.npy") as file:
-    shape, fortran, dtype = _header(archive, name, file)
-    data = file.read()
-  return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _header(archive: zipfile.ZipFile, name: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-  version = np.lib.format.read_magic(file)
-  if version not in ((1, 0), (2, 0)):
-    raise ValueError(f"{name}.npy has format version {version}, supported are 1.0 and 2.0")
-  read_header = (
-    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-  )
-  shape, fortran, dtype = read_header(file)
-  size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-  if dtype.hasobject:
-    raise DamagedData(
-      f"{name}.npy holds Python objects, which would have to be unpickled and is rejected. If the file is your own, "
-      "rewrite it: old = np.load(FILE, allow_pickle=True); np.savez(FILE, "
-      "embedding=np.stack(list(old['EMBEDDING'])).astype('float32'), name=old['NAME'].astype(str))",
-      file=str(archive.filename or ""),
-    )
-  if size != archive.getinfo(f"{name}.npy").file_size - file.tell():
-    raise ValueError(f"{name}.npy declares {dtype} {shape}, which does not match its size")
-  return shape, fortran, dtype
+def member_meta(archive: zipfile.ZipFile) -> str:
+  """Metadata of an `.npz` file; "{}" if there are none."""
+  return str(npz_array(archive, "meta")[()]) if "meta.npy" in archive.namelist() else "{}"
 
 
 def _write_parquet(file: Any, embeddings: Embeddings, meta: str) -> None:
@@ -319,4 +282,4 @@ def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
   return flat.to_numpy().reshape(len(size_n), size_n[0] if size_n.size else fixed)
 
 
-__all__ = ["Embeddings", "array_header", "embedding_meta", "embeddings_suffix", "read_embeddings", "write_embeddings"]
+__all__ = ["Embeddings", "embedding_meta", "embeddings_suffix", "member_meta", "meta_text", "read_embeddings", "write_embeddings"]
