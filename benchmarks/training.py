@@ -73,7 +73,7 @@ def jaxface_step(
   from jaxface.models.registry import create
   from jaxface.models.saved import count_parameters
   from jaxface.training.config import MeshConfig
-  from jaxface.training.mesh import batch_sharding, make_mesh, state_sharding
+  from jaxface.training.mesh import batch_sharding, make_mesh
   from jaxface.training.optimizer import OptimizerConfig
   from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
   from jaxface.training.schedule import ScheduleConfig
@@ -82,17 +82,17 @@ def jaxface_step(
   if formulation is not None:
     os.environ[VARIABLE] = formulation
   model, options, side, _ = NETS[net]
+  mesh = make_mesh(MeshConfig())
   plan, optimizer = Plan(steps=2000), OptimizerConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=DECAY)
   step = TrainStep(
     Network(create(model, dtype=dtype, **options), replace(get_preprocess("unit"), size=(side, side))),
     Objective((Classification(margin=CosFace(m=MARGIN, scale=SCALE)),), CLASSES),
     Optimizer.make(optimizer, ScheduleConfig(name="constant"), steps=plan.steps),
     Batches(batch_size, augment=AugmentConfig(mirror=0.0, shift=0, jitter=0.0)),
-    plan,
+    plan, mesh,
   )
-  mesh = make_mesh(MeshConfig())
   key = jax.random.key(0)
-  shardings = state_sharding(mesh, jax.eval_shape(step.init, key))
+  shardings = step.shardings(jax.eval_shape(step.init, key))
   state = jax.jit(step.init, out_shardings=shardings)(key)
   image, label = batch_of(net, batch_size)
   batch = jax.device_put(
