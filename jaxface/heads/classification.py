@@ -17,6 +17,7 @@ from jaxface.heads.centers import init_centers
 from jaxface.heads.checks import check_rows
 from jaxface.heads.class_head import ClassHead
 from jaxface.heads.columns import LARGEST_BLOCK
+from jaxface.heads.devices import Devices
 from jaxface.heads.draw import LARGEST_GROUP
 from jaxface.heads.padding import padded_classes
 from jaxface.heads.passes import Pull, Seen
@@ -129,8 +130,8 @@ class Classification:
     """
     more: dict[str, Any] = {}
     if head is not None:
-      devices = 1 if head.mesh is None else head.mesh.size
-      more = {"rows": padded_classes(num_classes, head.size, devices), "mesh": head.mesh, "dtype": jnp.dtype(self.center_dtype)}
+      rows = padded_classes(num_classes, head.size, Devices.of(head.mesh).count)
+      more = {"rows": rows, "mesh": head.mesh, "dtype": jnp.dtype(self.center_dtype)}
     return init_centers(key, num_classes, embedding_size, self.margin.geometry, **more), self.margin.init_state()
 
   def __call__(

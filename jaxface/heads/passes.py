@@ -189,10 +189,8 @@ def update_pass(
     params, slots = columns.put((params, slots), new, block, keep_k & go)
     return (params, slots, square), None
 
-  # Blocks come first, as the loop takes them, then the parts.
-  kept = None if seen.score_nbk is None else seen.score_nbk.swapaxes(0, 1)
   start = (params, slots, jnp.zeros((), seen.rows_bd.dtype))
-  return columns.fold(start, body, kept)[0]
+  return columns.fold(start, body, _by_block(seen))[0]
 
 
 def square_pass(columns: Columns, params: Params, seen: Seen, pull: Pull, margin: Margin) -> Array:
@@ -202,8 +200,12 @@ def square_pass(columns: Columns, params: Params, seen: Seen, pull: Pull, margin
     gradient_k = _of_parts(columns, columns.take(params, block), seen, pull, margin, block, score_pbk)
     return square + jnp.where(block.live_k, _squares(gradient_k, block), 0.0).sum(), None
 
-  kept = None if seen.score_nbk is None else seen.score_nbk.swapaxes(0, 1)
-  return columns.fold(jnp.zeros((), seen.rows_bd.dtype), body, kept)[0]
+  return columns.fold(jnp.zeros((), seen.rows_bd.dtype), body, _by_block(seen))[0]
+
+
+def _by_block(seen: Seen) -> Array | None:
+  """Stored scores of all parts with the axis of blocks first, over which a pass loops."""
+  return None if seen.score_nbk is None else seen.score_nbk.swapaxes(0, 1)
 
 
 def _squares(gradient_k: Params, block: Block) -> Array:

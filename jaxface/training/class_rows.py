@@ -17,8 +17,9 @@ from jaxface.heads.class_head import ClassHead
 from jaxface.heads.classification import Classification
 from jaxface.heads.passes import Pull, Seen
 from jaxface.heads.rounding import round_rows
+from jaxface.losses.unit import at_least_float32
 from jaxface.seeds import Purpose, device_key
-from jaxface.training.mesh import term_of
+from jaxface.training.mesh import path_names, term_of
 from jaxface.training.parts import Batches, Objective, Optimizer
 from jaxface.training.state import TrainState
 
@@ -163,7 +164,9 @@ class ClassRows:
     def rule(
       params: Tree, gradient: Tree, slots: tuple, number_k: Array, shared: Tree, factor: Array, key: Array
     ) -> tuple[Tree, tuple]:
-      by_class = lambda leaf: leaf if leaf.ndim == 1 else leaf.reshape(len(number_k), -1, *leaf.shape[1:])  # noqa: E731
+      def by_class(leaf: Array) -> Array:
+        return leaf if leaf.ndim == 1 else leaf.reshape(len(number_k), -1, *leaf.shape[1:])
+
       each = jax.tree.map(by_class, (precise(params), gradient, slots))
       new, new_slots = jax.vmap(one, in_axes=(0, 0, 0, None, None))(each[0], each[1], each[2], shared, factor)
       new, new_slots = jax.tree.map(lambda leaf, old: leaf.reshape(old.shape), (new, new_slots), (params, slots))
@@ -182,7 +185,7 @@ def join(tree: Tree, more: Tree) -> Tree:
 
 def precise(params: Tree) -> Tree:
   """Parameters in the precision of the optimizer: at least float32."""
-  return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), params)
+  return jax.tree.map(at_least_float32, params)
 
 
 def _is_adam(node: Any) -> bool:
@@ -199,8 +202,7 @@ def _without_parameters(optimizer: Tree) -> Tree:
   """The optimizer's counts and other state that belongs to no parameter; None elsewhere."""
 
   def keep(path: tuple, leaf: Array) -> Array | None:
-    names = {jax.tree_util.keystr((key,), simple=True) for key in path}
-    return None if names & {"model", "terms"} else leaf
+    return None if {"model", "terms"} & set(path_names(path)) else leaf
 
   return jax.tree_util.tree_map_with_path(keep, optimizer)
 

@@ -32,8 +32,8 @@ class MeshConfig:
 
   Attributes:
     devices: number of devices to use, 0 for all.
-    slices: number of groups of devices with slow connections between them, such as the TPU slices of a multislice job; a group is
-      the outer part of the mesh's first axis. 0 takes what the devices report.
+    slices: number of groups of devices with slow connections between them, such as the TPU slices of a multislice job; devices of a
+      group follow each other in the mesh. 0 uses what the devices report.
     fsdp: shard parameters of the network, what the optimizer keeps for them and their running average over all devices. A step
       gathers the parameters. Saved states can be resumed with or without it.
     gradient_dtype: "float32", or "bfloat16" to halve the bytes that devices exchange to sum gradients of the network; each is

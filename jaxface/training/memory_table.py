@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding
 
-from jaxface.training.mesh import class_axis, of_network
+from jaxface.training.mesh import class_axis, of_network, path_names
 
 Tree = Any
 # In the order of the table.
@@ -44,10 +44,10 @@ def device_bytes(leaf: Any) -> int:
 
 
 def _group(path: tuple, leaf: Any) -> str:
-  kept = jax.tree_util.keystr(path[:1], simple=True) in ("optimizer", "class_counts")
+  names = path_names(path)
+  kept = names[0] in ("optimizer", "class_counts")
   if class_axis(path, leaf) is not None:
     return CENTERS_OPTIMIZER if kept else CENTERS
-  names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
   if "batch_stats" in names[:2]:
     return STATISTICS
   if not of_network(path):

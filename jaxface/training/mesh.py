@@ -13,6 +13,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxface.checkpoint import leaf_name
 from jaxface.layers.members import members_of
 from jaxface.training.arrange import arrange
 from jaxface.training.config import MeshConfig
@@ -53,7 +54,7 @@ def class_axis(path: tuple, leaf: Any) -> int | None:
   and the optimizer's state for them has the same names. For the members of an ensemble an axis precedes. A layer of the network
   with such a name is none.
   """
-  names = _names(path)
+  names = path_names(path)
   if names[0] == "class_counts":
     return 0
   if names[0] == "batch_stats" or of_network(path):
@@ -65,7 +66,7 @@ def class_axis(path: tuple, leaf: Any) -> int | None:
 
 def term_of(path: tuple) -> int | None:
   """Number of the term that a leaf of the state belongs to: its parameters, its state, or the optimizer's state for it."""
-  names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+  names = path_names(path)
   for name, following in itertools.pairwise(names):
     if name == "model":
       return None
@@ -74,13 +75,14 @@ def term_of(path: tuple) -> int | None:
   return None
 
 
-def _names(path: tuple) -> list[str]:
-  return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+def path_names(path: tuple) -> list[str]:
+  """Names along the path of a leaf."""
+  return leaf_name(path).split("/")
 
 
 def of_network(path: tuple) -> bool:
   """Whether a leaf belongs to the network: its parameters, what the optimizer keeps for them, or the running average."""
-  names = _names(path)
+  names = path_names(path)
   if names[0] in ("params", "optimizer"):
     return "model" in names and "terms" not in names[: names.index("model")]
   return names[0] == "ema"
@@ -110,7 +112,7 @@ def class_shapes(state: Tree) -> dict[str, tuple[int, ...]]:
   """Shape of each leaf that has an axis of classes, by its name in a checkpoint."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+    leaf_name(path): tuple(leaf.shape)
     for path, leaf in leaves if class_axis(path, leaf) is not None
   }
 
@@ -124,7 +126,7 @@ def unpadded_shapes(state: Tree, terms: Sequence[tuple[Tree, Tree]], num_classes
     num_classes: C.
   """
   real = {
-    f"{index}/{jax.tree_util.keystr(path, simple=True, separator='/')}": tuple(leaf.shape)
+    f"{index}/{leaf_name(path)}": tuple(leaf.shape)
     for index, own in enumerate(terms) for part in own for path, leaf in jax.tree_util.tree_leaves_with_path(part)
   }
 
@@ -156,9 +158,8 @@ def state_sharding(mesh: Mesh, state: Tree, whole: Collection[int] = (), *, fsdp
     if mesh.size == 1 or axis is None or term_of(path) in whole:
       return NamedSharding(mesh, P())
     if leaf.shape[axis] % mesh.size:
-      name = jax.tree_util.keystr(path, simple=True, separator="/")
       raise ValueError(
-        f"the {leaf.shape[axis]} class centres of {name} are not a multiple of the {mesh.size} devices: they need padding (pad_classes)"
+        f"the {leaf.shape[axis]} class centres of {leaf_name(path)} are not a multiple of the {mesh.size} devices: they need padding (pad_classes)"
       )
     return NamedSharding(mesh, P(*[None] * axis, mesh.axis_names))
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec as P
 
+from jaxface.checkpoint import leaf_name
 from jaxface.training.host_facts import HostsDiffer
 from jaxface.training.hosts import gather, host_name
 
@@ -65,7 +66,7 @@ class Replicas:
     self._chosen: list[int] = []
     specs = []
     for number, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(shapes)):
-      name = jax.tree_util.keystr(path, simple=True, separator="/")
+      name = leaf_name(path)
       parts = {
         device: name + _shown(box, leaf.shape) for device, box in leaf.sharding.devices_indices_map(leaf.shape).items()
       }
