@@ -1,13 +1,13 @@
 """What `jaxface doctor` says about convolutions, whether or not the compiled part is there."""
 
-import pytest
+from native_oracle import BUILT
 
 from jaxface.layers import native
 from jaxface.layers.explain import convolution
 from jaxface.layers.formulation import VARIABLE
 
 
-@pytest.mark.skipif(not native.available(), reason=f"NOTHING NATIVE WAS TESTED: {native.why_not()}")
+@BUILT
 def test_the_version_of_onednn_where_it_serves(monkeypatch):
   monkeypatch.delenv(VARIABLE, raising=False)
   assert convolution() == f"onednn {native.onednn_version()}"

@@ -3,18 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slow_crc32c import slow_crc32c
 
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.tfrecord import FRAME_BYTES, frame, frame_fault, masked_crc32c, offsets
-
-
-def slow_crc32c(data: bytes) -> int:
-  crc = 0xFFFFFFFF
-  for byte in data:
-    crc ^= byte
-    for _ in range(8):
-      crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-  return crc ^ 0xFFFFFFFF
 
 
 def unmasked(masked: int) -> int:

@@ -1,13 +1,13 @@
 """What devices send each other for a head, read from the program compiled for forced devices and for a pod of TPUs."""
 
 import os
-import re
 from collections import Counter
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from collective_text import collectives
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -15,8 +15,6 @@ from jax.sharding import PartitionSpec as P
 from jaxface.heads.class_head import ClassHead
 from jaxface.heads.padding import padded_classes
 from jaxface.losses.margins import ArcFace
-
-KINDS = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
 
 
 def compiled_step(devices, *, classes, batch, width, size, block):
@@ -52,17 +50,8 @@ def compiled_step(devices, *, classes, batch, width, size, block):
 
 def exchanged(text):
   """(kind, shape, devices that take part) of every array that is sent, with how often."""
-  found = Counter()
-  for line in text.splitlines():
-    if match := re.search(rf" = (.*?) ({KINDS})(?:-start)?\(", line):
-      groups = re.search(r"replica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\]|mesh\[([^\]]*)\])", line)
-      assert groups, line
-      if groups[1]:
-        members = len(groups[1].split(","))
-      else:
-        members = int(groups[2]) if groups[2] else int(np.prod([int(n) for n in re.findall(r"=(\d+)", groups[3])]))
-      for _, dims in re.findall(r"\b([a-z]\d*\w*)\[([\d,]*)\]", match[1]):
-        found[match[2], tuple(int(n) for n in dims.split(",") if n), members] += 1
+  found = Counter((kind, shape, members) for kind, _, shape, members in collectives(text))
+  assert all(members for _, _, members in found)
   return found
 
 

@@ -5,13 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from native_oracle import BUILT
 
-from jaxface.layers import native
 from jaxface.layers.formulation import formulation
 from jaxface.layers.norm import BatchNorm
 from jaxface.layers.norm_control import NORM_INPUTS, norm_paths, running_statistics, watched_inputs
-
-native_only = pytest.mark.skipif(not native.available(), reason="the compiled part is not built")
 
 
 class Both(nn.Module):
@@ -40,7 +38,7 @@ def x_bhwc():
   return jnp.asarray(np.random.default_rng(1).normal(3, 2, (4, 4, 4, 3)), jnp.float32)
 
 
-@pytest.mark.parametrize("form", ["pure", pytest.param("onednn", marks=native_only)])
+@pytest.mark.parametrize("form", ["pure", pytest.param("onednn", marks=BUILT)])
 def test_a_held_norm_trains_as_it_infers_and_does_not_move(form, variables, x_bhwc):
   def run(train):
     return jax.jit(lambda v, x: Both().apply(v, x, train, mutable=["batch_stats"]))(variables, x_bhwc)

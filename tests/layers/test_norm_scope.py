@@ -1,24 +1,23 @@
 """Batch norm in groups: each group as if it were alone, on any number of devices, under `jit` and inside `jax.shard_map`."""
 
-import re
-
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from collective_text import collectives
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from native_oracle import BUILT
 
-from jaxface.layers import native
 from jaxface.layers.formulation import formulation
 from jaxface.layers.norm import BatchNorm
 from jaxface.layers.norm_scope import NormScope, norms_over
 
 AXES = ("data", "class")
-WAYS = ["pure", pytest.param("onednn", marks=pytest.mark.skipif(not native.available(), reason=native.why_not()))]
+WAYS = ["pure", pytest.param("onednn", marks=BUILT)]
 ROWS, CHANNELS = 16, 3
 
 
@@ -81,18 +80,9 @@ def test_each_group_is_normalised_as_if_it_were_alone(way, groups, arrays):
 
 def sums_of(text):
   """(shape, number of devices that add) of each all-reduce; no other collective is expected."""
-  found = []
-  for line in text.splitlines():
-    assert not re.search(r" (all-gather|all-to-all|reduce-scatter|collective-permute)(-start)?\(", line), line
-    if match := re.search(r" = (.*?) all-reduce(?:-start)?\(", line):
-      if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
-        devices = listed[1].count(",") + 1
-      else:
-        sizes, names = re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", line).groups()
-        lengths = dict(re.findall(r"'(\w+)'=(\d+)", sizes))
-        devices = int(np.prod([int(lengths[name]) for name in re.findall(r"'(\w+)'", names)]))
-      found += [(shape, devices) for shape in re.findall(r"\w+\[([\d,]*)\]", match[1])]
-  return found
+  found = collectives(text)
+  assert {kind for kind, *_ in found} <= {"all-reduce"}
+  return [(shape, devices) for _, _, shape, devices in found]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -112,7 +102,7 @@ def test_devices_change_nothing_and_exchange_only_what_a_group_needs(way, groups
     assert not sums  # a device has whole groups
   else:
     assert sums and {devices for _, devices in sums} == {8 // groups}
-    assert {int(np.prod([int(n) for n in shape.split(",")])) for shape, _ in sums} == {CHANNELS}
+    assert {int(np.prod(shape)) for shape, _ in sums} == {CHANNELS}
 
 
 @pytest.mark.parametrize("way", WAYS)

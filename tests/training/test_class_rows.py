@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
+from class_head_cases import QUICKLY
 
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace, CosFace, Softmax, SubcenterArcFace
@@ -21,7 +22,6 @@ from jaxface.training.schedule import ScheduleConfig
 from jaxface.training.step import TrainStep, compile_step
 
 IDENTITIES, BATCH = 50, 32
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 SGD = OptimizerConfig(learning_rate=0.05)
 HEAD = Classification(ArcFace(scale=16.0))
 

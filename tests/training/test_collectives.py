@@ -32,7 +32,7 @@ def test_embeddings_are_exchanged_and_centres_are_not(head, identities, experime
   state = jax.eval_shape(step.init, jax.random.key(0))
   rows = state.params["terms"][0]["center_cd"].shape[0]
   compiled = compile_step(step, step.shardings(state), batch_sharding(mesh)).lower(state, batch_of(BATCH)).compile()
-  found = [(kind, shape) for kind, _, shape in collectives(compiled.as_text())]
+  found = [(kind, shape) for kind, _, shape, _ in collectives(compiled.as_text())]
   wide = {(kind, shape) for kind, shape in found if len(shape) > 1}
   counts = {identities, rows, rows // 8, 256, 32}  # of classes and groups, on all devices and on each
   tables = {(kind, shape) for kind, shape in wide if counts & set(shape)}

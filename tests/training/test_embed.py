@@ -186,9 +186,9 @@ def test_fsdp_gathers_a_parameter_and_exchanges_nothing_else_of_its_size(few, pr
   found = collectives(lowered(parts).compile().as_text())
   large = [entry for entry in found if np.prod(entry[2]) >= np.prod(WIDE)]
   gathered = [entry for entry in large if entry[0] == "all-gather"]
-  assert gathered and {(dtype, shape) for _, dtype, shape in gathered} == {("f32", WIDE)}
+  assert gathered and {(dtype, shape) for _, dtype, shape, _ in gathered} == {("f32", WIDE)}
   # Its gradient, added once. (TPU compilers scatter it.)
-  assert [(kind, int(np.prod(shape))) for kind, _, shape in large if kind != "all-gather"] == [("all-reduce", int(np.prod(WIDE)))]
+  assert [(kind, int(np.prod(shape))) for kind, _, shape, _ in large if kind != "all-gather"] == [("all-reduce", int(np.prod(WIDE)))]
   assert not [entry for entry in found if entry[0] not in ("all-reduce", "all-gather", "reduce-scatter")]
 
 

@@ -15,8 +15,8 @@ from jax._src.ad_checkpoint import saved_residuals
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from native_oracle import BUILT
 
-from jaxface.layers import native
 from jaxface.layers.formulation import formulation
 from jaxface.models.config import ModelConfig, make_model
 from jaxface.training.embed import embed
@@ -65,7 +65,7 @@ def test_gradients_are_the_same(remat):
   chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not native.available(), reason=native.why_not())
+@BUILT
 def test_native_convolutions_are_kept_and_norms_are_not():
   with formulation("onednn"):
     none, products = (kept_bytes(*loss_of("smallresnet", remat)) for remat in ("none", "products"))
