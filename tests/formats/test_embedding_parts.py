@@ -37,7 +37,8 @@ def test_equal_tables_give_equal_bytes(table, tmp_path):
   names, rows = table
   for name, parts in (("a", [rows]), ("b", np.array_split(rows, 5))):
     write_embedding_parts(tmp_path / f"{name}.npz", names, SIZE, parts)
-  assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+  write_embeddings(tmp_path / "whole.npz", Embeddings(rows, names))
+  assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
 def test_parts_that_do_not_fit_leave_no_file(table, tmp_path):
