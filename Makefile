@@ -19,7 +19,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench sweep sweep-losses sweep-models sweep-papers clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench sweep sweep-losses sweep-models sweep-papers sweep-rates clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -108,7 +108,7 @@ sweep: $(VENV)/test
 	$(BIN)/jaxface embed --model runs/mobilefacenet --records runs/lfw --out runs/lfw.npz
 	$(BIN)/jaxface evaluate --protocol lfw --pairs $(JAXFACE_DATA)/protocols/pairs.txt --embeddings runs/lfw.npz --json runs/lfw.json
 	$(BIN)/jaxface train celeba_finetune --workdir runs/celeba_finetune
-	$(MAKE) sweep-losses sweep-models sweep-papers
+	$(MAKE) sweep-losses sweep-models sweep-papers sweep-rates
 
 # Compare the losses: same network and number of steps, about four minutes each on two cores.
 MARGIN30 := --terms.0.margin.scale 30 --terms.0.margin.warmup_steps 400
@@ -135,6 +135,10 @@ sweep-models: $(VENV)/test
 # The small forms of the papers' experiments.
 sweep-papers: $(VENV)/test
 	for name in deepid deepface lightcnn sphereface arcface_r50; do $(BIN)/jaxface train $$name --small || exit 1; done
+
+# Accuracy with sampled classes, three rates and three seeds, about four minutes each. Results: docs/class_centers.md.
+sweep-rates: $(VENV)/test
+	$(BIN)/python docs/sweep_rates.py
 
 clean:
 	rm -rf $(VENV) runs .cache

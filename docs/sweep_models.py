@@ -138,14 +138,14 @@ def plain(chosen: Setting) -> dict[str, Any]:
 
 def prepare(data: Path, runs: Path) -> None:
   """Pack the training images, and the LFW images of view 1, once."""
-  pack_once(str(data / "celeba_aligned112"), runs / "records" / "train", 0)
+  pack_once(str(data / "celeba_aligned112"), runs / "records" / "train", 0, "arcface112")
   pairs = read_pairs(data / "protocols" / "pairsDevTest.txt")
   for name in {*pairs.left, *pairs.right}:
     copy = runs / "view1" / f"{name}.jpg"
     if not copy.is_file():
       copy.parent.mkdir(parents=True, exist_ok=True)
       shutil.copy(data / "lfw_aligned112" / f"{name}.jpg", copy)
-  pack_once(str(runs / "view1"), runs / "records" / "view1", 0)
+  pack_once(str(runs / "view1"), runs / "records" / "view1", 0, "arcface112")
 
 
 def verdict(result: dict[str, Any]) -> str:

@@ -1,0 +1,214 @@
+"""A training step of the class centres alone, dense and sampled, against PyTorch, alternating in one run.
+
+  python -m benchmarks.class_centers [--classes N] [--cases NAME ...] [--rounds N] [--json FILE]
+
+Each side runs complete steps on a fixed batch: a linear network with embeddings of 512, CosFace, backward, SGD with momentum and
+weight decay, of the centres too. Ours is the step of `jaxface train`, which also computes the norm of the gradient and skips steps
+with a gradient that is not finite. PyTorch's dense side is the usual code with the fused optimizer. Its sampled side is Partial FC
+with the rows of the sampled classes gathered, and their momentum, moved and written back, so that no gradient of all classes is
+made; it draws as arcface_torch does. Both are eager. Exits with 1 if a bar was missed.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.options import announce, benchmark_parser, parse_for_cpu
+from benchmarks.page import Findings
+from benchmarks.worker import Worker, cores
+
+BATCH, SIZE, SIDE = 128, 512, 8
+MARGIN, SCALE = 0.35, 64.0
+# Small, so that the fixed batch is not fitted within the rounds.
+LEARNING_RATE, MOMENTUM, DECAY = 1e-5, 0.9, 5e-4
+CENTER_STD = 0.01
+BAR, GOAL = 1.0, 2.0
+# The sides draw their own numbers: the first loss has a standard deviation of 0.7 %, by the target scores of the batch.
+TOLERANCE = 0.03
+
+
+class Case(NamedTuple):
+  """How classes are scored.
+
+  Attributes:
+    group: one class of every `group` is sampled.
+    block: classes scored at once; 0 stores the scores.
+  """
+
+  group: int
+  block: int
+
+
+CASES = {
+  "all": Case(1, 0), "all, in blocks": Case(1, 4096), "a tenth": Case(10, 0), "a tenth, in blocks": Case(10, 4096),
+}
+
+
+def batch_of(classes: int) -> tuple[np.ndarray, np.ndarray]:
+  """Images [B, 8, 8, 3] uint8 and labels [B]."""
+  random = np.random.default_rng(0)
+  return random.integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8), random.integers(0, classes, BATCH)
+
+
+def jaxface_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[str, Any]]:
+  """Our compiled step; it returns the loss."""
+  import flax.linen as nn
+  import jax
+
+  jax.config.update("jax_platforms", "cpu")
+  jax.config.update("jax_enable_compilation_cache", False)
+  from jaxface.data.augmentation import AugmentConfig
+  from jaxface.heads.classification import Classification
+  from jaxface.losses.margins import CosFace
+  from jaxface.models.preprocess import get_preprocess
+  from jaxface.training.config import MeshConfig
+  from jaxface.training.mesh import batch_sharding, make_mesh
+  from jaxface.training.optimizer import OptimizerConfig
+  from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
+  from jaxface.training.schedule import ScheduleConfig
+  from jaxface.training.step import TrainStep, compile_step
+
+  class Linear(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+      return nn.Dense(SIZE)(x.reshape(x.shape[0], -1))
+
+  mesh = make_mesh(MeshConfig(devices=1))
+  term = Classification(CosFace(m=MARGIN, scale=SCALE), sample_rate=1 / case.group, block=case.block)
+  optimizer = OptimizerConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=DECAY)
+  step = TrainStep(
+    Network(Linear(), get_preprocess("unit", size=SIDE)), Objective((term,), classes),
+    Optimizer.make(optimizer, ScheduleConfig(name="constant"), steps=1000),
+    Batches(BATCH, augment=AugmentConfig(mirror=0.0, shift=0, jitter=0.0)), Plan(1000), mesh,
+  )
+  key = jax.random.key(0)
+  shardings = step.shardings(jax.eval_shape(step.init, key))
+  state = jax.jit(step.init, out_shardings=shardings)(key)
+  image, label = batch_of(classes)
+  batch = jax.device_put(
+    {"image": image, "label": label.astype(np.int32), "weight": np.ones(BATCH, np.float32), "position": np.arange(BATCH, dtype=np.uint32)},
+    batch_sharding(mesh),
+  )
+  compiled = compile_step(step, shardings, batch_sharding(mesh)).lower(state, batch).compile()
+
+  def run() -> float:
+    nonlocal state
+    state, metrics = jax.block_until_ready(compiled(state, batch))
+    if int(metrics["bad_steps"]):
+      raise AssertionError("a step was not finite and was skipped: the timing is not of training")
+    return float(metrics["loss"])
+
+  return run, {"loss": run(), "temporaries": compiled.memory_analysis().temp_size_in_bytes}
+
+
+def pytorch_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[str, Any]]:
+  """PyTorch's step; it returns the loss."""
+  import torch
+  from torch.nn.functional import cross_entropy, linear, normalize
+
+  torch.set_num_threads(cores())
+  torch.manual_seed(0)
+  image, label = batch_of(classes)
+  x = torch.from_numpy(image.reshape(BATCH, -1)).float() / 127.5 - 1.0
+  own = torch.from_numpy(label)
+  network = torch.nn.Linear(x.shape[1], SIZE)
+  weight = torch.empty(classes, SIZE).normal_(0, CENTER_STD)
+  rows = torch.arange(BATCH)
+  settings = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": DECAY, "fused": True}
+
+  def loss_of(center: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    cosine = linear(normalize(network(x)), normalize(center))
+    cosine[rows, own] -= MARGIN
+    return cross_entropy(cosine.mul_(SCALE), own)
+
+  if case.group == 1:
+    weight.requires_grad_()
+    optimizer = torch.optim.SGD([*network.parameters(), weight], **settings)
+
+    def run() -> float:
+      optimizer.zero_grad()
+      loss = loss_of(weight, own)
+      loss.backward()
+      optimizer.step()
+      return loss.item()
+
+    return run, {"loss": run()}
+
+  optimizer = torch.optim.SGD(network.parameters(), **settings)
+  momentum, count = torch.zeros_like(weight), classes // case.group
+
+  def run_sampled() -> float:
+    positive = torch.unique(own)
+    chance = torch.rand(classes)
+    chance[positive] = 2.0
+    index = torch.topk(chance, count)[1].sort()[0]
+    center, moment = weight[index].requires_grad_(), momentum[index]
+    optimizer.zero_grad()
+    loss = loss_of(center, torch.searchsorted(index, own))
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+      moment.mul_(MOMENTUM).add_(center.grad).add_(center, alpha=DECAY)
+      weight.index_copy_(0, index, center.sub_(moment, alpha=LEARNING_RATE))
+      momentum.index_copy_(0, index, moment)
+    return loss.item()
+
+  return run_sampled, {"loss": run_sampled()}
+
+
+def compare(name: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
+  """A row of the table and the speed against PyTorch: both sides in their own processes, alternating."""
+  case = CASES[name]
+  sides = {"jaxface": Worker(jaxface_step, case, classes)}
+  if has("torch"):
+    sides["pytorch"] = Worker(pytorch_step, case, classes)
+    ours, theirs = (side.facts["loss"] for side in sides.values())
+    if not np.isclose(ours, theirs, rtol=TOLERANCE):
+      raise AssertionError(f"{name}: the first loss is {ours} here, {theirs} in PyTorch")
+  timing = interleave(sides, rounds=rounds, warmup=2)
+  temporaries = sides["jaxface"].facts["temporaries"]
+  peak = {side: worker.close() for side, worker in sides.items()}
+  row: dict[str, Any] = {"classes scored": name}
+  row |= {f"{side} ms": 1e3 * float(np.median(timing.wall[side])) for side in sides}
+  middle = None
+  if "pytorch" in sides:
+    middle, low, high = speedup(timing.wall, "jaxface", "pytorch")
+    row["speed / pytorch"] = f"{middle:.2f} ({low:.2f}–{high:.2f})"
+    row["by CPU time"] = f"{speedup(timing.cpu, 'jaxface', 'pytorch')[0]:.2f}"
+  row["temporaries MB"] = temporaries / 1e6
+  return row | {f"{side} peak MB": peak[side] / 1e6 for side in sides}, middle
+
+
+def main() -> int:
+  """Measures and prints."""
+  parser = benchmark_parser(__doc__, 9, "timed steps of each side")
+  parser.add_argument("--classes", type=int, default=1_000_000, help="default: %(default)s")
+  parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="default: all")
+  options = parse_for_cpu(parser)
+  rows, missed = [], []
+  for name in options.cases:
+    announce(name)
+    row, middle = compare(name, options.classes, options.rounds)
+    rows.append(row)
+    if middle is not None and middle < BAR:
+      missed.append(f"{name} is {middle:.2f} × PyTorch")
+  measured = "speed / pytorch" in rows[0]
+  verdict = ("; ".join(missed) or "met") if measured else "not measured, PyTorch is not installed"
+  notes = [
+    "Speed is PyTorch's time divided by jaxface's, per round: median, and quartiles in brackets. The ratio of processor time is"
+    " more reliable if other programs used the cores.",
+    "\"in blocks\" recomputes the scores of blocks of 4,096 classes; PyTorch stores them. Temporaries are the memory of our compiled"
+    " step beside the state, which it updates in place; peak memory is the maximum of a side's process.",
+    f"Bar: at least {BAR} × PyTorch (goal {GOAL}): {verdict}.",
+  ]
+  facts = {"classes": options.classes, "batch": BATCH, "features": SIZE, "threads": cores(), "rounds": options.rounds}
+  Findings("Class centres", machine("jax", "jaxlib", "torch"), facts, rows, notes).publish(options.json)
+  return 1 if missed else 0
+
+
+if __name__ == "__main__":
+  equal_malloc()
+  sys.exit(main())
