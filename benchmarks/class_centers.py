@@ -16,14 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.head_settings import DECAY, LEARNING_RATE, MARGIN, MOMENTUM, SCALE, images_and_labels
 from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import Worker, cores
 
-BATCH, SIZE, SIDE = 128, 512, 8
-MARGIN, SCALE = 0.35, 64.0
-# Small, so that the fixed batch is not fitted within the rounds.
-LEARNING_RATE, MOMENTUM, DECAY = 1e-5, 0.9, 5e-4
+BATCH, SIZE = 128, 512
 CENTER_STD = 0.01
 BAR, GOAL = 1.0, 2.0
 # The sides draw their own numbers: the first loss has a standard deviation of 0.7 %, by the target scores of the batch.
@@ -47,61 +45,16 @@ CASES = {
 }
 
 
-def batch_of(classes: int) -> tuple[np.ndarray, np.ndarray]:
-  """Images [B, 8, 8, 3] uint8 and labels [B]."""
-  random = np.random.default_rng(0)
-  return random.integers(0, 256, (BATCH, SIDE, SIDE, 3), np.uint8), random.integers(0, classes, BATCH)
-
-
 def jaxface_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[str, Any]]:
   """Our compiled step; it returns the loss."""
-  import flax.linen as nn
   import jax
 
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_enable_compilation_cache", False)
-  from jaxface.data.augmentation import AugmentConfig
-  from jaxface.heads.classification import Classification
-  from jaxface.losses.margins import CosFace
-  from jaxface.models.preprocess import get_preprocess
-  from jaxface.training.config import MeshConfig
-  from jaxface.training.mesh import batch_sharding, make_mesh
-  from jaxface.training.optimizer import OptimizerConfig
-  from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
-  from jaxface.training.schedule import ScheduleConfig
-  from jaxface.training.step import TrainStep, compile_step
+  from benchmarks.head_step import start
 
-  class Linear(nn.Module):
-    @nn.compact
-    def __call__(self, x, train):
-      return nn.Dense(SIZE)(x.reshape(x.shape[0], -1))
-
-  mesh = make_mesh(MeshConfig(devices=1))
-  term = Classification(CosFace(m=MARGIN, scale=SCALE), sample_rate=1 / case.group, block=case.block)
-  optimizer = OptimizerConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=DECAY)
-  step = TrainStep(
-    Network(Linear(), get_preprocess("unit", size=SIDE)), Objective((term,), classes),
-    Optimizer.make(optimizer, ScheduleConfig(name="constant"), steps=1000),
-    Batches(BATCH, augment=AugmentConfig(mirror=0.0, shift=0, jitter=0.0)), Plan(1000), mesh,
-  )
-  key = jax.random.key(0)
-  shardings = step.shardings(jax.eval_shape(step.init, key))
-  state = jax.jit(step.init, out_shardings=shardings)(key)
-  image, label = batch_of(classes)
-  batch = jax.device_put(
-    {"image": image, "label": label.astype(np.int32), "weight": np.ones(BATCH, np.float32), "position": np.arange(BATCH, dtype=np.uint32)},
-    batch_sharding(mesh),
-  )
-  compiled = compile_step(step, shardings, batch_sharding(mesh)).lower(state, batch).compile()
-
-  def run() -> float:
-    nonlocal state
-    state, metrics = jax.block_until_ready(compiled(state, batch))
-    if int(metrics["bad_steps"]):
-      raise AssertionError("a step was not finite and was skipped: the timing is not of training")
-    return float(metrics["loss"])
-
-  return run, {"loss": run(), "temporaries": compiled.memory_analysis().temp_size_in_bytes}
+  run, facts = start(classes, SIZE, BATCH, sample_rate=1 / case.group, block=case.block)
+  return run, {**facts, "loss": run()}
 
 
 def pytorch_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[str, Any]]:
@@ -111,7 +64,7 @@ def pytorch_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[st
 
   torch.set_num_threads(cores())
   torch.manual_seed(0)
-  image, label = batch_of(classes)
+  image, label = images_and_labels(classes, BATCH)
   x = torch.from_numpy(image.reshape(BATCH, -1)).float() / 127.5 - 1.0
   own = torch.from_numpy(label)
   network = torch.nn.Linear(x.shape[1], SIZE)

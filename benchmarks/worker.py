@@ -64,14 +64,14 @@ def _serve(pipe: Connection, build: Build, arguments: tuple) -> None:
     pipe.send((True, facts))
     while pipe.recv():
       pipe.send((True, work()))
-    pipe.send((True, _peak_memory()))
+    pipe.send((True, peak_memory()))
   except (EOFError, BrokenPipeError):
     pass  # The parent has ended.
   except BaseException:
     pipe.send((False, traceback.format_exc()))
 
 
-def _peak_memory(field: str = "VmHWM") -> int:
+def peak_memory(field: str = "VmHWM") -> int:
   """Peak memory in bytes. Not `ru_maxrss`, which starts at the size of the parent process."""
   lines = Path("/proc/self/status").read_text().splitlines()
   return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
@@ -82,9 +82,9 @@ def beyond(run: Callable[[], Sequence[Any]]) -> tuple[Sequence[Any], int]:
   gc.collect()
   ctypes.CDLL(None).malloc_trim(0)
   Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-  before = _peak_memory("VmRSS")
+  before = peak_memory("VmRSS")
   results = run()
-  return results, _peak_memory() - before - sum(part.nbytes for part in results)
+  return results, peak_memory() - before - sum(part.nbytes for part in results)
 
 
 def cores() -> int:

@@ -1,8 +1,8 @@
 """Classification of identities as a term of the objective: a margin over a head, with its metrics.
 
 Two heads compute the same loss. `dense_head` scores all classes in one block, and gradients of all centres go through the optimizer.
-`ClassHead` shards classes over all devices, may sample them and score them in blocks, and the step updates only the rows that it
-scored.
+`ClassHead`, the default, shards classes over all devices, may sample them and score them in blocks, and the step updates only the rows
+that it scored, in place. That is faster and needs less memory on one device too (`benchmarks.class_centers`).
 """
 
 import math
@@ -48,8 +48,9 @@ class Classification:
       `ASoftmax` this is SphereFace+ (which uses 1).
     center_init: initial centres: "normal" (random), or "mean_embedding", the mean embedding of each identity's images
       under the initial network, see `jaxface.training.class_centers`.
-    sharded: with several devices, classes are sharded over all of them; False keeps all centres on each device. With
-      `center_repulsion`, whose energy needs all centres, the compiler shards them.
+    sharded: centres are updated by rows, and with several devices their classes are sharded over all of them; False uses the dense
+      head, with all centres on each device. With `center_repulsion`, whose energy needs all centres, the head is dense and the
+      compiler shards them.
     sample_rate: share 1/w of the classes that a step scores, beside all classes of its batch (Partial FC). Only the centres of
       these classes are updated, with their momentum and weight decay. 1 scores all classes.
     block: classes scored at once, recomputed in the backward pass, so that no array of batch × classes exists; 0 stores the scores.
@@ -106,10 +107,10 @@ class Classification:
 
     Args:
       num_classes: C, identities of the training set.
-      mesh: devices of the run; None for one.
+      mesh: devices of the run; None outside of a run, which asks for the dense head unless a setting needs rows.
       parts: parts of a batch; with several, scores are recomputed rather than stored for all of them.
     """
-    by_rows = bool(self.row_settings) or (self.sharded and mesh is not None and mesh.size > 1 and not self.center_repulsion)
+    by_rows = bool(self.row_settings) or (self.sharded and mesh is not None and not self.center_repulsion)
     if not by_rows:
       return None
     block = self.block or (LARGEST_BLOCK if parts > 1 else 0)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from collective_text import collectives
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -15,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from jaxface.heads.class_head import ClassHead
 from jaxface.heads.padding import padded_classes
 from jaxface.losses.margins import ArcFace
+from jaxface.training.collectives import collectives
 
 
 def compiled_step(devices, *, classes, batch, width, size, block):

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from collective_text import collectives
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -15,6 +14,7 @@ from native_oracle import BUILT
 from jaxface.layers.formulation import formulation
 from jaxface.layers.norm import BatchNorm
 from jaxface.layers.norm_scope import NormScope, norms_over
+from jaxface.training.collectives import collectives
 
 AXES = ("data", "class")
 WAYS = ["pure", pytest.param("onednn", marks=BUILT)]

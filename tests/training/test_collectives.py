@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import jax
 import pytest
-from collective_text import collectives
 
 from jaxface.heads.classification import Classification
 from jaxface.losses.margins import ArcFace
 from jaxface.models.preprocess import get_preprocess
+from jaxface.training.collectives import collectives
 from jaxface.training.config import MeshConfig
 from jaxface.training.mesh import batch_sharding, make_mesh
 from jaxface.training.step import compile_step

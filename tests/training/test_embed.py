@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from collective_text import collectives
 from jax.experimental import topologies
 from jax.sharding import PartitionSpec as P
 
@@ -24,6 +23,7 @@ from jaxface.losses.margins import CosFace
 from jaxface.models.preprocess import get_preprocess
 from jaxface.training import embed as embedding
 from jaxface.training import fsdp
+from jaxface.training.collectives import collectives
 from jaxface.training.config import MeshConfig
 from jaxface.training.fsdp import fsdp_axis
 from jaxface.training.mesh import batch_sharding, make_mesh
