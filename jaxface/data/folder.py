@@ -78,6 +78,14 @@ class FolderSource:
     results = self._pool.map(self._try, range(len(out)), np.asarray(record_n).tolist(), out)
     return [error for error in results if error is not None]
 
+  def read_whole(self, record: int) -> np.ndarray:
+    """One image [H, W, 3] uint8 of any size, without a crop.
+
+    Raises:
+      DamagedData: it cannot be read.
+    """
+    return decode_image(read_bounded(self._files[record]), where=str(self._files[record]))
+
   def _try(self, row: int, record: int, out_hwc: np.ndarray) -> UnreadableRow | None:
     try:
       self._read_one(self._files[record], out_hwc)

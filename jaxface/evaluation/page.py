@@ -2,8 +2,39 @@
 
 import base64
 from collections.abc import Sequence
+from importlib import resources
 
 from jaxface.evaluation.svg import escape
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+  """A self-contained page: embedded style, no scripts.
+
+  Args:
+    title: of the window; it is escaped.
+    parts: HTML elements of the body; empty ones are left out.
+  """
+  style = resources.files("jaxface.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+  return (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    '<meta name="color-scheme" content="light dark">\n'
+    f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+    + "\n".join(part for part in parts if part)
+    + "\n</main>\n</body>\n</html>\n"
+  )
+
+
+def pair_card(pictures: Sequence[tuple[str, bytes | None]], caption: str) -> str:
+  """Two named pictures side by side.
+
+  Args:
+    pictures: name, and encoded JPEG or PNG, of each.
+    caption: HTML above the names.
+  """
+  two = "".join(picture(name, data) for name, data in pictures)
+  labels = "".join(f'<span title="{escape(name)}">{escape(name.rsplit("/", 1)[-1])}</span>' for name, _ in pictures)
+  return f'<figure class="card"><div class="two">{two}</div><figcaption>{caption}{labels}</figcaption></figure>'
 
 
 def section(heading: str, text: str, cards: Sequence[str]) -> str:
@@ -55,4 +86,4 @@ def signed(value: float) -> str:
   return f"{value:.3f}".replace("-", "−")
 
 
-__all__ = ["card", "folded", "percent", "picture", "section", "signed", "table"]
+__all__ = ["card", "document", "folded", "pair_card", "percent", "picture", "section", "signed", "table"]

@@ -3,12 +3,21 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jaxface.evaluation import charts
-from jaxface.evaluation.page import card, folded, percent, picture, section, signed, table
+from jaxface.evaluation.page import (
+  card,
+  document,
+  folded,
+  pair_card,
+  percent,
+  picture,
+  section,
+  signed,
+  table,
+)
 from jaxface.evaluation.svg import escape
 from jaxface.evaluation.tables import figures_table, thresholds_table
 from jaxface.evaluation.verification import Verification
@@ -60,7 +69,6 @@ def write_report(path: str | Path, report: Report) -> None:
     path: file to write.
     report: contents.
   """
-  style = resources.files("jaxface.evaluation").joinpath("report.css").read_text(encoding="utf-8")
   sections = [
     _head(report),
     thresholds_table(report.after),
@@ -71,15 +79,7 @@ def write_report(path: str | Path, report: Report) -> None:
     figures_table(report.after, report.before),
     _reproduce(report),
   ]
-  write_text(
-    path,
-    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    '<meta name="color-scheme" content="light dark">\n'
-    f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-    + "\n".join(section for section in sections if section)
-    + "\n</main>\n</body>\n</html>\n",
-  )
+  write_text(path, document(report.title, sections))
 
 
 def flatten(config: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -209,13 +209,8 @@ def _wrong_pairs(report: Report) -> str:
 def _pair_card(report: Report, pair: int) -> str:
   after, names = report.after, (report.after.pairs.left[pair], report.after.pairs.right[pair])
   sign = "≥" if after.score_p[pair] >= after.threshold_p[pair] else "&lt;"
-  two = "".join(picture(name, report.image_of(name) if report.image_of else None) for name in names)
-  labels = "".join(f'<span title="{escape(name)}">{escape(name.rsplit("/", 1)[-1])}</span>' for name in names)
-  return (
-    f'<figure class="card"><div class="two">{two}</div><figcaption>'
-    f"<b>{signed(after.score_p[pair])}</b> {sign} {signed(after.threshold_p[pair])}{labels}"
-    "</figcaption></figure>"
-  )
+  pictures = [(name, report.image_of(name) if report.image_of else None) for name in names]
+  return pair_card(pictures, f"<b>{signed(after.score_p[pair])}</b> {sign} {signed(after.threshold_p[pair])}")
 
 
 def _faces(report: Report) -> str:

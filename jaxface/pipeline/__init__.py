@@ -3,6 +3,7 @@
   result = pipeline.train("folder", "runs/mine", overrides={"data.images": "MY_FACES"})   # the same as jaxface.train
   result.model.embed("OTHER_FACES")
   result.verification["unseen"].accuracy
+  pipeline.find_leaks("data/mine", "LFW_ALIGNED").summary()   # test images in a training set
   pipeline.describe_experiments()                     # name and first line of each
   pipeline.describe_installation()                    # versions, devices, missing packages
 """

@@ -68,6 +68,8 @@ LINES = [
   "evaluate --pairs {} --embeddings @e.npz",
   "evaluate --pairs @pairs.txt --embeddings {}",
   "evaluate --pairs @pairs.txt --embeddings @e.npz --normalise {}",
+  "leaks --train {} --test @faces",
+  "leaks --train @faces --test {}",
   "export --model {} --out out.onnx",
   "export --model {} --format safetensors --out out.safetensors",
   "import {} --model iresnet18 --out out",
