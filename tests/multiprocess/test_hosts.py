@@ -16,6 +16,7 @@ import pytest
 from harness import joined, pack_noise, train
 
 from jaxface.checkpoint import load_tree
+from jaxface.formats.embeddings import read_embeddings
 from jaxface.interrupted import INTERRUPTED
 
 TIMING = {"time", "images_per_second", "wait_share", "unseen/images_per_second"}
@@ -54,6 +55,9 @@ def test_several_processes_have_the_losses_and_figures_of_one(straight, count):
   same_rows(rows(straight / f"on{count}"), rows(straight / "on1"))
   models = [load_tree(next((straight / name / "model").glob("variables-*"))) for name in (f"on{count}", "on1")]
   jax.tree.map(lambda found, expected: np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5), *models)
+  centers, expected = (read_embeddings(straight / name / "centers_classification.npz") for name in (f"on{count}", "on1"))
+  assert centers.names == expected.names
+  np.testing.assert_allclose(centers.embedding_nd, expected.embedding_nd, rtol=2e-4, atol=2e-6)
 
 
 def test_a_killed_process_ends_the_others_and_the_same_command_comes_to_the_same_end(straight, records, tmp_path):
