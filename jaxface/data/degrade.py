@@ -117,7 +117,7 @@ def check_level(name: str, level: float) -> Degradation:
   Raises:
     ValueError: an unknown name, or a level out of range.
   """
-  check_name("degradation", name, DEGRADATIONS)
+  check_name("degradation", name, tuple(DEGRADATIONS))
   one = DEGRADATIONS[name]
   if not one.low <= level <= one.high:
     raise ValueError(f"{name} = {level:g}: {one.what} is from {one.low:g} to {one.high:g}")

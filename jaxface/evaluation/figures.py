@@ -73,7 +73,9 @@ def _from_sequences(
       wrong = np.flatnonzero((row_p < 0) | (row_p >= rows))
       if len(wrong):
         raise ValueError(f"pair {wrong[0]}: {side} is row {row_p[wrong[0]]}, the embeddings have rows 0 to {rows - 1}")
-    names = [str(row) for row in range(rows)]
+    if names is None or len(set(names)) < rows:
+      names = [str(row) for row in range(rows)]
+    left, right = np.asarray(names)[left], np.asarray(names)[right]
   elif left.dtype.kind not in "UT" or right.dtype.kind not in "UT":
     raise ValueError(f"left and right are {left.dtype} and {right.dtype}: expected {PAIR_FORMS}")
   fold = np.zeros(len(left), np.int64)

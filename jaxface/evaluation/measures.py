@@ -1,10 +1,9 @@
-"""Verification measures on scores, exact in float64: ROC, AUC, EER, TAR at FAR, and intervals.
+"""Verification measures on scores, exact in float64: ROC, AUC, EER, TAR at FAR.
 
 A *score* is a similarity: a pair is accepted where score >= threshold. Equal scores are accepted or rejected
 together, so a ROC has one point per distinct score and ties need no interpolation.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -144,68 +143,12 @@ def tar_at_far(curve: Roc, target: float) -> Operating:
   return Operating(float(curve.tar[point]), float(curve.far[point]), float(curve.threshold[point]))
 
 
-def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
-  """Wilson's interval of a binomial proportion; valid at 0 and 1, where the normal interval has zero width.
-
-  Args:
-    successes: number of successes, 0 ≤ successes ≤ trials.
-    trials: number of independent trials, at least one.
-    z: quantile of the normal distribution; the default gives 95 %.
-  Returns:
-    (low, high), both within [0, 1].
-  Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
-  """
-  if not 0 <= successes <= trials or trials < 1:
-    raise ValueError(f"{successes} successes of {trials} trials")
-  share, square = successes / trials, z * z
-  centre = (share + square / (2 * trials)) / (1 + square / trials)
-  half = z * np.sqrt(share * (1 - share) / trials + square / (4 * trials**2)) / (1 + square / trials)
-  low = 0.0 if successes == 0 else float(centre - half)
-  return low, 1.0 if successes == trials else float(centre + half)
-
-
-def bootstrap_tar_at_far(
-  score_p: np.ndarray,
-  same_p: np.ndarray,
-  targets: Sequence[float],
-  *,
-  resamples: int = 1000,
-  seed: int = 0,
-) -> np.ndarray:
-  """95 % percentile intervals of TAR at FAR over resampled pairs.
-
-  Mated and non-mated pairs are resampled separately, with replacement, and the threshold is determined in every
-  resample: unlike `wilson` this includes the variance of a threshold that depends on few false accepts.
-
-  Args:
-    score_p: [P] float, higher is more similar.
-    same_p: [P] bool, true for mated pairs.
-    targets: [T] target FARs.
-    resamples: number of resamples.
-    seed: the same seed gives the same interval.
-  Returns:
-    [T, 2] float64, low and high.
-  """
-  curve = roc(score_p, same_p)
-  rng = np.random.default_rng(seed)
-  mated, nonmated = curve.mated, curve.nonmated
-  mated_k, nonmated_k = np.diff(curve.true_accepts), np.diff(curve.false_accepts)
-  tar_rt = np.empty((resamples, len(targets)))
-  for draw in range(resamples):
-    true_k = np.append(0, np.cumsum(rng.multinomial(mated, mated_k / mated)))
-    far_k = np.append(0, np.cumsum(rng.multinomial(nonmated, nonmated_k / nonmated))) / nonmated
-    tar_rt[draw] = true_k[np.searchsorted(far_k, targets, side="right") - 1] / mated
-  return np.quantile(tar_rt, (0.025, 0.975), axis=0).T
-
-
 __all__ = [
   "Operating",
   "Roc",
   "auc",
-  "bootstrap_tar_at_far",
   "check_scores",
   "eer",
   "roc",
   "tar_at_far",
-  "wilson",
 ]

@@ -114,7 +114,7 @@ def _head(report: Report) -> str:
 
 def _figures(report: Report) -> str:
   after, before = report.after, report.before
-  low, high = after.tar_at_far_interval["1e-2"]
+  low, high = after.intervals.tar_at_far["1e-2"]
   cards = [
     _figure(
       "AUC",

@@ -1,8 +1,8 @@
 """The report's tables: recommended thresholds, and all figures before and after."""
 
-from jaxface.evaluation.measures import wilson
+from jaxface.evaluation.intervals import size_note, wilson
 from jaxface.evaluation.page import percent, signed, table
-from jaxface.evaluation.verification import Verification, l2_squared
+from jaxface.evaluation.verification import TARGETS, Verification, l2_squared
 
 
 def thresholds_table(after: Verification) -> str:
@@ -22,8 +22,8 @@ def thresholds_table(after: Verification) -> str:
   )
   heads = ["Non-mated pairs", "Accept at cosine ≥", "or L2² ≤", "Mated pairs accepted (95 %)", "False accepts here"]
   note = (
-    f"{after.roc.mated:,} mated pairs (one person) and {after.roc.nonmated:,} non-mated pairs (two people). A rate estimated from fewer"
-    " than ten false accepts is uncertain: evaluate more pairs to choose a threshold."
+    f"{after.roc.mated:,} mated pairs (one person) and {after.roc.nonmated:,} non-mated pairs (two people). Intervals respect that pairs share"
+    " people. " + " ".join(note for note in (size_note(target, after.roc.nonmated) for target in TARGETS.values()) if note)
   )
   return (
     '<section>\n<h2>Thresholds to ship</h2>\n<div class="card scroll">\n'
@@ -41,9 +41,9 @@ def figures_table(after: Verification, before: Verification | None) -> str:
   columns = [one for one in (before, after) if one]
   heads = ["Before training", "After training"] if before else ["Value"]
   rows = [
-    ("Accuracy", [f"{percent(one.accuracy)} ± {100 * one.accuracy_se:.2f}" for one in columns]),
-    ("AUC", [f"{one.auc:.5f}" for one in columns]),
-    ("Equal error rate", [percent(one.eer) for one in columns]),
+    ("Accuracy", [f"{percent(one.accuracy)} ± {100 * one.accuracy_se:.2f} {_ends(one.intervals.accuracy)}" for one in columns]),
+    ("AUC", [f"{one.auc:.5f} ({one.intervals.auc[0]:.5f} to {one.intervals.auc[1]:.5f})" for one in columns]),
+    ("Equal error rate", [f"{percent(one.eer)} {_ends(one.intervals.eer)}" for one in columns]),
   ]
   for name in after.operating:
     rows.append((f"TAR at FAR ≤ {name}", [_rate(one, name) for one in columns]))
@@ -53,7 +53,7 @@ def figures_table(after: Verification, before: Verification | None) -> str:
   rows.append(("Threshold, mean of folds", [_threshold(one.threshold_cosine) for one in columns]))
   note = (
     f"{after.roc.mated:,} mated and {after.roc.nonmated:,} non-mated pairs; thresholds from "
-    f"{after.folds.threshold_from}; rates with 95 % intervals"
+    f"{after.folds.threshold_from}; 95 % intervals in brackets, over people"
   )
   folds = after.folds
   fold_rows = [
@@ -70,8 +70,12 @@ def figures_table(after: Verification, before: Verification | None) -> str:
 
 
 def _rate(one: Verification, name: str) -> str:
-  low, high = one.tar_at_far_interval[name]
+  low, high = one.intervals.tar_at_far[name]
   return f"{percent(one.tar_at_far[name])} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _ends(interval: tuple[float, float]) -> str:
+  return f"({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
 
 
 def _interval(share: float, trials: int) -> str:

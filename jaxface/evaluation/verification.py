@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from jaxface.evaluation import measures
+from jaxface.evaluation.figure_intervals import FigureIntervals
 from jaxface.evaluation.folds import Folds, fold_accuracy
+from jaxface.evaluation.identity_units import units_of
+from jaxface.evaluation.intervals import size_note
 from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
 from jaxface.formats.pairs import Pairs
 
@@ -66,14 +69,9 @@ class Verification:
     return {name: measures.tar_at_far(self.roc, target) for name, target in TARGETS.items()}
 
   @cached_property
-  def tar_at_far_interval(self) -> dict[str, tuple[float, float]]:
-    """95 % intervals of `tar_at_far`: the union of the bootstrap's and Wilson's."""
-    drawn_t2 = measures.bootstrap_tar_at_far(self.score_p, self.pairs.same, list(TARGETS.values()))
-    interval = {}
-    for (name, point), (low, high) in zip(self.operating.items(), drawn_t2):
-      share_low, share_high = measures.wilson(round(point.tar * self.roc.mated), self.roc.mated)
-      interval[name] = (float(min(low, share_low)), float(max(high, share_high)))
-    return interval
+  def intervals(self) -> FigureIntervals:
+    """95 % intervals of the figures, over identities."""
+    return FigureIntervals(self.score_p, self.pairs.same, self.pairs.fold, self.folds, units_of(self.pairs), TARGETS)
 
   @property
   def threshold_cosine(self) -> float:
@@ -112,10 +110,13 @@ class Verification:
       "nonmated": self.roc.nonmated,
       "accuracy": self.accuracy,
       "accuracy_se": self.accuracy_se,
+      "accuracy_interval": list(self.intervals.accuracy),
       "auc": self.auc,
+      "auc_interval": list(self.intervals.auc),
       "eer": self.eer,
+      "eer_interval": list(self.intervals.eer),
       "tar_at_far": self.tar_at_far,
-      "tar_at_far_interval": {name: list(ends) for name, ends in self.tar_at_far_interval.items()},
+      "tar_at_far_interval": {name: list(ends) for name, ends in self.intervals.tar_at_far.items()},
       "tar_at_far_threshold_cosine": {name: point.threshold for name, point in self.operating.items()},
       "threshold_cosine": self.threshold_cosine,
       "threshold_l2_squared": self.threshold_l2_squared,
@@ -146,7 +147,7 @@ class Verification:
     rows = [("", "cosine", "L2²", "FAR", "TAR", "95 % of TAR")]
     points = {"best accuracy": (self.at(self.threshold_cosine), "")}
     for name, point in self.operating.items():
-      low, high = self.tar_at_far_interval[name]
+      low, high = self.intervals.tar_at_far[name]
       points[f"FAR ≤ {name}"] = (point, f"{100 * low:.2f} to {100 * high:.2f}")
     for name, (point, interval) in points.items():
       rates = (f"{100 * point.far:.2f} %", f"{100 * point.tar:.2f} %")
@@ -156,13 +157,15 @@ class Verification:
       "  ".join([row[0].ljust(width[0]), *(cell.rjust(size) for cell, size in zip(row[1:], width[1:]))]).rstrip()
       for row in rows
     ]
-    return "\n".join(["thresholds: the same person if cosine ≥, or L2² of unit embeddings ≤", *lines])
+    small = [note for note in (size_note(target, self.roc.nonmated) for target in TARGETS.values()) if note]
+    return "\n".join(["thresholds: the same person if cosine ≥, or L2² of unit embeddings ≤", *lines, *small])
 
   def summary(self) -> str:
     """One line for a terminal."""
     rates = ", ".join(f"TAR@FAR {name} {100 * tar:.2f} %" for name, tar in self.tar_at_far.items())
+    low, high = (100 * end for end in self.intervals.accuracy)
     return (
-      f"accuracy {100 * self.accuracy:.2f} % ± {100 * self.accuracy_se:.2f}, AUC {self.auc:.4f}, "
+      f"accuracy {100 * self.accuracy:.2f} % ± {100 * self.accuracy_se:.2f} (95 %: {low:.2f} to {high:.2f}), AUC {self.auc:.4f}, "
       f"EER {100 * self.eer:.2f} %, {rates}, threshold cosine {self.threshold_cosine:.4f} "
       f"(L2² {self.threshold_l2_squared:.4f}), {len(self.pairs)} pairs"
     )

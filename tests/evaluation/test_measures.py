@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from jaxface.evaluation.measures import auc, bootstrap_tar_at_far, eer, roc, tar_at_far, wilson
+from jaxface.evaluation.measures import auc, eer, roc, tar_at_far
 
 # Few distinct scores: ties within and across classes in nearly every example.
 scored = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40).filter(
@@ -142,31 +142,6 @@ def test_millions_of_pairs_do_not_overflow():
   assert eer(roc(score_p, same_p)).far == 0
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(0, 5), (5, 5), (1, 3), (297, 300), (2999, 3000)])
-def test_wilson_equals_scipy(successes, trials):
-  expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
-  assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_bootstrap_is_binomial_where_the_threshold_is_certain():
-  mated = np.where(np.arange(400) < 280, 1.0, -1.0)
-  score_p, same_p = np.append(mated, np.zeros(50)), np.arange(450) < 400
-  interval = bootstrap_tar_at_far(score_p, same_p, [0.5, 1.0])
-  np.testing.assert_allclose(interval[0], stats.binom.ppf([0.025, 0.975], 400, 0.7) / 400, atol=0.01)
-  np.testing.assert_array_equal(interval[1], [1, 1])
-
-
-def test_bootstrap_knows_the_noise_of_a_threshold_on_few_false_accepts_and_repeats():
-  rng = np.random.default_rng(0)
-  same_p = np.arange(2000) < 1000
-  score_p = rng.normal(size=2000) + 2 * same_p
-  low, high = bootstrap_tar_at_far(score_p, same_p, [1e-3])[0]
-  found = tar_at_far(roc(score_p, same_p), 1e-3).tar
-  share_low, share_high = wilson(round(found * 1000), 1000)
-  assert high - low > 2 * (share_high - share_low)
-  np.testing.assert_array_equal(bootstrap_tar_at_far(score_p, same_p, [1e-3]), [[low, high]])
-
-
 @pytest.mark.parametrize(
   ("score", "same", "message"),
   [
@@ -188,9 +163,3 @@ def test_wrong_input_says_what_is_wrong(score, same, message):
 def test_target_outside(target):
   with pytest.raises(ValueError, match="must lie in"):
     tar_at_far(roc(np.array([0.0, 1.0]), np.array([False, True])), target)
-
-
-@pytest.mark.parametrize(("successes", "trials"), [(-1, 3), (4, 3), (0, 0)])
-def test_wilson_needs_trials(successes, trials):
-  with pytest.raises(ValueError, match="successes of"):
-    wilson(successes, trials)

@@ -84,7 +84,8 @@ def test_the_table_has_the_thresholds_of_the_json():
   pairs = made(*((names[row], names[row + 20], row % 2) for row in range(20)), fold=np.arange(20) % 4)
   found = verify_pairs(embedding_nd, names, pairs)
   plain, lines = found.to_json(), found.threshold_table().splitlines()
-  assert len(lines) == 6 and lines[1].split() == ["cosine", "L2²", "FAR", "TAR", "95", "%", "of", "TAR"]
+  assert len(lines) == 9 and lines[1].split() == ["cosine", "L2²", "FAR", "TAR", "95", "%", "of", "TAR"]
+  assert all("rule of" in line for line in lines[6:])
   for line, name in zip(lines[3:], ("1e-1", "1e-2", "1e-3")):
     cosine, point = plain["tar_at_far_threshold_cosine"][name], found.operating[name]
     low, high = plain["tar_at_far_interval"][name]

@@ -1,0 +1,81 @@
+"""Two models on one pair list: differences of their figures, with paired intervals and tests over identities."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from jaxface.evaluation.bootstrap import percentiles
+from jaxface.evaluation.intervals import Z95, shared_variance
+from jaxface.evaluation.verification import Verification
+
+
+@dataclass(frozen=True)
+class Difference:
+  """A figure of the second model minus that of the first.
+
+  Attributes:
+    value: of the figures.
+    low: end of the 95 % interval.
+    high: likewise.
+    p: two-sided probability of a difference at least as large if the models were equal.
+  """
+
+  value: float
+  low: float
+  high: float
+  p: float
+
+  def __str__(self) -> str:
+    return f"{100 * self.value:+.2f} (95 %: {100 * self.low:+.2f} to {100 * self.high:+.2f}), p = {self.p:.3g}"
+
+
+def compare(first: Verification, second: Verification) -> Mapping[str, Difference]:
+  """Differences of two models' figures on the same pairs.
+
+  Both models see the same people, so most of what makes a figure uncertain cancels: the interval of a difference is narrower than those
+  of the figures suggest. The accuracy's is by the variance of the pairs' differences, which sums over pairs that share an identity; those
+  of the other figures are by a bootstrap in which both models have the same weights.
+
+  Args:
+    first: figures of one model.
+    second: of the other, on the same list.
+  Returns:
+    `Difference` by name: accuracy, auc, eer, and "tar_at_far 1e-2" for each target.
+  Raises:
+    ValueError: they are of different lists.
+  """
+  a, b = first.pairs, second.pairs
+  if (a.left, a.right) != (b.left, b.right) or not np.array_equal(a.same, b.same):
+    raise ValueError(f"figures of {len(a):,} and of {len(b):,} pairs of different lists: compare models on one list, in one order")
+  found = {"accuracy": _accuracy(first, second)}
+  ours, theirs = first.intervals.drawn, second.intervals.drawn
+  found["auc"] = _drawn(second.auc - first.auc, theirs.auc_r - ours.auc_r)
+  found["eer"] = _drawn(second.eer - first.eer, theirs.eer_r - ours.eer_r)
+  for column, (name, tar) in enumerate(first.tar_at_far.items()):
+    found[f"tar_at_far {name}"] = _drawn(second.tar_at_far[name] - tar, theirs.tar_rt[:, column] - ours.tar_rt[:, column])
+  return found
+
+
+def _accuracy(first: Verification, second: Verification) -> Difference:
+  correct_p, other_p = ((one.score_p >= one.threshold_p) == one.pairs.same for one in (first, second))
+  row_p = np.searchsorted(first.folds.fold, first.pairs.fold)
+  weight_p = 1.0 / (first.folds.pairs[row_p] * len(first.folds.pairs))
+  change_p = weight_p * (other_p.astype(np.float64) - correct_p)
+  value = float(change_p.sum())
+  deviation = float(np.sqrt(shared_variance(change_p - weight_p * value, first.intervals.units)))
+  p = 2 * NormalDist().cdf(-abs(value) / deviation) if deviation else 1.0
+  return Difference(value, value - Z95 * deviation, value + Z95 * deviation, p)
+
+
+def _drawn(value: float, change_r: np.ndarray) -> Difference:
+  low, high = percentiles(change_r)
+  draws = len(change_r)
+  # Of draws with no difference at all half are on either side; one more draw keeps the probability above 0.
+  below = (change_r < 0).sum() + (change_r == 0).sum() / 2
+  p = min(1.0, 2 * (min(below, draws - below) + 1) / (draws + 1))
+  return Difference(value, min(low, value), max(high, value), float(p))
+
+
+__all__ = ["Difference", "compare"]
