@@ -36,8 +36,9 @@ def draw(growth: Findings, path: Path) -> None:
     )
   for axis, label in zip(axes, labels):
     axis.set(xscale="log", yscale="log", xlabel="identities", ylabel=label)
+    axis.set_ylim(top=30 * axis.get_ylim()[1])
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.legend(loc="upper left", ncols=2, fontsize=8)
   with atomic_file(path) as temporary:
     figure.savefig(temporary, format="svg", metadata={"Date": None})
 
