@@ -21,6 +21,8 @@ from .measures import auc as auc
 from .measures import eer as eer
 from .measures import roc as roc
 from .measures import tar_at_far as tar_at_far
+from .nearest import Nearest as Nearest
+from .nearest import nearest as nearest
 from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
 from .report import Report as Report
