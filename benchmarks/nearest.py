@@ -35,7 +35,7 @@ def jaxface_side(gallery: int, probes: int) -> tuple[Callable[[], Any], dict[str
   import jax
 
   jax.config.update("jax_platforms", "cpu")
-  from jaxface.evaluation.nearest import nearest
+  from jaxface.evaluation.neighbours import nearest
 
   gallery_md, probe_nd = embeddings(gallery, probes)
   return lambda: nearest(probe_nd, gallery_md, COUNT).row_nk, {}

@@ -1,3 +1,5 @@
+from .all_pair_scores import AllPairs as AllPairs
+from .all_pair_scores import all_pairs as all_pairs
 from .bootstrap import Drawn as Drawn
 from .bootstrap import draw_figures as draw_figures
 from .comparison import Difference as Difference
@@ -21,8 +23,8 @@ from .measures import auc as auc
 from .measures import eer as eer
 from .measures import roc as roc
 from .measures import tar_at_far as tar_at_far
-from .nearest import Nearest as Nearest
-from .nearest import nearest as nearest
+from .neighbours import Nearest as Nearest
+from .neighbours import nearest as nearest
 from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
 from .report import Report as Report

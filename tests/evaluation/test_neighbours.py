@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation import nearest as module
-from jaxface.evaluation.nearest import nearest
+from jaxface.evaluation import neighbours as module
+from jaxface.evaluation.neighbours import nearest
 
 
 def oracle(probe, gallery, k):
