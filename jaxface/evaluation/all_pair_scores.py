@@ -8,11 +8,13 @@ pass repeated: the result never depends on the sample.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
 
+from jaxface.evaluation.all_pair_intervals import MOST_ACCEPTED, draw_tar
+from jaxface.evaluation.figure_intervals import Interval
 from jaxface.evaluation.measures import Operating
 from jaxface.evaluation.pair_tiles import Passed, Tiles
 
@@ -31,16 +33,18 @@ class AllPairs:
     nonmated: number of non-mated pairs.
     operating: by target FAR: TAR, actual FAR, and the threshold, just above the highest score that may not be accepted.
     mated_score: [mated] float32, all mated scores, ascending.
+    interval: by target FAR: 95 % interval of TAR over identities, see `all_pair_intervals`; empty if not asked for.
   """
 
   mated: int
   nonmated: int
   operating: Mapping[float, Operating]
   mated_score: np.ndarray
+  interval: Mapping[float, Interval] = field(default_factory=dict)
 
 
 def all_pairs(
-  embedding_nd: np.ndarray, identity_n: np.ndarray, targets: Sequence[float], *, devices: Sequence[jax.Device] | None = None,
+  embedding_nd: np.ndarray, identity_n: np.ndarray, targets: Sequence[float], *, intervals: bool = False, devices: Sequence[jax.Device] | None = None,
   progress: bool = False, seed: int = 0,
 ) -> AllPairs:
   """TAR at FAR over all pairs, exact: the largest TAR of any threshold whose FAR is at most the target.
@@ -51,6 +55,7 @@ def all_pairs(
     embedding_nd: [N, D] float; of unit length for cosines. It is read in blocks, and may be mapped from a file.
     identity_n: [N] int, identity of each row.
     targets: false-accept rates in [0, 1].
+    intervals: also give intervals; of targets that accept at most a million pairs, and with one more pass.
     devices: that share the tiles; None for all of this host. The result does not depend on them.
     progress: draw a progress bar for each pass.
     seed: of the sample, on which the time depends, and the result does not.
@@ -78,7 +83,15 @@ def all_pairs(
     threshold = -math.inf if rank >= nonmated else float(np.nextafter(refused, np.float32(np.inf)))
     tar = (mated - int(np.searchsorted(found.mated, np.float32(threshold)))) / mated
     operating[target] = Operating(tar, accepted / nonmated, threshold)
-  return AllPairs(mated, nonmated, operating, found.mated)
+  interval = {}
+  few = [target for target, rank in zip(targets, ranks) if rank <= MOST_ACCEPTED] if intervals else []
+  if few:
+    # Lower than any threshold of a draw: twice as many scores, and a few.
+    at = min(2 * max(rank for target, rank in zip(targets, ranks) if target in few) + 100, nonmated - 1)
+    (low, _), = _find(tiles, [at], nonmated, seed, progress).refused
+    top = tiles.passed(np.array([low]), np.array([np.inf], np.float32), pairs=True, progress=progress)
+    interval = draw_tar(top, identity_n, few)
+  return AllPairs(mated, nonmated, operating, found.mated, interval)
 
 
 @dataclass

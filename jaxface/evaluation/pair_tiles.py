@@ -1,5 +1,6 @@
 """Passes over the scores of all pairs of a set, tile by tile: counts above thresholds, scores between them, and mated scores."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -27,11 +28,15 @@ class Passed(NamedTuple):
     above: for each bracket, number of non-mated scores at or above its high end.
     inside: for each bracket, its non-mated scores, ascending.
     mated: all mated scores, ascending.
+    pair: for each bracket, [.., 2] int64 rows of the embeddings of the scores inside; None if they were not asked for.
+    mated_row: a row of each mated pair.
   """
 
   above: list[int]
   inside: list[np.ndarray]
   mated: np.ndarray
+  pair: list[np.ndarray] | None
+  mated_row: np.ndarray
 
 
 class Tiles:
@@ -78,12 +83,13 @@ class Tiles:
       score[here] = np.einsum("nd,nd->n", *(np.asarray(self.embedding_nd[side[here]], np.float32) for side in (left, right)))
     return np.sort(score)
 
-  def passed(self, low_t: np.ndarray, high_t: np.ndarray, *, progress: bool = False) -> Passed:
+  def passed(self, low_t: np.ndarray, high_t: np.ndarray, *, pairs: bool = False, progress: bool = False) -> Passed:
     """One pass over all tiles.
 
     Args:
       low_t: [T] float32, low ends of brackets.
       high_t: [T] float32, high ends; scores inside are at least low and less than high.
+      pairs: also give the pairs of the scores inside.
       progress: draw a progress bar.
     """
     # Padded, so that passes with other numbers of brackets use one program.
@@ -91,58 +97,89 @@ class Tiles:
     while size < brackets:
       size *= 2
     low_t, high_t = (np.pad(end_t, (0, size - brackets), constant_values=np.inf) for end_t in (low_t, high_t))
-    above, inside, mated = [0] * len(low_t), [[] for _ in low_t], []  # type: ignore[var-annotated]
-    work = tqdm(self._run(low_t, high_t), total=self.panels * (self.panels + 1) // 2, desc="pairs", unit="tile", disable=not progress)
-    for above_t, groups, own in work:
-      for at, (low, high) in enumerate(zip(low_t, high_t)):
-        above[at] += int(above_t[at])
-        inside[at].append(groups[(groups >= low) & (groups < high)])
-      mated.append(own)
-    return Passed(above[:brackets], [np.sort(np.concatenate(parts)) for parts in inside[:brackets]], np.sort(np.concatenate(mated)))
+    above: list[int] = [0] * brackets
+    inside: list[list[np.ndarray]] = [[] for _ in above]
+    pair: list[list[np.ndarray]] = [[] for _ in above]
+    mated, mated_row = [], []
+    total = self.panels * (self.panels + 1) // 2
+    for tile, own in tqdm(self._run(low_t, high_t), total=total, desc="pairs", unit="tile", disable=not progress):
+      for at in range(brackets):
+        above[at] += int(tile.above_t[at])
+        where = np.nonzero((tile.groups >= low_t[at]) & (tile.groups < high_t[at]))
+        inside[at].append(tile.groups[where])
+        if pairs:
+          pair[at].append(self._pairs(tile, *where))
+      mated.append(own[0])
+      mated_row.append(own[1])
+    joined = [np.concatenate(parts) for parts in inside]
+    order = [np.argsort(score, kind="stable") for score in joined]
+    own_order = np.argsort(score := np.concatenate(mated), kind="stable")
+    return Passed(
+      above, [score[by] for score, by in zip(joined, order)], score[own_order],
+      [np.concatenate(parts)[by] for parts, by in zip(pair, order)] if pairs else None, np.concatenate(mated_row)[own_order],
+    )
 
-  def _run(self, low_t: np.ndarray, high_t: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Counts, scores of groups that have some inside, and mated scores, of each tile; a few tiles are computed ahead."""
-    ahead: deque[tuple[Any, Any]] = deque()
-    for tile in self._tiles():
-      ahead.append((tile, _tile(self.capacity, *tile, low_t, high_t)))
+  def _pairs(self, tile: "_Tile", group: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Rows of the embeddings of some scores of a tile's groups."""
+    at = tile.group_g[group]
+    row, column = tile.row * TILE + at // _GROUPS, tile.column * TILE + at % _GROUPS + _GROUPS * place
+    return np.stack([self.order[row], self.order[column]], axis=1)
+
+  def _run(self, low_t: np.ndarray, high_t: np.ndarray) -> Iterator[tuple["_Tile", tuple[np.ndarray, np.ndarray]]]:
+    """Each tile, and its mated scores with a row of each; a few tiles are computed ahead."""
+    ahead: deque[tuple[Any, Any, Any]] = deque()
+    for place in self._places():
+      given = self._given(*place)
+      ahead.append((place, given, _tile(self.capacity, *given, low_t, high_t)))
       if len(ahead) > 2 * len(self.devices):
         yield self._taken(*ahead.popleft(), low_t, high_t)
     while ahead:
       yield self._taken(*ahead.popleft(), low_t, high_t)
 
-  def _tiles(self) -> Iterator[tuple[bool, Array, Array, np.ndarray, np.ndarray, int]]:
-    number = 0
+  def _places(self) -> Iterator[tuple[int, int, jax.Device]]:
+    number = itertools.count()
     for row in range(self.panels):
-      rows = self.panel(row)
-      on_device: dict[Any, Array] = {}
       for column in range(row, self.panels):
-        device = self.devices[number % len(self.devices)]
-        number += 1
-        if device not in on_device:
-          on_device[device] = jax.device_put(rows, device)
-        row_id, column_id = (self.padded_n[at * TILE : (at + 1) * TILE] for at in (row, column))
-        # Mated pairs and padding: only where identities overlap, and in the last column.
-        masked = bool(row_id[-1] >= column_id[0]) or column == self.panels - 1
-        yield masked, on_device[device], jax.device_put(self.panel(column), device), row_id, column_id, (column - row) * TILE
+        yield row, column, self.devices[next(number) % len(self.devices)]
 
-  def _taken(self, tile: Any, result: Any, low_t: np.ndarray, high_t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    above_t, count, groups, score = result
-    if int(count) > len(groups):  # later tiles are likely to have as many
-      self.capacity = max(self.capacity, 2 << int(count).bit_length())
-      above_t, count, groups, score = _tile(self.capacity, *tile, low_t, high_t)
-    masked, _, _, row_id, column_id, offset = tile
-    own = np.zeros(0, np.float32)
+  def _given(self, row: int, column: int, device: jax.Device) -> tuple[bool, Array, Array, np.ndarray, np.ndarray, int]:
+    row_id, column_id = (self.padded_n[at * TILE : (at + 1) * TILE] for at in (row, column))
+    # Mated pairs and padding: only where identities overlap, and in the last column.
+    masked = bool(row_id[-1] >= column_id[0]) or column == self.panels - 1
+    rows, columns = (jax.device_put(self.panel(at), device) for at in (row, column))
+    return masked, rows, columns, row_id, column_id, (column - row) * TILE
+
+  def _taken(
+    self, place: tuple[int, int, jax.Device], given: Any, result: Any, low_t: np.ndarray, high_t: np.ndarray
+  ) -> tuple["_Tile", tuple[np.ndarray, np.ndarray]]:
+    count = int(result[1])
+    if count > len(result[2]):  # later tiles are likely to have as many
+      self.capacity = max(self.capacity, 2 << count.bit_length())
+      result = _tile(self.capacity, *given, low_t, high_t)
+    above_t, _, groups, index, score = result
+    masked, _, _, row_id, column_id, offset = given
+    own = np.zeros(0, np.float32), np.zeros(0, np.int64)
     if masked:
       pair = (row_id[:, None] == column_id) & (np.arange(TILE)[:, None] < np.arange(TILE) + offset) & (row_id >= 0)[:, None]
-      own = np.asarray(score)[pair]
-    return np.asarray(above_t), np.asarray(groups)[: int(count)].ravel(), own
+      own = np.asarray(score)[pair], self.order[place[0] * TILE + np.nonzero(pair)[0]]
+    return _Tile(place[0], place[1], np.asarray(above_t), np.asarray(groups)[:count], np.asarray(index)[:count]), own
+
+
+class _Tile(NamedTuple):
+  """Results of a tile: its place, counts above each bracket, and the groups with some scores inside."""
+
+  row: int
+  column: int
+  above_t: np.ndarray
+  groups: np.ndarray
+  group_g: np.ndarray
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _tile(
   capacity: int, masked: bool, row_td: Array, column_td: Array, row_id: Array, column_id: Array, offset: Array | int, low_t: Array,
   high_t: Array,
-) -> tuple[Array, Array, Array, Array | None]:
+) -> tuple[Array, Array, Array, Array, Array | None]:
   """Counts at or above the high ends, and the groups with scores inside a bracket, of one tile.
 
   The count of groups may exceed the capacity: the rest is not returned then.
@@ -161,7 +198,7 @@ def _tile(
     ((high_p[at // _PACKED] >> (_BITS * (at % _PACKED))) & ((1 << _BITS) - 1)).sum(dtype=jnp.int32) for at in range(len(high_t))
   ])
   index = jnp.nonzero(flag, size=min(capacity, len(flag)), fill_value=0)[0]
-  return above_t, flag.sum(), groups[index // _GROUPS, :, index % _GROUPS], score if masked else None
+  return above_t, flag.sum(), groups[index // _GROUPS, :, index % _GROUPS], index, score if masked else None
 
 
 def _counts(groups: Array, least_t: Array) -> list[Array]:
