@@ -1,4 +1,17 @@
 from .config import VerificationConfig as VerificationConfig
+from .curves import Det as Det
+from .curves import Rates as Rates
+from .curves import convex_hull as convex_hull
+from .curves import det as det
+from .curves import eer_convex_hull as eer_convex_hull
+from .curves import probit as probit
+from .curves import rates_at as rates_at
+from .facenet_rates import ValFar as ValFar
+from .facenet_rates import val_at_far as val_at_far
+from .facenet_rates import val_at_far_of_scripts as val_at_far_of_scripts
+from .facenet_rates import val_far as val_far
+from .far_estimators import FAR_ESTIMATORS as FAR_ESTIMATORS
+from .far_estimators import estimate_tar_at_far as estimate_tar_at_far
 from .figures import verify as verify
 from .folds import Folds as Folds
 from .folds import best_threshold as best_threshold
