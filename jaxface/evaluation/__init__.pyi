@@ -6,6 +6,7 @@ from .curves import det as det
 from .curves import eer_convex_hull as eer_convex_hull
 from .curves import probit as probit
 from .curves import rates_at as rates_at
+from .distractors import distractor_ranks as distractor_ranks
 from .facenet_rates import ValFar as ValFar
 from .facenet_rates import val_at_far as val_at_far
 from .facenet_rates import val_at_far_of_scripts as val_at_far_of_scripts
@@ -16,6 +17,14 @@ from .figures import verify as verify
 from .folds import Folds as Folds
 from .folds import best_threshold as best_threshold
 from .folds import fold_accuracy as fold_accuracy
+from .identification import OpenSet as OpenSet
+from .identification import Searches as Searches
+from .identification import cmc as cmc
+from .identification import concatenate_searches as concatenate_searches
+from .identification import open_set as open_set
+from .identification import search_gallery as search_gallery
+from .identification import top_n as top_n
+from .identification import tpir_at_fpir as tpir_at_fpir
 from .list_figures import Evaluation as Evaluation
 from .list_figures import evaluate as evaluate
 from .measures import Operating as Operating
