@@ -39,6 +39,9 @@ from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
 from .report import Report as Report
 from .report import write_report as write_report
+from .retrieval import Retrieval as Retrieval
+from .retrieval import concatenate_retrievals as concatenate_retrievals
+from .retrieval import retrieve as retrieve
 from .verification import Verification as Verification
 from .verification import cosine_of_pairs as cosine_of_pairs
 from .verification import l2_squared as l2_squared
