@@ -1,3 +1,10 @@
+from .agglomeration import LINKAGES as LINKAGES
+from .agglomeration import agglomerate as agglomerate
+from .agglomeration import cluster as cluster
+from .agglomeration import components as components
+from .cluster_scores import ClusterScore as ClusterScore
+from .cluster_scores import bcubed as bcubed
+from .cluster_scores import pairwise_f as pairwise_f
 from .config import VerificationConfig as VerificationConfig
 from .curves import Det as Det
 from .curves import Rates as Rates
