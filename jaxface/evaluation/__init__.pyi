@@ -6,6 +6,10 @@ from .cluster_scores import ClusterScore as ClusterScore
 from .cluster_scores import bcubed as bcubed
 from .cluster_scores import pairwise_f as pairwise_f
 from .config import VerificationConfig as VerificationConfig
+from .confusion import ClassAccuracy as ClassAccuracy
+from .confusion import Confusion as Confusion
+from .confusion import class_accuracy as class_accuracy
+from .confusion import confusion_matrix as confusion_matrix
 from .curves import Det as Det
 from .curves import Rates as Rates
 from .curves import convex_hull as convex_hull

@@ -43,7 +43,7 @@ def check_labels(*labels: tuple[np.ndarray, str, int | None]) -> list[np.ndarray
     if label_n.ndim != 1 or not label_n.size:
       raise ValueError(f"{what} labels {label_n.shape}: they must be [N], at least one")
     if size is not None and label_n.size != size:
-      raise ValueError(f"{label_n.size} {what} labels for {size}: there must be one for each {what}")
+      raise ValueError(f"{label_n.size} {what} labels: there must be {size}")
     if label_n.dtype.kind not in "iuUS":
       raise ValueError(f"{what} labels are {label_n.dtype}: they must be integers or text")
     arrays.append(label_n)

@@ -74,7 +74,7 @@ def test_everything_together_and_everything_apart():
 
 def test_wrong_input():
   for score in (pairwise_f, bcubed):
-    with pytest.raises(ValueError, match="2 cluster labels for 3"):
+    with pytest.raises(ValueError, match="2 cluster labels: there must be 3"):
       score(np.arange(3), np.arange(2))
     with pytest.raises(ValueError, match=r"identity labels \(0,\): they must be \[N\], at least one"):
       score(np.empty(0, int), np.empty(0, int))

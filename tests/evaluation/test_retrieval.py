@@ -115,7 +115,7 @@ def test_wrong_input():
     retrieve(np.zeros((2, 2)), np.array([0, 1]), np.array([0, 1]), itself_n=np.arange(2))
   with pytest.raises(ValueError, match="the score of query 0 with reference 1 is nan"):
     retrieve(np.array([[0, np.nan], [0, 0]]), label, label)
-  with pytest.raises(ValueError, match="1 reference labels for 2"):
+  with pytest.raises(ValueError, match="1 reference labels: there must be 2"):
     retrieve(np.zeros((2, 2)), label, label[:1])
   with pytest.raises(ValueError, match="must be one integer for each of 2 queries"):
     retrieve(np.zeros((2, 2)), label, label, itself_n=np.arange(3))
