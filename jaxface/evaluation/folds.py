@@ -37,6 +37,17 @@ class Folds(NamedTuple):
     return float(self.accuracy.std(ddof=1) / np.sqrt(self.accuracy.size))
 
 
+def check_folds(
+  score_p: np.ndarray, same_p: np.ndarray, fold_p: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns float64 scores, boolean labels and folds of equal length, at least one, or raises a ValueError."""
+  score_p, same_p = check_scores(score_p, same_p)
+  fold_p = np.asarray(fold_p)
+  if fold_p.shape != score_p.shape or not fold_p.size:
+    raise ValueError(f"folds {fold_p.shape} for scores {score_p.shape}: both must be [P], P at least 1")
+  return score_p, same_p, fold_p
+
+
 def best_threshold(score_p: np.ndarray, same_p: np.ndarray) -> float:
   """The threshold with the highest accuracy.
 
@@ -89,10 +100,7 @@ def fold_accuracy(
     `Folds`.
   Source: Huang et al., "Labeled Faces in the Wild", 2007, view 2.
   """
-  score_p, same_p = check_scores(score_p, same_p)
-  fold_p = np.asarray(fold_p)
-  if fold_p.shape != score_p.shape or not fold_p.size:
-    raise ValueError(f"folds {fold_p.shape} for scores {score_p.shape}: both must be [P], P at least 1")
+  score_p, same_p, fold_p = check_folds(score_p, same_p, fold_p)
   numbers, pairs = np.unique(fold_p, return_counts=True)
   accuracy, threshold = np.empty(numbers.size), np.empty(numbers.size)
   for index, number in enumerate(numbers):
@@ -107,4 +115,4 @@ def fold_accuracy(
   return Folds(numbers, pairs, accuracy, threshold, source)
 
 
-__all__ = ["Folds", "best_threshold", "fold_accuracy"]
+__all__ = ["Folds", "best_threshold", "check_folds", "fold_accuracy"]

@@ -65,6 +65,12 @@ def check_scores(score_p: np.ndarray, same_p: np.ndarray) -> tuple[np.ndarray, n
   return score_p, same_p
 
 
+def check_rate(rate: float, what: str) -> None:
+  """Raises a ValueError for a rate outside [0, 1]."""
+  if not 0 <= rate <= 1:
+    raise ValueError(f"{what} {rate}: it must lie in [0, 1]")
+
+
 def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
   """Receiver operating characteristic with ties counted once.
 
@@ -136,8 +142,7 @@ def tar_at_far(curve: Roc, target: float) -> Operating:
     `Operating` with the TAR, the actual FAR, and the threshold (the lowest accepted score; just above the
     highest score if nothing may be accepted).
   """
-  if not 0 <= target <= 1:
-    raise ValueError(f"target FAR {target}: it must lie in [0, 1]")
+  check_rate(target, "target FAR")
   point = int(np.searchsorted(curve.far, target, side="right")) - 1
   # Points of equal FAR are consecutive with increasing TAR; the search ends at the last of them.
   return Operating(float(curve.tar[point]), float(curve.far[point]), float(curve.threshold[point]))
@@ -147,6 +152,7 @@ __all__ = [
   "Operating",
   "Roc",
   "auc",
+  "check_rate",
   "check_scores",
   "eer",
   "roc",
