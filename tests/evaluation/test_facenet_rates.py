@@ -89,6 +89,14 @@ def test_a_target_out_of_reach_of_the_grid_accepts_nothing():
   assert (found.distance.tolist(), found.val.tolist(), found.far.tolist()) == ([0, 0], [0, 0], [0, 0])
 
 
+def test_a_target_that_the_last_of_the_grid_reaches_exactly():
+  """One of two non-mated distances of the other fold lies beyond the grid: the largest FAR on it is ½."""
+  same_p, fold_p = np.array([True, True, False, False] * 2), np.arange(8) // 4
+  found = val_at_far_of_scripts(np.array([0.1, 0.2, 0.5, 9.0] * 2), same_p, fold_p, 0.5)
+  np.testing.assert_allclose(found.distance, 3.999, atol=1e-12)
+  assert (found.mean_val, found.mean_far) == (1, 0.5)
+
+
 def test_by_hand():
   """Fold 0 has mated .1 .6 and non-mated .5 .9; fold 1 mated .2 .3 and non-mated .4 .8. FAR at most ½."""
   distance_p = np.array([0.1, 0.6, 0.5, 0.9, 0.2, 0.3, 0.4, 0.8])
