@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import interpolate
+from scored_pairs import arrays, scored
 from sklearn.model_selection import KFold
 
 from jaxface.evaluation.facenet_rates import val_at_far, val_at_far_of_scripts, val_far
@@ -18,12 +19,12 @@ def drawn(pairs, folds, seed=0):
   return distance_p, same_p, np.arange(pairs) * folds // pairs
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=30).filter(
-  lambda rows: len({same for _, same in rows}) == 2), st.integers(-1, 9))
+@given(scored, st.integers(-5, 5))
 def test_val_and_far_are_shares_of_sets(rows, cut):
-  mated = [distance for distance, same in rows if same]
-  other = [distance for distance, same in rows if not same]
-  val, far = val_far(np.array([distance for distance, _ in rows]), np.array([same for _, same in rows]), cut)
+  distance_p, same_p = arrays(rows)
+  cut = cut / 4
+  mated, other = distance_p[same_p].tolist(), distance_p[~same_p].tolist()
+  val, far = val_far(distance_p, same_p, cut)
   assert val == pytest.approx(sum(distance <= cut for distance in mated) / len(mated), abs=1e-15)
   assert far == pytest.approx(sum(distance <= cut for distance in other) / len(other), abs=1e-15)
 

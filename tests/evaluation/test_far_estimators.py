@@ -5,19 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import interpolate
+from scored_pairs import arrays, scored
 from sklearn import metrics
 
 from jaxface.evaluation.far_estimators import FAR_ESTIMATORS, estimate_tar_at_far
 from jaxface.evaluation.measures import roc, tar_at_far
 
-scored = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40).filter(
-  lambda rows: len({same for _, same in rows}) == 2
-)
 targets = st.sampled_from([0.0, 0.001, 0.1, 0.25, 1 / 3, 0.5, 0.99, 1.0])
-
-
-def arrays(rows):
-  return np.array([score / 4 for score, _ in rows]), np.array([same for _, same in rows])
 
 
 def by_script(estimator, score_p, same_p, target):
