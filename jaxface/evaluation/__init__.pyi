@@ -24,6 +24,7 @@ from .curves import eer_convex_hull as eer_convex_hull
 from .curves import probit as probit
 from .curves import rates_at as rates_at
 from .distractors import distractor_ranks as distractor_ranks
+from .embedding_search import search_embeddings as search_embeddings
 from .facenet_rates import ValFar as ValFar
 from .facenet_rates import val_at_far as val_at_far
 from .facenet_rates import val_at_far_of_scripts as val_at_far_of_scripts

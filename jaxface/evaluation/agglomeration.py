@@ -5,14 +5,12 @@ Clusters are numbered from 0 in the order of their first members.
 
 import numpy as np
 
-from jaxface.evaluation.matrix_checks import check_score_matrix
+from jaxface.evaluation.matrix_checks import NEAR, check_score_matrix, unit_rows
 from jaxface.evaluation.verification import cosine_of_pairs
 
 LINKAGES = ("single", "average", "complete")
 # Rows of one block of cosines; and the most members of a component whose cosines are stored (512 MiB).
 BLOCK, LARGEST = 1024, 8192
-# Far above the rounding of a product in float64: cosines this near to the threshold are computed a second time.
-NEAR = 1e-9
 
 
 def cluster(embedding_nd: np.ndarray, threshold: float, *, linkage: str = "single") -> np.ndarray:
@@ -36,7 +34,7 @@ def cluster(embedding_nd: np.ndarray, threshold: float, *, linkage: str = "singl
       component too large for its cosines to be stored.
   """
   _check(threshold, linkage)
-  unit_nd = _unit(embedding_nd)
+  unit_nd = unit_rows(embedding_nd, "embedding")
   parent_n = np.arange(len(unit_nd))
   for start in range(0, len(unit_nd), BLOCK):
     score_bm = unit_nd[start : start + BLOCK] @ unit_nd[start:].T
@@ -151,18 +149,6 @@ def _check(threshold: float, linkage: str) -> None:
     raise ValueError(f"no linkage {linkage!r}: it must be one of {', '.join(LINKAGES)}")
   if np.isnan(threshold):
     raise ValueError("threshold is nan: it must be a number")
-
-
-def _unit(embedding_nd: np.ndarray) -> np.ndarray:
-  """Float64 rows of length one."""
-  embedding_nd = np.asarray(embedding_nd, np.float64)
-  if embedding_nd.ndim != 2 or 0 in embedding_nd.shape:
-    raise ValueError(f"embeddings {embedding_nd.shape}: they must be [N, D], at least one")
-  with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-    unit_nd = embedding_nd / np.sqrt((embedding_nd * embedding_nd).sum(1, keepdims=True))
-  for row in np.flatnonzero(~np.isfinite(unit_nd).all(1))[:1]:
-    raise ValueError(f"embedding {row} is zero or not finite: its direction is undefined")
-  return unit_nd
 
 
 def _join(parent_n: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> None:

@@ -21,6 +21,13 @@ def _nearest(curve: Roc, target: float) -> Operating:
   return _point(curve, distance.size - 1 - int(np.argmin(distance[::-1])))
 
 
+def _nearest_corner(curve: Roc, target: float) -> Operating:
+  bends = [(np.diff(count[1:], 2) != 0) for count in (curve.false_accepts, curve.true_accepts)]
+  # The points for no pairs, and for the highest and the lowest score, always stay.
+  corner = np.concatenate(([True, True], bends[0] | bends[1], [True]))[: curve.far.size]
+  return _nearest(Roc(*(values[corner] for values in curve)), target)
+
+
 def _linear(curve: Roc, target: float) -> Operating:
   # Points of equal FAR: `np.interp` starts from the last, which has the largest TAR.
   tar = float(np.interp(target, curve.far, curve.tar))
@@ -32,7 +39,7 @@ def _point(curve: Roc, index: int) -> Operating:
 
 
 FAR_ESTIMATORS: Mapping[str, Callable[[Roc, float], Operating]] = MappingProxyType(
-  {"at most": tar_at_far, "below": _below, "nearest": _nearest, "linear": _linear}
+  {"at most": tar_at_far, "below": _below, "nearest": _nearest, "nearest corner": _nearest_corner, "linear": _linear}
 )
 
 
@@ -42,7 +49,9 @@ def estimate_tar_at_far(curve: Roc, target: float, estimator: str) -> Operating:
   - "at most": `tar_at_far`, the largest TAR with FAR ≤ target.
   - "below": the largest TAR with FAR < target; `tpr[np.where(fpr < target)[0][-1]]` in scripts.
   - "nearest": the TAR at the FAR nearest to the target on either side, the higher of two equally near FARs and
-    the largest TAR of equal FARs, as in InsightFace's script for IJB; its actual FAR may be above the target.
+    the largest TAR of equal FARs; its actual FAR may be above the target.
+  - "nearest corner": the same among the corners of the ROC, as in InsightFace's script for IJB, since scikit-learn's
+    `roc_curve` drops points that continue a step of the one before.
   - "linear": the ROC interpolated linearly in FAR; `interp1d(fpr, tpr)(target)` in scripts. No threshold attains it.
 
   Args:

@@ -1,6 +1,10 @@
-"""Checks of scores between two sets, and of labels."""
+"""Checks of scores between two sets, of embeddings, and of labels."""
 
 import numpy as np
+
+# Far above the rounding of an inner product in float64: cosines that are nearer than this are compared pair by pair, since
+# a matrix product may round equal pairs differently.
+NEAR = 1e-9
 
 
 def check_score_matrix(score_nm: np.ndarray, rows: str, columns: str) -> np.ndarray:
@@ -26,6 +30,25 @@ def check_score_matrix(score_nm: np.ndarray, rows: str, columns: str) -> np.ndar
       column = int(np.flatnonzero(~np.isfinite(score_m))[0])
       raise ValueError(f"the score of {rows} {row} with {columns} {column} is {score_m[column]}: it must be finite")
   return score_nm
+
+
+def unit_rows(embedding_nd: np.ndarray, what: str) -> np.ndarray:
+  """Returns float64 rows of length one.
+
+  Args:
+    embedding_nd: [N, D] float.
+    what: what a row is, for messages ("probe").
+  Raises:
+    ValueError: not a matrix, empty, or a row that is zero or not finite, which is named.
+  """
+  embedding_nd = np.asarray(embedding_nd, np.float64)
+  if embedding_nd.ndim != 2 or 0 in embedding_nd.shape:
+    raise ValueError(f"{what} matrix {embedding_nd.shape}: it must be [N, D], at least one")
+  with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+    unit_nd = embedding_nd / np.sqrt((embedding_nd * embedding_nd).sum(1, keepdims=True))
+  for row in np.flatnonzero(~np.isfinite(unit_nd).all(1))[:1]:
+    raise ValueError(f"{what} {row} is zero or not finite: its direction is undefined")
+  return unit_nd
 
 
 def check_labels(*labels: tuple[np.ndarray, str, int | None]) -> list[np.ndarray]:
@@ -54,4 +77,4 @@ def check_labels(*labels: tuple[np.ndarray, str, int | None]) -> list[np.ndarray
   return arrays
 
 
-__all__ = ["check_labels", "check_score_matrix"]
+__all__ = ["NEAR", "check_labels", "check_score_matrix", "unit_rows"]

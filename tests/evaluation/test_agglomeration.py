@@ -156,7 +156,7 @@ def test_wrong_input(monkeypatch):
     cluster(np.array([[1.0, 0], [0, 0]]), 0.5)
   with pytest.raises(ValueError, match="embedding 0 is zero or not finite"):
     cluster(np.array([[np.nan, 0], [0, 1]]), 0.5)
-  with pytest.raises(ValueError, match=r"embeddings \(0, 2\)"):
+  with pytest.raises(ValueError, match=r"embedding matrix \(0, 2\)"):
     cluster(np.empty((0, 2)), 0.5)
   with pytest.raises(ValueError, match=r"scores \(2, 3\): they must be \[N, N\]"):
     agglomerate(np.zeros((2, 3)), 0.5)

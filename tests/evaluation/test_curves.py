@@ -7,20 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
+from scored_pairs import arrays, scored
 from sklearn import metrics
 
 from jaxface.evaluation import curves
 from jaxface.evaluation.curves import convex_hull, det, eer_convex_hull, probit, rates_at
 from jaxface.evaluation.measures import Roc, auc, eer, roc
-
-# Few distinct scores: ties within and across classes in nearly every example.
-scored = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40).filter(
-  lambda rows: len({same for _, same in rows}) == 2
-)
-
-
-def arrays(rows):
-  return np.array([score / 4 for score, _ in rows]), np.array([same for _, same in rows])
 
 
 def drawn(mated, nonmated, shift, seed=0):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import interpolate
+from scored_pairs import arrays, scored
 from sklearn.model_selection import KFold
 
 from jaxface.evaluation.facenet_rates import val_at_far, val_at_far_of_scripts, val_far
@@ -18,12 +19,12 @@ def drawn(pairs, folds, seed=0):
   return distance_p, same_p, np.arange(pairs) * folds // pairs
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=30).filter(
-  lambda rows: len({same for _, same in rows}) == 2), st.integers(-1, 9))
+@given(scored, st.integers(-5, 5))
 def test_val_and_far_are_shares_of_sets(rows, cut):
-  mated = [distance for distance, same in rows if same]
-  other = [distance for distance, same in rows if not same]
-  val, far = val_far(np.array([distance for distance, _ in rows]), np.array([same for _, same in rows]), cut)
+  distance_p, same_p = arrays(rows)
+  cut = cut / 4
+  mated, other = distance_p[same_p].tolist(), distance_p[~same_p].tolist()
+  val, far = val_far(distance_p, same_p, cut)
   assert val == pytest.approx(sum(distance <= cut for distance in mated) / len(mated), abs=1e-15)
   assert far == pytest.approx(sum(distance <= cut for distance in other) / len(other), abs=1e-15)
 
@@ -87,6 +88,14 @@ def test_a_target_out_of_reach_of_the_grid_accepts_nothing():
   same_p, fold_p = np.array([True, False] * 4), np.arange(8) // 4
   found = val_at_far_of_scripts(np.where(same_p, 0.1, 9.0), same_p, fold_p, 0.1)
   assert (found.distance.tolist(), found.val.tolist(), found.far.tolist()) == ([0, 0], [0, 0], [0, 0])
+
+
+def test_a_target_that_the_last_of_the_grid_reaches_exactly():
+  """One of two non-mated distances of the other fold lies beyond the grid: the largest FAR on it is ½."""
+  same_p, fold_p = np.array([True, True, False, False] * 2), np.arange(8) // 4
+  found = val_at_far_of_scripts(np.array([0.1, 0.2, 0.5, 9.0] * 2), same_p, fold_p, 0.5)
+  np.testing.assert_allclose(found.distance, 3.999, atol=1e-12)
+  assert (found.mean_val, found.mean_far) == (1, 0.5)
 
 
 def test_by_hand():

@@ -5,35 +5,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import interpolate
+from scored_pairs import arrays, scored
 from sklearn import metrics
 
 from jaxface.evaluation.far_estimators import FAR_ESTIMATORS, estimate_tar_at_far
 from jaxface.evaluation.measures import roc, tar_at_far
 
-scored = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40).filter(
-  lambda rows: len({same for _, same in rows}) == 2
-)
 targets = st.sampled_from([0.0, 0.001, 0.1, 0.25, 1 / 3, 0.5, 0.99, 1.0])
 
 
-def arrays(rows):
-  return np.array([score / 4 for score, _ in rows]), np.array([same for _, same in rows])
-
-
 def by_script(estimator, score_p, same_p, target):
-  fpr, tpr, _ = metrics.roc_curve(same_p, score_p, drop_intermediate=False)
+  fpr, tpr, _ = metrics.roc_curve(same_p, score_p, drop_intermediate=estimator == "nearest corner")
   if estimator == "at most":
     return tpr[np.where(fpr <= target)[0][-1]]
   if estimator == "below":
     return tpr[np.where(fpr < target)[0][-1]] if target > 0 else 0.0
-  if estimator == "nearest":
+  if estimator.startswith("nearest"):
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
     _, nearest = min(list(zip(abs(fpr - target), range(len(fpr)))))
     return tpr[nearest]
   return float(interpolate.interp1d(fpr, tpr)(target))
 
 
-@pytest.mark.parametrize("estimator", ["at most", "below", "nearest"])
+@pytest.mark.parametrize("estimator", ["at most", "below", "nearest", "nearest corner"])
 @given(scored, targets)
 def test_equals_the_lines_of_scripts(estimator, rows, target):
   score_p, same_p = arrays(rows)
@@ -80,7 +74,7 @@ def test_by_hand():
   score_p = np.array([9, 9, 8, 7, 6, 6, 1, 1.0])
   same_p = np.array([True, True, False, True, True, False, False, False])
   curve = roc(score_p, same_p)
-  expected = {"at most": (0.75, 0.25, 7), "below": (0.75, 0.25, 7), "nearest": (0.75, 0.25, 7)}
+  expected = {"at most": (0.75, 0.25, 7), "below": (0.75, 0.25, 7), "nearest": (0.75, 0.25, 7), "nearest corner": (0.75, 0.25, 7)}
   for name, point in expected.items():
     assert estimate_tar_at_far(curve, 0.3, name) == point
   assert estimate_tar_at_far(curve, 0.3, "linear")[:2] == (pytest.approx(0.8, abs=1e-15), 0.3)
@@ -90,9 +84,17 @@ def test_by_hand():
   assert estimate_tar_at_far(curve, 0.0, "below") == (0, 0, np.nextafter(9, 10))
 
 
+def test_a_corner_may_be_far_from_the_target():
+  """One mated pair above 10 non-mated ones: FARs of .1 to .9 lie on one line and are dropped; 0 and 1 stay."""
+  curve = roc(np.arange(11.0)[::-1], np.arange(11) == 0)
+  assert estimate_tar_at_far(curve, 0.3, "nearest")[:2] == (1, 0.3)
+  assert estimate_tar_at_far(curve, 0.3, "nearest corner")[:2] == (1, 0)
+  assert estimate_tar_at_far(curve, 0.6, "nearest corner")[:2] == (1, 1)
+
+
 def test_wrong_input():
   curve = roc(np.array([0.1, 0.2]), np.array([False, True]))
-  with pytest.raises(ValueError, match=r"no estimator 'best' of TAR at FAR: .* at most, below, nearest, linear"):
+  with pytest.raises(ValueError, match=r"no estimator 'best' of TAR at FAR: .* at most, below, nearest, nearest corner, linear"):
     estimate_tar_at_far(curve, 0.1, "best")
   for name in FAR_ESTIMATORS:
     for target in (-0.1, 1.1, np.nan):

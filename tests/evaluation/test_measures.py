@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scored_pairs import arrays, scored
 
 from jaxface.evaluation.measures import auc, eer, roc, tar_at_far
-
-# Few distinct scores: ties within and across classes in nearly every example.
-scored = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40).filter(
-  lambda rows: len({same for _, same in rows}) == 2
-)
-
-
-def arrays(rows):
-  return np.array([score / 4 for score, _ in rows]), np.array([same for _, same in rows])
 
 
 def slow_points(score_p, same_p):
