@@ -2,8 +2,6 @@ from .agglomeration import LINKAGES as LINKAGES
 from .agglomeration import agglomerate as agglomerate
 from .agglomeration import cluster as cluster
 from .agglomeration import components as components
-from .all_pair_scores import AllPairs as AllPairs
-from .all_pair_scores import all_pairs as all_pairs
 from .bootstrap import Drawn as Drawn
 from .bootstrap import draw_figures as draw_figures
 from .cluster_scores import ClusterScore as ClusterScore
@@ -57,8 +55,6 @@ from .measures import auc as auc
 from .measures import eer as eer
 from .measures import roc as roc
 from .measures import tar_at_far as tar_at_far
-from .neighbours import Nearest as Nearest
-from .neighbours import nearest as nearest
 from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
 from .report import Report as Report
