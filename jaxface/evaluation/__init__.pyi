@@ -16,6 +16,8 @@ from .measures import eer as eer
 from .measures import roc as roc
 from .measures import tar_at_far as tar_at_far
 from .measures import wilson as wilson
+from .nearest import Nearest as Nearest
+from .nearest import nearest_embeddings as nearest_embeddings
 from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
 from .report import Report as Report

@@ -10,7 +10,6 @@ import numpy as np
 from jaxface.evaluation.score_band import BOTTOM, TOP, Found, ScoreBand
 from jaxface.evaluation.score_blocks import (
   ABSENT,
-  GROUP,
   Block,
   Layout,
   Rows,
@@ -24,6 +23,8 @@ from jaxface.evaluation.score_blocks import (
 
 # Rows of a sample from which the first ranges of scores are guessed, and consecutive rows in it.
 _SAMPLE, _RUN = 2048, 8
+# A range is crowded with this share of all pairs, unless they are few.
+_CROWD, _FEW = 5e-3, 1e5
 _LAST = np.iinfo(np.int32).max
 
 
@@ -77,7 +78,7 @@ class PairPasses:
     ranges = self._guess(positions, nonmated)
     found: dict[int, Found] = {}
     while ranges:
-      bands = {position: ScoreBand(*ends) for position, ends in ranges.items()}
+      bands = {position: ScoreBand(low, high, error=error) for position, (low, high, error) in ranges.items()}
       self.scan(list(bands.values()))
       ranges = {}
       for position, band in bands.items():
@@ -85,11 +86,16 @@ class PairPasses:
         if isinstance(answer, Found):
           found[position] = answer
         else:
-          ranges[position] = answer
+          ranges[position] = (*answer, 0.0)
     return found
 
-  def _guess(self, positions: set[int], nonmated: int) -> dict[int, tuple[float, float]]:
-    """Ranges that probably contain the scores at these positions, from a sample of rows."""
+  def _guess(self, positions: set[int], nonmated: int) -> dict[int, tuple[float, float, float]]:
+    """Ranges that probably contain the scores at these positions, from a sample of rows.
+
+    Returns:
+      (low, high, error) by position. The error is positive if the range has so many pairs that a pass which only counts their
+      products, to narrow it, takes less time than scoring them again.
+    """
     left, right = (self._sample(rows, label) for rows, label in ((self.left, self.left_label), (self.right, self.right_label)))
     product_p = (left[0] @ right[0].T)[left[1][:, None] != right[1][None, :]]
     falling = -np.sort(-product_p)
@@ -99,10 +105,11 @@ class PairPasses:
       # Products share rows: their number above a score varies by a share of it, beyond the binomial.
       spread = 4 * np.sqrt(middle) + 0.15 * middle + 8
       above, below = int(middle - spread), int(np.ceil(middle + spread))
-      error = 2 * score_error(self.left.shape[1])
-      high = float(falling[above]) + error if middle >= spread and falling.size else TOP
-      low = float(falling[below]) - error if below < falling.size else BOTTOM
-      ranges[position] = (max(low, BOTTOM), min(high, TOP))
+      error = score_error(self.left.shape[1])
+      high = float(falling[above]) + 2 * error if middle >= spread and falling.size else TOP
+      low = float(falling[below]) - 2 * error if below < falling.size else BOTTOM
+      crowd = (below - above) / max(falling.size, 1) * nonmated
+      ranges[position] = (max(low, BOTTOM), min(high, TOP), error if crowd > max(_CROWD * nonmated, _FEW) else 0.0)
     return ranges
 
   def _sample(self, embedding: Rows, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,14 +138,13 @@ class PairPasses:
 
   def _products(self) -> Iterator[tuple[Block, Block, jax.Array]]:
     layout = self.layout
-    left_starts = layout.starts(len(self.left_label))
-    for first in range(0, len(left_starts), GROUP):
+    for starts in layout.groups(len(self.left_label)):
       group = []
-      for start in left_starts[first : first + GROUP]:
+      for start in starts:
         block = self._block(self.left, start)
         group.append((block, self._place(block, self.left_label, split=False)))
       for start in layout.starts(len(self.right_label)):
-        if self.one_set and start < left_starts[first]:
+        if self.one_set and start < starts[0]:
           continue
         right = self._block(self.right, start)
         placed = self._place(right, self.right_label, split=True)
@@ -172,9 +178,7 @@ class PairPasses:
 
   def _mated_scores(self) -> Iterator[np.ndarray]:
     rows = self.layout.rows
-    left_starts = self.layout.starts(len(self.left_label))
-    for first in range(0, len(left_starts), GROUP):
-      starts = left_starts[first : first + GROUP]
+    for starts in self.layout.groups(len(self.left_label)):
       group: dict[int, Block] = {}
       for right_start in self.layout.starts(len(self.right_label)):
         right = None
@@ -208,13 +212,17 @@ def _count(
 ) -> None:
   """Adds pairs to the ranges; scores those again that are in one, or as near to it as the product may be wrong."""
   product_p = product_p.astype(np.float64)
-  near_kp = [(product_p >= band.low - error) & (product_p < band.high + error) for band in bands]
   for band in bands:
+    if band.error:
+      band.add(product_p)
+  exact = [band for band in bands if not band.error]
+  near_kp = [(product_p >= band.low - error) & (product_p < band.high + error) for band in exact]
+  for band in exact:
     band.above += int(np.count_nonzero(product_p >= band.high + error))
-  again_q = np.flatnonzero(np.logical_or.reduce(near_kp)) if bands else np.zeros(0, np.int64)
+  again_q = np.flatnonzero(np.logical_or.reduce(near_kp)) if exact else np.zeros(0, np.int64)
   if again_q.size:
     score_q = exact_scores(left, right, left_p[again_q], right_p[again_q])
-    for band, near_p in zip(bands, near_kp):
+    for band, near_p in zip(exact, near_kp):
       band.add(score_q[near_p[again_q]])
 
 

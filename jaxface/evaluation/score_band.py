@@ -31,21 +31,23 @@ class ScoreBand:
   Attributes:
     low, high: the range.
     above: number of scores of at least `high`.
+    error: if positive, scores are added that are wrong by up to this much; then only the histogram is kept, which narrows the
+      range, and nothing is found.
   """
 
-  def __init__(self, low: float, high: float, capacity: int = CAPACITY):
-    self.low, self.high = low, high
+  def __init__(self, low: float, high: float, capacity: int = CAPACITY, *, error: float = 0.0):
+    self.low, self.high, self.error = low, high, error
     self.above = 0
     self._capacity = capacity
     self._edges = np.linspace(low, high, BINS + 1)
     self._count_b = np.zeros(BINS, np.int64)
-    self._value: np.ndarray | None = np.zeros(0)
+    self._value: np.ndarray | None = None if error else np.zeros(0)
     self._times = np.zeros(0, np.int64)
     self._waiting: list[np.ndarray] = []
     self._waits = 0
 
   def add(self, score_p: np.ndarray) -> None:
-    """Counts exact scores, of which some may be outside the range."""
+    """Counts scores, of which some may be outside the range."""
     self.above += int(np.count_nonzero(score_p >= self.high))
     inside_p = score_p[(score_p >= self.low) & (score_p < self.high)]
     if not inside_p.size:
@@ -75,13 +77,15 @@ class ScoreBand:
     self._merge()
     inside = position - self.above
     if inside < 0:
-      return self.high, TOP
+      return max(self.high - self.error, BOTTOM), TOP
     if inside >= self._count_b.sum():
-      return BOTTOM, self.low
+      return BOTTOM, min(self.low + self.error, TOP)
     if self._value is None:
       before_b = np.cumsum(self._count_b[::-1])[::-1] - self._count_b
       here = int(np.flatnonzero((before_b <= inside) & (inside < before_b + self._count_b))[0])
-      return float(self._edges[here]), float(self._edges[here + 1])
+      # An order statistic of scores that are wrong by up to `error` is wrong by no more.
+      low, high = float(self._edges[here]) - self.error, float(self._edges[here + 1]) + self.error
+      return max(low, BOTTOM), min(high, TOP)
     before_v = np.cumsum(self._times[::-1])[::-1] - self._times
     here = int(np.flatnonzero((before_v <= inside) & (inside < before_v + self._times))[0])
     greater = float(self._value[here + 1]) if here + 1 < len(self._value) else None

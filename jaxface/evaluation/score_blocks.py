@@ -135,6 +135,11 @@ class Layout:
     """First row of every block."""
     return range(0, count, self.rows)
 
+  def groups(self, count: int) -> list[range]:
+    """First rows of the blocks for which a block of the other side is read once."""
+    starts = self.starts(count)
+    return [starts[first : first + GROUP] for first in range(0, len(starts), GROUP)]
+
 
 def padded(value_r: np.ndarray, rows: int, fill: Any) -> np.ndarray:
   """A vector with `rows` elements, `fill` beyond its own."""
@@ -184,6 +189,6 @@ def _compact(product_rc: jax.Array, floor: float, *, size: int) -> tuple[jax.Arr
 
 
 __all__ = [
-  "ABSENT", "GROUP", "Block", "Hits", "Layout", "Rows", "device_hits", "exact_scores", "hits", "padded", "products", "read_block",
+  "ABSENT", "Block", "Hits", "Layout", "Rows", "device_hits", "exact_scores", "hits", "padded", "products", "read_block",
   "score_error",
 ]

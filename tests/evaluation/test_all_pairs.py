@@ -102,11 +102,23 @@ def test_counts_at_thresholds_equal_those_of_every_score(two):
   assert (counts.mated, counts.nonmated) == (same_p.sum(), (~same_p).sum())
 
 
+@pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("ends", [(0.9, 0.95), (-0.9, -0.8), (0.1, 0.1000001), (-1.0, 1.0)])
-def test_a_wrong_guess_costs_passes_but_not_exactness(ends, monkeypatch):
+def test_a_wrong_guess_costs_passes_but_not_exactness(ends, crowded, monkeypatch):
   arrays = faces(6, 200)
-  monkeypatch.setattr(PairPasses, "_guess", lambda self, positions, nonmated: dict.fromkeys(positions, ends))
+  guess = (*ends, score_error(16) if crowded else 0.0)
+  monkeypatch.setattr(PairPasses, "_guess", lambda self, positions, nonmated: dict.fromkeys(positions, guess))
   assert all_pairs_tar_at_far(*arrays, TARGETS, rows=64) == by_definition(*arrays)
+
+
+def test_crowded_ranges_are_narrowed_by_products_first(monkeypatch):
+  arrays = faces(10, 200)
+  monkeypatch.setattr("jaxface.evaluation.pair_passes._FEW", 10)
+  passes = []
+  scan = PairPasses.scan
+  monkeypatch.setattr(PairPasses, "scan", lambda self, bands: passes.append([band.error for band in bands]) or scan(self, bands))
+  assert all_pairs_tar_at_far(*arrays, TARGETS, rows=64) == by_definition(*arrays)
+  assert any(passes[0]) and not any(passes[-1])
 
 
 def test_more_scores_than_the_capacity_are_narrowed_down_exactly():
