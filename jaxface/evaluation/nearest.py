@@ -75,20 +75,20 @@ def nearest_embeddings(
 class _Best:
   """The best of the rows so far, for the probes of one block."""
 
-  def __init__(self, probe: Block, count: int, layout: Layout):
+  def __init__(self, probe: Block, count: int, layout: Layout, rows: int):
     self._probe, self._count = probe, count
     self._error = score_error(probe.wide_rd.shape[1])
     probes = len(probe.wide_rd)
     self.row_qk = np.full((probes, count), np.iinfo(np.int64).max)
     self.score_qk = np.full((probes, count), -np.inf)
-    self._layout = layout
-    self._unit_rd = layout.place(probe.unit(layout.rows), split=False)
+    self._layout, self._rows = layout, rows
+    self._unit_rd = layout.place(probe.unit(rows), split=False)
 
   def products(self, unit_rd: jax.Array, valid_r: jax.Array) -> jax.Array:
     """Products of the probes with a block, `ABSENT` where a row cannot be one of the nearest any more."""
     # Rounded down in float32.
     floor_q = np.nextafter((self.score_qk[:, -1] - self._error).astype(np.float32), np.float32(-np.inf))
-    floor_q = padded(np.maximum(floor_q, np.float32(ABSENT)), self._layout.rows, np.float32(-ABSENT))
+    floor_q = padded(np.maximum(floor_q, np.float32(ABSENT)), self._rows, np.float32(-ABSENT))
     return _reaching(*self._unit_rd, *self._layout.place(floor_q, split=False), unit_rd, valid_r)
 
   def add(self, block: Block, product_rr: jax.Array) -> None:
@@ -127,8 +127,10 @@ class _Best:
 
 def _groups(probe_qd: Rows, gallery_md: Rows, count: int, layout: Layout) -> Iterator[Nearest]:
   probes, gallery = probe_qd.shape[0], gallery_md.shape[0]
+  rows = min(layout.rows, probes)
   for group in layout.groups(probes):
-    best = [_Best(read_block(probe_qd, start, min(start + layout.rows, probes)), count, layout) for start in group]
+    blocks = [read_block(probe_qd, start, min(start + layout.rows, probes)) for start in group]
+    best = [_Best(block, count, layout, rows) for block in blocks]
     waiting: list[tuple[_Best, Block, jax.Array]] = []
     for start in layout.starts(gallery):
       block = read_block(gallery_md, start, min(start + layout.rows, gallery))
