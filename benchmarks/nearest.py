@@ -35,10 +35,10 @@ def jaxface_side(gallery: int, probes: int) -> tuple[Callable[[], Any], dict[str
   import jax
 
   jax.config.update("jax_platforms", "cpu")
-  from jaxface.evaluation.neighbours import nearest
+  from jaxface.evaluation.nearest import nearest_embeddings
 
   gallery_md, probe_nd = embeddings(gallery, probes)
-  return lambda: nearest(probe_nd, gallery_md, COUNT).row_nk, {}
+  return lambda: nearest_embeddings(probe_nd, gallery_md, COUNT)[0], {}
 
 
 def faiss_side(gallery: int, probes: int) -> tuple[Callable[[], Any], dict[str, Any]]:

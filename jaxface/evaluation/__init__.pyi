@@ -2,6 +2,9 @@ from .agglomeration import LINKAGES as LINKAGES
 from .agglomeration import agglomerate as agglomerate
 from .agglomeration import cluster as cluster
 from .agglomeration import components as components
+from .all_pairs import PairCounts as PairCounts
+from .all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
+from .all_pairs import count_all_pairs as count_all_pairs
 from .bootstrap import Drawn as Drawn
 from .bootstrap import draw_figures as draw_figures
 from .cluster_scores import ClusterScore as ClusterScore
@@ -55,6 +58,8 @@ from .measures import auc as auc
 from .measures import eer as eer
 from .measures import roc as roc
 from .measures import tar_at_far as tar_at_far
+from .nearest import Nearest as Nearest
+from .nearest import nearest_embeddings as nearest_embeddings
 from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
 from .report import Report as Report

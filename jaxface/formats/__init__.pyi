@@ -1,3 +1,4 @@
+from .embedding_rows import EmbeddingRows as EmbeddingRows
 from .embeddings import Embeddings as Embeddings
 from .embeddings import read_embeddings as read_embeddings
 from .embeddings import write_embeddings as write_embeddings

@@ -1,8 +1,9 @@
 """Embeddings with names and labels in one file, `.npz` or `.parquet`, written by jaxface or by other programs."""
 
+import contextlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,11 +172,15 @@ def embedding_meta(text: str, shape: tuple[int, ...], *, label: bool) -> dict[st
   return about.get("meta", {})
 
 
-def _pick(path: Path, present: Sequence[str]) -> dict[str, str]:
-  """Maps our column names to the file's."""
+def pick_columns(path: Path, present: Sequence[str], wanted: Sequence[str] = tuple(COLUMNS)) -> dict[str, str]:
+  """Maps our column names to the file's.
+
+  Raises:
+    DamagedData: a column other than the label is absent.
+  """
   found = {}
-  for ours, spellings in COLUMNS.items():
-    match = [name for name in spellings if name in present]
+  for ours in wanted:
+    match = [name for name in COLUMNS[ours] if name in present]
     if match:
       found[ours] = match[0]
     elif ours != "label":
@@ -195,7 +200,7 @@ def _write_npz(file: Any, embeddings: Embeddings, meta: str) -> None:
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
   with reading_npz(path) as archive:
     members = [name.removesuffix(".npy") for name in archive.namelist()]
-    column = {ours: npz_array(archive, theirs) for ours, theirs in _pick(path, members).items()}
+    column = {ours: npz_array(archive, theirs) for ours, theirs in pick_columns(path, members).items()}
     return column, member_meta(archive)
 
 
@@ -219,26 +224,45 @@ def _write_parquet(file: Any, embeddings: Embeddings, meta: str) -> None:
   parquet.write_table(table, file, use_dictionary=False, compression="zstd", write_page_checksum=True)
 
 
-def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:
+@contextlib.contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+  """Faults of a Parquet file become `DamagedData`.
+
+  Raises:
+    FileNotFoundError: no such file.
+    DamagedData: the file is not complete.
+  """
   import pyarrow as pa
-  from pyarrow import parquet
 
   try:
-    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-      picked = _pick(path, file.schema_arrow.names)
-      table = file.read(columns=list(picked.values())).combine_chunks()
-      meta = (file.schema_arrow.metadata or {}).get(META_KEY, b"{}").decode()
+    yield
   except FileNotFoundError:
     raise
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    if isinstance(error, DamagedData):
+      raise
     raise DamagedData(f"not a complete .parquet file: {error}", file=str(path)) from error
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:
+  from pyarrow import parquet
+
+  with reading_parquet(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+    picked = pick_columns(path, file.schema_arrow.names)
+    table = file.read(columns=list(picked.values())).combine_chunks()
+    meta = (file.schema_arrow.metadata or {}).get(META_KEY, b"{}").decode()
   column = {}
   for ours, theirs in picked.items():
     values = table[theirs]
-    if values.null_count:
-      raise DamagedData(f"column {theirs!r} has {values.null_count} empty cells", file=str(path))
-    column[ours] = _matrix(path, theirs, values) if ours == "embedding" else _column(path, theirs, values)
+    refuse_empty(path, theirs, values)
+    column[ours] = matrix_of(path, theirs, values) if ours == "embedding" else _column(path, theirs, values)
   return column, meta
+
+
+def refuse_empty(path: Path, name: str, values: Any) -> None:
+  """Raises `DamagedData` if a Parquet column has empty cells."""
+  if values.null_count:
+    raise DamagedData(f"column {name!r} has {values.null_count} empty cells", file=str(path))
 
 
 def _column(path: Path, name: str, values: Any) -> np.ndarray:
@@ -258,8 +282,12 @@ def _column(path: Path, name: str, values: Any) -> np.ndarray:
   return values.to_numpy()
 
 
-def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
-  """[N, D] from a column of lists; lists of unequal length raise."""
+def matrix_of(path: Path, name: str, values: Any, first: int = 0) -> np.ndarray:
+  """[N, D] from a Parquet column of lists, whose first row is the row `first` of the file.
+
+  Raises:
+    DamagedData: something else than lists, an empty number, or lists of unequal length.
+  """
   import pyarrow as pa
   from pyarrow import compute
 
@@ -273,7 +301,7 @@ def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
   if size_n.size and (size_n != size_n[0]).any():
     row = int(np.flatnonzero(size_n != size_n[0])[0])
     raise DamagedData(
-      f"column {name!r} has {size_n[row]} numbers where row 0 has {size_n[0]}", file=str(path), record=row
+      f"column {name!r} has {size_n[row]} numbers where row {first} has {size_n[0]}", file=str(path), record=first + row
     )
   flat = compute.list_flatten(values)
   if flat.null_count:
@@ -282,4 +310,7 @@ def _matrix(path: Path, name: str, values: Any) -> np.ndarray:
   return flat.to_numpy().reshape(len(size_n), size_n[0] if size_n.size else fixed)
 
 
-__all__ = ["Embeddings", "embedding_meta", "embeddings_suffix", "member_meta", "meta_text", "read_embeddings", "write_embeddings"]
+__all__ = [
+  "FORM", "Embeddings", "embedding_meta", "embeddings_suffix", "matrix_of", "member_meta", "meta_text", "pick_columns",
+  "read_embeddings", "reading_parquet", "refuse_empty", "write_embeddings",
+]
