@@ -1,6 +1,8 @@
 from .all_pairs import PairCounts as PairCounts
 from .all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .all_pairs import count_all_pairs as count_all_pairs
+from .approximate import ApproximateIndex as ApproximateIndex
+from .approximate import recall as recall
 from .config import VerificationConfig as VerificationConfig
 from .figures import verify as verify
 from .folds import Folds as Folds
