@@ -5,6 +5,8 @@ from .agglomeration import components as components
 from .all_pairs import PairCounts as PairCounts
 from .all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .all_pairs import count_all_pairs as count_all_pairs
+from .approximate import ApproximateIndex as ApproximateIndex
+from .approximate import recall as recall
 from .bootstrap import Drawn as Drawn
 from .bootstrap import draw_figures as draw_figures
 from .cluster_scores import ClusterScore as ClusterScore

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxface.evaluation.measures import Operating
 from jaxface.evaluation.pair_passes import PairPasses
-from jaxface.evaluation.score_band import Found, ScoreBand
+from jaxface.evaluation.score_band import BOTTOM, Found, ScoreBand
 from jaxface.evaluation.score_blocks import Layout, Rows
 
 
@@ -119,7 +119,8 @@ def count_all_pairs(
   threshold = np.asarray(thresholds, np.float64)
   if threshold.ndim != 1 or not np.isfinite(threshold).all():
     raise ValueError(f"thresholds {threshold}: they must be finite numbers")
-  bands = [ScoreBand(value, value) for value in threshold.tolist()]
+  # Every score is at least BOTTOM; a pair that is left out has a lower product.
+  bands = [ScoreBand(value, value) for value in np.maximum(threshold, BOTTOM).tolist()]
   pairs.scan(bands)
   # Those above the number before a threshold are those of at least the threshold.
   accepted_t, _ = pairs.mated_above(np.nextafter(threshold, -np.inf))

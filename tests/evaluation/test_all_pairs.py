@@ -94,7 +94,7 @@ def test_counts_at_thresholds_equal_those_of_every_score(two):
   arrays = (*faces(4, 130), *faces(5, 77)) if two else faces(4, 130)
   score_p, same_p = every_score(*arrays)
   # Thresholds that are scores are the hard ones: the product in float32 is on either side.
-  threshold_t = np.concatenate([np.random.default_rng(0).choice(score_p, 20), [-1.0, 0.3, 1.0, 1.1]])
+  threshold_t = np.concatenate([np.random.default_rng(0).choice(score_p, 20), [-3.0, -1.0, 0.3, 1.0, 1.1]])
   gallery = {"gallery_md": arrays[2], "gallery_label_m": arrays[3]} if two else {}
   counts = count_all_pairs(*arrays[:2], threshold_t, **gallery, rows=48, devices=jax.devices()[:3])
   assert counts.false_accepts.tolist() == [(score_p[~same_p] >= value).sum() for value in threshold_t]
