@@ -95,3 +95,41 @@ def test_identities_are_folders_and_what_mated_pairs_connect():
 def test_a_note_where_the_set_is_too_small(target, nonmated, word):
   note = size_note(target, nonmated)
   assert word in note and bool(note) == bool(word)
+
+
+def every_pair():
+  """All pairs of eight people with three images each, with scores from integers."""
+  a, b = np.triu_indices(24, 1)
+  i, j = a // 3, b // 3
+  score = ((a * 37 + b * 101 + a * b * 13) % 97) / 97 + np.where(i == j, 0.45, 0.2 * ((i * j) % 3 == 0))
+  return score, Units(i, j, 8)
+
+
+# At a threshold: variance and interval of FAR, then of FRR, by `UncertaintyEstimator` of cimat (awslabs/cis-matching-tasks).
+CIMAT = {
+  0.6: (0.002271510456034266, (0.43501426391244735, 0.6186619937349048), 0.006076388888888889, (0.1309666183184744, 0.42438804490917637)),
+  0.8: (0.0012681990785732282, (0.26390860690187273, 0.40218605182258826), 0.006076388888888887, (0.2778512766676336, 0.5700856568652475)),
+  0.9: (0.0018980806608357632, (0.14538584149609263, 0.3142159743949113), 0.0034722222222222216, (0.3874709230948976, 0.6125290769051024)),
+}
+
+
+@pytest.mark.parametrize("threshold", CIMAT)
+def test_variance_and_interval_equal_those_of_cimat(threshold):
+  score, units = every_pair()
+  same = units.left_p == units.right_p
+  for at, (kind, error) in enumerate([(~same, score >= threshold), (same, score < threshold)]):
+    error, own = error[kind], Units(units.left_p[kind], units.right_p[kind], units.total)
+    variance, interval = CIMAT[threshold][2 * at : 2 * at + 2]
+    independent = error.mean() * (1 - error.mean()) / len(error)
+    found = shared_variance(error - error.mean(), own) / len(error) ** 2
+    # Where errors of a person happen to differ, cimat takes pairs as more certain than independent ones; we do not.
+    assert found == pytest.approx(max(variance, independent), rel=1e-12)
+    if variance >= independent:
+      assert rate_interval(error, own) == pytest.approx(interval, abs=1e-12)
+
+
+def test_both_cases_of_cimat_are_there():
+  score, units = every_pair()
+  apart = units.left_p != units.right_p
+  shares = {threshold: (score[apart] >= threshold).mean() for threshold in CIMAT}
+  assert all(CIMAT[threshold][0] > share * (1 - share) / apart.sum() for threshold, share in shares.items())
