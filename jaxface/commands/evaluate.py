@@ -15,13 +15,13 @@ import argparse
 import json
 import sys
 
-from jaxface.evaluation.list_figures import PROTOCOLS, evaluate
+from jaxface.evaluation.protocols.registry import PROTOCOLS, evaluate
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, verify, print."""
-  parser.add_argument("--protocol", choices=PROTOCOLS, default="lfw", help="format and rules of the pair list (default: lfw)")
-  parser.add_argument("--pairs", required=True, metavar="FILE", help="pair list, such as LFW's pairs.txt")
+  parser.add_argument("--protocol", choices=PROTOCOLS, default="pairs", help="official lists and rules, see docs/protocols.md (default: any pair list)")
+  parser.add_argument("--pairs", required=True, metavar="PATH", help="pair list, such as LFW's pairs.txt, or the file or folder that the protocol reads")
   parser.add_argument("--embeddings", required=True, metavar="FILE", help=".npz or .parquet of `jaxface embed`")
   parser.add_argument(
     "--normalise", metavar="FILE",

@@ -53,7 +53,6 @@ from .intervals import rate_interval as rate_interval
 from .intervals import size_note as size_note
 from .intervals import wilson as wilson
 from .list_figures import Evaluation as Evaluation
-from .list_figures import evaluate as evaluate
 from .measures import Operating as Operating
 from .measures import Roc as Roc
 from .measures import auc as auc
@@ -64,6 +63,14 @@ from .nearest import Nearest as Nearest
 from .nearest import nearest_embeddings as nearest_embeddings
 from .normalisation import LargestFeatures as LargestFeatures
 from .pairs import holdout_pairs as holdout_pairs
+from .protocols.base import Protocol as Protocol
+from .protocols.base import ProtocolFigures as ProtocolFigures
+from .protocols.insightface_bin import read_bin as read_bin
+from .protocols.insightface_bin import unpack_bin as unpack_bin
+from .protocols.registry import PROTOCOLS as PROTOCOLS
+from .protocols.registry import evaluate as evaluate
+from .protocols.registry import read_protocol as read_protocol
+from .protocols.toy import make_toy as make_toy
 from .report import Report as Report
 from .report import write_report as write_report
 from .retrieval import Retrieval as Retrieval

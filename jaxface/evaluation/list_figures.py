@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
 
-# Formats and rules of pair lists, by name.
-PROTOCOLS = MappingProxyType({"lfw": read_pairs})
 SHOWN = 10
 
 
@@ -55,8 +52,8 @@ class Evaluation:
     return "\n".join(lines)
 
 
-def evaluate(
-  embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "lfw",
+def evaluate_pairs(
+  embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *,
   normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
   threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
 ) -> Evaluation:
@@ -68,7 +65,6 @@ def evaluate(
   Args:
     embeddings: an `Embeddings`, or a file of them (.npz, .parquet).
     pairs: a `Pairs`, or the file of a pair list.
-    protocol: format and rules of the list, one of `PROTOCOLS`.
     normalise: divides each feature by its maximum over a training set: a `LargestFeatures`, a file of one (.json), or
       embeddings of that set (.npz, .parquet) to fit it on.
     save_fit: file to write that fit to.
@@ -79,16 +75,13 @@ def evaluate(
   Returns:
     `Evaluation`.
   Raises:
-    ValueError: a pair has no embedding, or no pair is left; an unknown protocol; embeddings of length one where `normalise`
+    ValueError: a pair has no embedding, or no pair is left; embeddings of length one where `normalise`
       needs the network's own numbers; `save_fit` without `normalise`.
     DamagedData: a file that cannot be read.
   """
-  if protocol not in PROTOCOLS:
-    raise ValueError(f"protocol {protocol!r} is unknown: there are {', '.join(PROTOCOLS)}")
   if save_fit and normalise is None:
     raise ValueError("save_fit needs normalise, the embeddings to fit on")
-  read = PROTOCOLS[protocol]
-  pairs = pairs if isinstance(pairs, Pairs) else read(pairs)
+  pairs = pairs if isinstance(pairs, Pairs) else read_pairs(pairs)
   where = "these embeddings" if isinstance(embeddings, Embeddings) else str(embeddings)
   embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
   embedding_nd = embeddings.embedding_nd
@@ -97,7 +90,7 @@ def evaluate(
     embedding_nd = fit.apply(_network_numbers(where, embeddings))
     if save_fit:
       fit.save(save_fit)
-  train = threshold_from if isinstance(threshold_from, Pairs | None) else read(threshold_from)
+  train = threshold_from if isinstance(threshold_from, Pairs | None) else read_pairs(threshold_from)
   notes: list[str] = []
   if skip_missing:
     pairs, notes = _present(pairs, embeddings.names)
@@ -108,7 +101,7 @@ def evaluate(
   found = _judged(embedding_nd, embeddings.names, pairs, train)
   notes += found.notes
   found = Evaluation(
-    found.pairs, found.score_p, found.verification, {"protocol": protocol, **found.figures, "notes": notes}, tuple(notes)
+    found.pairs, found.score_p, found.verification, {**found.figures, "notes": notes}, tuple(notes)
   )
   if out:
     write_json(out, found.figures)
@@ -169,4 +162,4 @@ def _network_numbers(where: str, embeddings: Embeddings) -> np.ndarray:
   return embeddings.embedding_nd
 
 
-__all__ = ["PROTOCOLS", "Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate_pairs"]

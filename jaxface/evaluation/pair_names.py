@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -27,6 +27,13 @@ def matched(pairs: Pairs, names: Sequence[str]) -> Pairs:
   known = set(names)
   if known.issuperset(pairs.left) and known.issuperset(pairs.right):
     return pairs
+  find = finder(names)
+  return replace(pairs, left=[find(name) for name in pairs.left], right=[find(name) for name in pairs.right])
+
+
+def finder(names: Collection[str]) -> Callable[[str], str]:
+  """A function from the name in a list to the name of its embedding, see `matched`."""
+  known = set(names)
   by_path: dict[str, str] = {}
   twice = set()
   for name in known:
@@ -36,10 +43,12 @@ def matched(pairs: Pairs, names: Sequence[str]) -> Pairs:
     by_path[path] = name
 
   def find(name: str) -> str:
+    if name in known:
+      return name
     path = _path(name)
-    return name if name in known or path in twice else by_path.get(path, name)
+    return name if path in twice else by_path.get(path, name)
 
-  return replace(pairs, left=[find(name) for name in pairs.left], right=[find(name) for name in pairs.right])
+  return find
 
 
 def _path(name: str) -> str:
@@ -155,4 +164,4 @@ def _pairs(count: int, one: str, many: str) -> str:
   return f"1 pair {one}" if count == 1 else f"{count:,} pairs {many}"
 
 
-__all__ = ["list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]
+__all__ = ["finder", "list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]

@@ -1,0 +1,154 @@
+"""The interface of a protocol, and the figures that it gives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxface.evaluation.pair_names import finder
+from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.errors import DamagedData
+
+
+@dataclass(frozen=True)
+class ProtocolFigures:
+  """Result of a protocol that is not a single pair list; `print` shows the figures.
+
+  Attributes:
+    figures: everything as plain JSON values.
+    notes: caveats of the figures, a line each.
+    lines: the figures for a terminal.
+  """
+
+  figures: Mapping[str, Any]
+  notes: tuple[str, ...]
+  lines: tuple[str, ...]
+
+  def __str__(self) -> str:
+    return "\n".join(self.lines)
+
+
+@dataclass(frozen=True)
+class Protocol(ABC):
+  """Official lists, read and checked.
+
+  Attributes:
+    name: name in the registry, such as "lfw".
+    counts: what the lists contain, by what is counted.
+    notes: how the lists differ from the official ones, a line each; empty where they agree.
+  """
+
+  name: str
+  counts: Mapping[str, int]
+  notes: tuple[str, ...]
+
+  @property
+  @abstractmethod
+  def images(self) -> tuple[str, ...]:
+    """Names of the images that need an embedding, each once, in order of first use."""
+
+  @abstractmethod
+  def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> Any:
+    """The figures of embeddings.
+
+    Args:
+      embeddings: named embeddings; names match as in `pair_names.matched`.
+      skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
+    Returns:
+      `ProtocolFigures`, or `Evaluation` for a pair list: both have `figures` and `notes`, and print.
+    Raises:
+      ValueError: an image without an embedding; an embedding that is zero or not finite, or whose name occurs twice.
+    """
+
+
+def check_counts(where: str | Path, counts: Mapping[str, int], official: Mapping[str, int]) -> list[str]:
+  """Compares the counts of lists with those of the official ones.
+
+  Args:
+    where: file or folder of the lists, for messages.
+    counts: what was found; may count more kinds of things.
+    official: the official numbers.
+  Returns:
+    A line if some are smaller, as in a subset; else none.
+  Raises:
+    DamagedData: some are larger: these are other lists.
+  """
+  differ = {what: (counts[what], right) for what, right in official.items() if counts[what] != right}
+  if any(found > right for found, right in differ.values()):
+    told = ", ".join(f"{found:,} {what} (official: {right:,})" for what, (found, right) in differ.items())
+    raise DamagedData(f"these are not the official lists: {told}", file=where)
+  if not differ:
+    return []
+  told = ", ".join(f"{found:,} of {right:,} {what}" for what, (found, right) in differ.items())
+  return [f"{where}: a subset of the official lists: {told}. Figures on it are not comparable with published ones."]
+
+
+def unit_rows(embedding_nd: np.ndarray, names: Sequence[str]) -> np.ndarray:
+  """Embeddings at length one, in float64.
+
+  Args:
+    embedding_nd: [N, D] float.
+    names: N names, for messages.
+  Raises:
+    ValueError: names an embedding that is zero or not finite.
+  """
+  embedding_nd = np.asarray(embedding_nd, np.float64)
+  length_n = np.sqrt((embedding_nd * embedding_nd).sum(1))
+  wrong = np.flatnonzero(~(np.isfinite(length_n) & (length_n > 0)))
+  if wrong.size:
+    raise ValueError(f"the embedding of {names[wrong[0]]!r} is zero or not finite: its direction is undefined")
+  return embedding_nd / length_n[:, None]
+
+
+def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool = False) -> tuple[np.ndarray, list[str]]:
+  """The row of each image, -1 for those without an embedding.
+
+  Args:
+    embeddings: named embeddings; names match as in `pair_names.matched`.
+    images: names in the lists.
+    skip_missing: give -1 and a note; otherwise a missing image is an error.
+  Returns:
+    ([I] int64, notes).
+  Raises:
+    ValueError: names the first missing image, or an embedding whose name occurs twice.
+  """
+  row_of = {name: row for row, name in enumerate(embeddings.names)}
+  find = finder(row_of)
+  found_i = np.array([row_of.get(find(name), -1) for name in images], np.int64)
+  if len(row_of) < len(embeddings.names):
+    used, seen = set(found_i.tolist()), set()
+    for name in embeddings.names:
+      if name in seen and row_of[name] in used:
+        raise ValueError(f"two embeddings are named {name!r}, which the lists refer to: names must be unique")
+      seen.add(name)
+  gone = np.flatnonzero(found_i < 0)
+  if not gone.size:
+    return found_i, []
+  first = f"{images[gone[0]]!r} ({gone.size:,} of {len(images):,} images have none)"
+  if not skip_missing or gone.size == len(images):
+    have = ", ".join(map(repr, embeddings.names[:3])) or "none at all"
+    raise ValueError(f"no embedding is named {first}. The {len(embeddings.names):,} embeddings are named like {have}")
+  return found_i, [f"images without an embedding are ignored: {first}."]
+
+
+def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
+  """The file of a list: `lists` itself if it is a file, else the first of `names` below it that exists.
+
+  Raises:
+    FileNotFoundError: none exists; lists the names.
+  """
+  lists = Path(lists)
+  if lists.is_file():
+    return lists
+  for name in names:
+    if (lists / name).is_file():
+      return lists / name
+  if not lists.exists():
+    raise FileNotFoundError(f"{lists}: no such file or folder; expected {what} ({', '.join(names)})")
+  raise FileNotFoundError(f"{lists}: has no {what}: looked for {', '.join(names)}")
+
+
+__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rows_of", "unit_rows"]

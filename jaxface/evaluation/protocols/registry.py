@@ -1,0 +1,108 @@
+"""The protocols by name, and `evaluate`, which takes any of them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jaxface.evaluation.list_figures import Evaluation, evaluate_pairs
+from jaxface.evaluation.normalisation import LargestFeatures
+from jaxface.evaluation.protocols.age_pose import read_six_thousand
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
+from jaxface.evaluation.protocols.cfp import read_cfp
+from jaxface.evaluation.protocols.insightface_bin import read_bin_protocol
+from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
+from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
+from jaxface.evaluation.protocols.ytf import read_ytf
+from jaxface.formats.atomic import write_json
+from jaxface.formats.embeddings import Embeddings, read_embeddings
+from jaxface.formats.pairs import Pairs
+from jaxface.losses.ranges import check_name
+
+PROTOCOLS: MappingProxyType[str, Callable[[str | Path], Protocol]] = MappingProxyType({
+  "pairs": read_any_pairs,
+  "lfw": read_view_2,
+  "lfw-unsupervised": partial(read_view_2, setting="unsupervised"),
+  "lfw-restricted": partial(read_view_2, setting="restricted"),
+  "lfw-unrestricted": partial(read_view_2, setting="unrestricted"),
+  "lfw-view1": read_view_1,
+  "ytf": read_ytf,
+  "ytf-max": partial(read_ytf, pooling="max"),
+  "ytf-pooled": partial(read_ytf, pooling="pooled"),
+  "cfp-ff": partial(read_cfp, kind="ff"),
+  "cfp-fp": partial(read_cfp, kind="fp"),
+  "agedb-30": partial(read_six_thousand, name="agedb-30"),
+  "calfw": partial(read_six_thousand, name="calfw"),
+  "cplfw": partial(read_six_thousand, name="cplfw"),
+  "bin": read_bin_protocol,
+})
+
+
+def read_protocol(name: str, lists: str | Path) -> Protocol:
+  """Reads and checks the official lists of a protocol.
+
+  Args:
+    name: one of `PROTOCOLS`.
+    lists: file or folder, see docs/protocols.md.
+  Returns:
+    `Protocol`: counts, notes, names of the images, and `evaluate`.
+  Raises:
+    ValueError: an unknown name.
+    DamagedData: an invalid line, or other counts than the official ones.
+    FileNotFoundError: a list is missing.
+  """
+  check_name("protocol", name, tuple(PROTOCOLS))
+  return PROTOCOLS[name](lists)
+
+
+def evaluate(
+  embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "pairs",
+  normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
+  threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
+) -> Evaluation | ProtocolFigures:
+  """Figures of embeddings, made here or elsewhere, by the rules of a protocol.
+
+  `verify` computes the figures of a pair list only, also from arrays. This function reads files, and accepts lists that `verify`
+  rejects: with missing images, or with pairs of one kind.
+
+  Args:
+    embeddings: an `Embeddings`, or a file of them (.npz, .parquet).
+    pairs: a `Pairs`, the file of a pair list, or what `protocol` reads.
+    protocol: one of `PROTOCOLS`; "pairs" takes any pair list.
+    normalise: divides each feature by its maximum over a training set: a `LargestFeatures`, a file of one (.json), or
+      embeddings of that set (.npz, .parquet) to fit it on. Pair lists only.
+    save_fit: file to write that fit to.
+    threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
+      pairs, which is optimistic. Pair lists only.
+    skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
+    out: JSON file for every figure.
+  Returns:
+    `Evaluation` for pairs, else `ProtocolFigures`.
+  Raises:
+    ValueError: an image has no embedding, or nothing is left; an unknown protocol; options that do not fit it; embeddings of
+      length one where `normalise` needs the network's own numbers; `save_fit` without `normalise`.
+    DamagedData: a file that cannot be read.
+  """
+  check_name("protocol", protocol, tuple(PROTOCOLS))
+  options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from}
+  if isinstance(pairs, Pairs):
+    if protocol != "pairs":
+      raise ValueError(f"protocol {protocol!r} reads its official lists: give their path, or use protocol 'pairs' for a Pairs")
+    found: Any = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing, out=out, **options)
+    return found
+  rules = read_protocol(protocol, pairs)
+  given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+  if isinstance(rules, PairProtocol):
+    found = rules.evaluate(given, skip_missing=skip_missing, **options)
+  else:
+    for name, value in options.items():
+      if value is not None:
+        raise ValueError(f"{name} applies to pair lists only, not to the protocol {protocol!r}")
+    found = rules.evaluate(given, skip_missing=skip_missing)
+  if out:
+    write_json(out, found.figures)
+  return found
+
+
+__all__ = ["PROTOCOLS", "evaluate", "read_protocol"]
