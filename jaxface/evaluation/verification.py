@@ -17,7 +17,7 @@ from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
 from jaxface.formats.pairs import Pairs
 
 TARGETS: Mapping[str, float] = MappingProxyType({"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3})
-CHUNK = 8192
+CHUNK = 256  # pairs at a time: their float64 rows stay in the cache
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "common, options, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, ensemble, all_pairs, class_centers, class_growth, head_settings, head_step, pod_head, __main__"
+  names = "common, options, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, ensemble, all_pairs, class_centers, class_growth, head_settings, head_step, pod_head, ten_fold, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 
