@@ -142,10 +142,37 @@ def _bin(name: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
   return make
 
 
+def _ijb(name: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
+  def make(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+    """Forty subjects: a template in gallery 1 (even) or 2 (odd), and two probes each."""
+    faces: list[str] = []
+    subject: dict[int, int] = {}
+    person: dict[str, str] = {}
+    for template in range(120):
+      subject[template] = template % 40
+      for medium in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 4))):
+          image = f"{len(faces) + 1}.jpg"
+          faces.append(f"{image} {template} {10 * template + medium}")
+          person[image] = str(subject[template])
+    _write(lists / f"{name}_face_tid_mid.txt", faces)
+    pairs = [(a, b) for a in range(120) for b in range(max(a + 1, 40), 120)]
+    _write(lists / f"{name}_template_pair_label.txt", [f"{a} {b} {int(subject[a] == subject[b])}" for a, b in pairs])
+    parts = ("S1", "S2") if name == "ijbb" else ("G1", "G2")
+    tables = {f"gallery_{part}": range(at, 40, 2) for at, part in enumerate(parts)} | {"probe_mixed": range(40, 120)}
+    for table, templates in tables.items():
+      rows = [f"{template},{subject[template]}" for template in templates]
+      _write(lists / f"{name}_1N_{table}.csv", ["TEMPLATE_ID,SUBJECT_ID", *rows])
+    return person
+
+  return make
+
+
 TOYS: MappingProxyType[str, Callable[[Path, np.random.Generator], dict[str, str]]] = MappingProxyType({
   "pairs": _pairs, "lfw": _lfw, "lfw-unsupervised": _lfw, "lfw-restricted": _lfw, "lfw-unrestricted": _lfw, "lfw-view1": _view_1,
   "ytf": _ytf, "ytf-max": _ytf, "ytf-pooled": _ytf, "cfp-ff": _cfp, "cfp-fp": _cfp, "agedb-30": _bin("agedb_30.bin"),
   "calfw": _two_lines("pairs_CALFW.txt"), "cplfw": _two_lines("pairs_CPLFW.txt"), "bin": _bin("toy.bin"),
+  "ijb-b": _ijb("ijbb"), "ijb-b-1n": _ijb("ijbb"), "ijb-c": _ijb("ijbc"), "ijb-c-1n": _ijb("ijbc"),
 })
 
 
