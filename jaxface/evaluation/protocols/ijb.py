@@ -30,6 +30,7 @@ PAIRS = {
 }
 GALLERIES = {"ijb-b": ("S1", "S2"), "ijb-c": ("G1", "G2")}
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+TABLE = 1 << 22
 RANKS, FPIRS = (1, 5, 10), (1e-2, 1e-1)
 
 
@@ -266,7 +267,12 @@ def _subjects(path: Path, template_t: np.ndarray) -> dict[int, int]:
 
 def _positions(sorted_t: np.ndarray, wanted_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The place of each number in a sorted array, and whether it is there."""
-  at_p = np.minimum(np.searchsorted(sorted_t, wanted_p), len(sorted_t) - 1)
+  if sorted_t[0] >= 0 and sorted_t[-1] < TABLE and wanted_p.min(initial=0) >= 0:  # a table is faster for millions of numbers
+    table = np.zeros(int(sorted_t[-1]) + 1, np.int64)
+    table[sorted_t] = np.arange(len(sorted_t))
+    at_p = table[np.minimum(wanted_p, sorted_t[-1])]
+  else:
+    at_p = np.minimum(np.searchsorted(sorted_t, wanted_p), len(sorted_t) - 1)
   return at_p, sorted_t[at_p] == wanted_p
 
 

@@ -168,11 +168,30 @@ def _ijb(name: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
   return make
 
 
+def _rfw(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+  person: dict[str, str] = {}
+  for group in ("African", "Asian", "Caucasian", "Indian"):
+    lines: list[str] = []
+    for fold in range(FOLDS):
+      pairs, people = lfw_lines(fold)
+      lines += pairs
+      person |= {f"{group}/{_lfw_image(who, number)}": f"{group} {who}" for who in people for number in (1, 2)}
+    _write(lists / group / f"{group}_pairs.txt", lines)
+  return person
+
+
+def _closed_set(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+  person = {f"P{who}/{image}.jpg": f"P{who}" for who in range(20) for image in range(5)}
+  _write(lists / "closed_set.txt", [f"{name} {who} {'gallery' if at % 5 < 2 else 'probe'}" for at, (name, who) in enumerate(person.items())])
+  return person
+
+
 TOYS: MappingProxyType[str, Callable[[Path, np.random.Generator], dict[str, str]]] = MappingProxyType({
   "pairs": _pairs, "lfw": _lfw, "lfw-unsupervised": _lfw, "lfw-restricted": _lfw, "lfw-unrestricted": _lfw, "lfw-view1": _view_1,
   "ytf": _ytf, "ytf-max": _ytf, "ytf-pooled": _ytf, "cfp-ff": _cfp, "cfp-fp": _cfp, "agedb-30": _bin("agedb_30.bin"),
   "calfw": _two_lines("pairs_CALFW.txt"), "cplfw": _two_lines("pairs_CPLFW.txt"), "bin": _bin("toy.bin"),
   "ijb-b": _ijb("ijbb"), "ijb-b-1n": _ijb("ijbb"), "ijb-c": _ijb("ijbc"), "ijb-c-1n": _ijb("ijbc"),
+  "rfw": _rfw, "closed-set": _closed_set,
 })
 
 
