@@ -15,6 +15,7 @@ from jaxface.evaluation.protocols.closed_set import read_closed_set
 from jaxface.evaluation.protocols.ijb import read_ijb
 from jaxface.evaluation.protocols.insightface_bin import read_bin_protocol
 from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
+from jaxface.evaluation.protocols.megaface import read_megaface
 from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
 from jaxface.evaluation.protocols.rfw import read_rfw
 from jaxface.evaluation.protocols.ytf import read_ytf
@@ -43,6 +44,8 @@ PROTOCOLS: MappingProxyType[str, Callable[[str | Path], Protocol]] = MappingProx
   "ijb-b-1n": partial(read_ijb, name="ijb-b", task="1:N"),
   "ijb-c": partial(read_ijb, name="ijb-c"),
   "ijb-c-1n": partial(read_ijb, name="ijb-c", task="1:N"),
+  "megaface-facescrub": read_megaface,
+  "megaface-fgnet": partial(read_megaface, probes="fgnet"),
   "rfw": read_rfw,
   "closed-set": read_closed_set,
 })

@@ -4,6 +4,7 @@
   jaxface evaluate --protocol cfp-fp --pairs toy/lists --embeddings toy/embeddings.npz
 """
 
+import json
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -186,12 +187,24 @@ def _closed_set(lists: Path, rng: np.random.Generator) -> dict[str, str]:
   return person
 
 
+def _megaface(probes: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
+  def make(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+    person = {f"P{who}/{image}.jpg": f"P{who}" for who in range(10) for image in range(4)}
+    distractors = [f"D{number}/0.jpg" for number in range(1000)]
+    (lists / f"{probes}_features_list.json").write_text(json.dumps({"path": list(person), "id": list(person.values())}))
+    (lists / "megaface_features_list.json_1000_1").write_text(json.dumps({"path": distractors}))
+    return person | {name: name for name in distractors}
+
+  return make
+
+
 TOYS: MappingProxyType[str, Callable[[Path, np.random.Generator], dict[str, str]]] = MappingProxyType({
   "pairs": _pairs, "lfw": _lfw, "lfw-unsupervised": _lfw, "lfw-restricted": _lfw, "lfw-unrestricted": _lfw, "lfw-view1": _view_1,
   "ytf": _ytf, "ytf-max": _ytf, "ytf-pooled": _ytf, "cfp-ff": _cfp, "cfp-fp": _cfp, "agedb-30": _bin("agedb_30.bin"),
   "calfw": _two_lines("pairs_CALFW.txt"), "cplfw": _two_lines("pairs_CPLFW.txt"), "bin": _bin("toy.bin"),
   "ijb-b": _ijb("ijbb"), "ijb-b-1n": _ijb("ijbb"), "ijb-c": _ijb("ijbc"), "ijb-c-1n": _ijb("ijbc"),
-  "rfw": _rfw, "closed-set": _closed_set,
+  "rfw": _rfw, "megaface-facescrub": _megaface("facescrub"),
+  "megaface-fgnet": _megaface("fgnet"), "closed-set": _closed_set,
 })
 
 
