@@ -11,6 +11,7 @@ Source: Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces 
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from jaxface.evaluation.protocols.base import (
   rows_of,
   unit_rows,
 )
+from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 
@@ -32,7 +34,7 @@ COUNTS = {
   "fgnet": {"probe images": 975, "people": 82},
 }
 SIZES = tuple(10**power for power in range(1, 7))
-BLOCK, FARS, RANKS = 8192, (1e-6, 1e-5, 1e-4, 1e-3), (1, 10)
+FARS, RANKS = (1e-6, 1e-5, 1e-4, 1e-3), (1, 10)
 
 
 @dataclass(frozen=True)
@@ -65,27 +67,20 @@ class MegaFace(Protocol):
     own_k = (unit_pd[probe_k] * unit_pd[mate_k]).sum(1)
     sizes = sorted({size for size in SIZES if size < len(row_m)} | {len(row_m)})
     above_k = np.zeros(len(own_k), np.int64)
-    keep = int(max(FARS) * len(unit_pd) * len(row_m)) + 1  # no threshold needs a lower non-mated score
-    highest = np.empty(0)
-    ranks: dict[str, dict[str, float]] = {}
-    edges = sorted({*range(0, len(row_m), BLOCK), *sizes})
-    first_k = np.searchsorted(probe_k, np.arange(len(unit_pd) + 1))
-    for start, stop in zip(edges[:-1], edges[1:]):
-      rows = row_m[start:stop]
-      score_pm = np.sort(unit_pd @ unit_rows(embeddings.embedding_nd[rows], [embeddings.names[row] for row in rows]).T, axis=1)
-      for probe, (low, high) in enumerate(zip(first_k[:-1], first_k[1:])):
-        above_k[low:high] += len(rows) - np.searchsorted(score_pm[probe], own_k[low:high], side="left")
-      highest = np.concatenate([highest, score_pm.ravel()])
-      if len(highest) > keep:
-        highest = np.partition(highest, len(highest) - keep)[-keep:]
-      if stop in sizes:
-        ranks[str(stop)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
-    highest = np.sort(highest)[::-1]
     nonmated = len(unit_pd) * len(row_m)
+    highest = Highest(allowed_of(max(FARS), nonmated) + 1)
+    ranks: dict[str, dict[str, float]] = {}
+    first_k = np.searchsorted(probe_k, np.arange(len(unit_pd) + 1))
+    for so_far, score_pm in distractor_scores(unit_pd, embeddings, row_m, sizes):
+      highest.add(score_pm)
+      score_pm.sort(axis=1)
+      for probe, (low, high) in enumerate(pairwise(first_k)):
+        above_k[low:high] += score_pm.shape[1] - np.searchsorted(score_pm[probe], own_k[low:high], side="left")
+      if so_far in sizes:
+        ranks[str(so_far)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
     tar = {}
     for far in FARS:
-      allowed = int(np.floor(far * nonmated * (1 + 1e-12)))
-      limit = highest[allowed] if allowed < len(highest) else -np.inf
+      limit = highest.limit(allowed_of(far, nonmated))
       tar[f"{far:.0e}".replace("e-0", "e-")] = float((own_k > limit).mean())  # a mated pair occurs in both orders
     notes = [*self.notes, *notes, *more]
     figures = {

@@ -18,6 +18,7 @@ from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
 from jaxface.evaluation.protocols.megaface import read_megaface
 from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
 from jaxface.evaluation.protocols.rfw import read_rfw
+from jaxface.evaluation.protocols.trillion_pairs import read_trillion_pairs
 from jaxface.evaluation.protocols.ytf import read_ytf
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
@@ -47,6 +48,7 @@ PROTOCOLS: MappingProxyType[str, Callable[[str | Path], Protocol]] = MappingProx
   "megaface-facescrub": read_megaface,
   "megaface-fgnet": partial(read_megaface, probes="fgnet"),
   "rfw": read_rfw,
+  "trillion-pairs": read_trillion_pairs,
   "closed-set": read_closed_set,
 })
 

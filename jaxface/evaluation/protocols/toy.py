@@ -198,13 +198,20 @@ def _megaface(probes: str) -> Callable[[Path, np.random.Generator], dict[str, st
   return make
 
 
+def _trillion(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+  person = {f"P{who}/{image}.jpg": f"P{who}" for who in range(10) for image in range(4)}
+  distractors = [f"D/{number}.jpg" for number in range(500)]
+  _write(lists / "trillion_pairs.txt", [*(f"{name} {who} probe" for name, who in person.items()), *(f"{name} - distractor" for name in distractors)])
+  return person | {name: name for name in distractors}
+
+
 TOYS: MappingProxyType[str, Callable[[Path, np.random.Generator], dict[str, str]]] = MappingProxyType({
   "pairs": _pairs, "lfw": _lfw, "lfw-unsupervised": _lfw, "lfw-restricted": _lfw, "lfw-unrestricted": _lfw, "lfw-view1": _view_1,
   "ytf": _ytf, "ytf-max": _ytf, "ytf-pooled": _ytf, "cfp-ff": _cfp, "cfp-fp": _cfp, "agedb-30": _bin("agedb_30.bin"),
   "calfw": _two_lines("pairs_CALFW.txt"), "cplfw": _two_lines("pairs_CPLFW.txt"), "bin": _bin("toy.bin"),
   "ijb-b": _ijb("ijbb"), "ijb-b-1n": _ijb("ijbb"), "ijb-c": _ijb("ijbc"), "ijb-c-1n": _ijb("ijbc"),
   "rfw": _rfw, "megaface-facescrub": _megaface("facescrub"),
-  "megaface-fgnet": _megaface("fgnet"), "closed-set": _closed_set,
+  "megaface-fgnet": _megaface("fgnet"), "closed-set": _closed_set, "trillion-pairs": _trillion,
 })
 
 
