@@ -30,7 +30,7 @@ def test_a_toy_set_is_evaluated_and_the_same_for_every_order_of_the_embeddings(n
   assert (tmp_path / "figures.json").is_file()
   if name in PAIRED:
     assert 0.7 < found.figures["accuracy"] <= 1 and found.figures["counts"]["mated"] == found.figures["mated"]
-  if name not in ("pairs", "bin"):
+  if name not in ("pairs", "bin", "closed-set", "trillion-pairs"):
     assert "a subset of the official lists" in found.notes[0]
 
 
@@ -214,6 +214,38 @@ def test_options_that_do_not_fit_are_refused(tmp_path):
   empty = Pairs([], [], np.zeros(0, bool), np.zeros(0, np.int64))
   with pytest.raises(ValueError, match="reads its official lists"):
     evaluate(tmp_path / "toy" / "embeddings.npz", empty, protocol="ytf")
+
+
+def test_groups_are_evaluated_one_by_one(tmp_path):
+  lists = make_toy("rfw", tmp_path / "toy")
+  given = read_embeddings(tmp_path / "toy" / "embeddings.npz")
+  found = evaluate(given, lists, protocol="rfw").figures
+  share = []
+  for group in ("African", "Asian", "Caucasian", "Indian"):
+    rows = [row for row, name in enumerate(given.names) if name.startswith(group)]
+    alone = Embeddings(given.embedding_nd[rows], [given.names[row].split("/", 1)[1] for row in rows])
+    (tmp_path / "one.txt").write_text("10 6\n" + (lists / group / f"{group}_pairs.txt").read_text())
+    share.append(evaluate(alone, tmp_path / "one.txt").figures["accuracy"])
+    assert found["groups"][group]["accuracy"] == share[-1]
+  assert found["accuracy_std"] == pytest.approx(np.std(share, ddof=1))
+  assert found["skewed_error_ratio"] == pytest.approx((1 - min(share)) / (1 - max(share)))
+
+
+def test_closed_set_by_hand(tmp_path):
+  embedding_nd = np.array([[1, 0], [1, 0.2], [0, 1], [1, 0.1], [0.9, 1], [1, 0.5]], np.float32)
+  given = Embeddings(embedding_nd, ["a1", "a2", "b1", "a3", "b2", "b3"])
+  path = tmp_path / "closed_set.txt"
+  path.write_text("a1 a gallery\na2 a gallery\nb1 b gallery\na3 a probe\nb2 b probe\nb3 b probe\n")
+  found = evaluate(given, path, protocol="closed-set").figures
+  assert found["accuracy"] == 2 / 3 and found["class_accuracy"] == {"a": 1.0, "b": 0.5} and found["mean_class_accuracy"] == 0.75
+  assert found["confused"] == [{"person": "b", "taken_for": "a", "probes": 1}]
+  for text, message in (
+    ("a1 a gallery\nb2 b probe\n", "'b', who has no gallery image"), ("a1 a gallery\na1 a probe\n", "'a1' is listed twice, first in line 1"),
+    ("a1 a gallery\n", "no image has the role 'probe'"), ("a1 a query\n", "with the role gallery or probe"),
+  ):
+    path.write_text(text)
+    with pytest.raises(DamagedData, match=message):
+      read_protocol("closed-set", path)
 
 
 @pytest.mark.real_data

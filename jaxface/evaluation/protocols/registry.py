@@ -11,9 +11,14 @@ from jaxface.evaluation.normalisation import LargestFeatures
 from jaxface.evaluation.protocols.age_pose import read_six_thousand
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
 from jaxface.evaluation.protocols.cfp import read_cfp
+from jaxface.evaluation.protocols.closed_set import read_closed_set
+from jaxface.evaluation.protocols.ijb import read_ijb
 from jaxface.evaluation.protocols.insightface_bin import read_bin_protocol
 from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
+from jaxface.evaluation.protocols.megaface import read_megaface
 from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
+from jaxface.evaluation.protocols.rfw import read_rfw
+from jaxface.evaluation.protocols.trillion_pairs import read_trillion_pairs
 from jaxface.evaluation.protocols.ytf import read_ytf
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
@@ -36,6 +41,15 @@ PROTOCOLS: MappingProxyType[str, Callable[[str | Path], Protocol]] = MappingProx
   "calfw": partial(read_six_thousand, name="calfw"),
   "cplfw": partial(read_six_thousand, name="cplfw"),
   "bin": read_bin_protocol,
+  "ijb-b": partial(read_ijb, name="ijb-b"),
+  "ijb-b-1n": partial(read_ijb, name="ijb-b", task="1:N"),
+  "ijb-c": partial(read_ijb, name="ijb-c"),
+  "ijb-c-1n": partial(read_ijb, name="ijb-c", task="1:N"),
+  "megaface-facescrub": read_megaface,
+  "megaface-fgnet": partial(read_megaface, probes="fgnet"),
+  "rfw": read_rfw,
+  "trillion-pairs": read_trillion_pairs,
+  "closed-set": read_closed_set,
 })
 
 

@@ -4,6 +4,7 @@
   jaxface evaluate --protocol cfp-fp --pairs toy/lists --embeddings toy/embeddings.npz
 """
 
+import json
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -142,10 +143,75 @@ def _bin(name: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
   return make
 
 
+def _ijb(name: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
+  def make(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+    """Forty subjects: a template in gallery 1 (even) or 2 (odd), and two probes each."""
+    faces: list[str] = []
+    subject: dict[int, int] = {}
+    person: dict[str, str] = {}
+    for template in range(120):
+      subject[template] = template % 40
+      for medium in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 4))):
+          image = f"{len(faces) + 1}.jpg"
+          faces.append(f"{image} {template} {10 * template + medium}")
+          person[image] = str(subject[template])
+    _write(lists / f"{name}_face_tid_mid.txt", faces)
+    pairs = [(a, b) for a in range(120) for b in range(max(a + 1, 40), 120)]
+    _write(lists / f"{name}_template_pair_label.txt", [f"{a} {b} {int(subject[a] == subject[b])}" for a, b in pairs])
+    parts = ("S1", "S2") if name == "ijbb" else ("G1", "G2")
+    tables = {f"gallery_{part}": range(at, 40, 2) for at, part in enumerate(parts)} | {"probe_mixed": range(40, 120)}
+    for table, templates in tables.items():
+      rows = [f"{template},{subject[template]}" for template in templates]
+      _write(lists / f"{name}_1N_{table}.csv", ["TEMPLATE_ID,SUBJECT_ID", *rows])
+    return person
+
+  return make
+
+
+def _rfw(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+  person: dict[str, str] = {}
+  for group in ("African", "Asian", "Caucasian", "Indian"):
+    lines: list[str] = []
+    for fold in range(FOLDS):
+      pairs, people = lfw_lines(fold)
+      lines += pairs
+      person |= {f"{group}/{_lfw_image(who, number)}": f"{group} {who}" for who in people for number in (1, 2)}
+    _write(lists / group / f"{group}_pairs.txt", lines)
+  return person
+
+
+def _closed_set(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+  person = {f"P{who}/{image}.jpg": f"P{who}" for who in range(20) for image in range(5)}
+  _write(lists / "closed_set.txt", [f"{name} {who} {'gallery' if at % 5 < 2 else 'probe'}" for at, (name, who) in enumerate(person.items())])
+  return person
+
+
+def _megaface(probes: str) -> Callable[[Path, np.random.Generator], dict[str, str]]:
+  def make(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+    person = {f"P{who}/{image}.jpg": f"P{who}" for who in range(10) for image in range(4)}
+    distractors = [f"D{number}/0.jpg" for number in range(1000)]
+    (lists / f"{probes}_features_list.json").write_text(json.dumps({"path": list(person), "id": list(person.values())}))
+    (lists / "megaface_features_list.json_1000_1").write_text(json.dumps({"path": distractors}))
+    return person | {name: name for name in distractors}
+
+  return make
+
+
+def _trillion(lists: Path, rng: np.random.Generator) -> dict[str, str]:
+  person = {f"P{who}/{image}.jpg": f"P{who}" for who in range(10) for image in range(4)}
+  distractors = [f"D/{number}.jpg" for number in range(500)]
+  _write(lists / "trillion_pairs.txt", [*(f"{name} {who} probe" for name, who in person.items()), *(f"{name} - distractor" for name in distractors)])
+  return person | {name: name for name in distractors}
+
+
 TOYS: MappingProxyType[str, Callable[[Path, np.random.Generator], dict[str, str]]] = MappingProxyType({
   "pairs": _pairs, "lfw": _lfw, "lfw-unsupervised": _lfw, "lfw-restricted": _lfw, "lfw-unrestricted": _lfw, "lfw-view1": _view_1,
   "ytf": _ytf, "ytf-max": _ytf, "ytf-pooled": _ytf, "cfp-ff": _cfp, "cfp-fp": _cfp, "agedb-30": _bin("agedb_30.bin"),
   "calfw": _two_lines("pairs_CALFW.txt"), "cplfw": _two_lines("pairs_CPLFW.txt"), "bin": _bin("toy.bin"),
+  "ijb-b": _ijb("ijbb"), "ijb-b-1n": _ijb("ijbb"), "ijb-c": _ijb("ijbc"), "ijb-c-1n": _ijb("ijbc"),
+  "rfw": _rfw, "megaface-facescrub": _megaface("facescrub"),
+  "megaface-fgnet": _megaface("fgnet"), "closed-set": _closed_set, "trillion-pairs": _trillion,
 })
 
 

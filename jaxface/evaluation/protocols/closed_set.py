@@ -1,0 +1,93 @@
+"""Closed-set classification: probes of known people, each assigned to the class whose mean gallery embedding is nearest.
+
+The list has lines `name identity gallery` and `name identity probe`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
+from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
+from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.errors import DamagedData
+
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class ClosedSet(Protocol):
+  """Images of a closed set of people.
+
+  Attributes:
+    listed: roles "gallery" and "probe".
+  """
+
+  listed: Labelled
+
+  @property
+  def images(self) -> tuple[str, ...]:
+    return (*self.listed.names["gallery"], *self.listed.names["probe"])
+
+  def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
+    notes = list(self.notes)
+    unit, person = {}, {}
+    for role in ("gallery", "probe"):
+      row_i, more = rows_of(embeddings, self.listed.names[role], skip_missing=skip_missing)
+      notes += [f"{role}: {note}" for note in more]
+      kept = row_i[row_i >= 0]
+      unit[role] = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+      person[role] = self.listed.identity[role][row_i >= 0]
+    people, class_m = np.unique(person["gallery"], return_inverse=True)
+    center_cd = np.zeros((len(people), unit["gallery"].shape[1]))
+    np.add.at(center_cd, class_m, unit["gallery"])
+    center_cd = unit_rows(center_cd, [f"{who}, mean of the gallery" for who in people])
+    known = np.isin(person["probe"], people)
+    if not known.any():
+      raise ValueError("no probe has a gallery image with an embedding")
+    if not known.all():
+      notes.append(f"{int((~known).sum()):,} probes are ignored: no gallery image of their person has an embedding.")
+    label_n, probe_nd = np.searchsorted(people, person["probe"][known]), unit["probe"][known]
+    blocks = [probe_nd[at : at + BLOCK] @ center_cd.T for at in range(0, len(probe_nd), BLOCK)]
+    guess_n = np.concatenate([block.argmax(1) for block in blocks])
+    right_n = guess_n == label_n
+    count_c = np.bincount(label_n, minlength=len(people))
+    share_c = np.bincount(label_n, right_n, len(people)) / np.maximum(count_c, 1)
+    tested = count_c > 0
+    wrong, often = np.unique(np.stack([label_n[~right_n], guess_n[~right_n]], 1), axis=0, return_counts=True)
+    confused = [
+      {"person": str(people[wrong[at, 0]]), "taken_for": str(people[wrong[at, 1]]), "probes": int(often[at])}
+      for at in np.argsort(-often, kind="stable")[:20]
+    ]
+    accuracy, mean_class = float(right_n.mean()), float(share_c[tested].mean())
+    figures = {
+      "protocol": self.name, "counts": dict(self.counts), "probes": len(label_n), "classes": len(people), "accuracy": accuracy,
+      "mean_class_accuracy": mean_class, "class_accuracy": {str(people[at]): float(share_c[at]) for at in np.flatnonzero(tested)},
+      "confused": confused, "notes": notes,
+    }
+    lines = (
+      f"accuracy {100 * accuracy:.2f} %, mean over classes {100 * mean_class:.2f} %, "
+      f"{len(label_n):,} probes, {len(people):,} classes",
+      *(f"{one['person']} taken for {one['taken_for']}: {one['probes']}" for one in confused[:5]),
+    )
+    return ProtocolFigures(figures, tuple(notes), lines)
+
+
+def read_closed_set(lists: str | Path) -> ClosedSet:
+  """Reads `closed_set.txt`, or a folder with it.
+
+  Raises:
+    DamagedData: an invalid line, an image listed twice, or a probe of a person without gallery images.
+    FileNotFoundError: no list.
+  """
+  listed = read_labelled(lists, "closed_set.txt", ("gallery", "probe"))
+  known = set(listed.identity["gallery"].tolist())
+  for name, who in zip(listed.names["probe"], listed.identity["probe"].tolist()):
+    if who not in known:
+      raise DamagedData(f"the probe {name!r} shows {who!r}, who has no gallery image: the set is not closed", file=lists)
+  counts = {f"{role} images": len(names) for role, names in listed.names.items()} | {"people": len(known)}
+  return ClosedSet("closed-set", counts, (), listed)
+
+
+__all__ = ["ClosedSet", "read_closed_set"]

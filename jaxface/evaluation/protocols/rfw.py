@@ -1,0 +1,100 @@
+"""RFW and other lists by group: one pair list of LFW's form for each group, and how the groups differ.
+
+The folder has `African/African_pairs.txt`, … (RFW's `txts`), or one `NAME_pairs.txt` per group, with any names of groups. The image `n` of `Name` is
+`African/Name/Name_000n`, or without the group if embeddings are named so.
+
+Source: Wang et al., "Racial Faces in the Wild", 2019; Wang, Deng, "Mitigating Bias in Face Recognition Using Skewness-Aware Reinforcement
+Learning", 2020 (standard deviation and skewed error ratio).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxface.evaluation.list_figures import evaluate_pairs
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts
+from jaxface.evaluation.protocols.pair_list import check_people, pair_counts
+from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.pairs import Pairs, read_pairs
+
+RACES = ("African", "Asian", "Caucasian", "Indian")
+COUNTS = {"pairs": 6000, "mated": 3000, "nonmated": 3000}
+FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Groups(Protocol):
+  """Pair lists by group.
+
+  Attributes:
+    groups: pairs by name of the group.
+  """
+
+  groups: Mapping[str, Pairs]
+
+  @property
+  def images(self) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for pairs in self.groups.values() for both in zip(pairs.left, pairs.right) for name in both))
+
+  def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
+    notes = list(self.notes)
+    found: dict[str, Any] = {}
+    plain = not any(name.startswith(f"{group}/") for group in self.groups for name in embeddings.names)
+    for group, pairs in self.groups.items():
+      if plain:
+        left, right = ([name.removeprefix(f"{group}/") for name in side] for side in (pairs.left, pairs.right))
+        pairs = replace(pairs, left=left, right=right)
+      one = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing)
+      notes += [f"{group}: {note}" for note in one.notes]
+      found[group] = {key: value for key, value in one.figures.items() if key != "notes"}
+    share = np.array([one.get("accuracy", np.nan) for one in found.values()])
+    if not np.isfinite(share).all():
+      raise ValueError(f"group {list(found)[int(np.argmin(np.isfinite(share)))]} has pairs of one kind only: no accuracy")
+    error = 1 - share
+    mean, spread = float(share.mean()), float(share.std(ddof=1)) if len(share) > 1 else 0.0
+    ratio = float(error.max() / error.min()) if error.min() > 0 else None
+    summary = {"accuracy_mean": mean, "accuracy_std": spread, "skewed_error_ratio": ratio}
+    lines = [f"{group}  accuracy {100 * one['accuracy']:.2f} % ± {100 * one['accuracy_se']:.2f}" for group, one in found.items()]
+    lines.append(
+      f"mean {100 * mean:.2f} %, standard deviation {100 * spread:.2f}, largest error / smallest "
+      + (f"{ratio:.2f}" if ratio is not None else "undefined: a group has no error")
+    )
+    figures = {"protocol": self.name, "counts": dict(self.counts), "groups": found, **summary, "notes": notes}
+    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+
+
+def read_rfw(lists: str | Path) -> Groups:
+  """Reads the list of each group.
+
+  Args:
+    lists: the folder `txts`, or one with a `NAME_pairs.txt` per group.
+  Raises:
+    DamagedData: an invalid line, a label that contradicts the names, or more than RFW's 6,000 pairs in a group.
+    FileNotFoundError: no list.
+  """
+  folder = Path(lists)
+  files = {path.name.removesuffix("_pairs.txt"): path for path in sorted([*folder.glob("*_pairs.txt"), *folder.glob("*/*_pairs.txt")])}
+  if not files:
+    raise FileNotFoundError(f"{folder}: has no lists GROUP_pairs.txt or GROUP/GROUP_pairs.txt, such as African/African_pairs.txt")
+  groups: dict[str, Pairs] = {}
+  counts: dict[str, int] = {}
+  notes: list[str] = []
+  for group, path in files.items():
+    pairs = read_pairs(path)
+    check_people(pairs, lambda name: name.split("/")[0])
+    if len(np.unique(pairs.fold)) == 1:  # RFW's lists have no header: ten blocks of as many mated as non-mated pairs
+      pairs = replace(pairs, fold=np.arange(len(pairs)) * FOLDS // len(pairs))
+    left, right = ([f"{group}/{name}" for name in side] for side in (pairs.left, pairs.right))
+    groups[group] = replace(pairs, left=left, right=right)
+    found = pair_counts(pairs)
+    counts |= {f"{what} of {group}": number for what, number in found.items()}
+    notes += check_counts(path, found, COUNTS)
+  if missing := sorted(set(RACES) - set(groups)):
+    notes.append(f"{folder}: not the groups of RFW: without {', '.join(missing)}.")
+  return Groups("rfw", counts, tuple(notes), groups)
+
+
+__all__ = ["Groups", "read_rfw"]

@@ -1,0 +1,86 @@
+"""Trillion-Pairs: probes against many distractors, identification at FPR 1e-3 and verification at FPR 1e-9.
+
+The list `trillion_pairs.txt` has lines `name identity probe` and `name - distractor`. Identification: a gallery of the distractors and one image of
+the person, for every ordered pair of images of a person. TPR is the share of such pairs where the mate scores higher than every distractor and above the
+threshold; FPR is the share of probes for which a distractor scores above it. Verification: pairs of images of one person against all
+pairs of a probe and a distractor.
+
+Source: DeepGlint, "Trillion Pairs", challenge, 2018.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
+from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
+from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
+from jaxface.formats.embeddings import Embeddings
+
+IDENTIFICATION, VERIFICATION = 1e-3, 1e-9
+
+
+@dataclass(frozen=True)
+class TrillionPairs(Protocol):
+  """Probes and distractors.
+
+  Attributes:
+    listed: roles "probe" and "distractor".
+  """
+
+  listed: Labelled
+
+  @property
+  def images(self) -> tuple[str, ...]:
+    return (*self.listed.names["probe"], *self.listed.names["distractor"])
+
+  def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
+    row_p, notes = rows_of(embeddings, self.listed.names["probe"], skip_missing=skip_missing)
+    row_m, more = rows_of(embeddings, self.listed.names["distractor"], skip_missing=skip_missing)
+    kept, row_m, person_p = row_p[row_p >= 0], row_m[row_m >= 0], self.listed.identity["probe"][row_p >= 0]
+    unit_pd = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+    nonmated = len(unit_pd) * len(row_m)
+    allowed = allowed_of(VERIFICATION, nonmated)
+    highest, top_p = Highest(allowed + 1), np.full(len(unit_pd), -np.inf)
+    for _, score_pm in distractor_scores(unit_pd, embeddings, row_m):
+      highest.add(score_pm)
+      top_p = np.maximum(top_p, score_pm.max(1))
+    of_probe = Highest(len(top_p) + 1)
+    of_probe.add(top_p)
+    limit = of_probe.limit(allowed_of(IDENTIFICATION, len(top_p)))
+    mated = found = accepted = 0
+    for who in np.unique(person_p):
+      here = np.flatnonzero(person_p == who)
+      own = (unit_pd[here] @ unit_pd[here].T)[~np.eye(len(here), dtype=bool)].reshape(len(here), -1)
+      mated += own.size
+      found += int(((own > top_p[here, None]) & (own > limit)).sum())
+      accepted += int((own > highest.limit(allowed)).sum())
+    if not mated:
+      raise ValueError("no person has two probe images with an embedding")
+    notes = [*self.notes, *notes, *more]
+    if not allowed:
+      notes.append(f"{nonmated:,} non-mated pairs: FPR {VERIFICATION:.0e} allows no false accept, which takes {1 / VERIFICATION:,.0f}.")
+    figures = {
+      "protocol": self.name, "counts": dict(self.counts), "mated": mated // 2, "nonmated": nonmated,
+      "identification_tpr_at_fpr_1e-3": found / mated, "verification_tpr_at_fpr_1e-9": accepted / mated, "notes": notes,
+    }
+    lines = (
+      f"identification: TPR@FPR 1e-3  {100 * found / mated:.2f} %", f"verification: TPR@FPR 1e-9  {100 * accepted / mated:.2f} %",
+    )
+    return ProtocolFigures(figures, tuple(notes), lines)
+
+
+def read_trillion_pairs(lists: str | Path) -> TrillionPairs:
+  """Reads `trillion_pairs.txt`, or a folder with it.
+
+  Raises:
+    DamagedData: an invalid line, an image listed twice, or a role without images.
+    FileNotFoundError: no list.
+  """
+  listed = read_labelled(lists, "trillion_pairs.txt", ("probe", "distractor"))
+  counts = {f"{role} images": len(names) for role, names in listed.names.items()}
+  return TrillionPairs("trillion-pairs", counts | {"people": len(np.unique(listed.identity["probe"]))}, (), listed)
+
+
+__all__ = ["TrillionPairs", "read_trillion_pairs"]
