@@ -124,7 +124,7 @@ def compare(name: str, classes: int, rounds: int) -> tuple[dict[str, Any], float
   timing = interleave(sides, rounds=rounds, warmup=2)
   temporaries = sides["jaxface"].facts["temporaries"]
   peak = {side: worker.close() for side, worker in sides.items()}
-  row: dict[str, Any] = {"classes scored": name}
+  row: dict[str, Any] = {"classes": classes, "scored": name}
   row |= {f"{side} ms": 1e3 * float(np.median(timing.wall[side])) for side in sides}
   middle = None
   if "pytorch" in sides:
@@ -138,13 +138,14 @@ def compare(name: str, classes: int, rounds: int) -> tuple[dict[str, Any], float
 def main() -> int:
   """Measures and prints."""
   parser = benchmark_parser(__doc__, 9, "timed steps of each side")
-  parser.add_argument("--classes", type=int, default=1_000_000, help="default: %(default)s")
+  parser.add_argument("--classes", type=int, default=1_000_000, help="half of them where all are scored (default: %(default)s)")
   parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="default: all")
   options = parse_for_cpu(parser)
   rows, missed = [], []
   for name in options.cases:
     announce(name)
-    row, middle = compare(name, options.classes, options.rounds)
+    # PyTorch's dense side needs more than 19 GB with a million classes.
+    row, middle = compare(name, options.classes // (2 if CASES[name].group == 1 else 1), options.rounds)
     rows.append(row)
     if middle is not None and middle < BAR:
       missed.append(f"{name} is {middle:.2f} × PyTorch")
@@ -157,7 +158,7 @@ def main() -> int:
     " step beside the state, which it updates in place; peak memory is the maximum of a side's process.",
     f"Bar: at least {BAR} × PyTorch (goal {GOAL}): {verdict}.",
   ]
-  facts = {"classes": options.classes, "batch": BATCH, "features": SIZE, "threads": cores(), "rounds": options.rounds}
+  facts = {"batch": BATCH, "features": SIZE, "threads": cores(), "rounds": options.rounds}
   Findings("Class centres", machine("jax", "jaxlib", "torch"), facts, rows, notes).publish(options.json)
   return 1 if missed else 0
 
