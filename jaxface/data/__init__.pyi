@@ -7,6 +7,8 @@ from .config import SyntheticConfig as SyntheticConfig
 from .config import make_order as make_order
 from .config import open_records as open_records
 from .config import open_source as open_source
+from .degrade import DEGRADATIONS as DEGRADATIONS
+from .degrade import DegradedSource as DegradedSource
 from .folder import FolderSource as FolderSource
 from .loader import Loader as Loader
 from .loader import batches as batches
