@@ -5,6 +5,8 @@ import itertools
 import jax
 import numpy as np
 import pytest
+
+pytestmark = pytest.mark.sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
