@@ -48,7 +48,7 @@ class Classification:
       `ASoftmax` this is SphereFace+ (which uses 1).
     center_init: initial centres: "normal" (random), or "mean_embedding", the mean embedding of each identity's images
       under the initial network, see `jaxface.training.class_centers`.
-    sharded: with several devices centres are updated by rows, and their classes are sharded over all of them; False uses the dense
+    sharded: centres are updated by rows, and with several devices their classes are sharded over all of them; False uses the dense
       head, with all centres on each device. With `center_repulsion`, whose energy needs all centres, the head is dense and the
       compiler shards them.
     sample_rate: share 1/w of the classes that a step scores, beside all classes of its batch (Partial FC). Only the centres of
@@ -110,7 +110,7 @@ class Classification:
       mesh: devices of the run; None outside of a run, which asks for the dense head unless a setting needs rows.
       parts: parts of a batch; with several, scores are recomputed rather than stored for all of them.
     """
-    by_rows = bool(self.row_settings) or (self.sharded and mesh is not None and mesh.size > 1 and not self.center_repulsion)
+    by_rows = bool(self.row_settings) or (self.sharded and mesh is not None and not self.center_repulsion)
     if not by_rows:
       return None
     block = self.block or (LARGEST_BLOCK if parts > 1 else 0)

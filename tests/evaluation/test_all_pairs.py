@@ -5,8 +5,6 @@ import itertools
 import jax
 import numpy as np
 import pytest
-
-pytestmark = pytest.mark.sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +15,9 @@ from jaxface.evaluation.pair_passes import PairPasses
 from jaxface.evaluation.score_band import BOTTOM, TOP, Found, ScoreBand
 from jaxface.evaluation.score_blocks import Layout, device_hits, exact_scores, read_block, score_error
 from jaxface.evaluation.verification import cosine_of_pairs
+
+# Minutes on two cores; tests of nearest embeddings and of rows cover the same blocks in CI.
+pytestmark = pytest.mark.sweep
 
 TARGETS = (0.0, 1e-6, 1e-3, 0.01, 0.1, 0.5, 0.999, 1.0)
 
