@@ -68,7 +68,7 @@ def bare(count: int, library: str) -> tuple[Callable[[], Any], dict[str, Any]]:
   """The products of the same blocks."""
   import jax
 
-  from jaxface.evaluation.score_blocks import products
+  from jaxface.evaluation.streaming.score_blocks import products
 
   unit_nd = unit(people(count)[0])
   block = [unit_nd[start : start + ROWS] for start in range(0, count, ROWS)]

@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.common import equal_malloc, interleave, machine, speedup
 from benchmarks.options import benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
-from jaxface.evaluation.folds import fold_accuracy
-from jaxface.evaluation.measures import auc, eer, roc, tar_at_far
-from jaxface.evaluation.verification import cosine_of_pairs
+from jaxface.evaluation.measures.folds import fold_accuracy
+from jaxface.evaluation.measures.roc import auc, eer, roc, tar_at_far
+from jaxface.evaluation.pairs.verification import cosine_of_pairs
 
 PAIRS, SIZE, FOLDS = 6_000, 512, 10
 BAR, GOAL = 10.0, 50.0

@@ -14,10 +14,10 @@ from generated import replace_part
 from scipy import stats
 from tqdm import tqdm
 
-from jaxface.evaluation.figure_intervals import FigureIntervals
-from jaxface.evaluation.folds import Folds
-from jaxface.evaluation.identity_units import Units
-from jaxface.evaluation.intervals import wilson
+from jaxface.evaluation.intervals.figure_intervals import FigureIntervals
+from jaxface.evaluation.intervals.identity_units import Units
+from jaxface.evaluation.intervals.rates import wilson
+from jaxface.evaluation.measures.folds import Folds
 
 PAGE = Path(__file__).with_name("intervals.md")
 # People of a set, images of each, pairs of each kind. Few people: each is in forty pairs.

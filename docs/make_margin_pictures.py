@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.evaluation.svg import Axis, Series, chart
+from jaxface.evaluation.report.svg import Axis, Series, chart
 from jaxface.formats.atomic import write_text
 from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax, SphereFaceR
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.evaluation.config import VerificationConfig
-from jaxface.evaluation.pair_names import without_missing
-from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.evaluation.pairs.pair_names import without_missing
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
 from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.inference.embed import NAMED, make_embedder

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxface.data.folder import FolderSource
-from jaxface.evaluation.measures import auc, roc
+from jaxface.evaluation.measures.roc import auc, roc
 from jaxface.formats.errors import DamagedData
 from jaxface.inference.embed import unusable
 from jaxface.inference.sources import folder_size

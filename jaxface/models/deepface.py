@@ -102,7 +102,7 @@ def deepface(
 
   Input: 152×152 RGB scaled to 0..1, frontalised in 3-D in the paper, here aligned in the plane to arcface112; another size
   is scaled. The embedding is F7, which the paper divides by its largest values over the training set and scales to
-  length one: `jaxface.evaluation.normalisation` does this, fitted on embeddings. Published: 97.00 % on LFW by one network and
+  length one: `jaxface.evaluation.pairs.normalisation` does this, fitted on embeddings. Published: 97.00 % on LFW by one network and
   χ², 95.92 % by inner product. Our choices: C3 sees all 32 channels (the paper prints 16×9×9×16, a misprint or two groups),
   the range of the pixels, and a larger deviation in a narrow net.
 

@@ -11,10 +11,10 @@ import numpy as np
 from jaxface.data.config import open_records
 from jaxface.data.subset import NamedSource
 from jaxface.evaluation.config import VerificationConfig
-from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
-from jaxface.evaluation.pairs import holdout_pairs
-from jaxface.evaluation.report import Report, write_report
-from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.evaluation.pairs.holdout import holdout_pairs
+from jaxface.evaluation.pairs.pair_names import list_notes, matched, threshold_notes
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
+from jaxface.evaluation.report.report import Report, write_report
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.errors import DamagedData

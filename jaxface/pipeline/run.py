@@ -11,7 +11,7 @@ import jax
 
 from jaxface.data.config import open_source
 from jaxface.data.source import identity_names
-from jaxface.evaluation.verification import Verification
+from jaxface.evaluation.pairs.verification import Verification
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.provenance import Lineage, to_json

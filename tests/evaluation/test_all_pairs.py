@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation import score_blocks
-from jaxface.evaluation.all_pairs import all_pairs_tar_at_far, count_all_pairs
-from jaxface.evaluation.measures import roc, tar_at_far
-from jaxface.evaluation.pair_passes import PairPasses
-from jaxface.evaluation.score_band import BOTTOM, TOP, Found, ScoreBand
-from jaxface.evaluation.score_blocks import Layout, device_hits, exact_scores, read_block, score_error
-from jaxface.evaluation.verification import cosine_of_pairs
+from jaxface.evaluation.measures.roc import roc, tar_at_far
+from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.streaming import score_blocks
+from jaxface.evaluation.streaming.all_pairs import all_pairs_tar_at_far, count_all_pairs
+from jaxface.evaluation.streaming.pair_passes import PairPasses
+from jaxface.evaluation.streaming.score_band import BOTTOM, TOP, Found, ScoreBand
+from jaxface.evaluation.streaming.score_blocks import (
+  Layout,
+  device_hits,
+  exact_scores,
+  read_block,
+  score_error,
+)
 
 # Minutes on two cores; tests of nearest embeddings and of rows cover the same blocks in CI.
 pytestmark = pytest.mark.sweep
@@ -116,7 +122,7 @@ def test_a_wrong_guess_costs_passes_but_not_exactness(ends, crowded, monkeypatch
 
 def test_crowded_ranges_are_narrowed_by_products_first(monkeypatch):
   arrays = faces(10, 200)
-  monkeypatch.setattr("jaxface.evaluation.pair_passes._FEW", 10)
+  monkeypatch.setattr("jaxface.evaluation.streaming.pair_passes._FEW", 10)
   passes = []
   scan = PairPasses.scan
   monkeypatch.setattr(PairPasses, "scan", lambda self, bands: passes.append([band.error for band in bands]) or scan(self, bands))
@@ -159,7 +165,7 @@ def test_a_device_that_compacts_gives_the_same(monkeypatch):
       yield score_blocks.Hits(place_p // columns, place_p % columns + (shard.index[1].start or 0), value_p)
 
   arrays = faces(7, 120)
-  monkeypatch.setattr("jaxface.evaluation.pair_passes.hits", compacted)
+  monkeypatch.setattr("jaxface.evaluation.streaming.pair_passes.hits", compacted)
   assert all_pairs_tar_at_far(*arrays, TARGETS, rows=64, devices=jax.devices()[:2]) == by_definition(*arrays)
 
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.bootstrap import draw_figures, mean_weights, percentiles
-from jaxface.evaluation.figure_intervals import FigureIntervals
-from jaxface.evaluation.folds import fold_accuracy
-from jaxface.evaluation.identity_units import Units
-from jaxface.evaluation.intervals import wilson
+from jaxface.evaluation.intervals.bootstrap import draw_figures, mean_weights, percentiles
+from jaxface.evaluation.intervals.figure_intervals import FigureIntervals
+from jaxface.evaluation.intervals.identity_units import Units
+from jaxface.evaluation.intervals.rates import wilson
+from jaxface.evaluation.measures.folds import fold_accuracy
 
 TARGETS = [0.5, 0.1, 0.01]
 

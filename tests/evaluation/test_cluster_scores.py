@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics.cluster import pair_confusion_matrix
 
-from jaxface.evaluation.cluster_scores import bcubed, pairwise_f
+from jaxface.evaluation.measures.cluster_scores import bcubed, pairwise_f
 
 labelled = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxface.evaluation import compare
-from jaxface.evaluation.verification import verify_pairs
+from jaxface.evaluation.pairs.verification import verify_pairs
 from jaxface.formats.pairs import Pairs
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from jaxface.evaluation import confusion
-from jaxface.evaluation.confusion import class_accuracy, confusion_matrix
-from jaxface.evaluation.identification import search_gallery, top_n
+from jaxface.evaluation.measures import confusion
+from jaxface.evaluation.measures.confusion import class_accuracy, confusion_matrix
+from jaxface.evaluation.measures.identification import search_gallery, top_n
 
 rows = st.lists(st.tuples(st.integers(-2, 3), st.integers(-2, 4)), min_size=1, max_size=30)
 

@@ -10,9 +10,9 @@ from scipy import optimize, stats
 from scored_pairs import arrays, scored
 from sklearn import metrics
 
-from jaxface.evaluation import curves
-from jaxface.evaluation.curves import convex_hull, det, eer_convex_hull, probit, rates_at
-from jaxface.evaluation.measures import Roc, auc, eer, roc
+from jaxface.evaluation.measures import curves
+from jaxface.evaluation.measures.curves import convex_hull, det, eer_convex_hull, probit, rates_at
+from jaxface.evaluation.measures.roc import Roc, auc, eer, roc
 
 
 def drawn(mated, nonmated, shift, seed=0):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.distractors import distractor_ranks
-from jaxface.evaluation.identification import cmc, search_gallery
+from jaxface.evaluation.measures.distractors import distractor_ranks
+from jaxface.evaluation.measures.identification import cmc, search_gallery
 
 problems = st.tuples(st.integers(1, 5), st.integers(1, 12), st.integers(1, 10), st.integers(0, 2**32 - 1))
 

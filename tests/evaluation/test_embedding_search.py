@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from jaxface.evaluation import embedding_search
-from jaxface.evaluation.embedding_search import search_embeddings
-from jaxface.evaluation.identification import search_gallery
-from jaxface.evaluation.verification import cosine_of_pairs
+from jaxface.evaluation.measures.identification import search_gallery
+from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.streaming import embedding_search
+from jaxface.evaluation.streaming.embedding_search import search_embeddings
 
 
 def made(seed):

@@ -8,7 +8,7 @@ from scipy import interpolate
 from scored_pairs import arrays, scored
 from sklearn.model_selection import KFold
 
-from jaxface.evaluation.facenet_rates import val_at_far, val_at_far_of_scripts, val_far
+from jaxface.evaluation.measures.facenet_rates import val_at_far, val_at_far_of_scripts, val_far
 
 
 def drawn(pairs, folds, seed=0):

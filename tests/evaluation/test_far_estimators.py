@@ -8,8 +8,8 @@ from scipy import interpolate
 from scored_pairs import arrays, scored
 from sklearn import metrics
 
-from jaxface.evaluation.far_estimators import FAR_ESTIMATORS, estimate_tar_at_far
-from jaxface.evaluation.measures import roc, tar_at_far
+from jaxface.evaluation.measures.far_estimators import FAR_ESTIMATORS, estimate_tar_at_far
+from jaxface.evaluation.measures.roc import roc, tar_at_far
 
 targets = st.sampled_from([0.0, 0.001, 0.1, 0.25, 1 / 3, 0.5, 0.99, 1.0])
 

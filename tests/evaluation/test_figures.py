@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxface
-from jaxface.evaluation.verification import verify_pairs
+from jaxface.evaluation.pairs.verification import verify_pairs
 from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs, write_pairs
 

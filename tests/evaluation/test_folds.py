@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.folds import best_threshold, fold_accuracy
+from jaxface.evaluation.measures.folds import best_threshold, fold_accuracy
 
 rows = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=30)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from jaxface.evaluation.identification import (
+from jaxface.evaluation.measures.identification import (
   Searches,
   cmc,
   concatenate_searches,
@@ -15,7 +15,7 @@ from jaxface.evaluation.identification import (
   top_n,
   tpir_at_fpir,
 )
-from jaxface.evaluation.measures import roc, tar_at_far
+from jaxface.evaluation.measures.roc import roc, tar_at_far
 
 # Few distinct scores and identities: ties and several entries of one identity in nearly every example.
 problems = st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(0, 2**32 - 1))

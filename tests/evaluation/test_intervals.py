@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from jaxface.evaluation.identity_units import Units, units_of
-from jaxface.evaluation.intervals import independent_pairs, rate_interval, shared_variance, size_note, wilson
+from jaxface.evaluation.intervals.identity_units import Units, units_of
+from jaxface.evaluation.intervals.rates import (
+  independent_pairs,
+  rate_interval,
+  shared_variance,
+  size_note,
+  wilson,
+)
 from jaxface.formats.pairs import Pairs
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scored_pairs import arrays, scored
 
-from jaxface.evaluation.measures import auc, eer, roc, tar_at_far
+from jaxface.evaluation.measures.roc import auc, eer, roc, tar_at_far
 
 
 def slow_points(score_p, same_p):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.nearest import nearest_embeddings
-from jaxface.evaluation.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.streaming.nearest import nearest_embeddings
 
 
 def by_definition(probe_qd, gallery_md, count):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jaxface.commands.main import main
-from jaxface.evaluation.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.normalisation import LargestFeatures
 from jaxface.formats.embeddings import Embeddings, read_embeddings, write_embeddings
 from jaxface.formats.errors import DamagedData
 

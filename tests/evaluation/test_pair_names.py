@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
-from jaxface.evaluation.verification import score_pairs, verify_pairs
+from jaxface.evaluation.pairs.pair_names import list_notes, matched, threshold_notes
+from jaxface.evaluation.pairs.verification import score_pairs, verify_pairs
 from jaxface.formats.pairs import Pairs, read_pairs
 
 

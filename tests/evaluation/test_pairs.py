@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.pairs import holdout_pairs
+from jaxface.evaluation.pairs.holdout import holdout_pairs
 
 
 def images(counts):

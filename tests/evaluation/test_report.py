@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxface.evaluation import charts
 from jaxface.evaluation.config import VerificationConfig
-from jaxface.evaluation.pairs import holdout_pairs
-from jaxface.evaluation.report import Report, flatten, write_report
-from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.evaluation.pairs.holdout import holdout_pairs
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
+from jaxface.evaluation.report import charts
+from jaxface.evaluation.report.report import Report, flatten, write_report
 
 EVIL = """<script>alert("1")</script> & 'x'"""
 VOID = {"meta", "img", "br"}

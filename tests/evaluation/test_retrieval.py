@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from jaxface.evaluation.identification import search_gallery, top_n
-from jaxface.evaluation.retrieval import concatenate_retrievals, retrieve
+from jaxface.evaluation.measures.identification import search_gallery, top_n
+from jaxface.evaluation.measures.retrieval import concatenate_retrievals, retrieve
 
 problems = st.tuples(st.integers(2, 9), st.integers(0, 2**32 - 1))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.charts import curve
-from jaxface.evaluation.svg import Axis, Mark, Series, chart, histogram, nice_ticks
+from jaxface.evaluation.report.charts import curve
+from jaxface.evaluation.report.svg import Axis, Mark, Series, chart, histogram, nice_ticks
 
 finite = st.floats(-1e9, 1e9).map(lambda value: round(value, 3))
 

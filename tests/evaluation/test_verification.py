@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation import verification
-from jaxface.evaluation.verification import cosine_of_pairs, verify_pairs
+from jaxface.evaluation.pairs import verification
+from jaxface.evaluation.pairs.verification import cosine_of_pairs, verify_pairs
 from jaxface.formats.pairs import Pairs, read_pairs
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slow_crc32c import slow_crc32c
 
-from jaxface.evaluation.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.normalisation import LargestFeatures
 from jaxface.formats.checked_json import (
   checked_text,
   parse_checked_json,

@@ -9,7 +9,7 @@ import pytest
 from jaxface.data.folder import FolderSource
 from jaxface.data.source import UnreadableRow
 from jaxface.evaluation.config import VerificationConfig
-from jaxface.evaluation.verification import verify_pairs
+from jaxface.evaluation.pairs.verification import verify_pairs
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
 from jaxface.formats.pairs import Pairs, read_lfw_pairs

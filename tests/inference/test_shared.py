@@ -7,7 +7,7 @@ import pytest
 
 from jaxface.data.source import UnreadableRow
 from jaxface.evaluation.config import VerificationConfig
-from jaxface.evaluation.pairs import holdout_pairs
+from jaxface.evaluation.pairs.holdout import holdout_pairs
 from jaxface.formats.errors import DamagedData
 from jaxface.inference.shared import embed_shared
 from jaxface.inference.verify import VerificationHook

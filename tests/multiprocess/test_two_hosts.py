@@ -16,7 +16,7 @@ index, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.config.update("jax_platforms", "cpu")
 from jaxface.data.config import DataConfig, SyntheticConfig, open_source
 from jaxface.evaluation.config import VerificationConfig
-from jaxface.evaluation.pairs import holdout_pairs
+from jaxface.evaluation.pairs.holdout import holdout_pairs
 from jaxface.heads.classification import Classification
 from jaxface.inference.verify import VerificationHook
 from jaxface.losses.margins import CosFace

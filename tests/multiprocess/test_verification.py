@@ -32,7 +32,7 @@ def verify():
   """Figures as text, and a digest of all embeddings."""
   import jax
   from jaxface.evaluation.config import VerificationConfig
-  from jaxface.evaluation.pairs import holdout_pairs
+  from jaxface.evaluation.pairs.holdout import holdout_pairs
   from jaxface.inference import verify as module
   from jaxface.models.config import ModelConfig, make_model
   from jaxface.models.saved import variable_shapes

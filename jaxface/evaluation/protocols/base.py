@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.pair_names import finder
+from jaxface.evaluation.pairs.pair_names import finder
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 

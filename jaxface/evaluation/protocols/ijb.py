@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation import measures
+from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts, find_file, rows_of
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxface.evaluation.list_figures import Evaluation
+from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.protocols.base import check_counts, find_file
 from jaxface.evaluation.protocols.pair_list import PairProtocol, check_pairs, folder_of
 from jaxface.formats.embeddings import Embeddings

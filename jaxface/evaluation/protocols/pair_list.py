@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.folds import fold_accuracy
-from jaxface.evaluation.list_figures import Evaluation, evaluate_pairs
-from jaxface.evaluation.pair_names import list_notes, threshold_notes
+from jaxface.evaluation.measures.folds import fold_accuracy
+from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
+from jaxface.evaluation.pairs.pair_names import list_notes, threshold_notes
+from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.protocols.base import Protocol, check_counts, find_file
-from jaxface.evaluation.verification import Verification
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.pairs import Pairs, read_pairs

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jaxface.evaluation.list_figures import Evaluation, evaluate_pairs
-from jaxface.evaluation.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
+from jaxface.evaluation.pairs.normalisation import LargestFeatures
 from jaxface.evaluation.protocols.age_pose import read_six_thousand
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
 from jaxface.evaluation.protocols.cfp import read_cfp

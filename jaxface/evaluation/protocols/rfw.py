@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.list_figures import evaluate_pairs
+from jaxface.evaluation.pairs.list_figures import evaluate_pairs
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts
 from jaxface.evaluation.protocols.pair_list import check_people, pair_counts
 from jaxface.formats.embeddings import Embeddings

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.list_figures import Evaluation
-from jaxface.evaluation.pair_names import without_missing
+from jaxface.evaluation.pairs.list_figures import Evaluation
+from jaxface.evaluation.pairs.pair_names import without_missing
 from jaxface.evaluation.protocols.base import Protocol, find_file, unit_rows
 from jaxface.evaluation.protocols.pair_list import check_pairs, folder_of, of_scores, with_protocol
 from jaxface.formats.embeddings import Embeddings

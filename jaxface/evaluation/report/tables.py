@@ -1,8 +1,8 @@
 """The report's tables: recommended thresholds, and all figures before and after."""
 
-from jaxface.evaluation.intervals import size_note, wilson
-from jaxface.evaluation.page import percent, signed, table
-from jaxface.evaluation.verification import TARGETS, Verification, l2_squared
+from jaxface.evaluation.intervals.rates import size_note, wilson
+from jaxface.evaluation.pairs.verification import TARGETS, Verification, l2_squared
+from jaxface.evaluation.report.page import percent, signed, table
 
 
 def thresholds_table(after: Verification) -> str:

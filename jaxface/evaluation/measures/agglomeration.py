@@ -6,7 +6,7 @@ Clusters are numbered from 0 in the order of their first members.
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import NEAR, check_score_matrix, unit_rows
-from jaxface.evaluation.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.verification import cosine_of_pairs
 
 LINKAGES = ("single", "average", "complete")
 # Rows of one block of cosines; and the most members of a component whose cosines are stored (512 MiB).

@@ -4,8 +4,8 @@ from types import ModuleType
 
 import numpy as np
 
-from jaxface.evaluation.nearest import Nearest
-from jaxface.evaluation.score_blocks import ROWS, Rows, exact_scores, read_block
+from jaxface.evaluation.streaming.nearest import Nearest
+from jaxface.evaluation.streaming.score_blocks import ROWS, Rows, exact_scores, read_block
 
 
 class ApproximateIndex:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxface.evaluation.curves import rates_at
-from jaxface.evaluation.folds import check_folds
-from jaxface.evaluation.measures import check_rate, roc, tar_at_far
+from jaxface.evaluation.measures.curves import rates_at
+from jaxface.evaluation.measures.folds import check_folds
+from jaxface.evaluation.measures.roc import check_rate, roc, tar_at_far
 
 # The grid of FaceNet's and InsightFace's scripts.
 SCRIPT_DISTANCES = np.arange(0, 4, 0.001)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.folds import best_threshold
-from jaxface.evaluation.normalisation import LargestFeatures
-from jaxface.evaluation.pair_names import list_notes, matched, scores_of_one_kind, without_missing
-from jaxface.evaluation.verification import Verification, score_pairs, verify_pairs
+from jaxface.evaluation.measures.folds import best_threshold
+from jaxface.evaluation.pairs.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.pair_names import list_notes, matched, scores_of_one_kind, without_missing
+from jaxface.evaluation.pairs.verification import Verification, score_pairs, verify_pairs
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.evaluation.score_band import BOTTOM, TOP, Found, ScoreBand
-from jaxface.evaluation.score_blocks import (
+from jaxface.evaluation.streaming.score_band import BOTTOM, TOP, Found, ScoreBand
+from jaxface.evaluation.streaming.score_blocks import (
   ABSENT,
   Block,
   Layout,

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxface.evaluation.identity_units import Units
-from jaxface.evaluation.measures import check_scores
+from jaxface.evaluation.intervals.identity_units import Units
+from jaxface.evaluation.measures.roc import check_scores
 
 DRAWS = 2_000
 # Of a long list, in draws × pairs; and the fewest draws for 95 % intervals.

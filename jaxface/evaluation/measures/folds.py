@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxface.evaluation.measures import check_scores
+from jaxface.evaluation.measures.roc import check_scores
 
 
 class Folds(NamedTuple):

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from jaxface.evaluation.identity_units import Units
+from jaxface.evaluation.intervals.identity_units import Units
 
 Z95 = 1.959963984540054  # quantile of the normal distribution for 95 %
 

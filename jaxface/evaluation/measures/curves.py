@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxface.evaluation.measures import Operating, Roc, check_scores, eer
+from jaxface.evaluation.measures.roc import Operating, Roc, check_scores, eer
 
 
 class Det(NamedTuple):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxface.evaluation import charts
-from jaxface.evaluation.page import (
+from jaxface.evaluation.pairs.verification import Verification
+from jaxface.evaluation.report import charts
+from jaxface.evaluation.report.page import (
   card,
   document,
   folded,
@@ -18,9 +19,8 @@ from jaxface.evaluation.page import (
   signed,
   table,
 )
-from jaxface.evaluation.svg import escape
-from jaxface.evaluation.tables import figures_table, thresholds_table
-from jaxface.evaluation.verification import Verification
+from jaxface.evaluation.report.svg import escape
+from jaxface.evaluation.report.tables import figures_table, thresholds_table
 from jaxface.formats.atomic import write_text
 
 CURVES = {

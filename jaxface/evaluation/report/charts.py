@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.svg import Axis, Mark, Series, chart, histogram
-from jaxface.evaluation.verification import Verification
+from jaxface.evaluation.pairs.verification import Verification
+from jaxface.evaluation.report.svg import Axis, Mark, Series, chart, histogram
 
 POINTS = 500  # more points cannot be distinguished on the page
 BINS = 60

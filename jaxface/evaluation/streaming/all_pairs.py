@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxface.evaluation.measures import Operating
-from jaxface.evaluation.pair_passes import PairPasses
-from jaxface.evaluation.score_band import BOTTOM, Found, ScoreBand
-from jaxface.evaluation.score_blocks import Layout, Rows
+from jaxface.evaluation.measures.roc import Operating
+from jaxface.evaluation.streaming.pair_passes import PairPasses
+from jaxface.evaluation.streaming.score_band import BOTTOM, Found, ScoreBand
+from jaxface.evaluation.streaming.score_blocks import Layout, Rows
 
 
 class PairCounts(NamedTuple):

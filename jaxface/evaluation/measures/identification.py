@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import check_labels, check_score_matrix
-from jaxface.evaluation.measures import Operating, check_rate, roc
+from jaxface.evaluation.measures.roc import Operating, check_rate, roc
 
 
 class Searches(NamedTuple):

@@ -6,9 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from jaxface.evaluation.bootstrap import percentiles
-from jaxface.evaluation.intervals import Z95, shared_variance
-from jaxface.evaluation.verification import Verification
+from jaxface.evaluation.intervals.bootstrap import percentiles
+from jaxface.evaluation.intervals.rates import Z95, shared_variance
+from jaxface.evaluation.pairs.verification import Verification
 
 
 @dataclass(frozen=True)

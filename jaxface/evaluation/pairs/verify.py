@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation.verification import Verification, verify_pairs
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.evaluation.score_blocks import (
+from jaxface.evaluation.streaming.score_blocks import (
   ABSENT,
   Block,
   Layout,

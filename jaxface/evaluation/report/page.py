@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from importlib import resources
 
-from jaxface.evaluation.svg import escape
+from jaxface.evaluation.report.svg import escape
 
 
 def document(title: str, parts: Sequence[str]) -> str:
@@ -14,7 +14,7 @@ def document(title: str, parts: Sequence[str]) -> str:
     title: of the window; it is escaped.
     parts: HTML elements of the body; empty ones are left out.
   """
-  style = resources.files("jaxface.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+  style = resources.files("jaxface.evaluation.report").joinpath("report.css").read_text(encoding="utf-8")
   return (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

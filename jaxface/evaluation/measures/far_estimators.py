@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jaxface.evaluation.measures import Operating, Roc, check_rate, tar_at_far
+from jaxface.evaluation.measures.roc import Operating, Roc, check_rate, tar_at_far
 
 
 def _below(curve: Roc, target: float) -> Operating:

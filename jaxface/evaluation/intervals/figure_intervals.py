@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxface.evaluation import measures
-from jaxface.evaluation.bootstrap import Drawn, draw_figures, percentiles
-from jaxface.evaluation.folds import Folds
-from jaxface.evaluation.identity_units import Units
-from jaxface.evaluation.intervals import independent_pairs, rate_interval, wilson
+from jaxface.evaluation.intervals.bootstrap import Drawn, draw_figures, percentiles
+from jaxface.evaluation.intervals.identity_units import Units
+from jaxface.evaluation.intervals.rates import independent_pairs, rate_interval, wilson
+from jaxface.evaluation.measures import roc as measures
+from jaxface.evaluation.measures.folds import Folds
 
 Interval = tuple[float, float]
 

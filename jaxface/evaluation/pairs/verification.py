@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation import measures
-from jaxface.evaluation.figure_intervals import FigureIntervals
-from jaxface.evaluation.folds import Folds, fold_accuracy
-from jaxface.evaluation.identity_units import units_of
-from jaxface.evaluation.intervals import size_note
-from jaxface.evaluation.pair_names import list_notes, matched, threshold_notes
+from jaxface.evaluation.intervals.figure_intervals import FigureIntervals
+from jaxface.evaluation.intervals.identity_units import units_of
+from jaxface.evaluation.intervals.rates import size_note
+from jaxface.evaluation.measures import roc as measures
+from jaxface.evaluation.measures.folds import Folds, fold_accuracy
+from jaxface.evaluation.pairs.pair_names import list_notes, matched, threshold_notes
 from jaxface.formats.pairs import Pairs
 
 TARGETS: Mapping[str, float] = MappingProxyType({"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3})

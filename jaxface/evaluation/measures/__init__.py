@@ -1,0 +1,1 @@
+"""Measures: functions of scores, labels or ranks."""

@@ -1,0 +1,1 @@
+"""Pair lists: names, scores, figures and comparisons."""

@@ -1,0 +1,1 @@
+"""Scores of all pairs and nearest neighbours in blocks; the scores are never stored."""
