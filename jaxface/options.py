@@ -9,9 +9,9 @@ import re
 from jaxface.geometry.templates import TEMPLATES
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
   """Declare --model for an existing model, and --network."""
-  parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training run")
+  parser.add_argument("--model", required=required, metavar="DIR", help="model directory, or workdir of a training run")
   add_network(parser)
 
 
