@@ -97,7 +97,7 @@ def test_other_files_are_named(tmp_path):
     read_evaluation(tmp_path / "o.npz")
   with pytest.raises(FileNotFoundError):
     read_evaluation(tmp_path / "none.npz")
-  with pytest.raises(ValueError, match="stored in .npz"):
+  with pytest.raises(ValueError, match="are stored in"):
     evaluate(people(), pairs(), save=tmp_path / "a.json")
 
 

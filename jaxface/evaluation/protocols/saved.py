@@ -115,10 +115,10 @@ def _pairs(about: Mapping[str, Any], array: Mapping[str, np.ndarray]) -> Evaluat
   notes = tuple(map(str, about["notes"]))
   verification = None
   if about["threshold_from"] is not None:
-    part = [array[f"folds_{name}"] for name in ("fold", "pairs", "accuracy", "threshold")]
-    folds = Folds(*part, str(about["threshold_from"]))
-    if not np.array_equal(folds.fold, np.unique(fold_p)) or len({one.shape for one in part}) != 1:
+    fold, count, accuracy, threshold = (array[f"folds_{name}"] for name in ("fold", "pairs", "accuracy", "threshold"))
+    if not np.array_equal(fold, np.unique(fold_p)) or not fold.shape == count.shape == accuracy.shape == threshold.shape:
       raise ValueError("its folds are not those of its pairs")
+    folds = Folds(fold, count, accuracy, threshold, str(about["threshold_from"]))
     verification = Verification(pairs, score_p, folds, tuple(map(str, about["list_notes"])))
   return Evaluation(pairs, score_p, verification, about["figures"], notes, about["meta"])
 
