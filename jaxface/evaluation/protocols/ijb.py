@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.measures import roc as measures
+from jaxface.evaluation.measures.identification import search_gallery
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts, find_file, rows_of
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings
@@ -109,18 +110,20 @@ class IjbIdentification(Ijb):
     if len(kept) < len(self.probes):
       notes.append(f"{len(self.probes) - len(kept):,} of {len(self.probes):,} probes are ignored: no face has an embedding.")
     probe_nd = unit_td[[row[template] for template in kept]]
-    found = {}
+    found, searches = {}, {}
     for name, gallery in self.galleries.items():
       here = {template: subject for template, subject in gallery.items() if template in row}
       if len(here) < len(gallery):
         notes.append(f"{len(gallery) - len(here):,} of {len(gallery):,} templates of gallery {name} are ignored: no face has an embedding.")
       score_nm = probe_nd @ unit_td[[row[template] for template in here]].T
-      found[name] = identify(score_nm, np.array(list(kept.values())), np.array(list(here.values())))
+      subjects = np.array(list(kept.values())), np.array(list(here.values()))
+      found[name] = identify(score_nm, *subjects)
+      searches[f"gallery {name}"] = search_gallery(score_nm, *subjects)
     mean = {key: float(np.mean([one[key] for one in found.values()])) for key in found[name] if key not in ("mated_probes", "nonmated_probes")}
     notes = [*self.notes, *notes]
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
     lines = [f"{key}  {100 * value:.2f} %  (mean of {len(found)} galleries)" for key, value in mean.items()]
-    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
 
 
 def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> dict[str, float]:
