@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.pairs.pair_names import finder
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -86,21 +87,18 @@ def check_counts(where: str | Path, counts: Mapping[str, int], official: Mapping
   return [f"{where}: a subset of the official lists: {told}. Figures on it are not comparable with published ones."]
 
 
-def unit_rows(embedding_nd: np.ndarray, names: Sequence[str]) -> np.ndarray:
-  """Embeddings at length one, in float64.
+def unit_embeddings(embeddings: Embeddings, row_n: Sequence[int] | np.ndarray) -> np.ndarray:
+  """Some embeddings at length one.
 
   Args:
-    embedding_nd: [N, D] float.
-    names: N names, for messages.
+    embeddings: named embeddings.
+    row_n: [N] int, their rows.
+  Returns:
+    [N, D] float64.
   Raises:
     ValueError: names an embedding that is zero or not finite.
   """
-  embedding_nd = np.asarray(embedding_nd, np.float64)
-  length_n = np.sqrt((embedding_nd * embedding_nd).sum(1))
-  wrong = np.flatnonzero(~(np.isfinite(length_n) & (length_n > 0)))
-  if wrong.size:
-    raise ValueError(f"the embedding of {names[wrong[0]]!r} is zero or not finite: its direction is undefined")
-  return embedding_nd / length_n[:, None]
+  return unit_rows(embeddings.embedding_nd[row_n], names=[embeddings.names[row] for row in row_n])
 
 
 def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -151,4 +149,4 @@ def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
   raise FileNotFoundError(f"{lists}: has no {what}: looked for {', '.join(names)}")
 
 
-__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rows_of", "unit_rows"]
+__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rows_of", "unit_embeddings"]

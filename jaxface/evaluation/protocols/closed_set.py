@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
+from jaxface.evaluation.matrix_checks import unit_rows
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_embeddings
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -37,12 +38,12 @@ class ClosedSet(Protocol):
       row_i, more = rows_of(embeddings, self.listed.names[role], skip_missing=skip_missing)
       notes += [f"{role}: {note}" for note in more]
       kept = row_i[row_i >= 0]
-      unit[role] = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+      unit[role] = unit_embeddings(embeddings, kept)
       person[role] = self.listed.identity[role][row_i >= 0]
     people, class_m = np.unique(person["gallery"], return_inverse=True)
     center_cd = np.zeros((len(people), unit["gallery"].shape[1]))
     np.add.at(center_cd, class_m, unit["gallery"])
-    center_cd = unit_rows(center_cd, [f"{who}, mean of the gallery" for who in people])
+    center_cd = unit_rows(center_cd, names=[f"{who}, mean of the gallery" for who in people])
     known = np.isin(person["probe"], people)
     if not known.any():
       raise ValueError("no probe has a gallery image with an embedding")

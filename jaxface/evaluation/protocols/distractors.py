@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import unit_rows
+from jaxface.evaluation.protocols.base import unit_embeddings
 from jaxface.formats.embeddings import Embeddings
 
 BLOCK = 8192
@@ -64,7 +64,7 @@ def distractor_scores(
   """
   for start, stop in pairwise(sorted({*range(0, len(row_m), BLOCK), *ends, len(row_m)})):
     rows = row_m[start:stop]
-    yield stop, unit_pd @ unit_rows(embeddings.embedding_nd[rows], [embeddings.names[row] for row in rows]).T
+    yield stop, unit_pd @ unit_embeddings(embeddings, rows).T
 
 
 __all__ = ["Highest", "allowed_of", "distractor_scores"]

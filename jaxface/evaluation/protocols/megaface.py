@@ -23,7 +23,7 @@ from jaxface.evaluation.protocols.base import (
   check_counts,
   find_file,
   rows_of,
-  unit_rows,
+  unit_embeddings,
 )
 from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
 from jaxface.formats.embeddings import Embeddings
@@ -59,7 +59,7 @@ class MegaFace(Protocol):
     row_p, notes = rows_of(embeddings, self.probes, skip_missing=skip_missing)
     row_m, more = rows_of(embeddings, self.distractors, skip_missing=skip_missing)
     kept, row_m = row_p[row_p >= 0], row_m[row_m >= 0]
-    unit_pd = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+    unit_pd = unit_embeddings(embeddings, kept)
     person_p = self.person[row_p >= 0]
     probe_k, mate_k = np.nonzero((person_p[:, None] == person_p) & ~np.eye(len(person_p), dtype=bool))
     if not len(probe_k):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_embeddings
 from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
@@ -39,7 +39,7 @@ class TrillionPairs(Protocol):
     row_p, notes = rows_of(embeddings, self.listed.names["probe"], skip_missing=skip_missing)
     row_m, more = rows_of(embeddings, self.listed.names["distractor"], skip_missing=skip_missing)
     kept, row_m, person_p = row_p[row_p >= 0], row_m[row_m >= 0], self.listed.identity["probe"][row_p >= 0]
-    unit_pd = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+    unit_pd = unit_embeddings(embeddings, kept)
     nonmated = len(unit_pd) * len(row_m)
     allowed = allowed_of(VERIFICATION, nonmated)
     highest, top_p = Highest(allowed + 1), np.full(len(unit_pd), -np.inf)
