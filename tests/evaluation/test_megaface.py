@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxface.evaluation import evaluate, make_toy, read_protocol
+from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols import distractors
 from jaxface.formats import DamagedData, read_embeddings
 
@@ -80,4 +81,4 @@ def test_the_highest_scores_are_those_of_a_sort():
   assert [kept.limit(allowed) for allowed in range(20)] == np.sort(score)[::-1][:20].tolist()
   with pytest.raises(ValueError, match="only 20 are kept"):
     kept.limit(20)
-  assert [distractors.allowed_of(far, 3000) for far in (1e-3, 1e-4, 1.0, 0.00099)] == [3, 0, 3000, 2]
+  assert [allowed_errors(far, 3000) for far in (1e-3, 1e-4, 1.0, 0.00099)] == [3, 0, 3000, 2]

@@ -39,14 +39,6 @@ class Highest:
     return float(np.sort(self.score)[::-1][allowed]) if allowed < len(self.score) else -np.inf
 
 
-def allowed_of(far: float, nonmated: int) -> int:
-  """The largest number of false accepts whose share is at most `far`."""
-  count = int(far * nonmated) + 1
-  while count / nonmated > far:
-    count -= 1
-  return count
-
-
 def distractor_scores(
   unit_pd: np.ndarray, embeddings: Embeddings, row_m: np.ndarray, ends: Sequence[int] = (),
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -67,4 +59,4 @@ def distractor_scores(
     yield stop, unit_pd @ unit_embeddings(embeddings, rows).T
 
 
-__all__ = ["Highest", "allowed_of", "distractor_scores"]
+__all__ = ["Highest", "distractor_scores"]

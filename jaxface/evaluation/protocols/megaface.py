@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols.base import (
   Protocol,
   ProtocolFigures,
@@ -25,7 +26,7 @@ from jaxface.evaluation.protocols.base import (
   rows_of,
   unit_embeddings,
 )
-from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
+from jaxface.evaluation.protocols.distractors import Highest, distractor_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 
@@ -68,7 +69,7 @@ class MegaFace(Protocol):
     sizes = sorted({size for size in SIZES if size < len(row_m)} | {len(row_m)})
     above_k = np.zeros(len(own_k), np.int64)
     nonmated = len(unit_pd) * len(row_m)
-    highest = Highest(allowed_of(max(FARS), nonmated) + 1)
+    highest = Highest(allowed_errors(max(FARS), nonmated) + 1)
     ranks: dict[str, dict[str, float]] = {}
     first_k = np.searchsorted(probe_k, np.arange(len(unit_pd) + 1))
     for so_far, score_pm in distractor_scores(unit_pd, embeddings, row_m, sizes):
@@ -80,7 +81,7 @@ class MegaFace(Protocol):
         ranks[str(so_far)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
     tar = {}
     for far in FARS:
-      limit = highest.limit(allowed_of(far, nonmated))
+      limit = highest.limit(allowed_errors(far, nonmated))
       tar[f"{far:.0e}".replace("e-0", "e-")] = float((own_k > limit).mean())  # a mated pair occurs in both orders
     notes = [*self.notes, *notes, *more]
     figures = {
