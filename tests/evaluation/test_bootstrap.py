@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.intervals.bootstrap import draw_figures, mean_weights, percentiles
+from jaxface.evaluation.intervals.bootstrap import draw_figures, percentiles
 from jaxface.evaluation.intervals.figure_intervals import FigureIntervals
 from jaxface.evaluation.intervals.identity_units import Units
 from jaxface.evaluation.intervals.rates import wilson
@@ -65,12 +65,6 @@ def test_draws_depend_on_ranks_alone_and_repeat(seed):
   order = np.random.default_rng(seed).permutation(len(score))
   moved = draw_figures(score[order], same[order], Units(units.right_p[order], units.left_p[order], units.total), TARGETS, draws=20)
   np.testing.assert_allclose(moved.auc_r, one.auc_r, atol=1e-5)
-
-
-def test_weights_of_units_have_mean_one():
-  weights = mean_weights(40, draws=300)
-  np.testing.assert_allclose(weights.mean(axis=1), 1.0)
-  assert weights.var() == pytest.approx(1.0, rel=0.1)
 
 
 def intervals_of(score, same, units):
