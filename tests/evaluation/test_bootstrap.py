@@ -98,7 +98,10 @@ def test_few_people_make_wide_intervals():
   score = random.normal(size=4000) + 2 * same + random.normal(size=100)[left]
   many = intervals_of(score, same, Units(left, right, 100))
   independent = intervals_of(score, same, Units(np.arange(4000), np.where(same, np.arange(4000), np.arange(4000, 8000)), 8000))
-  width = lambda interval: interval[1] - interval[0]  # noqa: E731
+
+  def width(interval):
+    return interval[1] - interval[0]
+
   # Of these people some are close to everybody: that shows in rates, and cancels in the accuracy.
   for mated in (True, False):
     assert width(many.accepted(1.0, mated=mated)) > 1.5 * width(independent.accepted(1.0, mated=mated))
