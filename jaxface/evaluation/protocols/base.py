@@ -132,6 +132,11 @@ def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool
   return found_i, [f"images without an embedding are ignored: {first}."]
 
 
+def rate_name(rate: float) -> str:
+  """A rate as a key of figures: "1e-4" for 0.0001."""
+  return f"{rate:.0e}".replace("e-0", "e-")
+
+
 def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
   """The file of a list: `lists` itself if it is a file, else the first of `names` below it that exists.
 
@@ -149,4 +154,4 @@ def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
   raise FileNotFoundError(f"{lists}: has no {what}: looked for {', '.join(names)}")
 
 
-__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rows_of", "unit_embeddings"]
+__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rate_name", "rows_of", "unit_embeddings"]

@@ -16,7 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.measures import roc as measures
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts, find_file, rows_of
+from jaxface.evaluation.protocols.base import (
+  Protocol,
+  ProtocolFigures,
+  check_counts,
+  find_file,
+  rate_name,
+  rows_of,
+)
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -79,7 +86,7 @@ class IjbVerification(Ijb):
     if not keep.all():
       notes.append(f"{int((~keep).sum()):,} of {len(keep):,} pairs are ignored: a template has no face with an embedding.")
     curve = measures.roc(template_scores(unit_td, at_p[0][keep], at_p[1][keep]), self.same_p[keep])
-    point = {f"{far:.0e}".replace("e-0", "e-"): measures.tar_at_far(curve, far) for far in FARS}
+    point = {rate_name(far): measures.tar_at_far(curve, far) for far in FARS}
     notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "pairs": int(keep.sum()), "mated": curve.mated, "nonmated": curve.nonmated,
@@ -155,7 +162,7 @@ def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -
     allowed = int(np.searchsorted(np.arange(len(top_n) + 1) / len(top_n), fpir, side="right")) - 1
     # Every score above the first forbidden one is accepted: no more than `allowed` non-mated probes have one.
     limit = top_n[allowed] if allowed < len(top_n) else -np.inf
-    found[f"TPIR@FPIR {fpir:.0e}".replace("e-0", "e-")] = float(((rank_n == 1) & (own_n > limit)).mean())
+    found[f"TPIR@FPIR {rate_name(fpir)}"] = float(((rank_n == 1) & (own_n > limit)).mean())
   return found
 
 

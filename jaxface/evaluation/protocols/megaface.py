@@ -23,6 +23,7 @@ from jaxface.evaluation.protocols.base import (
   ProtocolFigures,
   check_counts,
   find_file,
+  rate_name,
   rows_of,
   unit_embeddings,
 )
@@ -82,7 +83,7 @@ class MegaFace(Protocol):
     tar = {}
     for far in FARS:
       limit = highest.limit(allowed_errors(far, nonmated))
-      tar[f"{far:.0e}".replace("e-0", "e-")] = float((own_k > limit).mean())  # a mated pair occurs in both orders
+      tar[rate_name(far)] = float((own_k > limit).mean())  # a mated pair occurs in both orders
     notes = [*self.notes, *notes, *more]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": len(own_k) // 2, "nonmated": nonmated, "distractors": ranks,
@@ -130,10 +131,11 @@ def _list(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
   if len({len(column) for column in columns}) > 1:
     raise DamagedData(f"{' and '.join(keys)} have {' and '.join(str(len(column)) for column in columns)} entries", file=path)
   text = [[str(one) for one in column] for column in columns]
-  if len(set(text[0])) < len(text[0]):
-    seen: set[str] = set()
-    again = next(name for name in text[0] if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-    raise DamagedData(f"{again!r} is listed twice", file=path)
+  seen: set[str] = set()
+  for name in text[0]:
+    if name in seen:
+      raise DamagedData(f"{name!r} is listed twice", file=path)
+    seen.add(name)
   return text
 
 
