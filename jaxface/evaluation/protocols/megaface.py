@@ -11,12 +11,12 @@ Source: Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces 
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.measures.distractors import distractor_ranks
 from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols.base import (
   Protocol,
@@ -72,12 +72,9 @@ class MegaFace(Protocol):
     nonmated = len(unit_pd) * len(row_m)
     highest = Highest(allowed_errors(max(FARS), nonmated) + 1)
     ranks: dict[str, dict[str, float]] = {}
-    first_k = np.searchsorted(probe_k, np.arange(len(unit_pd) + 1))
     for so_far, score_pm in distractor_scores(unit_pd, embeddings, row_m, sizes):
       highest.add(score_pm)
-      score_pm.sort(axis=1)
-      for probe, (low, high) in enumerate(pairwise(first_k)):
-        above_k[low:high] += score_pm.shape[1] - np.searchsorted(score_pm[probe], own_k[low:high], side="left")
+      above_k += distractor_ranks(own_k, probe_k, score_pm)[0] - 1
       if so_far in sizes:
         ranks[str(so_far)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
     tar = {}
