@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import unit_rows
+from jaxface.evaluation.measures.confusion import class_accuracy
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_embeddings
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
@@ -53,18 +54,16 @@ class ClosedSet(Protocol):
     blocks = [probe_nd[at : at + BLOCK] @ center_cd.T for at in range(0, len(probe_nd), BLOCK)]
     guess_n = np.concatenate([block.argmax(1) for block in blocks])
     right_n = guess_n == label_n
-    count_c = np.bincount(label_n, minlength=len(people))
-    share_c = np.bincount(label_n, right_n, len(people)) / np.maximum(count_c, 1)
-    tested = count_c > 0
+    by_class = class_accuracy(label_n, guess_n)
     wrong, often = np.unique(np.stack([label_n[~right_n], guess_n[~right_n]], 1), axis=0, return_counts=True)
     confused = [
       {"person": str(people[wrong[at, 0]]), "taken_for": str(people[wrong[at, 1]]), "probes": int(often[at])}
       for at in np.argsort(-often, kind="stable")[:20]
     ]
-    accuracy, mean_class = float(right_n.mean()), float(share_c[tested].mean())
+    accuracy, mean_class = by_class.accuracy, by_class.mean_per_class
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "probes": len(label_n), "classes": len(people), "accuracy": accuracy,
-      "mean_class_accuracy": mean_class, "class_accuracy": {str(people[at]): float(share_c[at]) for at in np.flatnonzero(tested)},
+      "mean_class_accuracy": mean_class, "class_accuracy": dict(zip(people[by_class.label].tolist(), by_class.per_class.tolist())),
       "confused": confused, "notes": notes,
     }
     lines = (
