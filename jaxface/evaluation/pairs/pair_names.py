@@ -56,6 +56,11 @@ def _path(name: str) -> str:
   return str(path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path)
 
 
+def images_of(*lists: Pairs) -> tuple[str, ...]:
+  """Names in pair lists, each once, in order of first use."""
+  return tuple(dict.fromkeys(name for pairs in lists for both in zip(pairs.left, pairs.right) for name in both))
+
+
 def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str]]:
   """The pairs both of whose images have an embedding.
 
@@ -164,4 +169,4 @@ def _pairs(count: int, one: str, many: str) -> str:
   return f"1 pair {one}" if count == 1 else f"{count:,} pairs {many}"
 
 
-__all__ = ["finder", "list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]
+__all__ = ["finder", "images_of", "list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.pairs.list_figures import Evaluation
-from jaxface.evaluation.pairs.pair_names import without_missing
+from jaxface.evaluation.pairs.pair_names import images_of, without_missing
 from jaxface.evaluation.protocols.base import Protocol, find_file, unit_embeddings
 from jaxface.evaluation.protocols.pair_list import check_pairs, folder_of, of_scores, with_protocol
 from jaxface.formats.embeddings import Embeddings
@@ -46,7 +46,7 @@ class Ytf(Protocol):
   @property
   def images(self) -> tuple[str, ...]:
     """Names of the videos."""
-    return tuple(dict.fromkeys(name for both in zip(self.pairs.left, self.pairs.right) for name in both))
+    return images_of(self.pairs)
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False, **options: Any) -> Evaluation:
     frames = _frames(embeddings.names)
