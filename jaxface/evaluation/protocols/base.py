@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import unit_rows
-from jaxface.evaluation.pairs.pair_names import finder
+from jaxface.evaluation.pairs.pair_names import check_unique, finder
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 
@@ -115,13 +115,9 @@ def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool
   """
   row_of = {name: row for row, name in enumerate(embeddings.names)}
   find = finder(row_of)
-  found_i = np.array([row_of.get(find(name), -1) for name in images], np.int64)
-  if len(row_of) < len(embeddings.names):
-    used, seen = set(found_i.tolist()), set()
-    for name in embeddings.names:
-      if name in seen and row_of[name] in used:
-        raise ValueError(f"two embeddings are named {name!r}, which the lists refer to: names must be unique")
-      seen.add(name)
+  wanted = [find(name) for name in images]
+  check_unique(embeddings.names, wanted, "the lists refer")
+  found_i = np.array([row_of.get(name, -1) for name in wanted], np.int64)
   gone = np.flatnonzero(found_i < 0)
   if not gone.size:
     return found_i, []
