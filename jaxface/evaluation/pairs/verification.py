@@ -86,7 +86,7 @@ class Verification:
   @cached_property
   def threshold_p(self) -> np.ndarray:
     """[P] float64, the threshold applied to each pair, that of its fold."""
-    return self.folds.threshold[np.searchsorted(self.folds.fold, self.pairs.fold)]
+    return self.folds.threshold_of(self.pairs.fold)
 
   def hardest(self, count: int, *, same: bool) -> list[int]:
     """The misclassified pairs farthest from the threshold, worst first.
