@@ -12,6 +12,7 @@ from jaxface.evaluation.intervals.figure_intervals import FigureIntervals
 from jaxface.evaluation.intervals.identity_units import units_of
 from jaxface.evaluation.intervals.rates import size_note
 from jaxface.evaluation.measures import roc as measures
+from jaxface.evaluation.measures.curves import rates_at
 from jaxface.evaluation.measures.folds import Folds, fold_accuracy
 from jaxface.evaluation.pairs.pair_names import check_unique, list_notes, matched, threshold_notes
 from jaxface.formats.pairs import Pairs
@@ -138,9 +139,8 @@ class Verification:
 
   def at(self, threshold: float) -> measures.Operating:
     """TAR and FAR at a threshold, over all pairs."""
-    accepted_p = self.score_p >= threshold
-    tar, far = (float(accepted_p[kind].mean()) for kind in (self.pairs.same, ~self.pairs.same))
-    return measures.Operating(tar, far, threshold)
+    rates = rates_at(self.score_p, self.pairs.same, threshold)
+    return measures.Operating(rates.tar, rates.far, threshold)
 
   def threshold_table(self) -> str:
     """Table of thresholds for a terminal: that of the best accuracy and those at each target FAR, with their rates."""
