@@ -10,7 +10,6 @@ from .intervals.rates import wilson as wilson
 from .measures.agglomeration import LINKAGES as LINKAGES
 from .measures.agglomeration import agglomerate as agglomerate
 from .measures.agglomeration import cluster as cluster
-from .measures.agglomeration import components as components
 from .measures.cluster_scores import ClusterScore as ClusterScore
 from .measures.cluster_scores import bcubed as bcubed
 from .measures.cluster_scores import pairwise_f as pairwise_f
@@ -35,6 +34,7 @@ from .measures.far_estimators import estimate_tar_at_far as estimate_tar_at_far
 from .measures.folds import Folds as Folds
 from .measures.folds import best_threshold as best_threshold
 from .measures.folds import fold_accuracy as fold_accuracy
+from .measures.graph import components as components
 from .measures.identification import OpenSet as OpenSet
 from .measures.identification import Searches as Searches
 from .measures.identification import cmc as cmc
