@@ -15,6 +15,7 @@ COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
   "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
+  "report": ("jaxface.commands.report", "make one HTML page of evaluations: curves, thresholds, hardest pairs, comparisons"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),

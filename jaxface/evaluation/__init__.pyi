@@ -72,8 +72,12 @@ from .protocols.registry import read_protocol as read_protocol
 from .protocols.saved import read_evaluation as read_evaluation
 from .protocols.saved import save_evaluation as save_evaluation
 from .protocols.toy import make_toy as make_toy
+from .report.model_card import model_card as model_card
+from .report.model_card import write_model_card as write_model_card
 from .report.report import Report as Report
 from .report.report import write_report as write_report
+from .report.study import Study as Study
+from .report.study_page import write_study as write_study
 from .streaming.all_pairs import PairCounts as PairCounts
 from .streaming.all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .streaming.all_pairs import count_all_pairs as count_all_pairs
