@@ -80,3 +80,5 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .sweeps.table import Sweep as Sweep
+from .sweeps.table import SweepRow as SweepRow
