@@ -80,5 +80,9 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .sweeps.sizes import PrincipalComponents as PrincipalComponents
+from .sweeps.sizes import fit_components as fit_components
+from .sweeps.sizes import verify_components as verify_components
+from .sweeps.sizes import verify_truncated as verify_truncated
 from .sweeps.table import Sweep as Sweep
 from .sweeps.table import SweepRow as SweepRow
