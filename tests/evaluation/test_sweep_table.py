@@ -50,10 +50,11 @@ def test_the_order_of_levels_does_not_matter(rows):
 
 
 def test_the_table_shows_each_level_once_with_its_interval(rows):
-  lines = str(Sweep("noise", "noise", (rows[3.0], rows[1.0]), rows[None])).splitlines()
+  head, *lines = str(Sweep("noise", "noise, of 1", (rows[3.0], rows[1.0]), rows[None], {"model": "m"})).splitlines()
+  assert head.startswith("noise, of 1 of m: %")
   assert [line.split()[0] for line in lines] == ["noise", "1", "3", "unchanged"]
   low, high = rows[1.0].verification.intervals.accuracy
   assert f"{100 * rows[1.0].verification.accuracy:.2f} ({100 * low:.2f} to {100 * high:.2f})" in lines[1]
   models = tuple(replace(rows[level], model=f"m{level:g}") for level in (1.0, 3.0))
-  lines = str(Sweep("flops", "multiply-adds", models, models[0])).splitlines()
+  lines = str(Sweep("flops", "multiply-adds", models, models[0])).splitlines()[1:]
   assert len(lines) == 3 and lines[1].endswith("m1") and lines[2].endswith("m3") and " – " in lines[1]

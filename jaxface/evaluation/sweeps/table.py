@@ -68,12 +68,12 @@ class Sweep:
     }
 
   def __str__(self) -> str:
-    """Table for a terminal, in percent, with 95 % intervals."""
+    """Table for a terminal, with 95 % intervals; the difference is that of the accuracy to the reference."""
     rows = list(self.ordered)
     if self.reference is not None and not any(row is self.reference for row in rows):
       rows.append(self.reference)
     targets = list(rows[0].verification.tar_at_far) if rows else []
-    titles = [self.what, "accuracy", "difference", "EER", *(f"TAR@FAR {name}" for name in targets)]
+    titles = [self.axis, "accuracy", "difference", "EER", *(f"TAR@FAR {name}" for name in targets)]
     if any(row.model for row in rows):
       titles.append("model")
     lines = [titles]
@@ -86,11 +86,13 @@ class Sweep:
       cells += [_with(found.tar_at_far[name], near.tar_at_far[name]) for name in targets]
       lines.append([*cells, row.model] if len(titles) > len(cells) else cells)
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
+    model = self.about.get("model")
+    head = f"{self.what}{f' of {model}' if isinstance(model, str) else ''}: %, with 95 % intervals over identities"
     # The model comes last, at the left; numbers are at the right.
-    return "\n".join(
+    return "\n".join([head, *(
       "  ".join(cell.ljust(size) if title == "model" else cell.rjust(size) for cell, size, title in zip(line, widths, titles)).rstrip()
       for line in lines
-    )
+    )])
 
 
 def level_text(value: float | None) -> str:
