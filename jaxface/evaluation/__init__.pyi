@@ -72,6 +72,11 @@ from .protocols.registry import read_protocol as read_protocol
 from .protocols.toy import make_toy as make_toy
 from .report.report import Report as Report
 from .report.report import write_report as write_report
+from .slices.attributes import Attributes as Attributes
+from .slices.attributes import read_attributes as read_attributes
+from .slices.differences import rate_change as rate_change
+from .slices.slices import Slices as Slices
+from .slices.slices import evaluate_slices as evaluate_slices
 from .streaming.all_pairs import PairCounts as PairCounts
 from .streaming.all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .streaming.all_pairs import count_all_pairs as count_all_pairs
