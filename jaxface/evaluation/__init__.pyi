@@ -78,6 +78,11 @@ from .report.report import Report as Report
 from .report.report import write_report as write_report
 from .report.study import Study as Study
 from .report.study_page import write_study as write_study
+from .slices.attributes import Attributes as Attributes
+from .slices.attributes import read_attributes as read_attributes
+from .slices.differences import rate_change as rate_change
+from .slices.slices import Slices as Slices
+from .slices.slices import evaluate_slices as evaluate_slices
 from .streaming.all_pairs import PairCounts as PairCounts
 from .streaming.all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .streaming.all_pairs import count_all_pairs as count_all_pairs
@@ -86,3 +91,9 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .sweeps.sizes import PrincipalComponents as PrincipalComponents
+from .sweeps.sizes import fit_components as fit_components
+from .sweeps.sizes import verify_components as verify_components
+from .sweeps.sizes import verify_truncated as verify_truncated
+from .sweeps.table import Sweep as Sweep
+from .sweeps.table import SweepRow as SweepRow
