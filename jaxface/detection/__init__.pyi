@@ -1,0 +1,11 @@
+from .boxes import box_areas as box_areas
+from .boxes import clip_boxes as clip_boxes
+from .boxes import decode_boxes as decode_boxes
+from .boxes import encode_boxes as encode_boxes
+from .boxes import iou as iou
+from .boxes import overlaps as overlaps
+from .boxes import square_boxes as square_boxes
+from .suppression import nms as nms
+from .suppression import nms_mask as nms_mask
+from .suppression import soft_nms as soft_nms
+from .suppression import soft_nms_scores as soft_nms_scores
