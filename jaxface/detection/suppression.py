@@ -82,7 +82,7 @@ def nms_mask(
 ) -> Array:
   """`nms` of a fixed number of rows, for `jax.jit`: which ones are kept.
 
-  Time is proportional to N times the number of valid rows.
+  Time is proportional to N times the number of rows that are kept.
 
   Args:
     box_n4: [N, 4] boxes.
@@ -97,12 +97,20 @@ def nms_mask(
   sorted_group_n = jnp.zeros(len(score_n), jnp.int32) if group_n is None else group_n[order_n]
   later_n = jnp.arange(len(score_n))
 
-  def suppress(row: Array, kept_n: Array) -> Array:
+  def suppress(state: tuple[Array, Array]) -> tuple[Array, Array]:
+    kept_n, row = state
     overlap_n = overlaps(lax.dynamic_slice_in_dim(sorted_n4, row, 1), sorted_n4, of=of, inclusive=inclusive)[0]
-    dropped_n = (overlap_n > threshold) & (later_n > row) & (sorted_group_n == sorted_group_n[row]) & kept_n[row]
-    return kept_n & ~dropped_n
+    dropped_n = (overlap_n > threshold) & (later_n > row) & (sorted_group_n == sorted_group_n[row])
+    kept_n = kept_n & ~dropped_n
+    return kept_n, next_kept(kept_n, row)
 
-  kept_n = lax.fori_loop(0, valid_n.sum(), suppress, valid_n[order_n])
+  def next_kept(kept_n: Array, row: Array) -> Array:
+    after_n = kept_n & (later_n > row)
+    return jnp.where(after_n.any(), jnp.argmax(after_n), len(score_n))
+
+  first_n = valid_n[order_n]
+  start = (first_n, next_kept(first_n, jnp.asarray(-1)))
+  kept_n = lax.while_loop(lambda state: state[1] < len(score_n), suppress, start)[0]
   return jnp.zeros_like(kept_n).at[order_n].set(kept_n)
 
 
