@@ -4,7 +4,6 @@ Source: Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascad
 paper leaves open are those of its released code, and of facenet-pytorch, to which this one is equal box by box.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,13 +16,15 @@ from jax import Array
 from jaxface.detection.area import crops, integral
 from jaxface.detection.boxes import decode_boxes, square_boxes
 from jaxface.detection.detections import Detections, no_faces
+from jaxface.detection.keeping import Suppression, keep
 from jaxface.detection.mtcnn_nets import NETS, SIDES, STRIDE, WINDOW, Found, normalise
 from jaxface.detection.pyramid import Layout, draw_canvas, layout
 from jaxface.detection.size_classes import padded_rows, row_class
-from jaxface.detection.suppression import nms_mask
 
 # Most crops in one call of a network, which bounds memory.
 MOST_CROPS = {"rnet": 256, "onet": 64}
+_HALF, _MOST = Suppression(overlap=0.5), Suppression(overlap=0.7)
+_INSIDE = Suppression(overlap=0.7, of="smaller", inclusive=True)
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class MtcnnConfig:
     smallest: side of the smallest face in pixels; smaller ones are not found. Time grows with its inverse square.
     thresholds: least scores of a face in P-, R- and O-Net.
     factor: ratio of a level of the pyramid to the one before it.
-    level_overlap, photo_overlap, refined_overlap, final_overlap: greatest overlap of boxes after P-Net in one level, after P-Net in a photo,
-      after R-Net, and after O-Net; the last one is divided by the smaller box, the others by the union.
+    level, photo, refined, final: suppression after P-Net in each level, after P-Net in the photo, after R-Net, and after O-Net.
     border: what a crop has outside of the photo: "crop" cuts the box at the border and stretches the rest, as facenet-pytorch;
       "zeros" fills with black, as the paper's code.
   """
@@ -43,10 +43,10 @@ class MtcnnConfig:
   smallest: float = 20.0
   thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
   factor: float = 0.709
-  level_overlap: float = 0.5
-  photo_overlap: float = 0.7
-  refined_overlap: float = 0.7
-  final_overlap: float = 0.7
+  level: Suppression = _HALF
+  photo: Suppression = _MOST
+  refined: Suppression = _MOST
+  final: Suppression = _INSIDE
   border: str = "crop"
 
   def __post_init__(self) -> None:
@@ -57,9 +57,6 @@ class MtcnnConfig:
       raise ValueError(f"thresholds are {self.thresholds}, should be three numbers in 0..1")
     if not 0 < self.factor < 1:
       raise ValueError(f"factor is {self.factor}, should be between 0 and 1")
-    for name in ("level_overlap", "photo_overlap", "refined_overlap", "final_overlap"):
-      if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(f"{name} is {getattr(self, name)}, should be in 0..1")
     if self.border not in ("crop", "zeros"):
       raise ValueError(f"border is {self.border!r}: takes crop, zeros")
 
@@ -110,23 +107,6 @@ def score(params: Any, crop_nhwc: Array, net: str) -> tuple[Array, Array, Array 
   return _probability(found.logit), found.offset, found.point
 
 
-_mask = jax.jit(nms_mask, static_argnames=("of", "inclusive"))
-
-
-def keep(
-  box_n4: np.ndarray, score_n: np.ndarray, group_n: np.ndarray, threshold: float, *, of: str = "union", inclusive: bool = False
-) -> np.ndarray:
-  """Indices that `nms` keeps, by falling score, computed with a number of rows that is a class."""
-  count = len(score_n)
-  if not count:
-    return np.zeros(0, np.int64)
-  size = row_class(count)
-  padded = [padded_rows(array, size) for array in (box_n4, score_n, np.ones(count, bool))]
-  mask = np.asarray(_mask(*padded, threshold, of=of, inclusive=inclusive, group_n=padded_rows(group_n.astype(np.int32), size)))
-  kept = np.flatnonzero(mask)
-  return kept[np.argsort(-score_n[kept], kind="stable")]
-
-
 class Mtcnn:
   """The detector, as `jaxface.detection.Detector` takes it.
 
@@ -162,7 +142,7 @@ class Mtcnn:
     params = self._params(device)
     given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2), device)
     sums_bwhc, *maps = propose(params["pnet"], *given, plan=plan)
-    photo_n, box_n4 = self._proposals(*(np.asarray(array) for array in maps), plan)
+    photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
 
     photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums_bwhc, size_b2, photo_n, box_n4, self.config.thresholds[1])
     box_n4 = square_boxes(decode_boxes(box_n4, offset_n4, inclusive=True))
@@ -173,10 +153,11 @@ class Mtcnn:
     size_n2 = box_n4[:, 2:] - box_n4[:, :2] + 1
     point_n52 = point_n52 * size_n2[:, None] + box_n4[:, None, :2] - 1
     box_n4 = decode_boxes(box_n4, offset_n4, inclusive=True)
-    kept = keep(box_n4, score_n, photo_n, self.config.final_overlap, of="smaller", inclusive=True)
+    kept, score_n = keep(box_n4, score_n, photo_n, self.config.final)
     # The cascade counts pixels from 1, the last one included: the left and upper edges of a box are one less.
     edge_n4 = box_n4 - np.array([1, 1, 0, 0], np.float32)
-    rows = [kept[photo_n[kept] == number] for number in range(len(photos))]
+    edge_n4, point_n52, photo_n = edge_n4[kept], point_n52[kept].astype(np.float32), photo_n[kept]
+    rows = [photo_n == number for number in range(len(photos))]
     return [Detections(edge_n4[row], score_n[row], point_n52[row], size) for row, size in zip(rows, photos)]
 
   def _params(self, device: jax.Device | None) -> dict[str, Any]:
@@ -195,8 +176,8 @@ class Mtcnn:
     high_n2 = np.floor((corner_n2 * STRIDE + WINDOW).astype(np.float32) / scale_n1)
     box_n4 = np.concatenate([low_n2, high_n2], -1)
 
-    kept = keep(box_n4, score_n, photo_n * len(plan.scales) + level_n, self.config.level_overlap)
-    kept = kept[keep(box_n4[kept], score_n[kept], photo_n[kept], self.config.photo_overlap)]
+    kept, score_n = keep(box_n4, score_n, photo_n * len(plan.scales) + level_n, self.config.level)
+    kept = kept[keep(box_n4[kept], score_n, photo_n[kept], self.config.photo)[0]]
     return photo_n[kept], square_boxes(decode_boxes(box_n4[kept], offset_n4[kept]))
 
   def _refine(
@@ -222,7 +203,7 @@ class Mtcnn:
     score_n, offset_n4, *point = (np.concatenate(arrays) for arrays in zip(*(row[: 2 + points] for row in results)))
     chosen = np.flatnonzero(score_n > threshold)
     if net == "rnet":
-      chosen = chosen[keep(box_n4[chosen], score_n[chosen], photo_n[chosen], self.config.refined_overlap)]
+      chosen = chosen[keep(box_n4[chosen], score_n[chosen], photo_n[chosen], self.config.refined)[0]]
     return photo_n[chosen], box_n4[chosen], score_n[chosen], offset_n4[chosen], point[0][chosen] if points else None
 
 
@@ -238,4 +219,4 @@ def _levels(plan: Layout, row_n: np.ndarray, column_n: np.ndarray) -> tuple[np.n
   return level_n, corner_n2
 
 
-__all__ = ["MOST_CROPS", "Mtcnn", "MtcnnConfig", "cut", "keep", "propose", "score"]
+__all__ = ["MOST_CROPS", "Mtcnn", "MtcnnConfig", "cut", "propose", "score"]
