@@ -9,10 +9,11 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "embed", "models", "sweep")
+HEAVY = ("train", "detect", "embed", "models", "sweep")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
+  "detect": ("jaxface.commands.detect", "find faces in photos: boxes, scores and five points"),
   "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
   "report": ("jaxface.commands.report", "make one HTML page of evaluations: curves, thresholds, hardest pairs, comparisons"),
