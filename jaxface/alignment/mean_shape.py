@@ -3,6 +3,7 @@
 import numpy as np
 
 from jaxface.alignment.points import check_point_set, means_matrix
+from jaxface.alignment.similarity import fit_on_host
 from jaxface.geometry import template
 
 # The mean shape of the 783 annotated faces of HELEN's training part (Le et al., 2012; points of iBUG, Sagonas et al., 2013) in pixels
@@ -43,7 +44,7 @@ def template_points(name: str, count: int) -> np.ndarray:
   if count in (2, 5):
     return five_k2[:count]
   mean_k2 = np.array(MEAN_SHAPE_68)
-  matrix_23 = _similarity(means_matrix(68, 5) @ mean_k2, five_k2)
+  matrix_23 = fit_on_host(means_matrix(68, 5) @ mean_k2, five_k2)
   placed_k2 = mean_k2 @ matrix_23[:, :2].T + matrix_23[:, 2]
   if count == 68:
     return placed_k2
@@ -52,15 +53,6 @@ def template_points(name: str, count: int) -> np.ndarray:
     # The template's own five, so that six points differ from five by the sixth only.
     reduced_k2[:5] = five_k2
   return reduced_k2
-
-
-def _similarity(source_k2: np.ndarray, target_k2: np.ndarray) -> np.ndarray:
-  """`fit_similarity` in float64, whatever JAX's setting."""
-  source, target = (point_k2 @ (1, 1j) for point_k2 in (source_k2, target_k2))
-  centred = source - source.mean()
-  turn = (centred.conj() * (target - target.mean())).sum() / (abs(centred) ** 2).sum()
-  move = target.mean() - turn * source.mean()
-  return np.array([[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag]])
 
 
 __all__ = ["MEAN_SHAPE_68", "template_points"]

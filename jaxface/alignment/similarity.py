@@ -4,6 +4,7 @@ A transform is a matrix [2, 3]: (x, y) goes to matrix · (x, y, 1).
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -32,6 +33,29 @@ def fit_similarity(source_bk2: ArrayLike, target_bk2: ArrayLike, weight_bk: Arra
   cos = _sum(weight * (x * u + y * v)) / spread
   sin = _sum(weight * (x * v - y * u)) / spread
   return _with_translation(cos, -sin, sin, cos, source_mean, target_mean)
+
+
+def fit_on_host(source_k2: np.ndarray, target_k2: np.ndarray) -> np.ndarray:
+  """`fit_similarity` of one set of points in NumPy and float64, without a device.
+
+  Args:
+    source_k2: [K, 2] points, K ≥ 2.
+    target_k2: [K, 2] where they should go.
+  Returns:
+    matrix [2, 3] float64.
+  Raises:
+    ValueError: coordinates that are not finite, or source points that all coincide.
+  """
+  if not (np.isfinite(source_k2).all() and np.isfinite(target_k2).all()):
+    raise ValueError(f"points are not finite: {np.asarray(source_k2).tolist()}")
+  source, target = (np.asarray(point_k2, np.float64) @ (1, 1j) for point_k2 in (source_k2, target_k2))
+  centred = source - source.mean()
+  spread = (abs(centred) ** 2).sum()
+  if spread <= 1e-12 * max(1.0, (abs(source) ** 2).sum()):
+    raise ValueError(f"all {len(source)} points coincide at {tuple(np.asarray(source_k2)[0].tolist())}: they define no transform")
+  turn = (centred.conj() * (target - target.mean())).sum() / spread
+  move = target.mean() - turn * source.mean()
+  return np.array([[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag]])
 
 
 def fit_affine(source_bk2: ArrayLike, target_bk2: ArrayLike, weight_bk: ArrayLike | None = None) -> Array:
@@ -142,4 +166,4 @@ def _with_translation(a: Array, b: Array, c: Array, d: Array, source_mean: Array
   return _matrix(a, b, u - a * x - b * y, c, d, v - c * x - d * y)
 
 
-__all__ = ["compose", "fit_affine", "fit_similarity", "invert", "scale_of", "transform_points"]
+__all__ = ["compose", "fit_affine", "fit_on_host", "fit_similarity", "invert", "scale_of", "transform_points"]
