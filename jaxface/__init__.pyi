@@ -1,3 +1,4 @@
+from . import alignment as alignment
 from . import data as data
 from . import detection as detection
 from . import evaluation as evaluation
