@@ -82,3 +82,6 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .threshold.measure import measure_threshold as measure_threshold
+from .threshold.report import ThresholdReport as ThresholdReport
+from .threshold.traffic import Traffic as Traffic
