@@ -28,7 +28,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   which.add_argument("--all-pairs", action="store_true", help="all pairs of the embeddings, by their labels")
   parser.add_argument("--protocol", choices=PROTOCOLS, default="pairs", help="of --pairs (default: any pair list)")
   parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`; with --model: write them here")
-  add_model(parser, required=False)
+  add_model(parser)
   given = parser.add_mutually_exclusive_group()
   given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth")
   given.add_argument("--records", metavar="DIR", help="with --model: packed records")
@@ -48,9 +48,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   options = parser.parse_args(arguments)
   faces = options.records or options.images
-  if bool(options.model) != bool(faces) or not (options.model or options.embeddings):
-    parser.error("give --embeddings FILE, or --model DIR with --images PATH or --records DIR")
-  load_network(options)
+  if (options.model and not faces) or not (faces or options.embeddings):
+    parser.error("give --embeddings FILE, or --images PATH or --records DIR with --model DIR")
+  if faces:
+    load_network(options)
   found = set_threshold(
     options.far, options.pairs, embeddings=options.embeddings, model=options.model,
     faces=open_records(faces) if options.records else faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,

@@ -96,7 +96,7 @@ def _wanted(pairs: Pairs | str | Path, protocol: str, threshold_from: Pairs | st
     return [*given.left, *given.right]
 
   names = both(pairs) if isinstance(pairs, Pairs) else list(read_protocol(protocol, pairs).images)
-  if threshold_from is not None:
+  if threshold_from is not None and (isinstance(threshold_from, Pairs) or not Path(threshold_from).is_dir()):
     names += both(threshold_from if isinstance(threshold_from, Pairs) else read_pairs(threshold_from))
   return list(dict.fromkeys(names))
 
