@@ -25,3 +25,5 @@ from .speed import Speed as Speed
 from .speed import measure_speed as measure_speed
 from .summary import Summary as Summary
 from .summary import summarise as summarise
+from .threshold import read_threshold as read_threshold
+from .threshold import write_threshold as write_threshold

@@ -4,6 +4,7 @@
 model.json           network, options, input convention, sizes, source, versions, name of the variables folder; with a checksum
 variables-DIGEST/    parameters and batch statistics, named by their content
 card.md              the same as text, with licence and origin
+threshold.json       the threshold, if one was measured (`jaxface threshold`); with a checksum
 network_NAME.py      the source of a network of your own (network_NAME-DIGEST.py once it has changed); never executed by loading
                      the folder (docs/own_network.md)
 ```
@@ -37,6 +38,7 @@ from jaxface.checkpoint import (
 from jaxface.formats.atomic import atomic_directory, sync_folder, write_text
 from jaxface.formats.checked_json import parse_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.threshold import Threshold
 from jaxface.models.card import model_card
 from jaxface.models.digests import model_digest, variables_digest
 from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
@@ -76,6 +78,7 @@ class SavedModel:
     preprocess: its input convention, including the alignment template.
     variables: {"params": ..., "batch_stats": ...}.
     meta: provenance, training figures and similar; plain JSON values.
+    threshold: the one measured for a model that this one was made from; `own_threshold` is None if it does not hold any more.
   """
 
   name: str
@@ -83,6 +86,7 @@ class SavedModel:
   preprocess: Preprocess
   variables: dict[str, Any]
   meta: dict[str, Any] = field(default_factory=dict)
+  threshold: Threshold | None = None
 
   def __post_init__(self) -> None:
     object.__setattr__(self, "name", full_name(self.name))
@@ -111,6 +115,11 @@ class SavedModel:
     """16 hex digits over everything that embeddings depend on: network, options, input convention, variables."""
     variables = {key: self.variables[key] for key in _KEPT if key in self.variables}
     return model_digest(self.name, self.options, self.preprocess, variables_digest(variables))
+
+  @property
+  def own_threshold(self) -> Threshold | None:
+    """The threshold, if there is one and it was measured with exactly this network, convention and these variables."""
+    return self.threshold if self.threshold and self.threshold.model_digest == self.digest else None
 
   @property
   def embedding_size(self) -> int:
@@ -197,7 +206,7 @@ def card_of(path: Path | str) -> str:
   Raises:
     FileNotFoundError, DamagedModel: see `load_model`.
   """
-  path = _folder(path)
+  path = model_folder(path)
   plain = _parse(path / _FILE, (path / _FILE).read_bytes())
   try:
     return _card(plain)
@@ -212,6 +221,7 @@ class Description:
   Attributes:
     path: path of the model directory or workdir, as it was given.
     name, options, preprocess, meta: see `SavedModel`.
+    digest: see `SavedModel`; "" for a folder of format 2, whose description has no digest of the variables.
   """
 
   path: str
@@ -219,6 +229,7 @@ class Description:
   options: dict[str, Any]
   preprocess: Preprocess
   meta: dict[str, Any] = field(default_factory=dict)
+  digest: str = ""
 
 
 def describe_model(path: Path | str) -> Description:
@@ -227,14 +238,16 @@ def describe_model(path: Path | str) -> Description:
   Raises:
     FileNotFoundError, DamagedModel: see `load_model`.
   """
-  file = _folder(path) / _FILE
+  file = model_folder(path) / _FILE
   plain = _parse(file, file.read_bytes())
   check_sources(file.parent, plain)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
   except ValueError as error:
     raise DamagedModel(f"{file}: {error}") from error
-  return Description(str(path), plain["model"], plain["options"], preprocess, plain["meta"])
+  variables = plain.get("variables", "").partition("-")[2]
+  digest = model_digest(plain["model"], plain["options"], preprocess, variables) if variables else ""
+  return Description(str(path), plain["model"], plain["options"], preprocess, plain["meta"], digest)
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -247,7 +260,7 @@ def load_model(path: Path | str) -> SavedModel:
     WrongCheckpoint: the variables do not match the network in model.json; names the first leaf that differs,
       with both shapes.
   """
-  path = _folder(path)
+  path = model_folder(path)
   file = path / _FILE
   for _ in range(_TRIES):
     text = file.read_bytes()
@@ -282,7 +295,12 @@ def _load(file: Path, text: bytes) -> SavedModel:
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 
 
-def _folder(path: Path | str) -> Path:
+def model_folder(path: Path | str) -> Path:
+  """The model directory: the path itself, or the subfolder `model` of a workdir.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
   path = Path(path)
   if not (path / _FILE).is_file() and (path / "model").is_dir():
     path = path / "model"
@@ -309,5 +327,5 @@ def _parse(file: Path, text: bytes) -> dict[str, Any]:
   return plain
 
 
-__all__ = ["DamagedModel", "Description", "SavedModel", "card_of", "count_parameters", "describe_model", "load_model", "save_model",
-           "variable_shapes"]
+__all__ = ["DamagedModel", "Description", "SavedModel", "card_of", "count_parameters", "describe_model", "load_model",
+           "model_folder", "save_model", "variable_shapes"]
