@@ -69,6 +69,8 @@ from .protocols.insightface_bin import unpack_bin as unpack_bin
 from .protocols.registry import PROTOCOLS as PROTOCOLS
 from .protocols.registry import evaluate as evaluate
 from .protocols.registry import read_protocol as read_protocol
+from .protocols.saved import read_evaluation as read_evaluation
+from .protocols.saved import save_evaluation as save_evaluation
 from .protocols.toy import make_toy as make_toy
 from .report.report import Report as Report
 from .report.report import write_report as write_report

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import unit_rows
+from jaxface.evaluation.measures.identification import Searches
 from jaxface.evaluation.pairs.pair_names import check_unique, finder
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -22,11 +23,15 @@ class ProtocolFigures:
     figures: everything as plain JSON values.
     notes: caveats of the figures, a line each.
     lines: the figures for a terminal.
+    searches: rank and score of each probe by gallery, for protocols that search (1:N); else empty.
+    meta: how the embeddings were made, and `title` if the evaluation has one; plain JSON values.
   """
 
   figures: Mapping[str, Any]
   notes: tuple[str, ...]
   lines: tuple[str, ...]
+  searches: Mapping[str, Searches] = field(default_factory=dict)
+  meta: Mapping[str, Any] = field(default_factory=dict)
 
   def __str__(self) -> str:
     return "\n".join(self.lines)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.confusion import class_accuracy
+from jaxface.evaluation.measures.identification import concatenate_searches, search_gallery
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_embeddings
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
@@ -51,8 +52,12 @@ class ClosedSet(Protocol):
     if not known.all():
       notes.append(f"{int((~known).sum()):,} probes are ignored: no gallery image of their person has an embedding.")
     label_n, probe_nd = np.searchsorted(people, person["probe"][known]), unit["probe"][known]
-    blocks = [probe_nd[at : at + BLOCK] @ center_cd.T for at in range(0, len(probe_nd), BLOCK)]
-    guess_n = np.concatenate([block.argmax(1) for block in blocks])
+    guesses, found = [], []
+    for at in range(0, len(probe_nd), BLOCK):
+      score_nc = probe_nd[at : at + BLOCK] @ center_cd.T
+      guesses.append(score_nc.argmax(1))
+      found.append(search_gallery(score_nc, label_n[at : at + BLOCK], np.arange(len(people))))
+    guess_n, searches = np.concatenate(guesses), {"means of the gallery": concatenate_searches(*found)}
     right_n = guess_n == label_n
     by_class = class_accuracy(label_n, guess_n)
     wrong, often = np.unique(np.stack([label_n[~right_n], guess_n[~right_n]], 1), axis=0, return_counts=True)
@@ -71,7 +76,7 @@ class ClosedSet(Protocol):
       f"{len(label_n):,} probes, {len(people):,} classes",
       *(f"{one['person']} taken for {one['taken_for']}: {one['probes']}" for one in confused[:5]),
     )
-    return ProtocolFigures(figures, tuple(notes), lines)
+    return ProtocolFigures(figures, tuple(notes), lines, searches)
 
 
 def read_closed_set(lists: str | Path) -> ClosedSet:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.measures import roc as measures
-from jaxface.evaluation.measures.identification import open_set, search_gallery, top_n, tpir_at_fpir
+from jaxface.evaluation.measures.identification import Searches, open_set, search_gallery, top_n, tpir_at_fpir
 from jaxface.evaluation.protocols.base import (
   Protocol,
   ProtocolFigures,
@@ -117,18 +117,20 @@ class IjbIdentification(Ijb):
     if len(kept) < len(self.probes):
       notes.append(f"{len(self.probes) - len(kept):,} of {len(self.probes):,} probes are ignored: no face has an embedding.")
     probe_nd = unit_td[[row[template] for template in kept]]
-    found = {}
+    found, searches = {}, {}
     for name, gallery in self.galleries.items():
       here = {template: subject for template, subject in gallery.items() if template in row}
       if len(here) < len(gallery):
         notes.append(f"{len(gallery) - len(here):,} of {len(gallery):,} templates of gallery {name} are ignored: no face has an embedding.")
       score_nm = probe_nd @ unit_td[[row[template] for template in here]].T
-      found[name] = identify(score_nm, np.array(list(kept.values())), np.array(list(here.values())))
+      subjects = np.array(list(kept.values())), np.array(list(here.values()))
+      searches[f"gallery {name}"] = _search(score_nm, *subjects)
+      found[name] = _rates(searches[f"gallery {name}"])
     mean = {key: float(np.mean([one[key] for one in found.values()])) for key in found[name] if key not in ("mated_probes", "nonmated_probes")}
     notes = [*self.notes, *notes]
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
     lines = [f"{key}  {100 * value:.2f} %  (mean of {len(found)} galleries)" for key, value in mean.items()]
-    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
 
 
 def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> dict[str, float]:
@@ -145,15 +147,24 @@ def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -
   Raises:
     ValueError: a subject twice in the gallery, or no mated or no non-mated probe.
   """
+  return _rates(_search(score_nm, probe_n, gallery_m))
+
+
+def _search(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> Searches:
   subjects = len(np.unique(gallery_m))
   if subjects < len(gallery_m):
     raise ValueError(f"{len(gallery_m)} templates of {subjects} subjects: a gallery has one for each")
   searches = search_gallery(score_nm, probe_n, gallery_m)
-  mated = int(searches.mated.sum())
-  if not 0 < mated < len(probe_n):
-    raise ValueError(f"{mated} of {len(probe_n)} probes are mated: identification needs mated and non-mated ones")
+  if not searches.mated.any() or searches.mated.all():
+    raise ValueError(
+      f"{int(searches.mated.sum())} of {len(probe_n)} probes are mated: identification needs mated and non-mated ones"
+    )
+  return searches
+
+
+def _rates(searches: Searches) -> dict[str, float]:
   curve = open_set(searches, rank=1)
-  found: dict[str, float] = {"mated_probes": mated, "nonmated_probes": curve.nonmated}
+  found: dict[str, float] = {"mated_probes": curve.mated, "nonmated_probes": curve.nonmated}
   found |= {f"rank-{rank}": top_n(searches.rank, rank) for rank in RANKS}
   return found | {f"TPIR@FPIR {rate_name(fpir)}": tpir_at_fpir(curve, fpir).tar for fpir in FPIRS}
 
