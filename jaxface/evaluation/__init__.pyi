@@ -72,8 +72,17 @@ from .protocols.registry import read_protocol as read_protocol
 from .protocols.saved import read_evaluation as read_evaluation
 from .protocols.saved import save_evaluation as save_evaluation
 from .protocols.toy import make_toy as make_toy
+from .report.model_card import model_card as model_card
+from .report.model_card import write_model_card as write_model_card
 from .report.report import Report as Report
 from .report.report import write_report as write_report
+from .report.study import Study as Study
+from .report.study_page import write_study as write_study
+from .slices.attributes import Attributes as Attributes
+from .slices.attributes import read_attributes as read_attributes
+from .slices.differences import rate_change as rate_change
+from .slices.slices import Slices as Slices
+from .slices.slices import evaluate_slices as evaluate_slices
 from .streaming.all_pairs import PairCounts as PairCounts
 from .streaming.all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .streaming.all_pairs import count_all_pairs as count_all_pairs
@@ -82,3 +91,9 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .sweeps.sizes import PrincipalComponents as PrincipalComponents
+from .sweeps.sizes import fit_components as fit_components
+from .sweeps.sizes import verify_components as verify_components
+from .sweeps.sizes import verify_truncated as verify_truncated
+from .sweeps.table import Sweep as Sweep
+from .sweeps.table import SweepRow as SweepRow

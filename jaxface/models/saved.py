@@ -11,7 +11,6 @@ A new model is written next to the old one, and `model.json`, which is replaced 
 contains a complete model at all times. (Folders of format 2 have no digest: their variables are in `variables/`.)
 """
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxface import __version__
@@ -45,6 +43,7 @@ from jaxface.models.description import (
   model_folder,
   parse_description,
 )
+from jaxface.models.digests import model_digest, variables_digest
 from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, full_name
@@ -52,6 +51,9 @@ from jaxface.models.watch import abstract_variables
 
 # Attempts to read a model that is being replaced concurrently.
 _TRIES = 20
+_KEPT = ("params", "batch_stats")  # collections of variables
+
+
 @dataclass(frozen=True, eq=False)
 class SavedModel:
   """A network with its variables.
@@ -92,6 +94,12 @@ class SavedModel:
 
     return embed
 
+  @cached_property
+  def digest(self) -> str:
+    """16 hex digits over everything that embeddings depend on: network, options, input convention, variables."""
+    variables = {key: self.variables[key] for key in _KEPT if key in self.variables}
+    return model_digest(self.name, self.options, self.preprocess, variables_digest(variables))
+
   @property
   def embedding_size(self) -> int:
     """Length of an embedding."""
@@ -121,11 +129,11 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     FileExistsError: `path` exists and is not a model directory.
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
-  variables: dict[str, Any] = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
+  variables: dict[str, Any] = {key: saved.variables[key] for key in _KEPT if key in saved.variables}
   check_same_leaves(
     variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
   )
-  path, name = Path(path), f"variables-{_digest(variables)}"
+  path, name = Path(path), f"variables-{variables_digest(variables)}"
   description = {
     "format_version": FORMAT_VERSION,
     "model": saved.name,
@@ -162,15 +170,6 @@ def _describe(folder: Path, description: dict[str, Any]) -> dict[str, Any]:
   write_checked_json(folder / FILE, {**description, **sources})
   write_text(folder / "card.md", card_text(description))
   return sources
-
-
-def _digest(variables: dict[str, Any]) -> str:
-  """Digest of names, dtypes, shapes and values."""
-  total = hashlib.sha256()
-  for where, leaf in jax.tree_util.tree_leaves_with_path(variables):
-    array = np.asarray(leaf)
-    total.update(f"{jax.tree_util.keystr(where)}{array.dtype}{array.shape}".encode() + array.tobytes())
-  return total.hexdigest()[:16]
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -212,7 +211,7 @@ def _load(file: Path, text: bytes) -> SavedModel:
     variables = load_tree(folder)
   except DamagedCheckpoint as error:
     raise DamagedModel(f"{error}; copy the model again, or let the run that made it save it anew") from error
-  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != _digest(variables):
+  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != variables_digest(variables):
     raise DamagedModel(f"{folder}: the numbers in it are not those that were written: their digest differs from its name")
   check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])

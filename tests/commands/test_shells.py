@@ -17,6 +17,8 @@ SHELLS = {
   "evaluate --pairs p --model m --images i --save s --title t": (
     "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
   ),
+  "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
+    "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
   "leaks --train a --test b --distance 9": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),

@@ -124,8 +124,7 @@ class IjbIdentification(Ijb):
         notes.append(f"{len(gallery) - len(here):,} of {len(gallery):,} templates of gallery {name} are ignored: no face has an embedding.")
       score_nm = probe_nd @ unit_td[[row[template] for template in here]].T
       subjects = np.array(list(kept.values())), np.array(list(here.values()))
-      searches[f"gallery {name}"] = _search(score_nm, *subjects)
-      found[name] = _rates(searches[f"gallery {name}"])
+      found[name], searches[f"gallery {name}"] = identify(score_nm, *subjects)
     mean = {key: float(np.mean([one[key] for one in found.values()])) for key in found[name] if key not in ("mated_probes", "nonmated_probes")}
     notes = [*self.notes, *notes]
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
@@ -133,7 +132,7 @@ class IjbIdentification(Ijb):
     return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
 
 
-def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> dict[str, float]:
+def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> tuple[dict[str, float], Searches]:
   """Identification of probes in a gallery of one template per subject.
 
   Ranks as in `search_gallery`, TPIR at FPIR as in `tpir_at_fpir`, of mates of rank 1.
@@ -143,30 +142,21 @@ def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -
     probe_n: [N] int, subject of each probe.
     gallery_m: [M] int, subject of each template, all different.
   Returns:
-    Shares by name, and the numbers of probes.
+    (shares by name with the numbers of probes, rank and score of each probe).
   Raises:
     ValueError: a subject twice in the gallery, or no mated or no non-mated probe.
   """
-  return _rates(_search(score_nm, probe_n, gallery_m))
-
-
-def _search(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> Searches:
   subjects = len(np.unique(gallery_m))
   if subjects < len(gallery_m):
     raise ValueError(f"{len(gallery_m)} templates of {subjects} subjects: a gallery has one for each")
   searches = search_gallery(score_nm, probe_n, gallery_m)
-  if not searches.mated.any() or searches.mated.all():
-    raise ValueError(
-      f"{int(searches.mated.sum())} of {len(probe_n)} probes are mated: identification needs mated and non-mated ones"
-    )
-  return searches
-
-
-def _rates(searches: Searches) -> dict[str, float]:
+  mated = int(searches.mated.sum())
+  if not 0 < mated < len(probe_n):
+    raise ValueError(f"{mated} of {len(probe_n)} probes are mated: identification needs mated and non-mated ones")
   curve = open_set(searches, rank=1)
-  found: dict[str, float] = {"mated_probes": curve.mated, "nonmated_probes": curve.nonmated}
+  found: dict[str, float] = {"mated_probes": mated, "nonmated_probes": curve.nonmated}
   found |= {f"rank-{rank}": top_n(searches.rank, rank) for rank in RANKS}
-  return found | {f"TPIR@FPIR {rate_name(fpir)}": tpir_at_fpir(curve, fpir).tar for fpir in FPIRS}
+  return found | {f"TPIR@FPIR {rate_name(fpir)}": tpir_at_fpir(curve, fpir).tar for fpir in FPIRS}, searches
 
 
 def read_ijb(lists: str | Path, name: str, task: str = "1:1") -> IjbVerification | IjbIdentification:
