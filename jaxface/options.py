@@ -38,6 +38,21 @@ def load_network(options: argparse.Namespace) -> None:
     options.model = str(model_path(None))
 
 
+def add_detector(parser: argparse.ArgumentParser) -> None:
+  """Declare --detector."""
+  parser.add_argument(
+    "--detector", metavar="DIR", help="folder of a detector that `jaxface import` wrote, or its name (default: mtcnn, see `jaxface detect --help`)"
+  )
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+  """Declare --threshold, for commands that decide."""
+  parser.add_argument(
+    "--threshold", type=float, metavar="COSINE",
+    help="the same person if the cosine is at least this (default: that of the model's folder, see `jaxface threshold --help`)",
+  )
+
+
 def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") -> None:
   """Declare --mirror.
 
@@ -96,6 +111,6 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 __all__ = [
-  "add_mirror", "add_model", "add_network", "add_packed", "add_processes", "add_provenance", "add_template", "image_size",
+  "add_detector", "add_mirror", "add_model", "add_network", "add_packed", "add_processes", "add_provenance", "add_template", "add_threshold", "image_size",
   "load_network",
 ]
