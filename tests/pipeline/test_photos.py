@@ -26,7 +26,7 @@ from jaxface.pipeline import (
 )
 from jaxface.pipeline.photos.faces import choose, face_quality
 
-POINTS = np.array([(38.3, 51.7), (73.5, 51.5), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)])
+POINTS = np.array([(38.0, 51.0), (74.0, 51.0), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)])  # eyes on a level line
 
 
 @pytest.fixture(scope="module")
