@@ -16,6 +16,7 @@ COMMANDS = {
   "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
   "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
+  "slices": ("jaxface.commands.slices", "compute figures per group of people or images, with differences"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),

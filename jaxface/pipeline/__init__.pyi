@@ -9,6 +9,7 @@ from .leaks import Leaks as Leaks
 from .leaks import find_leaks as find_leaks
 from .run import Result as Result
 from .run import run_experiment as run_experiment
+from .slicing import slices as slices
 from .sweep_axes import AXES as AXES
 from .sweep_axes import BY as BY
 from .sweep_axes import Axis as Axis

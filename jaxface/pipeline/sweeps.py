@@ -116,7 +116,7 @@ def sweep(
         found.append(_one_axis(one, axis, levels, {"model": path, "network": model.name, **about}, (*notes, *more), folder))
     for at, name in enumerate(by):
       rows = sorted((replace(row, value=values[at]) for values, row in plain), key=lambda row: (row.value, row.model))
-      swept = Sweep(name, BY[name], tuple(rows), rows[0], {"model": paths, **about}, rows[0].verification.notes)
+      swept = Sweep(name, BY[name], tuple(rows), rows[0], {"models": paths, **about}, rows[0].verification.notes)
       write_json(Path(out) / f"sweep_{name}.json", swept.to_json())
       found.append(swept)
   return tuple(found)

@@ -16,6 +16,8 @@ SHELLS = {
   "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
   "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
     "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
+  "slices --embeddings e --pairs p --table t.csv --by sex,age --edges age=20,40": (
+    "jaxface.pipeline.slices", ("e", "p", ("sex", "age")), {"table": "t.csv", "edges": {"age": (20, 40)}, "images": None}),
   "leaks --train a --test b --distance 9": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
