@@ -12,7 +12,9 @@ from jaxface.commands.main import main
 from jaxface.data import DegradedSource, FolderSource, synthesize
 from jaxface.evaluation import compare, verify_pairs
 from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.pairs import read_pairs
 from jaxface.inference import load
+from jaxface.interop import import_model
 from jaxface.models.saved import save_model
 from jaxface.pipeline import AXES, OtherSweep, sweep
 from jaxface.pipeline.sweep_model import ModelSweep
@@ -208,3 +210,22 @@ def test_the_command_prints_the_table_and_writes_the_pictures(world, tmp_path, c
   with pytest.raises(SystemExit):
     main([*arguments, "--jpeg", "ten"])
   assert "numbers separated by commas" in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+def test_strong_compression_and_few_components_cost_accuracy_on_lfw(face_data, pretrained_onnx, tmp_path):
+  import_model(pretrained_onnx, "mobilefacenet", tmp_path / "model", preprocess="imagenet")
+  whole = read_pairs(face_data / "protocols" / "pairs.txt")
+  rows = [pair for fold in range(2) for kind in (True, False) for pair in np.flatnonzero((whole.fold == fold) & (whole.same == kind))[:25]]
+  (tmp_path / "pairs.tsv").write_text(
+    "".join(f"{whole.left[row]}\t{whole.right[row]}\t{int(whole.same[row])}\t{whole.fold[row]}\n" for row in rows)
+  )
+  jpeg, pca, size = sweep(
+    load(tmp_path / "model"), face_data / "lfw_aligned112", tmp_path / "pairs.tsv", tmp_path / "out",
+    axes={"jpeg": [3], "pca": [4], "size": [128]}, mirror="none", batch_size=64, devices=1,
+  )
+  plain = jpeg.reference.verification
+  assert plain.accuracy >= 0.95 and jpeg.rows[0].verification.accuracy < plain.accuracy - 0.05
+  assert 0.6 < pca.rows[0].verification.accuracy < plain.accuracy
+  np.testing.assert_array_equal(size.rows[0].verification.score_p, plain.score_p)
+  assert plain.folds.fold.tolist() == [0, 1] and plain.folds.pairs.tolist() == [50, 50]
