@@ -7,6 +7,7 @@ from .leaks import IdentityLeak as IdentityLeak
 from .leaks import ImageLeak as ImageLeak
 from .leaks import Leaks as Leaks
 from .leaks import find_leaks as find_leaks
+from .report import report_files as report_files
 from .run import Result as Result
 from .run import run_experiment as run_experiment
 from .slicing import slices as slices

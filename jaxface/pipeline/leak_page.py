@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from jaxface.data.source import Source
+from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import document, pair_card, table
-from jaxface.evaluation.report.svg import escape
 from jaxface.formats.atomic import write_text
 from jaxface.pipeline.leaks import IDENTICAL, MIRRORED, NEAR, Leaks, pictures_of
 

@@ -1,7 +1,7 @@
 """Verification figures from a file of embeddings and a pair list, in one call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Evaluation:
     verification: the figures; None for a list without mated or without non-mated pairs, which has scores only.
     figures: everything as plain JSON values.
     notes: caveats of the figures, a line each.
+    meta: how the embeddings were made, and `title` if the evaluation has one; plain JSON values.
   """
 
   pairs: Pairs
@@ -35,6 +36,7 @@ class Evaluation:
   verification: Verification | None
   figures: Mapping[str, Any]
   notes: tuple[str, ...]
+  meta: Mapping[str, Any] = field(default_factory=dict)
 
   def __str__(self) -> str:
     if self.verification:
@@ -101,7 +103,7 @@ def evaluate_pairs(
   found = _judged(embedding_nd, embeddings.names, pairs, train)
   notes += found.notes
   found = Evaluation(
-    found.pairs, found.score_p, found.verification, {**found.figures, "notes": notes}, tuple(notes)
+    found.pairs, found.score_p, found.verification, {**found.figures, "notes": notes}, tuple(notes), embeddings.meta
   )
   if out:
     write_json(out, found.figures)

@@ -1,6 +1,7 @@
 """The protocols by name, and `evaluate`, which takes any of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
 from jaxface.evaluation.protocols.megaface import read_megaface
 from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
 from jaxface.evaluation.protocols.rfw import read_rfw
+from jaxface.evaluation.protocols.saved import save_evaluation
 from jaxface.evaluation.protocols.trillion_pairs import read_trillion_pairs
 from jaxface.evaluation.protocols.ytf import read_ytf
 from jaxface.formats.atomic import write_json
@@ -74,6 +76,7 @@ def evaluate(
   embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "pairs",
   normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
   threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
+  save: str | Path | None = None, title: str = "",
 ) -> Evaluation | ProtocolFigures:
   """Figures of embeddings, made here or elsewhere, by the rules of a protocol.
 
@@ -91,6 +94,8 @@ def evaluate(
       pairs, which is optimistic. Pair lists only.
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
+    save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
+    title: name of the model in reports; "" for the name in the embeddings' metadata.
   Returns:
     `Evaluation` for pairs, else `ProtocolFigures`.
   Raises:
@@ -100,22 +105,27 @@ def evaluate(
   """
   check_name("protocol", protocol, tuple(PROTOCOLS))
   options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from}
+  found: Any
   if isinstance(pairs, Pairs):
     if protocol != "pairs":
       raise ValueError(f"protocol {protocol!r} reads its official lists: give their path, or use protocol 'pairs' for a Pairs")
-    found: Any = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing, out=out, **options)
-    return found
-  rules = read_protocol(protocol, pairs)
-  given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
-  if isinstance(rules, PairProtocol):
-    found = rules.evaluate(given, skip_missing=skip_missing, **options)
+    found = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing, **options)
   else:
-    for name, value in options.items():
-      if value is not None:
-        raise ValueError(f"{name} applies to pair lists only, not to the protocol {protocol!r}")
-    found = rules.evaluate(given, skip_missing=skip_missing)
+    rules = read_protocol(protocol, pairs)
+    given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+    if isinstance(rules, PairProtocol):
+      found = rules.evaluate(given, skip_missing=skip_missing, **options)
+    else:
+      for name, value in options.items():
+        if value is not None:
+          raise ValueError(f"{name} applies to pair lists only, not to the protocol {protocol!r}")
+      found = rules.evaluate(given, skip_missing=skip_missing)
+    found = replace(found, meta=given.meta)
+  found = replace(found, meta={**found.meta, **({"title": title} if title else {})})
   if out:
     write_json(out, found.figures)
+  if save:
+    save_evaluation(save, found)
   return found
 
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxface.evaluation.intervals.identity_units import units_of
+from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.folds import Folds, best_threshold
 from jaxface.evaluation.pairs.pair_names import list_notes, matched
 from jaxface.evaluation.pairs.verification import Verification, score_pairs, verify_pairs
-from jaxface.evaluation.protocols.base import rows_of, unit_rows
+from jaxface.evaluation.protocols.base import rows_of
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs
 
@@ -87,7 +88,7 @@ def verify_components(
   pairs, train = matched(pairs, embeddings.names), train and matched(train, embeddings.names)
   judged = list(dict.fromkeys([*pairs.left, *pairs.right]))
   images = list(dict.fromkeys([*judged, *(train.left if train else ()), *(train.right if train else ())]))
-  unit_id = unit_rows(embeddings.embedding_nd[rows_of(embeddings, images)[0]], images)
+  unit_id = unit_rows(embeddings.embedding_nd[rows_of(embeddings, images)[0]], names=images)
   if fit is None:
     return _by_folds(unit_id, images, pairs, sizes)
   fitted = fit_components(_other_images(fit, judged, unit_id.shape[1]))
@@ -140,7 +141,7 @@ def _other_images(fit: Embeddings, images: list[str], size: int) -> np.ndarray:
       f"{len(shared):,} of the {len(fit.names):,} images to fit components on are in the pair list (first: {min(shared)!r}): fit on"
       " other images, or by folds"
     )
-  return unit_rows(fit.embedding_nd, fit.names)
+  return unit_rows(fit.embedding_nd, names=fit.names)
 
 
 def check_size(what: str, size: int, most: int) -> None:
