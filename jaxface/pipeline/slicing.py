@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxface.data.image_statistics import STATISTICS, measure_images
+from jaxface.evaluation.report.study import Study
+from jaxface.evaluation.report.study_page import write_study
 from jaxface.evaluation.slices.attributes import Attributes
 from jaxface.evaluation.slices.slices import CROSS, Slices, evaluate_slices
 from jaxface.formats.atomic import write_json
@@ -24,7 +26,7 @@ def slices(
       `skip_missing`.
     images: instead of a table, the folder of the images or packed records, of which statistics are measured; see
       `jaxface.data.measure_images`.
-    out: folder for `slices_COLUMN.json` of each column; None writes no files.
+    out: folder for `slices_COLUMN.json` of each column, and the page `slices.html` with charts; None writes no files.
     progress: draw a progress bar.
   Returns:
     `Slices` of each column.
@@ -46,6 +48,7 @@ def slices(
   if out is not None:
     for one in found:
       write_json(Path(out) / f"slices_{one.column}.json", one.to_json())
+    write_study(Path(out) / "slices.html", Study("", (), slices=[one.to_json() for one in found]))
   return found
 
 

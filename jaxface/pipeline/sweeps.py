@@ -10,6 +10,8 @@ from jaxface.data.subset import NamedSource
 from jaxface.evaluation.pairs.pair_names import matched, without_missing
 from jaxface.evaluation.protocols.pair_list import PairProtocol
 from jaxface.evaluation.protocols.registry import read_protocol
+from jaxface.evaluation.report.study import Study
+from jaxface.evaluation.report.study_page import write_study
 from jaxface.evaluation.sweeps.table import Sweep
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
@@ -30,13 +32,14 @@ def sweep(
   models: str | Path | Model | Sequence[str | Path | Model], images: str | Path, pairs: str | Path, out: str | Path, *,
   axes: Mapping[str, Sequence[float] | None] | None = None, by: Sequence[str] = (), protocol: str = "pairs",
   degrade: str = "both", pca_from: str | Path | Embeddings | None = None, mirror: str = "sum", template: str = "", seed: int = 0,
-  batch_size: int = 128, devices: int = 0, skip_missing: bool = False, progress: bool = False,
+  batch_size: int = 128, devices: int = 0, skip_missing: bool = False, page: bool = True, progress: bool = False,
   say: Callable[[str], object] = _log.info,
 ) -> tuple[Sweep, ...]:
   """Sweeps of models on a pair list, resumable.
 
   Each finished level is written whole below `out`; the next call with the same model, images and pairs reads it. Writes
-  `sweep_AXIS.json` for each axis (with several models in a folder per model), and a picture of one image at each level.
+  `sweep_AXIS.json` for each axis (with several models in a folder per model), a picture of one image at each level, and the page `sweeps.html`
+  with charts.
 
   Args:
     models: a model folder, the workdir of a run, or a `Model`; or several.
@@ -55,6 +58,7 @@ def sweep(
     batch_size: images per batch over all devices.
     devices: how many of this host's devices to use, 0 for all.
     skip_missing: ignore pairs of images that are not there, with a note.
+    page: write the page of the charts of this call's axes.
     progress: draw progress bars.
     say: called with each line for the user.
   Returns:
@@ -119,6 +123,8 @@ def sweep(
       swept = Sweep(name, BY[name], tuple(rows), rows[0], {"models": paths, **about}, rows[0].verification.notes)
       write_json(Path(out) / f"sweep_{name}.json", swept.to_json())
       found.append(swept)
+    if page:
+      write_study(Path(out) / "sweeps.html", Study("", (), sweeps=[one.to_json() for one in found]))
   return tuple(found)
 
 

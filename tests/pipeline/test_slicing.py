@@ -37,6 +37,7 @@ def test_the_command_prints_the_groups_and_writes_the_figures(world, tmp_path, c
   assert sex["kind"] == age["kind"] == "slices" and [group["group"] for group in age["groups"]] == ["< 26", "≥ 26"]
   (found, _) = evaluate_slices(world / "e.npz", world / "pairs.tsv", world / "people.csv", ["sex", "age"], edges={"age": [26]})
   assert sex == found.to_json()
+  assert (tmp_path / "slices.html").read_text().count("<svg") >= 2
   with pytest.raises(SystemExit):
     main([*arguments, "--by", "age", "--edges", "26"])
   assert "COLUMN=X,Y" in capsys.readouterr().err
