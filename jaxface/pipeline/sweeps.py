@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.data.subset import NamedSource
+from jaxface.evaluation.intervals.rates import size_note
 from jaxface.evaluation.pairs.pair_names import matched, without_missing
+from jaxface.evaluation.pairs.verification import TARGETS
 from jaxface.evaluation.protocols.pair_list import PairProtocol
 from jaxface.evaluation.protocols.registry import read_protocol
 from jaxface.evaluation.report.study import Study
@@ -132,7 +134,8 @@ def _one_axis(
   one: ModelSweep, axis: str, levels: Sequence[float], about: Mapping[str, Any], notes: Sequence[str], folder: Path
 ) -> Sweep:
   examples: list[tuple[float | None, Any]] = []
-  lines = [*notes, *one.plain.verification.notes]
+  plain = one.plain.verification
+  lines = [*notes, *plain.notes, *filter(None, (size_note(target, plain.roc.nonmated) for target in TARGETS.values()))]
   if AXES[axis].of_images:
     lines.append(f"{axis}: {_SIDES[one.degrade]} changed; the thresholds are chosen anew at each level.")
     record = one.source.names().index(one.pairs.left[0])
