@@ -9,7 +9,7 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "detect", "embed", "models", "sweep")
+HEAVY = ("train", "detect", "embed", "models", "sweep", "threshold")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
@@ -19,6 +19,7 @@ COMMANDS = {
   "report": ("jaxface.commands.report", "make one HTML page of evaluations: curves, thresholds, hardest pairs, comparisons"),
   "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
   "slices": ("jaxface.commands.slices", "compute figures per group of people or images, with differences"),
+  "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),

@@ -21,6 +21,9 @@ SHELLS = {
     "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
   "slices --embeddings e --pairs p --table t.csv --by sex,age --edges age=20,40": (
     "jaxface.pipeline.slices", ("e", "p", ("sex", "age")), {"table": "t.csv", "edges": {"age": (20, 40)}, "images": None}),
+  "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
+    "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
+  ),
   "leaks --train a --test b --distance 9": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
