@@ -26,6 +26,7 @@ from .photos.people import identify_photo as identify_photo
 from .report import report_files as report_files
 from .run import Result as Result
 from .run import run_experiment as run_experiment
+from .slicing import slices as slices
 from .sweep_axes import AXES as AXES
 from .sweep_axes import BY as BY
 from .sweep_axes import Axis as Axis

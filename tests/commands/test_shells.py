@@ -19,6 +19,8 @@ SHELLS = {
   ),
   "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
     "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
+  "slices --embeddings e --pairs p --table t.csv --by sex,age --edges age=20,40": (
+    "jaxface.pipeline.slices", ("e", "p", ("sex", "age")), {"table": "t.csv", "edges": {"age": (20, 40)}, "images": None}),
   "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
     "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
   ),
