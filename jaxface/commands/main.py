@@ -16,6 +16,7 @@ COMMANDS = {
   "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
   "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
+  "search": ("jaxface.commands.search", "find the most similar embeddings of a gallery for every probe"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
