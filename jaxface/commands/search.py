@@ -20,5 +20,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
   options = parser.parse_args(arguments)
   found = search_files(options.gallery, options.probes, top=options.top, out=options.json)
+  for note in found.notes:
+    print(f"note: {note}", file=sys.stderr)
   print(found if sys.stdout.isatty() or options.json else json.dumps(found.figures, indent=2))
   return 0

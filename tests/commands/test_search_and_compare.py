@@ -71,6 +71,7 @@ def test_search_from_the_command_line(tmp_path, capsys):
   assert "have a mate in the gallery" in capsys.readouterr().out
   plain = Embeddings(gallery.embedding_nd, [str(row) for row in range(len(gallery.names))])
   assert "rank" not in search_files(plain, probes, top=10**6).figures
+  assert found["notes"] == [] and "find themselves" in search_files(gallery, gallery, top=1).notes[0]
   with pytest.raises(ValueError, match="top is 0"):
     search_files(gallery, probes, top=0)
 

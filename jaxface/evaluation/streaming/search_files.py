@@ -34,13 +34,19 @@ class SearchResult:
   searches: Searches | None
 
   @property
+  def notes(self) -> tuple[str, ...]:
+    """A caveat where probes are entries of the gallery."""
+    both = len(set(self.probes) & set(self.gallery))
+    return (f"{both:,} probes have the name of an entry: they find themselves, so the ranks mean nothing; leave them out of one file.",) if both else ()
+
+  @property
   def figures(self) -> Mapping[str, Any]:
     """Everything as plain JSON values."""
     rows = [
       {"probe": name, "nearest": [{"name": self.gallery[row], "cosine": float(score)} for row, score in zip(row_k, score_k)]}
       for name, row_k, score_k in zip(self.probes, self.nearest.row, self.nearest.score)
     ]
-    return {"probes": len(self.probes), "gallery": len(self.gallery), **self._ranks(), "searches": rows}
+    return {"probes": len(self.probes), "gallery": len(self.gallery), **self._ranks(), "notes": list(self.notes), "searches": rows}
 
   def _ranks(self) -> dict[str, Any]:
     if self.searches is None or not self.searches.mated.any():
@@ -67,7 +73,7 @@ def search_files(
   """The entries of a gallery with the highest cosine for each probe, exact; and ranks, where images stand in folders of people.
 
   A probe and an entry show one person if their images stand in folders of one name (`Person/Person_0001`). An entry with the name of
-  the probe is the same image: give a gallery without the probes.
+  a probe is the same image: a note says so.
 
   Args:
     gallery: an `Embeddings`, or a file of them.
