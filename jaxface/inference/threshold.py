@@ -16,7 +16,7 @@ from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.inference.evaluate import embed_listed
 from jaxface.inference.model import Model
-from jaxface.models.saved import model_folder
+from jaxface.models.description import model_folder
 from jaxface.models.threshold import write_threshold
 
 _log = logging.getLogger(__name__)

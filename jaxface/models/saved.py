@@ -12,7 +12,6 @@ A new model is written next to the old one, and `model.json`, which is replaced 
 contains a complete model at all times. (Folders of format 2 have no digest: their variables are in `variables/`.)
 """
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,36 +35,25 @@ from jaxface.checkpoint import (
   save_tree,
 )
 from jaxface.formats.atomic import atomic_directory, sync_folder, write_text
-from jaxface.formats.checked_json import parse_checked_json, write_checked_json
-from jaxface.formats.errors import DamagedData
+from jaxface.formats.checked_json import write_checked_json
 from jaxface.formats.threshold import Threshold
-from jaxface.models.card import model_card
+from jaxface.models.description import (
+  FILE,
+  FORMAT_VERSION,
+  DamagedModel,
+  card_text,
+  model_folder,
+  parse_description,
+)
 from jaxface.models.digests import model_digest, variables_digest
 from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, full_name
 from jaxface.models.watch import abstract_variables
 
-FORMAT_VERSION = 3
-# Versions that this release reads.
-FORMATS = (2, 3)
 # Attempts to read a model that is being replaced concurrently.
 _TRIES = 20
-_FILE = "model.json"
 _KEPT = ("params", "batch_stats")  # collections of variables
-_ENTRIES = {
-  "format_version": int,
-  "model": str,
-  "options": dict,
-  "preprocess": dict,
-  "embedding_size": int,
-  "parameters": int,
-  "meta": dict,
-}
-
-
-class DamagedModel(ValueError):
-  """A model directory that cannot be used; the message names the file and the fault."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +154,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     "versions": {"jaxface": __version__, "jax": jax.__version__, "flax": flax.__version__},
     "meta": saved.meta,
   }
-  if not (path / _FILE).is_file():
+  if not (path / FILE).is_file():
     with atomic_directory(path) as folder:
       save_tree(folder / name, variables)
       _describe(folder, description)
@@ -188,66 +176,9 @@ def _describe(folder: Path, description: dict[str, Any]) -> dict[str, Any]:
   Returns what `keep_sources` does. A process killed before the card leaves the old text, which the next call replaces.
   """
   sources = keep_sources(folder, description["model"], description["options"])
-  write_checked_json(folder / _FILE, {**description, **sources})
-  write_text(folder / "card.md", _card(description))
+  write_checked_json(folder / FILE, {**description, **sources})
+  write_text(folder / "card.md", card_text(description))
   return sources
-
-
-def _card(plain: dict[str, Any]) -> str:
-  return model_card(
-    plain["model"], plain["options"], Preprocess.from_json(plain["preprocess"]),
-    embedding_size=plain["embedding_size"], parameters=plain["parameters"], meta=plain["meta"],
-  )
-
-
-def card_of(path: Path | str) -> str:
-  """Text of the card of a model directory or workdir; reads no variables and needs no registered network.
-
-  Raises:
-    FileNotFoundError, DamagedModel: see `load_model`.
-  """
-  path = model_folder(path)
-  plain = _parse(path / _FILE, (path / _FILE).read_bytes())
-  try:
-    return _card(plain)
-  except ValueError as error:
-    raise DamagedModel(f"{path / _FILE}: {error}") from error
-
-
-@dataclass(frozen=True)
-class Description:
-  """Contents of model.json, without the variables.
-
-  Attributes:
-    path: path of the model directory or workdir, as it was given.
-    name, options, preprocess, meta: see `SavedModel`.
-    digest: see `SavedModel`; "" for a folder of format 2, whose description has no digest of the variables.
-  """
-
-  path: str
-  name: str
-  options: dict[str, Any]
-  preprocess: Preprocess
-  meta: dict[str, Any] = field(default_factory=dict)
-  digest: str = ""
-
-
-def describe_model(path: Path | str) -> Description:
-  """Description of a model directory, or of the one in a workdir; reads no variables.
-
-  Raises:
-    FileNotFoundError, DamagedModel: see `load_model`.
-  """
-  file = model_folder(path) / _FILE
-  plain = _parse(file, file.read_bytes())
-  check_sources(file.parent, plain)
-  try:
-    preprocess = Preprocess.from_json(plain["preprocess"])
-  except ValueError as error:
-    raise DamagedModel(f"{file}: {error}") from error
-  variables = plain.get("variables", "").partition("-")[2]
-  digest = model_digest(plain["model"], plain["options"], preprocess, variables) if variables else ""
-  return Description(str(path), plain["model"], plain["options"], preprocess, plain["meta"], digest)
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -261,7 +192,7 @@ def load_model(path: Path | str) -> SavedModel:
       with both shapes.
   """
   path = model_folder(path)
-  file = path / _FILE
+  file = path / FILE
   for _ in range(_TRIES):
     text = file.read_bytes()
     try:
@@ -277,7 +208,7 @@ def load_model(path: Path | str) -> SavedModel:
 
 
 def _load(file: Path, text: bytes) -> SavedModel:
-  path, plain = file.parent, _parse(file, text)
+  path, plain = file.parent, parse_description(file, text)
   check_sources(path, plain)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
@@ -295,37 +226,4 @@ def _load(file: Path, text: bytes) -> SavedModel:
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 
 
-def model_folder(path: Path | str) -> Path:
-  """The model directory: the path itself, or the subfolder `model` of a workdir.
-
-  Raises:
-    FileNotFoundError: there is none.
-  """
-  path = Path(path)
-  if not (path / _FILE).is_file() and (path / "model").is_dir():
-    path = path / "model"
-  if not (path / _FILE).is_file():
-    raise FileNotFoundError(f"{path / _FILE}: no such file: {path} is neither a model directory nor a workdir with one")
-  return path
-
-
-def _parse(file: Path, text: bytes) -> dict[str, Any]:
-  try:
-    plain = parse_checked_json(text, file=file)
-  except DamagedData as error:
-    raise DamagedModel(str(error)) from error
-  if plain.get("format_version") not in FORMATS:
-    raise DamagedModel(
-      f"{file}: format_version {plain.get('format_version')!r}, this release reads {' and '.join(map(str, FORMATS))}"
-    )
-  name = plain.get("variables", "variables")
-  if not isinstance(name, str) or not re.fullmatch(r"variables(-[0-9a-f]+)?", name):
-    raise DamagedModel(f"{file}: entry 'variables' is {name!r}, expected the name of a folder beside it, variables-DIGEST")
-  for key, kind in _ENTRIES.items():
-    if not isinstance(plain.get(key), kind):
-      raise DamagedModel(f"{file}: entry {key!r} is {plain.get(key)!r}, expected {kind.__name__}")
-  return plain
-
-
-__all__ = ["DamagedModel", "Description", "SavedModel", "card_of", "count_parameters", "describe_model", "load_model",
-           "model_folder", "save_model", "variable_shapes"]
+__all__ = ["SavedModel", "count_parameters", "load_model", "save_model", "variable_shapes"]

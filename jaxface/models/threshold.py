@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxface.formats.threshold import THRESHOLD_FILE, Threshold, read_threshold_file, write_threshold_file
-from jaxface.models.saved import SavedModel, describe_model, load_model, model_folder
+from jaxface.models.description import describe_model, model_folder
+from jaxface.models.saved import SavedModel, load_model
 
 _log = logging.getLogger(__name__)
 _HOW = "measure it with `jaxface threshold --far 1e-4 --model DIR --images FACES --all-pairs --write DIR`"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import unit_rows
+from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.streaming.nearest import nearest_embeddings
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.threshold import Threshold
@@ -84,13 +84,13 @@ class _People:
 
   @classmethod
   def of(cls, given: Embeddings) -> "_People":
-    unit_nd = unit_rows(given.embedding_nd, given.names)
+    unit_nd = unit_rows(given.embedding_nd, names=given.names)
     names, first_i, person_n = np.unique([name.rsplit("/", 1)[0] for name in given.names], return_index=True, return_inverse=True)
     centre_id = np.zeros((len(names), unit_nd.shape[1]))
     np.add.at(centre_id, person_n, unit_nd)
     flat_i = np.linalg.norm(centre_id, axis=1) < 1e-9  # opposite embeddings have no mean direction: the first stands for it
     centre_id[flat_i] = unit_nd[first_i[flat_i]]
-    return cls(unit_nd, person_n, given.names, names.tolist(), unit_rows(centre_id, names.tolist()))
+    return cls(unit_nd, person_n, given.names, names.tolist(), unit_rows(centre_id))
 
   def rows(self, person: int) -> np.ndarray:
     return np.flatnonzero(self.person_n == person)

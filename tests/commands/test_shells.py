@@ -17,6 +17,8 @@ SHELLS = {
   "evaluate --pairs p --model m --images i --save s --title t": (
     "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
   ),
+  "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
+    "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
   "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
     "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
   ),
