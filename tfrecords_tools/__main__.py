@@ -13,7 +13,7 @@ COMMANDS = {
   "reshard": ("tfrecords_tools.reshard", "copy a packed set into another number of shards; records, order and ids do not change"),
   "export": ("tfrecords_tools.export", "write the images of a packed set into a folder per identity"),
   "toy": ("tfrecords_tools.toy", "write a small set in the format of an evaluation protocol, with embeddings"),
-  "unpack-bin": ("tfrecords_tools.unpack_bin", "write the images and pairs of an InsightFace .bin file to a folder"),
+  "unpack_bin": ("tfrecords_tools.unpack_bin", "write the images and pairs of an InsightFace .bin file to a folder"),
 }
 
 

@@ -1,6 +1,6 @@
 """Write the images and the pair list of an InsightFace .bin file to a folder. Nothing in the file is executed.
 
-  python -m tfrecords_tools unpack-bin lfw.bin LFW_BIN
+  python -m tfrecords_tools unpack_bin lfw.bin LFW_BIN
   jaxface evaluate --pairs LFW_BIN/pairs.tsv --model models/mobilefacenet --images LFW_BIN/images
 """
 

@@ -84,6 +84,6 @@ def test_every_protocol_has_a_toy_set_and_a_bin_is_unpacked(tmp_path, capsys):
   assert tools(["toy", "bin", str(tmp_path / "toy")]) == 0
   assert "jaxface evaluate --protocol bin" in capsys.readouterr().out
   file = next((tmp_path / "toy" / "lists").glob("*.bin"))
-  assert tools(["unpack-bin", str(file), str(tmp_path / "out")]) == 0
+  assert tools(["unpack_bin", str(file), str(tmp_path / "out")]) == 0
   images = list((tmp_path / "out" / "images").iterdir())
   assert f"{len(images):,} images, {len(images) // 2:,} pairs" in capsys.readouterr().out

@@ -41,7 +41,7 @@ TOOL_SHELLS = {
   "reshard o n --shards 3": ("jaxface.formats.reshard", ("o", "n", 3), {}),
   "export o d": ("jaxface.formats.unpack", ("o", "d"), {}),
   "toy lfw o --seed 3": ("jaxface.evaluation.make_toy", ("lfw", "o"), {"seed": 3}),
-  "unpack-bin f o": ("jaxface.evaluation.unpack_bin", ("f", "o"), {}),
+  "unpack_bin f o": ("jaxface.evaluation.unpack_bin", ("f", "o"), {}),
 }
 
 
