@@ -64,6 +64,8 @@ from .pairs.verification import verify_pairs as verify_pairs
 from .pairs.verify import verify as verify
 from .protocols.base import Protocol as Protocol
 from .protocols.base import ProtocolFigures as ProtocolFigures
+from .protocols.compared import Compared as Compared
+from .protocols.compared import compare_embeddings as compare_embeddings
 from .protocols.insightface_bin import read_bin as read_bin
 from .protocols.insightface_bin import unpack_bin as unpack_bin
 from .protocols.registry import PROTOCOLS as PROTOCOLS
@@ -91,12 +93,16 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .streaming.search_files import SearchResult as SearchResult
+from .streaming.search_files import search_files as search_files
 from .sweeps.sizes import PrincipalComponents as PrincipalComponents
 from .sweeps.sizes import fit_components as fit_components
 from .sweeps.sizes import verify_components as verify_components
 from .sweeps.sizes import verify_truncated as verify_truncated
 from .sweeps.table import Sweep as Sweep
 from .sweeps.table import SweepRow as SweepRow
+from .threshold.all_pairs_figures import AllPairsFigures as AllPairsFigures
+from .threshold.all_pairs_figures import evaluate_all_pairs as evaluate_all_pairs
 from .threshold.measure import measure_threshold as measure_threshold
 from .threshold.report import ThresholdReport as ThresholdReport
 from .threshold.traffic import Traffic as Traffic

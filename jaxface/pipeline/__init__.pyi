@@ -2,9 +2,10 @@ from .api import train as train
 from .installation import describe_experiments as describe_experiments
 from .installation import describe_installation as describe_installation
 from .judge import Judged as Judged
+from .leak_faces import FaceLeak as FaceLeak
+from .leak_images import ImageLeak as ImageLeak
+from .leak_names import IdentityLeak as IdentityLeak
 from .leak_page import write_leak_page as write_leak_page
-from .leaks import IdentityLeak as IdentityLeak
-from .leaks import ImageLeak as ImageLeak
 from .leaks import Leaks as Leaks
 from .leaks import find_leaks as find_leaks
 from .photos.align_folder import AlignedFolder as AlignedFolder

@@ -24,7 +24,10 @@ SHELLS = {
   "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
     "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
   ),
-  "leaks --train a --test b --distance 9": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9}),
+  "evaluate --all-pairs --embeddings e --far 1e-3 1e-4": ("jaxface.evaluation.evaluate_all_pairs", ("e", [1e-3, 1e-4]), {"out": None}),
+  "evaluate --pairs p --embeddings e --compare f": ("jaxface.evaluation.compare_embeddings", ("e", "f", "p"), {"protocol": "pairs"}),
+  "search g p --top 3": ("jaxface.evaluation.search_files", ("g", "p"), {"top": 3, "out": None}),
+  "leaks --train a --test b --distance 9 --model m": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9, "model": "m"}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
@@ -44,6 +47,8 @@ TOOL_SHELLS = {
   "stats o --svg f": ("jaxface.formats.describe_records", ("o",), {"svg": "f", "html": None}),
   "reshard o n --shards 3": ("jaxface.formats.reshard", ("o", "n", 3), {}),
   "export o d": ("jaxface.formats.unpack", ("o", "d"), {}),
+  "toy lfw o --seed 3": ("jaxface.evaluation.make_toy", ("lfw", "o"), {"seed": 3}),
+  "unpack_bin f o": ("jaxface.evaluation.unpack_bin", ("f", "o"), {}),
 }
 
 
