@@ -53,7 +53,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   parser.add_argument("--save", metavar="FILE", help="also write scores, ranks and figures to this .npz file, for `jaxface report`")
-  parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of its network)")
+  parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of the file of --save)")
   options = parser.parse_args(arguments)
   if options.save_fit and not options.normalise:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
