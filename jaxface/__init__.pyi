@@ -1,6 +1,7 @@
 from . import data as data
 from . import evaluation as evaluation
 from . import formats as formats
+from . import gallery as gallery
 from . import geometry as geometry
 from . import heads as heads
 from . import inference as inference

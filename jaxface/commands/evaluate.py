@@ -29,7 +29,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--protocol", choices=PROTOCOLS, default="pairs", help="official lists and rules, see docs/protocols.md (default: any pair list)")
   parser.add_argument("--pairs", required=True, metavar="PATH", help="pair list, such as LFW's pairs.txt, or the file or folder that the protocol reads")
   parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`; with --model: write them here")
-  add_model(parser, required=False)
+  add_model(parser)
   given = parser.add_mutually_exclusive_group()
   given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth")
   given.add_argument("--records", metavar="DIR", help="with --model: packed records")
@@ -58,13 +58,13 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if options.save_fit and not options.normalise:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
   faces = options.records or options.images
-  if bool(options.model) != bool(faces) or not (options.model or options.embeddings):
-    parser.error("give --embeddings FILE, or --model DIR with --images PATH or --records DIR")
+  if (options.model and not faces) or not (faces or options.embeddings):
+    parser.error("give --embeddings FILE, or --images PATH or --records DIR with --model DIR")
   rules = {
     "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
     "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
   }
-  if options.model:
+  if faces:
     load_network(options)
     found = evaluate_model(
       options.model, open_records(faces) if options.records else faces, options.pairs, template=options.template,

@@ -20,6 +20,7 @@ COMMANDS = {
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
   "synthesize": ("jaxface.commands.synthesize", "render a folder of synthetic faces"),
+  "use": ("jaxface.commands.use", "set the model that commands take where none is given"),
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
   "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),

@@ -22,6 +22,7 @@ SHELLS = {
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
+  "use m": ("jaxface.inference.set_default_model", ("m",), {}),
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
   "doctor": ("jaxface.pipeline.describe_installation", (), {}),
