@@ -59,7 +59,7 @@ def write_projector(
   return len(row_k)
 
 
-def _sprite(row_k: np.ndarray, across: int, image_of: Callable[[int], np.ndarray | None]):  # noqa: ANN202
+def _sprite(row_k: np.ndarray, across: int, image_of: Callable[[int], np.ndarray | None]):
   """One image with a picture for each row, in reading order; the projector expects a square."""
   from PIL import Image
 

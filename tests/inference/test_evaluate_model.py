@@ -51,7 +51,7 @@ def test_missing_images_and_other_lists_are_named(model, folder):
   with pytest.raises(ValueError, match="no embedding is named 'x'"):
     evaluate_model(model, folder, pairs)
   assert len(evaluate_model(model, folder, pairs, skip_missing=True).pairs) == 2
-  with pytest.raises(ValueError, match="none of its 9 images, named like .* is in the lists, which name 'y'"):
+  with pytest.raises(ValueError, match=r"none of its 9 images, named like .* is in the lists, which name 'y'"):
     evaluate_model(model, folder, Pairs(["y"], ["z"], np.array([True]), np.zeros(1, np.int64)))
 
 
