@@ -1,6 +1,6 @@
 """LFW with imported weights, from a folder of images: docs/extra/lfw_report.html, its model card, and the figures of docs/report.md.
 
-The page has no photos: their owners are not known. Where thresholds come from other programs' grid, the table says so.
+The page has no photos: LFW's photos belong to their publishers. Models and evaluations in runs/ are used again; remove them to start anew.
 
 Command: JAXFACE_DATA=FOLDER python docs/make_lfw_report.py [--weights FILE]
 """
@@ -28,11 +28,13 @@ def main() -> None:
   parser.add_argument("--weights", default=data.parent / "weights" / "mobilefacenet_ms1m_128d.onnx", help="ONNX file")
   options = parser.parse_args()
   model = RUNS / "mobilefacenet"
-  jaxface(["import", str(options.weights), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model)])
+  if not model.is_dir():
+    jaxface(["import", str(options.weights), "--model", "mobilefacenet", "--preprocess", "imagenet", "--out", str(model)])
   lists = ["--protocol", "lfw", "--pairs", str(data / "protocols" / "pairs.txt")]
   for mirror, what in MIRRORS.items():
     faces = ["--model", str(model), "--images", str(data / "lfw_aligned112"), "--mirror", mirror]
-    jaxface(["evaluate", *lists, *faces, "--save", str(RUNS / f"lfw_{mirror}.npz"), "--title", f"MobileFaceNet, {what}", "--json", str(RUNS / "lfw.json")])
+    if not (saved := RUNS / f"lfw_{mirror}.npz").is_file():
+      jaxface(["evaluate", *lists, *faces, "--save", str(saved), "--title", f"MobileFaceNet, {what}", "--json", str(RUNS / "lfw.json")])
   with contextlib.chdir(RUNS):  # the page shows the command line
     jaxface([
       "report", "lfw_sum.npz", "lfw_none.npz", "--title", "LFW, view 2: MobileFaceNet", "--out", str(Path("..", "docs", "extra", "lfw_report.html")),

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,6 @@ def evaluate_model(
     chosen, mirror=mirror, raw=options.get("normalise") is not None, batch_size=batch_size, progress=progress,
     skip_unreadable=True, devices=devices, say=say,
   )
-  about = {"licence": model.licence, "origin": model.origin, "parameters": model.num_parameters}
-  made = replace(made, meta={**made.meta, **about})
   if embeddings is not None:
     write_embeddings(embeddings, made)
   return evaluate(made, pairs, protocol=protocol, **options)
