@@ -2,16 +2,19 @@
 
 The page has no photos: LFW's photos belong to their publishers. Models and evaluations in runs/ are used again; remove them to start anew.
 
-Command: JAXFACE_DATA=FOLDER python docs/make_lfw_report.py [--weights FILE]
+Command: JAXFACE_DATA=FOLDER python docs/make_lfw_report.py [--weights FILE] [--picture]
 """
 
 import argparse
 import contextlib
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from generated import replace_part
+from PIL import Image
 
 from jaxface.commands.main import main as jaxface
 from jaxface.evaluation import read_evaluation
@@ -26,6 +29,7 @@ def main() -> None:
   data = Path(os.environ["JAXFACE_DATA"])
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--weights", default=data.parent / "weights" / "mobilefacenet_ms1m_128d.onnx", help="ONNX file")
+  parser.add_argument("--picture", action="store_true", help="also draw docs/report.jpg with headless Chromium")
   options = parser.parse_args()
   model = RUNS / "mobilefacenet"
   if not model.is_dir():
@@ -40,6 +44,8 @@ def main() -> None:
       "report", "lfw_sum.npz", "lfw_none.npz", "--title", "LFW, view 2: MobileFaceNet", "--out", str(Path("..", "docs", "extra", "lfw_report.html")),
       "--card", str(Path("..", "docs", "extra", "lfw_model_card.md")),
     ])
+  if options.picture:
+    picture()
   rows = ["| embedding | threshold of a fold | accuracy (%) | ± standard error | ± standard deviation of the folds |", "|---|---|---|---|---|"]
   for mirror, what in MIRRORS.items():
     found = read_evaluation(RUNS / f"lfw_{mirror}.npz").verification
@@ -50,6 +56,21 @@ def main() -> None:
       rows.append(f"| {what} | {way} | {100 * accuracy_f.mean():.2f} | {100 * error:.2f} | {100 * accuracy_f.std():.2f} |")
   print("\n".join(rows))
   replace_part(DOCS / "report.md", "docs/make_lfw_report.py", "\n".join(rows))
+
+
+def picture() -> None:
+  """Writes docs/report.jpg: the top of the report."""
+  sys.path.append(str(DOCS.parent / "tests" / "evaluation"))
+  from browser import Browser, find_browser
+
+  with tempfile.TemporaryDirectory() as folder:
+    browser = Browser(find_browser() or sys.exit("no Chromium was found: see tests/evaluation/browser.py"), Path(folder) / "profile")
+    browser.view(1200, 1800)
+    browser.open(DOCS / "extra" / "lfw_report.html")
+    browser.picture(Path(folder) / "page.png")
+    browser.close()
+    with Image.open(Path(folder) / "page.png") as page:
+      page.convert("RGB").crop((0, 0, page.width, 1800)).save(DOCS / "report.jpg", quality=85)
 
 
 def on_grid(score_p: np.ndarray, same_p: np.ndarray, fold_p: np.ndarray) -> np.ndarray:

@@ -28,6 +28,18 @@ SWEEP = {
 SLICES = {"kind": "slices", "column": "sex", "groups": [{"group": "f", "pairs": 7, "accuracy": 0.9}, {"group": "m", "accuracy": 0.8}]}
 
 
+SHARED = {
+  **SLICES, "thresholds": {"best accuracy": 0.3, "1e-2": 0.41234}, "notes": ["few people"],
+  "groups": [
+    {"group": name, "pairs": 90, "mated": 40, "nonmated": 50, "accuracy": 0.9, "accuracy_95": [0.8, 0.95],
+     "shared": {point: {"fmr": fmr, "fmr_95": [0.01, 0.09], "fnmr": None, "fnmr_95": None} for point in ("best accuracy", "1e-2")},
+     "difference": {"auc": 0.1, "shared": {"1e-2": {"fmr": 0.011, "fmr_95": [-0.02, 0.04]}}}}
+    for name, fmr in (("f", 0.0312), ("m", 0.0201))
+  ],
+  "incomplete": [{"group": "x", "mated": 0, "nonmated": 3, "shared": {"1e-2": {"fmr": 0.5}}}],
+}
+
+
 def pairs_of(shift: int) -> Pairs:
   left = [f"p{pair % 20}/0" for pair in range(120)]
   right = [f"p{(pair + (pair % 2) * shift) % 20}/1" for pair in range(120)]
@@ -122,7 +134,7 @@ def test_everything_from_outside_is_escaped(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-  ({"kind": "slices"}, "is of kind 'slices', expected 'sweep'"), ({"kind": None}, "has no kind"), ({"rows": []}, "has no rows"),
+  ({"kind": "slices"}, "is of kind 'slices', expected 'sweep'"), ({"kind": None}, "has no kind"), ({"rows": [], "reference": None}, "has no rows"),
   ({"axis": 3}, "does not name its axis"), ({"rows": [{"accuracy": 0.5}]}, "row 1 has no 'value'"),
   ({"rows": [{"value": 1}]}, "row 1 has none of the figures"), ({"rows": [{"value": 1, "accuracy": 98.0}]}, "accuracy is 98.0, not a share"),
   ({"rows": [{"value": 1, "accuracy": 0.5, "accuracy_95": [0.1]}]}, "interval of accuracy"),
@@ -133,6 +145,19 @@ def test_a_faulty_sweep_is_named(change, message, tmp_path):
   with pytest.raises(DamagedData, match=re.escape(message)) as error:
     read_table(tmp_path / "s.json", "sweep")
   assert "s.json" in str(error.value)
+
+
+def test_slices_show_error_rates_at_shared_thresholds(tmp_path):
+  (tmp_path / "s.json").write_text(json.dumps(SHARED))
+  write_study(tmp_path / "r.html", Study("", [], slices=[read_table(tmp_path / "s.json", "slices")]))
+  page = text_of(tmp_path / "r.html")
+  assert "At the threshold of FMR 1e-2 over all pairs, cosine 0.4123." in page and "At the threshold of best accuracy" in page
+  assert re.search(r"f 40 50 3\.12\s% 1\.00 to 9\.00 \+1\.10 −2\.00 to 4\.00 – –", page) and "x 0 3 50.00" in page and "few people" in page
+  wrong = json.loads(json.dumps(SHARED))
+  wrong["groups"][0]["shared"]["1e-2"]["fmr"] = 3.0
+  (tmp_path / "s.json").write_text(json.dumps(wrong))
+  with pytest.raises(DamagedData, match="group 'f': fmr at 1e-2 is not a share"):
+    read_table(tmp_path / "s.json", "slices")
 
 
 def test_optional_keys_may_be_absent(tmp_path):
