@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from jaxface.evaluation.report import charts
@@ -26,7 +27,7 @@ def _sweep(axis: str, sweeps: list[Table]) -> str:
   series, rows, every = [], [], [row for one in sweeps for row in one["rows"]]
   names = names_of(every)
   for at, one in enumerate(sweeps):
-    title = str(one.get("title") or one.get("model") or f"model {at + 1}")
+    title = str(one.get("title") or PurePath(str(one.get("model", ""))).name or f"model {at + 1}")
     levels = [row for row in one["rows"] if row["value"] is not None]
     series.append((title, [(row["value"], row) for row in levels]))
     reference = one.get("reference")
@@ -37,7 +38,7 @@ def _sweep(axis: str, sweeps: list[Table]) -> str:
         series.append((f"{title}, unchanged" if len(sweeps) > 1 else "unchanged", [(end, plain) for end in dict.fromkeys(ends)]))
     for row in [*one["rows"], *([reference] if reference is not None and reference not in one["rows"] else [])]:
       level = "unchanged" if row["value"] is None else _level(row["value"])
-      rows.append((level, [escape(row.get("model") or title), *figure_cells(row, names), _difference(row)]))
+      rows.append((level, [escape(PurePath(str(row.get("model") or title)).name), *figure_cells(row, names), _difference(row)]))
   heads = [escape(what), "Model", *(f"{figure_label(name)} (%)" for name in names), "Difference of accuracy (% points)"]
   pictures = [one for sweep in sweeps[:1] for one in sweep.get("examples", []) if str(one.get("image", "")).startswith("data:image/")]
   shown = "".join(
