@@ -77,7 +77,7 @@ def similarity(one: Verification, low: float, high: float, name: str = "", *, li
     f"Similarity of mated and non-mated pairs{f' of {name}' if name else ''}, threshold {one.threshold_cosine:.3f}",
     series,
     Axis("cosine similarity (from −1 to 1)", low, high),
-    Axis(f"% of each kind per {(high - low) / BINS:.3g} of cosine", 0.0, 1.2 * tallest, percent=True),
+    Axis(f"% of each kind per {(high - low) / BINS:.3g} of cosine", 0.0, 1.45 * tallest, percent=True),
     marks=[Mark(one.threshold_cosine, f"threshold {one.threshold_cosine:.3f}".replace("-", "−"))],
     legend="upper left", link="threshold" if link else "",
   )

@@ -114,7 +114,7 @@ def chart(
     figure.patch.set_visible(False)
     FigureCanvasSVG(figure)
     left, bottom = 52 / (72 * size[0]), 33 / (72 * size[1])
-    axes: Any = figure.add_axes((left, bottom, 0.95 - left, 0.95 - bottom))
+    axes: Any = figure.add_axes((left, bottom, 0.95 - left, 0.975 - bottom))
     axes.patch.set_visible(False)
     for one in series:
       _draw(axes, one, x, y)

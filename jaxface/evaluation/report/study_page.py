@@ -87,7 +87,7 @@ def _list(study: Study, one: ListOfPairs, number: int) -> str:
   first = one.models[0][1]
   text = (
     f"{first.roc.mated:,} mated pairs (one person) and {first.roc.nonmated:,} non-mated pairs (two people). The dashed line in a histogram is"
-    " the threshold of the best accuracy. A curve shows every threshold; the points on it are at the threshold of the table below."
+    " the threshold of the best accuracy. A curve shows every threshold; the points on it are at that of the table of rates."
   )
   body = section(f"Verification: {escape(one.name)}", text, [readout(one.models, number), *cards]).replace("<section>", '<section class="list">', 1)
   parts = [body]
