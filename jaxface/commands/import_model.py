@@ -6,9 +6,11 @@
   jaxface import theirs.pth --model mobilefacenet --check FACES --out models/theirs
   jaxface import ours.safetensors --out models/ours
   jaxface import mobilefacenet.onnx --model mobilefacenet --preprocess imagenet --calibrate FACES --out models/mobilefacenet
+  jaxface import DIR --model mtcnn --out models/mtcnn
 
 Reads ONNX graphs (.onnx) and PyTorch state dicts (.safetensors, .pt, .pth, .ckpt, .pth.tar, .bin). Files written by `jaxface
-export --format safetensors` record their network.
+export --format safetensors` record their network. A detector of faces (mtcnn) is read from a folder with its files: pnet, rnet and
+onet as .pt or .onnx.
 
 If the names are unknown, layers are paired by order and shape, and the table of pairs is printed. What shapes do not
 determine is never guessed: give it (--option, --preprocess, --colour, --flatten, --names), or use --check with a folder of
@@ -19,6 +21,7 @@ import argparse
 import ast
 from typing import Any
 
+from jaxface.detection.registry import DETECTORS, import_detector
 from jaxface.interop.import_file import import_model
 from jaxface.interop.weights import FLATTENS
 from jaxface.models.preprocess import COLOURS, PREPROCESS
@@ -27,8 +30,8 @@ from jaxface.options import add_network, add_provenance, add_template, load_netw
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, import, print."""
-  parser.add_argument("file", metavar="FILE")
-  parser.add_argument("--model", default="", metavar="NAME", help="network of the weights (see `jaxface models`)")
+  parser.add_argument("file", metavar="FILE", help="file, or folder of a detector")
+  parser.add_argument("--model", default="", metavar="NAME", help="network of the weights (see `jaxface models`), or mtcnn")
   parser.add_argument("--preprocess", default="", choices=sorted(PREPROCESS),
                       help="input convention of the weights, which files do not record (default: the network's own)")
   add_template(parser, "alignment template of the faces that the weights were trained on, if known (default: from the file if it"
@@ -56,6 +59,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
                       " norms that were folded into convolutions, which further training needs")
   options = parser.parse_args(arguments)
   load_network(options)
+  if options.model in DETECTORS:
+    return _detector(options)
   model = import_model(
     options.file, options.model, options.out, preprocess=options.preprocess, template=options.template,
     licence=options.licence, origin=options.origin, options=dict(map(named_value, options.option)), colour=options.colour,
@@ -63,6 +68,17 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   print(f"{options.out}: {model.name}, {model.num_parameters:,} parameters, {model.embedding_size}-d, preprocess"
         f" {model.preprocess}, licence {model.licence}")
+  return 0
+
+
+def _detector(options: argparse.Namespace) -> int:
+  """Imports a detector, for which only licence and origin are options."""
+  given = [name for name in ("preprocess", "template", "colour", "option", "key", "names", "flatten", "check", "calibrate")
+           if getattr(options, name)]
+  if given:
+    raise ValueError(f"--{given[0]} is for embedding networks: {options.model} has one input convention")
+  saved = import_detector(options.file, options.model, options.out, licence=options.licence, origin=options.origin)
+  print(f"{options.out}: {saved.name}, {saved.num_parameters:,} parameters, licence {saved.licence}")
   return 0
 
 

@@ -10,7 +10,6 @@ from .intervals.rates import wilson as wilson
 from .measures.agglomeration import LINKAGES as LINKAGES
 from .measures.agglomeration import agglomerate as agglomerate
 from .measures.agglomeration import cluster as cluster
-from .measures.agglomeration import components as components
 from .measures.cluster_scores import ClusterScore as ClusterScore
 from .measures.cluster_scores import bcubed as bcubed
 from .measures.cluster_scores import pairwise_f as pairwise_f
@@ -35,6 +34,7 @@ from .measures.far_estimators import estimate_tar_at_far as estimate_tar_at_far
 from .measures.folds import Folds as Folds
 from .measures.folds import best_threshold as best_threshold
 from .measures.folds import fold_accuracy as fold_accuracy
+from .measures.graph import components as components
 from .measures.identification import OpenSet as OpenSet
 from .measures.identification import Searches as Searches
 from .measures.identification import cmc as cmc
@@ -78,6 +78,11 @@ from .report.report import Report as Report
 from .report.report import write_report as write_report
 from .report.study import Study as Study
 from .report.study_page import write_study as write_study
+from .slices.attributes import Attributes as Attributes
+from .slices.attributes import read_attributes as read_attributes
+from .slices.differences import rate_change as rate_change
+from .slices.slices import Slices as Slices
+from .slices.slices import evaluate_slices as evaluate_slices
 from .streaming.all_pairs import PairCounts as PairCounts
 from .streaming.all_pairs import all_pairs_tar_at_far as all_pairs_tar_at_far
 from .streaming.all_pairs import count_all_pairs as count_all_pairs
@@ -86,3 +91,9 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .sweeps.sizes import PrincipalComponents as PrincipalComponents
+from .sweeps.sizes import fit_components as fit_components
+from .sweeps.sizes import verify_components as verify_components
+from .sweeps.sizes import verify_truncated as verify_truncated
+from .sweeps.table import Sweep as Sweep
+from .sweeps.table import SweepRow as SweepRow

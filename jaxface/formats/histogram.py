@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,7 +52,7 @@ def as_svg(bins: Sequence[Bin], title: str) -> str:
     bins: result of `doubling_bins`.
     title: title of the picture; plain text.
   Returns:
-    An SVG document.
+    An `<svg>` element, which is also a document.
   """
   import matplotlib
   from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -71,7 +72,8 @@ def as_svg(bins: Sequence[Bin], title: str) -> str:
     axes.set_ylabel("images per identity")
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
-  return stream.getvalue()
+  svg = stream.getvalue()
+  return re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
 
 
 __all__ = ["as_svg", "as_text", "doubling_bins"]

@@ -11,7 +11,6 @@ A new model is written next to the old one, and `model.json`, which is replaced 
 contains a complete model at all times. (Folders of format 2 have no digest: their variables are in `variables/`.)
 """
 
-import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -24,7 +23,6 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxface import __version__
@@ -40,6 +38,7 @@ from jaxface.formats.atomic import atomic_directory, sync_folder, write_text
 from jaxface.formats.checked_json import parse_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.models.card import model_card
+from jaxface.models.digests import model_digest, variables_digest
 from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, full_name
@@ -51,6 +50,7 @@ FORMATS = (2, 3)
 # Attempts to read a model that is being replaced concurrently.
 _TRIES = 20
 _FILE = "model.json"
+_KEPT = ("params", "batch_stats")  # collections of variables
 _ENTRIES = {
   "format_version": int,
   "model": str,
@@ -106,6 +106,12 @@ class SavedModel:
 
     return embed
 
+  @cached_property
+  def digest(self) -> str:
+    """16 hex digits over everything that embeddings depend on: network, options, input convention, variables."""
+    variables = {key: self.variables[key] for key in _KEPT if key in self.variables}
+    return model_digest(self.name, self.options, self.preprocess, variables_digest(variables))
+
   @property
   def embedding_size(self) -> int:
     """Length of an embedding."""
@@ -135,11 +141,11 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     FileExistsError: `path` exists and is not a model directory.
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
-  variables: dict[str, Any] = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
+  variables: dict[str, Any] = {key: saved.variables[key] for key in _KEPT if key in saved.variables}
   check_same_leaves(
     variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
   )
-  path, name = Path(path), f"variables-{_digest(variables)}"
+  path, name = Path(path), f"variables-{variables_digest(variables)}"
   description = {
     "format_version": FORMAT_VERSION,
     "model": saved.name,
@@ -183,15 +189,6 @@ def _card(plain: dict[str, Any]) -> str:
     plain["model"], plain["options"], Preprocess.from_json(plain["preprocess"]),
     embedding_size=plain["embedding_size"], parameters=plain["parameters"], meta=plain["meta"],
   )
-
-
-def _digest(variables: dict[str, Any]) -> str:
-  """Digest of names, dtypes, shapes and values."""
-  total = hashlib.sha256()
-  for where, leaf in jax.tree_util.tree_leaves_with_path(variables):
-    array = np.asarray(leaf)
-    total.update(f"{jax.tree_util.keystr(where)}{array.dtype}{array.shape}".encode() + array.tobytes())
-  return total.hexdigest()[:16]
 
 
 def card_of(path: Path | str) -> str:
@@ -279,7 +276,7 @@ def _load(file: Path, text: bytes) -> SavedModel:
     variables = load_tree(folder)
   except DamagedCheckpoint as error:
     raise DamagedModel(f"{error}; copy the model again, or let the run that made it save it anew") from error
-  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != _digest(variables):
+  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != variables_digest(variables):
     raise DamagedModel(f"{folder}: the numbers in it are not those that were written: their digest differs from its name")
   check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])

@@ -1,6 +1,7 @@
 """Model directories: whole, validated, and refused when they are of another network."""
 
 import json
+from dataclasses import replace
 
 import chex
 import jax
@@ -144,3 +145,14 @@ def test_variables_of_an_earlier_release_are_compared_with_the_digest_that_names
       pass
     file.write_bytes(whole)
   assert refused
+
+
+def test_the_digest_names_what_embeddings_depend_on(saved, folder):
+  assert load_model(folder).digest == saved.digest
+  changed = {**saved.variables, "params": jax.tree.map(lambda leaf: leaf + 1, saved.variables["params"])}
+  others = [
+    replace(saved, variables=changed), replace(saved, preprocess=replace(saved.preprocess, colour="bgr")),
+    replace(saved, options={**saved.options, "dtype": "bfloat16"}),
+  ]
+  assert len({saved.digest, *(other.digest for other in others)}) == 4
+  assert replace(saved, meta={"other": 1}).digest == saved.digest

@@ -71,6 +71,21 @@ def check_rate(rate: float, what: str) -> None:
     raise ValueError(f"{what} {rate}: it must lie in [0, 1]")
 
 
+def allowed_errors(rate: float, total: int) -> int:
+  """The largest number of errors whose share, a correctly rounded quotient, is at most `rate`.
+
+  Args:
+    rate: in [0, 1].
+    total: number of trials, such as non-mated pairs.
+  """
+  count = min(int(rate * total), total)
+  while count < total and (count + 1) / total <= rate:
+    count += 1
+  while count and count / total > rate:
+    count -= 1
+  return count
+
+
 def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
   """Receiver operating characteristic with ties counted once.
 
@@ -151,6 +166,7 @@ def tar_at_far(curve: Roc, target: float) -> Operating:
 __all__ = [
   "Operating",
   "Roc",
+  "allowed_errors",
   "auc",
   "check_rate",
   "check_scores",

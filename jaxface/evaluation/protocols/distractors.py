@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import unit_rows
+from jaxface.evaluation.protocols.base import unit_embeddings
 from jaxface.formats.embeddings import Embeddings
 
 BLOCK = 8192
@@ -39,14 +39,6 @@ class Highest:
     return float(np.sort(self.score)[::-1][allowed]) if allowed < len(self.score) else -np.inf
 
 
-def allowed_of(far: float, nonmated: int) -> int:
-  """The largest number of false accepts whose share is at most `far`."""
-  count = int(far * nonmated) + 1
-  while count / nonmated > far:
-    count -= 1
-  return count
-
-
 def distractor_scores(
   unit_pd: np.ndarray, embeddings: Embeddings, row_m: np.ndarray, ends: Sequence[int] = (),
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -64,7 +56,7 @@ def distractor_scores(
   """
   for start, stop in pairwise(sorted({*range(0, len(row_m), BLOCK), *ends, len(row_m)})):
     rows = row_m[start:stop]
-    yield stop, unit_pd @ unit_rows(embeddings.embedding_nd[rows], [embeddings.names[row] for row in rows]).T
+    yield stop, unit_pd @ unit_embeddings(embeddings, rows).T
 
 
-__all__ = ["Highest", "allowed_of", "distractor_scores"]
+__all__ = ["Highest", "distractor_scores"]
