@@ -1,7 +1,7 @@
-from .align import align as align
-from .align import align_faces as align_faces
-from .align import align_matrix as align_matrix
-from .align import warp_photos as warp_photos
+from .crops import align as align
+from .crops import align_faces as align_faces
+from .crops import align_matrix as align_matrix
+from .crops import warp_photos as warp_photos
 from .mean_shape import template_points as template_points
 from .points import MIRROR_ORDER as MIRROR_ORDER
 from .points import POINT_SETS as POINT_SETS
@@ -13,4 +13,4 @@ from .similarity import fit_similarity as fit_similarity
 from .similarity import invert as invert
 from .similarity import scale_of as scale_of
 from .similarity import transform_points as transform_points
-from .warp import warp as warp
+from .resample import warp as warp

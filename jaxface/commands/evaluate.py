@@ -44,8 +44,9 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--save-fit", metavar="FILE", help="write the fit of --normalise as .json")
   parser.add_argument(
-    "--threshold-from", metavar="FILE", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
-    " other folds; for a list without folds its own pairs, which is optimistic)",
+    "--threshold-from", metavar="PATH", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
+    " other folds; for a list without folds its own pairs, which is optimistic), or a model directory, whose threshold is used beside"
+    " the folds",
   )
   parser.add_argument(
     "--skip-missing", action="store_true", help="ignore pairs of images without an embedding, also of the list of --threshold-from,"

@@ -9,7 +9,7 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "detect", "embed", "models", "sweep")
+HEAVY = ("train", "detect", "embed", "models", "sweep", "threshold")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
@@ -18,6 +18,7 @@ COMMANDS = {
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
   "report": ("jaxface.commands.report", "make one HTML page of evaluations: curves, thresholds, hardest pairs, comparisons"),
   "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
+  "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),

@@ -97,3 +97,6 @@ from .sweeps.sizes import verify_components as verify_components
 from .sweeps.sizes import verify_truncated as verify_truncated
 from .sweeps.table import Sweep as Sweep
 from .sweeps.table import SweepRow as SweepRow
+from .threshold.measure import measure_threshold as measure_threshold
+from .threshold.report import ThresholdReport as ThresholdReport
+from .threshold.traffic import Traffic as Traffic

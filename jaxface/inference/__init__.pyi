@@ -9,4 +9,5 @@ from .evaluate import evaluate_model as evaluate_model
 from .faces import embed_faces as embed_faces
 from .model import Model as Model
 from .model import load as load
+from .threshold import set_threshold as set_threshold
 from .verify import VerificationHook as VerificationHook

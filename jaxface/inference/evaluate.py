@@ -1,7 +1,7 @@
 """Evaluates a model on images by the rules of a protocol, in one call: embeds the images that the lists name, then `evaluate`."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.pairs.pair_names import finder
 from jaxface.evaluation.protocols.base import ProtocolFigures
 from jaxface.evaluation.protocols.registry import evaluate, read_protocol
-from jaxface.formats.embeddings import write_embeddings
+from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
 from jaxface.inference.model import Model, load
 
@@ -47,23 +47,44 @@ def evaluate_model(
     FileNotFoundError: no model, faces or lists there.
     DamagedData: a list cannot be read, or most images.
   """
-  wanted = _wanted(pairs, protocol, options.get("threshold_from"))  # before the model: a wrong list should fail at once
+  made = embed_listed(
+    model, faces, _wanted(pairs, protocol, options.get("threshold_from")), template=template, mirror=mirror,
+    raw=options.get("normalise") is not None, batch_size=batch_size, devices=devices, progress=progress, embeddings=embeddings, say=say,
+  )
+  return evaluate(made, pairs, protocol=protocol, **options)
+
+
+def embed_listed(
+  model: Model | str | Path, faces: str | Path | Source, wanted: Sequence[str] | None, *, template: str = "", mirror: str = "sum",
+  raw: bool = False, batch_size: int = 128, devices: int = 0, progress: bool = False, embeddings: str | Path | None = None,
+  say: Callable[[str], object] = _log.info,
+) -> Embeddings:
+  """Embeddings of the images that lists name, with the provenance of the model in their metadata; unreadable ones are reported.
+
+  Args:
+    wanted: names of the images; None for all.
+    model, faces, template, mirror, batch_size, devices, progress, embeddings, say: see `evaluate_model`.
+    raw: keep the network's raw output.
+  Raises:
+    ValueError: none of the images is in the lists.
+  """
   model = model if isinstance(model, Model) else load(model)
   source = model.open(faces, template)
   for note in getattr(source, "notes", ()):
     say(note)
-  names = source.names()
-  find = finder(names)
-  chosen = NamedSource(source, {find(name) for name in wanted})
-  if not chosen.num_records:
-    raise ValueError(f"{faces}: none of its {len(names):,} images, named like {names[0]!r}, is in the lists, which name {wanted[0]!r}")
+  if wanted is not None:
+    names = source.names()
+    find = finder(names)
+    chosen = NamedSource(source, {find(name) for name in wanted})
+    if not chosen.num_records:
+      raise ValueError(f"{faces}: none of its {len(names):,} images, named like {names[0]!r}, is in the lists, which name {wanted[0]!r}")
+    source = chosen
   made = model.embed_named(
-    chosen, mirror=mirror, raw=options.get("normalise") is not None, batch_size=batch_size, progress=progress,
-    skip_unreadable=True, devices=devices, say=say,
+    source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True, devices=devices, say=say,
   )
   if embeddings is not None:
     write_embeddings(embeddings, made)
-  return evaluate(made, pairs, protocol=protocol, **options)
+  return made
 
 
 def _wanted(pairs: Pairs | str | Path, protocol: str, threshold_from: Pairs | str | Path | None) -> list[str]:
@@ -72,9 +93,9 @@ def _wanted(pairs: Pairs | str | Path, protocol: str, threshold_from: Pairs | st
     return [*given.left, *given.right]
 
   names = both(pairs) if isinstance(pairs, Pairs) else list(read_protocol(protocol, pairs).images)
-  if threshold_from is not None:
+  if threshold_from is not None and (isinstance(threshold_from, Pairs) or not Path(threshold_from).is_dir()):
     names += both(threshold_from if isinstance(threshold_from, Pairs) else read_pairs(threshold_from))
   return list(dict.fromkeys(names))
 
 
-__all__ = ["evaluate_model"]
+__all__ = ["embed_listed", "evaluate_model"]

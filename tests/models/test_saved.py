@@ -10,7 +10,8 @@ import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
 from jaxface.formats.checked_json import read_checked_json
-from jaxface.models.saved import DamagedModel, SavedModel, describe_model, load_model, save_model
+from jaxface.models.description import DamagedModel, describe_model
+from jaxface.models.saved import SavedModel, load_model, save_model
 
 OPTIONS = {"units": [1, 1, 0, 0], "width": 0.0625, "embedding_size": 8}
 

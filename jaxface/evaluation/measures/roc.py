@@ -158,9 +158,21 @@ def tar_at_far(curve: Roc, target: float) -> Operating:
     highest score if nothing may be accepted).
   """
   check_rate(target, "target FAR")
-  point = int(np.searchsorted(curve.far, target, side="right")) - 1
+  return last_allowed(curve.tar, curve.far, curve.threshold, target)
+
+
+def last_allowed(tar_k: np.ndarray, far_k: np.ndarray, threshold_k: np.ndarray, target: float) -> Operating:
+  """The last point of a curve whose error rate, which does not decrease, is at most the target.
+
+  Args:
+    tar_k: [K] float, non-decreasing.
+    far_k: [K] float, non-decreasing from 0.
+    threshold_k: [K] float.
+    target: in [0, 1].
+  """
+  point = int(np.searchsorted(far_k, target, side="right")) - 1
   # Points of equal FAR are consecutive with increasing TAR; the search ends at the last of them.
-  return Operating(float(curve.tar[point]), float(curve.far[point]), float(curve.threshold[point]))
+  return Operating(float(tar_k[point]), float(far_k[point]), float(threshold_k[point]))
 
 
 __all__ = [
@@ -171,6 +183,7 @@ __all__ = [
   "check_rate",
   "check_scores",
   "eer",
+  "last_allowed",
   "roc",
   "tar_at_far",
 ]

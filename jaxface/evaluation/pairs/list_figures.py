@@ -40,7 +40,7 @@ class Evaluation:
 
   def __str__(self) -> str:
     if self.verification:
-      return f"{self.verification.summary()}\n{self.verification.threshold_table()}"
+      return f"{self.verification.summary()}\n{self.verification.threshold_table()}{_at_shipped(self.figures)}"
     pairs, score_p = self.pairs, self.score_p
     lines = ["cosine  pair"]
     lines += [f"{score:.4f}  {left}  {right}" for score, left, right in zip(score_p[:SHOWN], pairs.left, pairs.right)]
@@ -108,6 +108,17 @@ def evaluate_pairs(
   if out:
     write_json(out, found.figures)
   return found
+
+
+def _at_shipped(figures: Mapping[str, Any]) -> str:
+  """A line on the figures at the threshold of the model's folder, if there are any."""
+  if not (shipped := figures.get("shipped_threshold")):
+    return ""
+  low, high = (100 * end for end in shipped["accuracy_interval"])
+  return (
+    f"\nat the model's threshold {shipped['threshold_cosine']:.4f}: accuracy {100 * shipped['accuracy']:.2f} % (95 %: {low:.2f} to"
+    f" {high:.2f}), FAR {100 * shipped['far']:.3g} %, TAR {100 * shipped['tar']:.2f} %"
+  )
 
 
 def _present(pairs: Pairs, names: list[str]) -> tuple[Pairs, list[str]]:

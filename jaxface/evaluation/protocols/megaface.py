@@ -24,10 +24,8 @@ from jaxface.evaluation.protocols.base import (
   check_counts,
   find_file,
   rate_name,
-  rows_of,
-  unit_embeddings,
 )
-from jaxface.evaluation.protocols.distractors import Highest, distractor_scores
+from jaxface.evaluation.protocols.distractors import Highest, distractor_scores, probes_and_distractors
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 
@@ -58,11 +56,8 @@ class MegaFace(Protocol):
     return (*self.probes, *self.distractors)
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
-    row_p, notes = rows_of(embeddings, self.probes, skip_missing=skip_missing)
-    row_m, more = rows_of(embeddings, self.distractors, skip_missing=skip_missing)
-    kept, row_m = row_p[row_p >= 0], row_m[row_m >= 0]
-    unit_pd = unit_embeddings(embeddings, kept)
-    person_p = self.person[row_p >= 0]
+    unit_pd, there_p, row_m, notes = probes_and_distractors(embeddings, self.probes, self.distractors, skip_missing=skip_missing)
+    person_p = self.person[there_p]
     probe_k, mate_k = np.nonzero((person_p[:, None] == person_p) & ~np.eye(len(person_p), dtype=bool))
     if not len(probe_k):
       raise ValueError("no person has two probe images with an embedding")
@@ -81,7 +76,7 @@ class MegaFace(Protocol):
     for far in FARS:
       limit = highest.limit(allowed_errors(far, nonmated))
       tar[rate_name(far)] = float((own_k > limit).mean())  # a mated pair occurs in both orders
-    notes = [*self.notes, *notes, *more]
+    notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": len(own_k) // 2, "nonmated": nonmated, "distractors": ranks,
       "tar_at_far": tar, "notes": notes,

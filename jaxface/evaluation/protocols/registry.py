@@ -22,6 +22,7 @@ from jaxface.evaluation.protocols.rfw import read_rfw
 from jaxface.evaluation.protocols.saved import save_evaluation
 from jaxface.evaluation.protocols.trillion_pairs import read_trillion_pairs
 from jaxface.evaluation.protocols.ytf import read_ytf
+from jaxface.evaluation.threshold.shipped import shipped_threshold, with_shipped
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs
@@ -91,7 +92,7 @@ def evaluate(
       embeddings of that set (.npz, .parquet) to fit it on. Pair lists only.
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
-      pairs, which is optimistic. Pair lists only.
+      pairs, which is optimistic. A model folder adds the figures at its threshold beside those of the folds. Pair lists only.
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
     save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
@@ -104,6 +105,11 @@ def evaluate(
     DamagedData: a file that cannot be read.
   """
   check_name("protocol", protocol, tuple(PROTOCOLS))
+  folder: str | Path | None = None
+  if isinstance(threshold_from, (str, Path)) and Path(threshold_from).is_dir():
+    folder, threshold_from = threshold_from, None
+    embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+    threshold = shipped_threshold(folder, embeddings.meta)
   options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from}
   found: Any
   if isinstance(pairs, Pairs):
@@ -121,6 +127,10 @@ def evaluate(
           raise ValueError(f"{name} applies to pair lists only, not to the protocol {protocol!r}")
       found = rules.evaluate(given, skip_missing=skip_missing)
     found = replace(found, meta=given.meta)
+  if folder is not None:
+    if not isinstance(found, Evaluation):
+      raise ValueError(f"threshold_from applies to pair lists only, not to the protocol {protocol!r}")
+    found = with_shipped(found, threshold)
   found = replace(found, meta={**found.meta, **({"title": title} if title else {})})
   if out:
     write_json(out, found.figures)
