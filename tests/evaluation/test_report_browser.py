@@ -1,5 +1,7 @@
 """The report in a real browser: no errors, no requests, nothing wider than a phone, and a read-out that moves and is exact."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from browser import Browser, find_browser
@@ -43,8 +45,10 @@ def page(found, tmp_path_factory):
   }
   slices = {"kind": "slices", "column": "sex", "groups": [{"group": name, "pairs": 9, "accuracy": 0.9} for name in "fm"]}
   folder = tmp_path_factory.mktemp("browser")
+  long = "a/path/of/one/word" * 8
+  found = [(name, replace(one, notes=(long,))) for name, one in found]
   picture = encode_jpeg(np.zeros((8, 8, 3), np.uint8))
-  study = Study("A study", found, [sweep], [slices], image_of=lambda name: picture, command="jaxface report " + 60 * "a-long-name.npz ")
+  study = Study(f"A study of {long}", found, [sweep], [slices], image_of=lambda name: picture, command="jaxface report " + 60 * "a-long-name.npz ")
   write_study(folder / "report.html", study)
   browser = Browser(path, folder / "profile")
   browser.view(1200, 900)

@@ -76,7 +76,7 @@ def readout(named: Sequence[tuple[str, Verification]], number: int) -> str:
     f'<p class="soft noprint" data-help hidden>Move the slider, or the pointer over the histograms and curves of this list.</p>\n'
     f'<label for="threshold{number}">Accept at a cosine similarity of at least <output class="value">{now.replace("-", "−")}</output></label>\n'
     f'<input class="noprint" type="range" id="threshold{number}" min="{low}" max="{high}" step="{step:.9g}" value="{now}" hidden>\n'
-    '<div class="scroll"><table aria-live="polite"><thead><tr><th scope="col">Model</th>'
+    '<div class="scroll"><table><thead><tr><th scope="col">Model</th>'
     + "".join(f'<th scope="col" class="number">{head}</th>' for head in HEADS)
     + "</tr></thead>\n<tbody>\n" + "\n".join(rows)
     + f'\n</tbody></table></div>\n<script type="application/json">{json.dumps(data, separators=(",", ":"))}</script></div>'
