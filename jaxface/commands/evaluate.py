@@ -60,7 +60,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   parser.add_argument("--save", metavar="FILE", help="also write scores, ranks and figures to this .npz file, for `jaxface report`")
-  parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of its network)")
+  parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of the file of --save)")
   options = parser.parse_args(arguments)
   if (options.far and not options.all_pairs) or (options.compare and (options.all_pairs or options.images or options.records)):
     parser.error("--far goes with --all-pairs, --compare FILE with --embeddings and --pairs")

@@ -15,6 +15,7 @@ from .pairs import read_lfw_pairs as read_lfw_pairs
 from .pairs import read_pairs as read_pairs
 from .pairs import read_people as read_people
 from .pairs import write_pairs as write_pairs
+from .projector import write_projector as write_projector
 from .record_stats import RecordStats as RecordStats
 from .record_stats import describe_records as describe_records
 from .recordset import RecordSet as RecordSet

@@ -12,11 +12,14 @@ from tfrecords_tools.__main__ import main as tools
 # command line: public function, some of what it is called with
 SHELLS = {
   "train quickstart --workdir w --small --steps 3": ("jaxface.train", ("quickstart", "w"), {"small": True, "overrides": {"steps": "3"}}),
-  "embed --model m --images i --out o.npz --raw --devices 2": ("jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2}),
+  "embed --model m --images i --out o.npz --raw --devices 2 --projector p": (
+    "jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2, "projector": "p"}
+  ),
   "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
   "evaluate --pairs p --model m --images i --save s --title t": (
     "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
   ),
+  "report a.npz --out r --sweep s --card c": ("jaxface.pipeline.report_files", (["a.npz"], "r"), {"sweeps": ["s"], "card": "c"}),
   "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
     "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
   "slices --embeddings e --pairs p --table t.csv --by sex,age --edges age=20,40": (
