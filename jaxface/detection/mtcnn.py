@@ -66,8 +66,8 @@ class MtcnnConfig:
     return {"window": WINDOW, "smallest": float(self.smallest), "factor": float(self.factor)}
 
 
-@partial(jax.jit, static_argnames="plan")
-def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, plan: Layout) -> tuple[Array, Array, Array]:
+@jax.jit
+def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, place_3hw: Array) -> tuple[Array, Array, Array]:
   """P-Net on all levels of a batch of photos of one size class.
 
   Args:
@@ -75,12 +75,12 @@ def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, pl
     image_bhwc: [B, H, W, 3] uint8, photos in their upper left corners.
     size_b2: [B, 2] int32 height and width of each.
     level_bl2: [B, levels, 2] int32 (`Layout.photo_sizes`).
-    plan: layout of the size class.
+    place_3hw: `Layout.places` of the size class.
   Returns:
     [B, W + 1, H + 1, 3] int32 sums of the photos; [B, h, w] probabilities of a face, −1 outside of the levels; [B, h, w, 4] offsets.
   """
   sums_bwhc = integral(image_bhwc)
-  canvas_bhwc, left_bhw = jax.vmap(partial(draw_canvas, plan=plan))(sums_bwhc, size_b2, level_bl2)
+  canvas_bhwc, left_bhw = jax.vmap(draw_canvas, (0, 0, 0, None))(sums_bwhc, size_b2, level_bl2, place_3hw)
   found = NETS["pnet"].apply({"params": params}, normalise(canvas_bhwc), left_bhw[:, :-2, :-2] > 2)
   assert isinstance(found, Found)
   rows, columns = found.logit.shape[1:3]
@@ -136,12 +136,12 @@ class Mtcnn:
     """
     plan = layout(*image_bhwc.shape[1:3], **self.config.pyramid)
     photos = [(int(height), int(width)) for height, width in size_b2]
-    level_bl2 = np.stack([plan.photo_sizes(*size, **self.config.pyramid) for size in photos])
+    level_bl2 = np.stack([plan.photo_sizes(*size) for size in photos])
     if not plan.scales or not level_bl2.any():
       return [no_faces(size) for size in photos]
     params = self._params(device)
-    given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2), device)
-    sums_bwhc, *maps = propose(params["pnet"], *given, plan=plan)
+    given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2, plan.places), device)
+    sums_bwhc, *maps = propose(params["pnet"], *given)
     photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
 
     photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums_bwhc, size_b2, photo_n, box_n4, self.config.thresholds[1])
@@ -170,10 +170,11 @@ class Mtcnn:
     """Photo and square of each candidate of P-Net."""
     photo_n, row_n, column_n = np.nonzero(probability_bhw >= self.config.thresholds[0])
     score_n, offset_n4 = probability_bhw[photo_n, row_n, column_n], offset_bhw4[photo_n, row_n, column_n]
-    level_n, corner_n2 = _levels(plan, row_n, column_n)
+    pixel = STRIDE * row_n, STRIDE * column_n
+    level_n, corner_n2 = plan.level_hw[pixel], np.stack([plan.column_hw[pixel], plan.row_hw[pixel]], -1)
     scale_n1 = np.asarray(plan.scales, np.float32)[level_n][:, None]
-    low_n2 = np.floor((corner_n2 * STRIDE + 1).astype(np.float32) / scale_n1)
-    high_n2 = np.floor((corner_n2 * STRIDE + WINDOW).astype(np.float32) / scale_n1)
+    low_n2 = np.floor((corner_n2 + 1).astype(np.float32) / scale_n1)
+    high_n2 = np.floor((corner_n2 + WINDOW).astype(np.float32) / scale_n1)
     box_n4 = np.concatenate([low_n2, high_n2], -1)
 
     kept, score_n = keep(box_n4, score_n, photo_n * len(plan.scales) + level_n, self.config.level)
@@ -205,18 +206,6 @@ class Mtcnn:
     if net == "rnet":
       chosen = chosen[keep(box_n4[chosen], score_n[chosen], photo_n[chosen], self.config.refined)[0]]
     return photo_n[chosen], box_n4[chosen], score_n[chosen], offset_n4[chosen], point[0][chosen] if points else None
-
-
-def _levels(plan: Layout, row_n: np.ndarray, column_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Level of cells of the canvas, and their (x, y) in cells of the level."""
-  level_n = np.zeros(len(row_n), np.int64)
-  corner_n2 = np.zeros((len(row_n), 2), np.int64)
-  for number, ((rows, columns), (top, left)) in enumerate(zip(plan.sizes, plan.places)):
-    row, column = row_n - top // STRIDE, column_n - left // STRIDE
-    inside = (row >= 0) & (column >= 0) & (row < -(-rows // STRIDE)) & (column < -(-columns // STRIDE))
-    level_n[inside] = number
-    corner_n2[inside] = np.stack([column, row], -1)[inside]
-  return level_n, corner_n2
 
 
 __all__ = ["MOST_CROPS", "Mtcnn", "MtcnnConfig", "cut", "propose", "score"]
