@@ -14,12 +14,12 @@ import numpy as np
 from jax import Array
 
 from jaxface.detection.area import crops, integral
-from jaxface.detection.boxes import decode_boxes, square_boxes
 from jaxface.detection.detections import Detections, no_faces
 from jaxface.detection.keeping import Suppression, keep
 from jaxface.detection.mtcnn_nets import NETS, SIDES, STRIDE, WINDOW, Found, normalise
 from jaxface.detection.pyramid import Layout, draw_canvas, layout
 from jaxface.detection.size_classes import padded_rows, row_class
+from jaxface.geometry.rectangles import decode_boxes, square_boxes
 
 # Most crops in one call of a network, which bounds memory.
 MOST_CROPS = {"rnet": 256, "onet": 64}

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxface.detection.boxes import check_boxes, overlaps
+from jaxface.geometry.rectangles import check_boxes, overlaps
 
 DECAYS = ("gaussian", "linear")
 
