@@ -73,24 +73,24 @@ def area_means(sums_whc: Array, x: tuple[Array, Array], y: tuple[Array, Array]) 
   return sum_c / rows / columns
 
 
-def crops(sums_bwhc: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
+def crops(sums_mc: Array, size_2: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
   """Crops of photos, resized to squares by the mean over areas.
 
   Args:
-    sums_bwhc: [B, W + 1, H + 1, C], from `integral`.
+    sums_mc: [M, C], from `integral`, as rows (photo, x, y); further rows may follow, so that M is a class.
+    size_2: numbers of x and of y, W + 1 and H + 1.
     photo_n: [N] int, the photo of each crop.
     box_n4: [N, 4] int32 pixels: x0, y0 first, x1, y1 after the last; parts outside of the photo count as zeros.
     side: height and width of the results.
   Returns:
     [N, side, side, C] float32 in 0..255.
   """
-  batch, columns, rows, channels = sums_bwhc.shape
-  sums_whc = sums_bwhc.reshape(batch * columns, rows, channels)
+  columns, rows = size_2
 
   def at(x: Array, y: Array) -> Array:
     """Numbers of the sums at coordinates [N, w] and [N, h]: [N, h, w, C]."""
     inside_x, inside_y = jnp.clip(x, 0, columns - 1), jnp.clip(y, 0, rows - 1)
-    return sums_whc[(photo_n[:, None] * columns + inside_x)[:, None, :], inside_y[:, :, None]]
+    return sums_mc[((photo_n[:, None] * columns + inside_x) * rows)[:, None, :] + inside_y[:, :, None]]
 
   index = jnp.arange(side)
   x0, x1 = (box_n4[:, :1] + end for end in bins(box_n4[:, 2:3] - box_n4[:, :1], jnp.asarray(side), index))

@@ -77,7 +77,7 @@ def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, pl
     level_bl2: [B, levels, 2] int32 (`Layout.photo_sizes`).
     place_3hw: `Layout.places` of the size class.
   Returns:
-    [B, W + 1, H + 1, 3] int32 sums of the photos; [B, h, w] probabilities of a face, −1 outside of the levels; [B, h, w, 4] offsets.
+    [M, 3] int32 sums of the photos, for `crops`; [B, h, w] probabilities of a face, −1 outside of the levels; [B, h, w, 4] offsets.
   """
   sums_bwhc = integral(image_bhwc)
   canvas_bhwc, left_bhw = jax.vmap(draw_canvas, (0, 0, 0, None))(sums_bwhc, size_b2, level_bl2, place_3hw)
@@ -86,7 +86,9 @@ def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, pl
   rows, columns = found.logit.shape[1:3]
   # A window is inside if its last pooling cell has a pixel.
   inside_bhw = left_bhw[:, ::STRIDE, ::STRIDE][:, :rows, :columns] > WINDOW - 2
-  return sums_bwhc, jnp.where(inside_bhw, _probability(found.logit), -1), found.offset
+  sums_m3 = sums_bwhc.reshape(-1, 3)
+  sums_m3 = jnp.pad(sums_m3, ((0, row_class(len(sums_m3)) - len(sums_m3)), (0, 0)))
+  return sums_m3, jnp.where(inside_bhw, _probability(found.logit), -1), found.offset
 
 
 def _probability(logit: Array) -> Array:
@@ -94,9 +96,9 @@ def _probability(logit: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="side")
-def cut(sums_bwhc: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
-  """`crops`, compiled once per size class, number of rows and side."""
-  return crops(sums_bwhc, photo_n, box_n4, side)
+def cut(sums_m3: Array, size_2: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
+  """`crops`, compiled once per class of M, of N, and side."""
+  return crops(sums_m3, size_2, photo_n, box_n4, side)
 
 
 @partial(jax.jit, static_argnames="net")
@@ -141,14 +143,15 @@ class Mtcnn:
       return [no_faces(size) for size in photos]
     params = self._params(device)
     given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2, plan.places), device)
-    sums_bwhc, *maps = propose(params["pnet"], *given)
+    sums_m3, *maps = propose(params["pnet"], *given)
+    sums = sums_m3, np.array(image_bhwc.shape[2:0:-1], np.int32) + 1
     photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
 
-    photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums_bwhc, size_b2, photo_n, box_n4, self.config.thresholds[1])
+    photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[1])
     box_n4 = square_boxes(decode_boxes(box_n4, offset_n4, inclusive=True))
 
     photo_n, box_n4, score_n, offset_n4, point_n52 = self._refine(
-      "onet", params, sums_bwhc, size_b2, photo_n, box_n4, self.config.thresholds[2])
+      "onet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[2])
     assert point_n52 is not None
     size_n2 = box_n4[:, 2:] - box_n4[:, :2] + 1
     point_n52 = point_n52 * size_n2[:, None] + box_n4[:, None, :2] - 1
@@ -182,7 +185,7 @@ class Mtcnn:
     return photo_n[kept], square_boxes(decode_boxes(box_n4[kept], offset_n4[kept]))
 
   def _refine(
-    self, net: str, params: dict[str, Any], sums_bwhc: Array, size_b2: np.ndarray, photo_n: np.ndarray, box_n4: np.ndarray,
+    self, net: str, params: dict[str, Any], sums: tuple[Array, np.ndarray], size_b2: np.ndarray, photo_n: np.ndarray, box_n4: np.ndarray,
     threshold: float,
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Candidates whose crops a network takes for faces, without those that overlap better ones: photo, box, score, offsets, points."""
@@ -196,7 +199,7 @@ class Mtcnn:
       part = slice(start, start + MOST_CROPS[net])
       count = len(photo_n[part])
       size = row_class(count, MOST_CROPS[net])
-      crop_nhwc = cut(sums_bwhc, padded_rows(photo_n[part].astype(np.int32), size), padded_rows(pixel_n4[part], size), SIDES[net])
+      crop_nhwc = cut(*sums, padded_rows(photo_n[part].astype(np.int32), size), padded_rows(pixel_n4[part], size), SIDES[net])
       results.append([None if array is None else np.asarray(array)[:count] for array in score(params[net], crop_nhwc, net)])
     points = NETS[net].points
     if not results:

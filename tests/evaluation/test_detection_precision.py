@@ -66,7 +66,7 @@ def test_laws(boxes, faces, seed):
 
 def test_point_errors_by_hand():
   truth = np.array([[[0, 0], [10, 0], [5, 5], [2, 8], [8, 8]]], float)
-  assert evaluation.point_errors(truth + [3, 4], truth).tolist() == [0.5]
+  assert evaluation.point_errors(truth + np.array([3, 4]), truth).tolist() == [0.5]
   with pytest.raises(ValueError, match="face 0: both eyes"):
     evaluation.point_errors(truth * 0, truth * 0)
 
@@ -112,7 +112,7 @@ def test_damaged_lists_are_named(tmp_path, text, message):
 def test_subsets_belong_to_the_photos(tmp_path):
   with pytest.raises(DamagedData, match=r"'a/x.jpg', 'easy': faces \[2\], it has 0 to 1"):
     wider(tmp_path, subsets={**SUBSETS, "a/x.jpg": {"easy": [2]}})
-  with pytest.raises(DamagedData, match="'b.jpg' is in one of them"):
+  with pytest.raises(DamagedData, match=r"'b\.jpg' is in one of them"):
     wider(tmp_path, subsets={**SUBSETS, "b.jpg": {}})
   with pytest.raises(UnsafePath):
     wider(tmp_path, WIDER.replace("a/x", "../x"))
