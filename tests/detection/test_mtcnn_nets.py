@@ -11,7 +11,6 @@ from jaxface.detection.mtcnn_files import from_state_dict, read_mtcnn
 from jaxface.detection.mtcnn_nets import NETS
 from jaxface.interop import WrongWeights
 
-
 _pnet = jax.jit(NETS["pnet"].apply)
 
 
