@@ -58,8 +58,8 @@ def _suppress(boxes, scores, groups, threshold):
   return order[torch.from_numpy(np.flatnonzero(alive))]
 
 
-def facenet(weights: Path) -> tuple[Callable[[np.ndarray], int], str]:
-  """MTCNN of facenet-pytorch, and which suppression it uses."""
+def facenet(weights: Path) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], str]:
+  """MTCNN of facenet-pytorch: function of a photo to boxes with scores [N, 5] and points [N, 5, 2]; and which suppression it uses."""
   import torch
 
   kind = "torchvision"
@@ -84,8 +84,9 @@ def facenet(weights: Path) -> tuple[Callable[[np.ndarray], int], str]:
     nets.append(made.eval())
 
   @torch.no_grad()
-  def find(photo: np.ndarray) -> int:
-    return len(detect_face(photo, 20, *nets, [0.6, 0.7, 0.7], 0.709, "cpu")[0][0])
+  def find(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    box_bn5, point_bn52 = detect_face(photo, 20, *nets, [0.6, 0.7, 0.7], 0.709, "cpu")
+    return box_bn5[0].reshape(-1, 5), point_bn52[0]
 
   return find, kind
 
@@ -118,7 +119,8 @@ def main() -> int:
   finders: dict[str, Callable[[np.ndarray], int]] = {"ours": lambda photo: len(detect([photo], detector)[0] or ())}
   facts: dict[str, object] = {"photos": len(images), "size": "640×480"}
   if has("facenet_pytorch") and has("torch"):
-    finders["facenet"], facts["suppression of facenet"] = facenet(options.weights)
+    theirs, facts["suppression of facenet"] = facenet(options.weights)
+    finders["facenet"] = lambda photo: len(theirs(photo)[0])
   if options.yunet and has("cv2"):
     finders["yunet"] = yunet(options.yunet)
   faces = {name: sum(map(find, images)) for name, find in finders.items()}

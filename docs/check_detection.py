@@ -1,6 +1,6 @@
 """Figures of detectors on labelled photos, for docs/detection.md.
 
-  python docs/check_detection.py PHOTOS [--weights DIR] [--yunet FILE] [--set wider|cmu|lfw] [--smallest 20] [--border crop]
+  python docs/check_detection.py PHOTOS [--weights DIR] [--yunet FILE] [--set wider|cmu|lfw] [--smallest 20] [--border zeros]
 
 PHOTOS has `wider_dev`, `cmu_mit` and `lfw_raw` (docs/detection.md). Prints average precision, recall and errors of points. YuNet runs in
 OpenCV (FaceDetectorYN), on the same photos, at their own size, from score 0.02 on.
@@ -63,16 +63,22 @@ def precision(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str
   found = find([folder / photo.name for photo in photos])
   figures = {}
   for subset in photos[0].subsets:
-    kinds = [match_boxes(one.box_n4, one.score_n, photo.box_n4, photo.subsets[subset]) for one, photo in zip(found, photos)]
-    curve = precision_recall([one.score_n for one in found], kinds, sum(int(photo.subsets[subset].sum()) for photo in photos))
-    figures[subset] = f"AP {curve.average:.3f}, recall {curve.recall:.3f} ({curve.faces} faces, {curve.boxes} boxes)"
+    faces = sum(int(photo.subsets[subset].sum()) for photo in photos)
+    for inclusive in (True, False):
+      kinds = [
+        match_boxes(one.box_n4, one.score_n, photo.box_n4, photo.subsets[subset], inclusive=inclusive)
+        for one, photo in zip(found, photos)
+      ]
+      curve = precision_recall([one.score_n for one in found], kinds, faces)
+      name = f"{subset}, last pixel {'inside' if inclusive else 'outside'}"
+      figures[name] = f"AP {curve.average:.3f}, recall {curve.recall:.3f} ({curve.faces} faces, {curve.boxes} boxes)"
   return figures
 
 
-def points(find: Find, folder: Path, part: str, most: int) -> dict[str, str]:
+def points(find: Find, folder: Path, part: str, every: int) -> dict[str, str]:
   """Errors of the points on hand-labelled photos; a face is missed if no box covers the middle of its points."""
   rows = [row for row in json.loads((folder.parent / "lfw_raw.json").read_text()) if "manual" in row and part in ("all", row["part"])]
-  rows = rows[:most] if most else rows
+  rows = rows[::every]
   errors, missed, overlap = [], 0, []
   for row, faces in zip(rows, find([folder / row["file"] for row in rows])):
     truth = np.array(row["manual"]["points5"])
@@ -95,9 +101,9 @@ def main() -> None:
   parser.add_argument("--yunet", help="ONNX file")
   parser.add_argument("--set", choices=("wider", "cmu", "lfw"), action="append")
   parser.add_argument("--smallest", type=float, default=20)
-  parser.add_argument("--border", default="crop", choices=("crop", "zeros"))
+  parser.add_argument("--border", default="zeros", choices=("crop", "zeros"))
   parser.add_argument("--part", default="all", choices=("all", "folds12", "train"), help="of the LFW photos")
-  parser.add_argument("--most", type=int, default=0, help="LFW photos, from the first; 0 for all")
+  parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th of the LFW photos with labels")
   options = parser.parse_args()
   config = MtcnnConfig(smallest=options.smallest, border=options.border)
   weights = Path(options.weights)
@@ -108,7 +114,7 @@ def main() -> None:
   measures = {
     "wider": lambda find: precision(find, options.photos / "wider_dev", read_wider(options.photos / "wider_dev")),
     "cmu": lambda find: precision(find, options.photos / "cmu_mit", read_box_list(options.photos / "cmu_mit")),
-    "lfw": partial(points, folder=options.photos / "lfw_raw", part=options.part, most=options.most),
+    "lfw": partial(points, folder=options.photos / "lfw_raw", part=options.part, every=options.every),
   }
   for name in options.set or measures:
     for detector, find in detectors.items():

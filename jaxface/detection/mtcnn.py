@@ -36,8 +36,8 @@ class MtcnnConfig:
     thresholds: least scores of a face in P-, R- and O-Net.
     factor: ratio of a level of the pyramid to the one before it.
     level, photo, refined, final: suppression after P-Net in each level, after P-Net in the photo, after R-Net, and after O-Net.
-    border: what a crop has outside of the photo: "crop" cuts the box at the border and stretches the rest, as facenet-pytorch;
-      "zeros" fills with black, as the paper's code.
+    border: what a crop has outside of the photo: "zeros" fills with black, as the paper's code; "crop" cuts the box at the
+      border and stretches the rest, as facenet-pytorch.
   """
 
   smallest: float = 20.0
@@ -47,7 +47,7 @@ class MtcnnConfig:
   photo: Suppression = _MOST
   refined: Suppression = _MOST
   final: Suppression = _INSIDE
-  border: str = "crop"
+  border: str = "zeros"
 
   def __post_init__(self) -> None:
     object.__setattr__(self, "thresholds", tuple(self.thresholds))

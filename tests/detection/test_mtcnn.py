@@ -1,5 +1,7 @@
 """The cascade: against a slow one from the published code, and its laws: batches, padding, compilations, any size of photo."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -36,12 +38,13 @@ def assert_same(a, b, atol=1e-3):
   np.testing.assert_allclose(a.point_n52, b.point_n52, atol=atol)
 
 
-@pytest.mark.parametrize("size", [(41, 57)])
-def test_the_cascade_equals_the_slow_one(detector, random_params, size):
+@pytest.mark.parametrize("border", ["zeros", "crop"])
+def test_the_cascade_equals_the_slow_one(random_params, border):
+  size = 41, 57
   image = photo(*size)
-  expected = slow_mtcnn.detect(random_params, image, CONFIG.smallest, CONFIG.thresholds)
+  expected = slow_mtcnn.detect(random_params, image, CONFIG.smallest, CONFIG.thresholds, border)
   assert len(expected) > 3  # something to compare
-  found = detection.detect([image], detector)[0]
+  found = detection.detect([image], Mtcnn(random_params, replace(CONFIG, border=border)))[0]
   assert found.size == size
   np.testing.assert_allclose(found.score_n, [score for _, score, _ in expected], atol=1e-5)
   np.testing.assert_allclose(found.box_n4, [box for box, _, _ in expected], atol=1e-3)

@@ -24,6 +24,8 @@ def test_matching_by_hand():
   assert evaluation.match_boxes(box, score, truth, np.array([True, False])).tolist() == [1, 0, 0, -1, 0]
   assert evaluation.match_boxes(box, score, truth, np.array([False, True])).tolist() == [-1, -1, 0, 1, 0]
   assert evaluation.match_boxes(box, score, truth, least=0.85).tolist() == [0, 1, 0, 1, 0]
+  # with the last pixels inside: 11·5.9 of 11·11, or 0.54
+  assert evaluation.match_boxes(np.array([[0, 0, 10, 4.9]]), np.ones(1), truth, inclusive=True).tolist() == [1]
   assert evaluation.match_boxes(box, score, np.zeros((0, 4))).tolist() == [0] * 5
   assert evaluation.match_boxes(box[:0], score[:0], truth).tolist() == []
 

@@ -48,7 +48,8 @@ class Precision:
 
 
 def match_boxes(
-  box_n4: np.ndarray, score_n: np.ndarray, truth_m4: np.ndarray, counted_m: np.ndarray | None = None, *, least: float = 0.5
+  box_n4: np.ndarray, score_n: np.ndarray, truth_m4: np.ndarray, counted_m: np.ndarray | None = None, *, least: float = 0.5,
+  inclusive: bool = False,
 ) -> np.ndarray:
   """What each detected box of one photo counts as, by WIDER FACE's rule.
 
@@ -61,6 +62,7 @@ def match_boxes(
     truth_m4: [M, 4] labelled faces.
     counted_m: [M] bool, faces that count; None for all.
     least: least intersection over union.
+    inclusive: boxes end with their last pixel and are one pixel larger, as in WIDER FACE's evaluation code.
   Returns:
     [N] int: 1 true, 0 false, −1 ignored.
   Raises:
@@ -76,7 +78,7 @@ def match_boxes(
   kind_n = np.zeros(len(box_n4), np.int64)
   if not len(truth_m4):
     return kind_n
-  overlap_nm = overlaps(box_n4.astype(np.float64), truth_m4.astype(np.float64))
+  overlap_nm = overlaps(box_n4.astype(np.float64), truth_m4.astype(np.float64), inclusive=inclusive)
   found = set()
   for row in np.argsort(-score_n, kind="stable"):
     face = int(overlap_nm[row].argmax())
