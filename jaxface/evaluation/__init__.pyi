@@ -1,4 +1,11 @@
 from .config import VerificationConfig as VerificationConfig
+from .detection.labelled_photos import LabelledPhoto as LabelledPhoto
+from .detection.labelled_photos import read_box_list as read_box_list
+from .detection.labelled_photos import read_wider as read_wider
+from .detection.precision import Precision as Precision
+from .detection.precision import match_boxes as match_boxes
+from .detection.precision import point_errors as point_errors
+from .detection.precision import precision_recall as precision_recall
 from .intervals.bootstrap import Drawn as Drawn
 from .intervals.bootstrap import draw_figures as draw_figures
 from .intervals.figure_intervals import FigureIntervals as FigureIntervals

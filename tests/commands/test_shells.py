@@ -39,6 +39,7 @@ SHELLS = {
   "enrol g p --model m": ("jaxface.pipeline.enrol_people", ("g", "p"), {"model": "m"}),
   "identify g p --model m --top 3": ("jaxface.pipeline.identify_photo", ("g", "p"), {"model": "m", "count": 3}),
   "cluster p --model m --linkage single": ("jaxface.pipeline.cluster_photos", ("p",), {"model": "m", "linkage": "single"}),
+  "detect p --smallest 30": ("jaxface.detection.detect", (["p"], None), {"batch_size": None}),
   "use m": ("jaxface.inference.set_default_model", ("m",), {}),
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
@@ -76,6 +77,9 @@ def test_a_command_calls_its_function_with_what_it_was_given(line, call, command
   monkeypatch.setattr(module, name, stop)
   if line.startswith("embed"):
     monkeypatch.setattr(module, "load", lambda path: path)
+  if line.startswith("detect"):
+    monkeypatch.setattr(module, "load_detector", lambda path, **settings: (path, settings))
+    monkeypatch.setattr(module, "find_photos", lambda paths: paths)
   with pytest.raises(Called):
     call(line.split())
 
