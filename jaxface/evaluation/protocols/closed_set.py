@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxface.evaluation.intervals.means import mean_interval
 from jaxface.evaluation.measures.identification import concatenate_searches, search_gallery
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, percent, rows_of, unit_rows
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -66,13 +67,14 @@ class ClosedSet(Protocol):
       for at in np.argsort(-often, kind="stable")[:20]
     ]
     accuracy, mean_class = float(right_n.mean()), float(share_c[tested].mean())
+    interval, of_classes = mean_interval(right_n, label_n), mean_interval(share_c[tested], np.flatnonzero(tested))
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "probes": len(label_n), "classes": len(people), "accuracy": accuracy,
-      "mean_class_accuracy": mean_class, "class_accuracy": {str(people[at]): float(share_c[at]) for at in np.flatnonzero(tested)},
+      "accuracy_95": list(interval), "mean_class_accuracy": mean_class, "mean_class_accuracy_95": list(of_classes), "class_accuracy": {str(people[at]): float(share_c[at]) for at in np.flatnonzero(tested)},
       "confused": confused, "notes": notes,
     }
     lines = (
-      f"accuracy {100 * accuracy:.2f} %, mean over classes {100 * mean_class:.2f} %, "
+      f"accuracy {percent(accuracy, interval)}, mean over classes {percent(mean_class, of_classes)}, "
       f"{len(label_n):,} probes, {len(people):,} classes",
       *(f"{one['person']} taken for {one['taken_for']}: {one['probes']}" for one in confused[:5]),
     )

@@ -12,12 +12,22 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.intervals.subjects import subject_units, template_intervals
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.measures.identification import search_gallery
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts, find_file, rows_of
+from jaxface.evaluation.protocols.base import (
+  Protocol,
+  ProtocolFigures,
+  check_counts,
+  find_file,
+  percent,
+  rows_of,
+)
+from jaxface.evaluation.protocols.one_to_many import identify, mean_of
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -32,7 +42,6 @@ PAIRS = {
 GALLERIES = {"ijb-b": ("S1", "S2"), "ijb-c": ("G1", "G2")}
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 TABLE = 1 << 22
-RANKS, FPIRS = (1, 5, 10), (1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
@@ -79,15 +88,20 @@ class IjbVerification(Ijb):
     keep = there_p[0] & there_p[1]
     if not keep.all():
       notes.append(f"{int((~keep).sum()):,} of {len(keep):,} pairs are ignored: a template has no face with an embedding.")
-    curve = measures.roc(template_scores(unit_td, at_p[0][keep], at_p[1][keep]), self.same_p[keep])
+    score_p, same_p = template_scores(unit_td, at_p[0][keep], at_p[1][keep]), self.same_p[keep]
+    curve = measures.roc(score_p, same_p)
+    units = subject_units(at_p[0][keep], at_p[1][keep], same_p, len(template_t))
     point = {f"{far:.0e}".replace("e-0", "e-"): measures.tar_at_far(curve, far) for far in FARS}
+    ends = template_intervals(score_p, same_p, units, FARS, [at.threshold for at in point.values()])
+    around = {name: list(one) for name, one in zip(point, ends)}
     notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "pairs": int(keep.sum()), "mated": curve.mated, "nonmated": curve.nonmated,
       "auc": measures.auc(curve), "eer": measures.eer(curve).far, "tar_at_far": {name: at.tar for name, at in point.items()},
+      "tar_at_far_95": around,
       "tar_at_far_threshold_cosine": {name: at.threshold for name, at in point.items()}, "notes": notes,
     }
-    lines = [f"TAR@FAR {name}  {100 * at.tar:.2f} %  (cosine {at.threshold:.4f})" for name, at in point.items()]
+    lines = [f"TAR@FAR {name}  {percent(at.tar, around[name])}  (cosine {at.threshold:.4f})" for name, at in point.items()]
     return ProtocolFigures(figures, tuple(notes), tuple(lines))
 
 
@@ -119,47 +133,15 @@ class IjbIdentification(Ijb):
       subjects = np.array(list(kept.values())), np.array(list(here.values()))
       found[name] = identify(score_nm, *subjects)
       searches[f"gallery {name}"] = search_gallery(score_nm, *subjects)
-    mean = {key: float(np.mean([one[key] for one in found.values()])) for key in found[name] if key not in ("mated_probes", "nonmated_probes")}
+    shares = [key for key in found[name] if key not in ("mated_probes", "nonmated_probes") and not key.endswith("_95")]
+    mean: dict[str, Any] = {key: float(np.mean([one[key] for one in found.values()])) for key in shares}
+    # The galleries share no subject, so their errors are independent.
+    around = {key: mean_of(mean[key], [(one[key], one[f"{key}_95"]) for one in found.values()]) for key in shares}
+    mean |= {f"{key}_95": interval for key, interval in around.items()}
     notes = [*self.notes, *notes]
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
-    lines = [f"{key}  {100 * value:.2f} %  (mean of {len(found)} galleries)" for key, value in mean.items()]
+    lines = [f"{key}  {percent(mean[key], around[key])}  (mean of {len(found)} galleries)" for key in shares]
     return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
-
-
-def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> dict[str, float]:
-  """Identification of probes in a gallery of one template per subject.
-
-  The rank of a probe is one plus the number of other templates that score at least as high as its own: ties count against it. TPIR at
-  FPIR: the share of mated probes of rank 1 with a score at or above the lowest threshold at which the share of non-mated probes with any
-  such score is at most the FPIR.
-
-  Args:
-    score_nm: [N, M] float.
-    probe_n: [N] int, subject of each probe.
-    gallery_m: [M] int, subject of each template, all different.
-  Returns:
-    Shares by name, and the numbers of probes.
-  Raises:
-    ValueError: a subject twice in the gallery, or no mated or no non-mated probe.
-  """
-  subject_m, place_m = np.unique(gallery_m, return_index=True)
-  if len(subject_m) < len(gallery_m):
-    raise ValueError(f"{len(gallery_m)} templates of {len(subject_m)} subjects: a gallery has one for each")
-  at_n, mated_n = _positions(subject_m, probe_n)
-  if not mated_n.any() or mated_n.all():
-    raise ValueError(f"{int(mated_n.sum())} of {len(mated_n)} probes are mated: identification needs mated and non-mated ones")
-  mated = score_nm[mated_n]
-  own_n = mated[np.arange(len(mated)), place_m[at_n[mated_n]]]
-  rank_n = (mated >= own_n[:, None]).sum(1)
-  top_n = np.sort(score_nm[~mated_n].max(1))[::-1]
-  found: dict[str, float] = {"mated_probes": len(mated), "nonmated_probes": len(top_n)}
-  found |= {f"rank-{rank}": float((rank_n <= rank).mean()) for rank in RANKS}
-  for fpir in FPIRS:
-    allowed = int(np.searchsorted(np.arange(len(top_n) + 1) / len(top_n), fpir, side="right")) - 1
-    # Every score above the first forbidden one is accepted: no more than `allowed` non-mated probes have one.
-    limit = top_n[allowed] if allowed < len(top_n) else -np.inf
-    found[f"TPIR@FPIR {fpir:.0e}".replace("e-0", "e-")] = float(((rank_n == 1) & (own_n > limit)).mean())
-  return found
 
 
 def read_ijb(lists: str | Path, name: str, task: str = "1:1") -> IjbVerification | IjbIdentification:
