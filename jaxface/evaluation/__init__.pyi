@@ -11,6 +11,7 @@ from .intervals.bootstrap import draw_figures as draw_figures
 from .intervals.figure_intervals import FigureIntervals as FigureIntervals
 from .intervals.identity_units import Units as Units
 from .intervals.identity_units import units_of as units_of
+from .intervals.means import mean_interval as mean_interval
 from .intervals.rates import rate_interval as rate_interval
 from .intervals.rates import size_note as size_note
 from .intervals.rates import wilson as wilson
@@ -100,6 +101,8 @@ from .streaming.approximate import recall as recall
 from .streaming.embedding_search import search_embeddings as search_embeddings
 from .streaming.nearest import Nearest as Nearest
 from .streaming.nearest import nearest_embeddings as nearest_embeddings
+from .streaming.pair_intervals import PairInterval as PairInterval
+from .streaming.pair_intervals import all_pairs_intervals as all_pairs_intervals
 from .streaming.search_files import SearchResult as SearchResult
 from .streaming.search_files import search_files as search_files
 from .sweeps.sizes import PrincipalComponents as PrincipalComponents
