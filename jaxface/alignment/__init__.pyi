@@ -1,7 +1,7 @@
-from .crops import align as align
-from .crops import align_faces as align_faces
-from .crops import align_matrix as align_matrix
-from .crops import warp_photos as warp_photos
+from .photo_crops import align as align
+from .photo_crops import align_faces as align_faces
+from .photo_crops import align_matrix as align_matrix
+from .photo_crops import warp_photos as warp_photos
 from .mean_shape import template_points as template_points
 from .points import MIRROR_ORDER as MIRROR_ORDER
 from .points import POINT_SETS as POINT_SETS

@@ -112,6 +112,8 @@ LINES = [
   " --model.size 16 --data.holdout 0 --evaluation= --export none --workdir w",
 ]
 TOOL_LINES = [
+  "toy lfw {}",
+  "unpack_bin {} out",
   "pack {} out",
   "pack @faces out --layout list --list {}",
   "pack @faces out --layout flat --list {}",
