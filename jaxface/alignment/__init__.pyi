@@ -2,6 +2,12 @@ from .align import align as align
 from .align import align_faces as align_faces
 from .align import align_matrix as align_matrix
 from .align import warp_photos as warp_photos
+from .iterate import Iterated as Iterated
+from .iterate import align_iteratively as align_iteratively
+from .landmark_data import LandmarkSource as LandmarkSource
+from .landmark_finder import LandmarkFinder as LandmarkFinder
+from .landmark_training import LandmarkTraining as LandmarkTraining
+from .landmark_training import train_landmarks as train_landmarks
 from .mean_shape import template_points as template_points
 from .points import MIRROR_ORDER as MIRROR_ORDER
 from .points import POINT_SETS as POINT_SETS
