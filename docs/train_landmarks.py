@@ -17,6 +17,8 @@ def main() -> None:
   parser.add_argument("photos", type=Path, help="folder with helen_train/ and helen_train.json")
   parser.add_argument("workdir", type=Path)
   for field in dataclasses.fields(LandmarkTraining):
+    if isinstance(field.default, tuple):
+      continue
     parser.add_argument(f"--{field.name}", type=type(field.default), default=field.default)
   options = vars(parser.parse_args())
   photos, workdir = options.pop("photos"), options.pop("workdir")

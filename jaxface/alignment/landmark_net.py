@@ -71,7 +71,7 @@ class LandmarkNet(nn.Module):
 def landmarknet(
   points: int = 68,
   widths: tuple[int, ...] = (32, 64, 128),
-  units: tuple[int, ...] = (1, 2, 2),
+  units: tuple[int, ...] = (1, 1, 1),
   features: int = 256,
   dropout: float = 0.2,
   dtype: str = "float32",

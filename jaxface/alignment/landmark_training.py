@@ -37,6 +37,8 @@ class LandmarkTraining:
     width: where the loss becomes linear, in pixels of the input; see `jaxface.losses.LandmarkLoss`.
     ema: decay of the running average of the parameters, which becomes the model.
     log_every, checkpoint_every: steps between two lines of the log, and between two saved states.
+    widths, units: of the network, see `landmarknet`.
+    devices: number of devices to use, 0 for all; a run can be resumed on another number.
   """
 
   points: Literal[5, 68] = 68
@@ -50,6 +52,9 @@ class LandmarkTraining:
   ema: float = 0.99
   log_every: int = 20
   checkpoint_every: int = 200
+  widths: tuple[int, ...] = (32, 64, 128)
+  units: tuple[int, ...] = (1, 1, 1)
+  devices: int = 0
 
   def __post_init__(self) -> None:
     if self.points not in (5, 68):
@@ -76,7 +81,7 @@ def train_landmarks(
   Returns:
     The network.
   Raises:
-    ValueError: no face, or the workdir holds a run with other settings or data.
+    ValueError: no face, a batch that does not spread over the devices, or the workdir holds a run with other settings or data.
     DamagedData: a photo cannot be read.
     Interrupted: a signal came; the state is saved, and the same call goes on.
   """
@@ -99,16 +104,23 @@ def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:
   Args:
     source: the training set.
     config: the settings.
+  Raises:
+    ValueError: the batch does not spread over the devices.
   """
-  options = {"points": config.points}
+  mesh = make_mesh(MeshConfig(devices=config.devices))
+  if config.batch_size % mesh.size:
+    raise ValueError(f"batch_size {config.batch_size} does not spread over {mesh.size} devices")
+  fields = asdict(config)
+  # The name under which a resumed run may change it.
+  fields["mesh.devices"] = fields.pop("devices")
+  options = {"points": config.points, "widths": list(config.widths), "units": list(config.units)}
   # No operation that moves pixels: those move the points too, in `SquareJitter`.
   augment = AugmentConfig(
-    mirror=0, shift=0, jitter=0.8, brightness=0.2, contrast=0.3, saturation=0.3, grey=0.1, blur=0.2, noise=0.2, noise_deviation=10,
-    cut_out=0.3, cut_out_size=0.35,
+    mirror=0, shift=0, jitter=0.8, brightness=0.2, contrast=0.3, grey=0.1, cut_out=0.3, cut_out_size=0.35,
   )
   return Run(
     name="landmarks",
-    network=Network(landmarknet(**options), LandmarkNet.convention, options, "landmarknet"),
+    network=Network(landmarknet(config.points, config.widths, config.units), LandmarkNet.convention, options, "landmarknet"),
     data=Data(source, UniformOrder(source.num_records, config.seed)),
     batches=Batches(config.batch_size, augment=augment, seed=config.seed, joint=SquareJitter(config.points)),
     objective=Objective((LandmarkLoss(config.loss, config.width),), source.num_identities),
@@ -117,8 +129,8 @@ def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:
       ScheduleConfig("cosine", warmup_fraction=0.05), steps=config.steps, ema=config.ema,
     ),
     plan=Plan(config.steps, config.log_every, config.checkpoint_every),
-    mesh=make_mesh(MeshConfig()),
-    config=asdict(config),
+    mesh=mesh,
+    config=fields,
   )
 
 
