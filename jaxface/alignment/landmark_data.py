@@ -90,9 +90,9 @@ class SquareJitter:
   """
 
   points: int = 68
-  degrees: float = 35.0
-  scale: float = 1.35
-  shift: float = 0.15
+  degrees: float = 25.0
+  scale: float = 1.25
+  shift: float = 0.12
   mirror: float = 0.5
 
   @property

@@ -9,6 +9,7 @@ import numpy as np
 from jaxface.alignment import landmark_net  # registers the network
 from jaxface.alignment.iterate import align_iteratively
 from jaxface.alignment.landmark_net import mean_points
+from jaxface.alignment.points import mirror_points
 from jaxface.alignment.squares import box_square
 from jaxface.models.saved import SavedModel, load_model
 
@@ -21,15 +22,16 @@ class LandmarkFinder:
   Args:
     saved: a trained landmark network, or the folder of one.
     passes: how often points are found; from the second time on in a square that the points before have turned upright.
+    mirror: average the points of a square and of its mirror image.
   Raises:
     ValueError: the model is no landmark network.
   """
 
-  def __init__(self, saved: SavedModel | Path | str, *, passes: int = 2):
+  def __init__(self, saved: SavedModel | Path | str, *, passes: int = 3, mirror: bool = True):
     self.saved = saved if isinstance(saved, SavedModel) else load_model(saved)
     if self.saved.name != landmark_net.landmarknet.__name__:
       raise ValueError(f"the model is {self.saved.name}, should be {landmark_net.landmarknet.__name__}")
-    self.passes = passes
+    self.passes, self.mirror = passes, mirror
     self.points = int(self.saved.module.points)  # type: ignore[attr-defined]
     self._embed = jax.jit(self.saved.embed)
 
@@ -60,6 +62,13 @@ class LandmarkFinder:
 
   def find_in_squares(self, square_nhwc: np.ndarray) -> np.ndarray:
     """Points in squares [N, side, side, 3] uint8 of faces: [N, K, 2], in pixels of the squares."""
+    found = self._regress(square_nhwc)
+    if not self.mirror:
+      return found
+    mirrored = self._regress(square_nhwc[:, :, ::-1])
+    return (found + np.asarray(mirror_points(mirrored, square_nhwc.shape[2]))) / 2
+
+  def _regress(self, square_nhwc: np.ndarray) -> np.ndarray:
     rows = []
     for start in range(0, len(square_nhwc), BATCH):
       part = square_nhwc[start : start + BATCH]

@@ -73,7 +73,7 @@ def landmarknet(
   widths: tuple[int, ...] = (32, 64, 128),
   units: tuple[int, ...] = (1, 1, 1),
   features: int = 256,
-  dropout: float = 0.2,
+  dropout: float = 0.1,
   dtype: str = "float32",
 ) -> nn.Module:
   """A network of our own for 5 or 68 face points at 96×96 pixels; it learns the deviation from a mean face.

@@ -38,6 +38,7 @@ class LandmarkTraining:
     ema: decay of the running average of the parameters, which becomes the model.
     log_every, checkpoint_every: steps between two lines of the log, and between two saved states.
     widths, units: of the network, see `landmarknet`.
+    init_from: folder of a trained landmark network to begin with; "" for random values.
     devices: number of devices to use, 0 for all; a run can be resumed on another number.
   """
 
@@ -54,6 +55,7 @@ class LandmarkTraining:
   checkpoint_every: int = 200
   widths: tuple[int, ...] = (32, 64, 128)
   units: tuple[int, ...] = (1, 1, 1)
+  init_from: str = ""
   devices: int = 0
 
   def __post_init__(self) -> None:
@@ -116,11 +118,11 @@ def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:
   options = {"points": config.points, "widths": list(config.widths), "units": list(config.units)}
   # No operation that moves pixels: those move the points too, in `SquareJitter`.
   augment = AugmentConfig(
-    mirror=0, shift=0, jitter=0.8, brightness=0.2, contrast=0.3, grey=0.1, cut_out=0.3, cut_out_size=0.35,
+    mirror=0, shift=0, jitter=0.8, brightness=0.2, contrast=0.3, grey=0.1, cut_out=0.1, cut_out_size=0.35,
   )
   return Run(
     name="landmarks",
-    network=Network(landmarknet(config.points, config.widths, config.units), LandmarkNet.convention, options, "landmarknet"),
+    network=Network(landmarknet(config.points, config.widths, config.units), LandmarkNet.convention, options, "landmarknet", config.init_from),
     data=Data(source, UniformOrder(source.num_records, config.seed)),
     batches=Batches(config.batch_size, augment=augment, seed=config.seed, joint=SquareJitter(config.points)),
     objective=Objective((LandmarkLoss(config.loss, config.width),), source.num_identities),

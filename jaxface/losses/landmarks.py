@@ -26,7 +26,7 @@ def wing(error: Array, *, width: float = 10.0, curvature: float = 2.0) -> Array:
     An array of the shape of `error`, ≥ 0, at least float32.
   Source: Feng et al., "Wing Loss for Robust Facial Landmark Localisation with Convolutional Neural Networks", 2018, eq. 5.
   """
-  size = jnp.abs(at_least_float32(error))
+  size = _size(error)
   constant = width - width * math.log1p(width / curvature)
   # The unused branch sees no large numbers, so that its gradient is finite.
   return jnp.where(size < width, width * jnp.log1p(jnp.minimum(size, width) / curvature), size - constant)
@@ -42,8 +42,14 @@ def smooth_l1(error: Array, *, width: float = 1.0) -> Array:
     An array of the shape of `error`, ≥ 0, at least float32.
   Source: Girshick, "Fast R-CNN", 2015, eq. 3, with w = 1.
   """
-  size = jnp.abs(at_least_float32(error))
+  size = _size(error)
   return jnp.where(size < width, jnp.minimum(size, width) ** 2 / (2 * width), size - width / 2)
+
+
+def _size(error: Array) -> Array:
+  """|x| with gradient 0 at 0, where JAX's `abs` has 1."""
+  error = at_least_float32(error)
+  return jnp.where(error == 0, 0.0, jnp.abs(error))
 
 
 @dataclass(frozen=True)

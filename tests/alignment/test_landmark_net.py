@@ -15,6 +15,7 @@ from jaxface.alignment import (
   LandmarkSource,
   LandmarkTraining,
   align_iteratively,
+  mirror_points,
   template_points,
   train_landmarks,
   transform_points,
@@ -153,6 +154,9 @@ def test_a_run_is_resumed_bitwise_and_its_network_is_used(photos, tmp_path):
   point = finder([photo, photo], [box, box + 3])
   assert point.shape == (2, 5, 2) and np.isfinite(point).all()
   np.testing.assert_allclose(finder([photo], [box]), point[:1], atol=1e-3)
+  # The mirrored photo has the mirrored points.
+  flipped = finder([photo[:, ::-1]], [np.array([129 - 90, 10, 129 - 20, 100])])
+  np.testing.assert_allclose(mirror_points(flipped, 130), point[:1], atol=0.1)
   with pytest.raises(ValueError, match="face 1: box"):
     finder([photo, photo], [box, box[::-1]])
 

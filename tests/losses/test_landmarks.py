@@ -49,7 +49,7 @@ def test_the_term_is_the_mean_over_points_and_ignores_padding():
   loss_b, _, metrics = run(inputs)
   np.testing.assert_allclose(loss_b, [0, (2.5 + 3.5) / 4, 0])
   # Distances 0, 0 and 0, 5 of the two rows that count.
-  assert float(metrics["pixels"].total / metrics["pixels"].count) == pytest.approx(1.25)
+  assert float(metrics["pixels"].value()) == pytest.approx(1.25)
   gradient = jax.grad(lambda output: run({**inputs, "embedding_bd": output})[0].sum())(output)
   assert np.isfinite(np.asarray(gradient)).all() and not np.asarray(gradient[2]).any()
   with pytest.raises(ValueError, match="has no targets"):
