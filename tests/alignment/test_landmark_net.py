@@ -26,7 +26,7 @@ from jaxface.alignment.squares import box_square, point_square
 from jaxface.formats import AnnotatedFace, DamagedData, encode_jpeg
 from jaxface.models.saved import load_model
 
-TINY = LandmarkTraining(points=5, steps=4, batch_size=4, log_every=1, checkpoint_every=2, widths=(4,), units=(1,), ema=0, devices=1)
+TINY = LandmarkTraining(points=5, steps=4, batch_size=4, log_every=1, checkpoint_every=2, widths=(4, 4, 4), units=(1, 1, 1), ema=0, devices=1)
 
 
 def dots(point_k2, height, width):
@@ -143,7 +143,9 @@ def test_a_run_is_resumed_bitwise_and_its_network_is_used(photos, tmp_path):
   assert load_model(tmp_path / "run" / "model").meta["points"] == 5
   # As if killed between its two saved states.
   shutil.rmtree(tmp_path / "run/model")
-  shutil.rmtree(tmp_path / "run/checkpoints/4")
+  states = {int(folder.name): folder for folder in (tmp_path / "run/checkpoints/last").iterdir() if folder.name.isdigit()}
+  assert sorted(states) == [2, 4]
+  shutil.rmtree(states[4])
   again = train_landmarks(folder, faces, tmp_path / "run", TINY)
   assert jax.tree.all(jax.tree.map(np.array_equal, whole.variables, again.variables))
   with pytest.raises(ValueError, match="learning_rate"):
