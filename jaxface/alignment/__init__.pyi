@@ -1,7 +1,3 @@
-from .align import align as align
-from .align import align_faces as align_faces
-from .align import align_matrix as align_matrix
-from .align import warp_photos as warp_photos
 from .iterate import Iterated as Iterated
 from .iterate import align_iteratively as align_iteratively
 from .landmark_data import LandmarkSource as LandmarkSource
@@ -9,14 +5,18 @@ from .landmark_finder import LandmarkFinder as LandmarkFinder
 from .landmark_training import LandmarkTraining as LandmarkTraining
 from .landmark_training import train_landmarks as train_landmarks
 from .mean_shape import template_points as template_points
+from .photo_crops import align as align
+from .photo_crops import align_faces as align_faces
+from .photo_crops import align_matrix as align_matrix
+from .photo_crops import warp_photos as warp_photos
 from .points import MIRROR_ORDER as MIRROR_ORDER
 from .points import POINT_SETS as POINT_SETS
 from .points import mirror_points as mirror_points
 from .points import reduce_points as reduce_points
+from .resample import warp as warp
 from .similarity import compose as compose
 from .similarity import fit_affine as fit_affine
 from .similarity import fit_similarity as fit_similarity
 from .similarity import invert as invert
 from .similarity import scale_of as scale_of
 from .similarity import transform_points as transform_points
-from .warp import warp as warp

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxface.alignment.align import warp_photos
+from jaxface.alignment.photo_crops import warp_photos
 from jaxface.alignment.similarity import fit_on_host
 
 # Finds points in crops: [N, H, W, C] uint8 to [N, K, 2] in pixels of the crops.

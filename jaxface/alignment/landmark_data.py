@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxface.alignment.align import warp_photos
 from jaxface.alignment.landmark_net import SIDE
+from jaxface.alignment.photo_crops import warp_photos
 from jaxface.alignment.points import MIRROR_ORDER, reduce_points
+from jaxface.alignment.resample import warp
 from jaxface.alignment.similarity import transform_points
 from jaxface.alignment.squares import point_square
-from jaxface.alignment.warp import warp
 from jaxface.data.fingerprint import digest
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.images import decode_image

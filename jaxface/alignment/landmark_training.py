@@ -1,5 +1,6 @@
 """Trains the landmark network: one run with the engine of all trainings, so that it is logged, saved and resumed like them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,7 +113,8 @@ def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:
   mesh = make_mesh(MeshConfig(devices=config.devices))
   if config.batch_size % mesh.size:
     raise ValueError(f"batch_size {config.batch_size} does not spread over {mesh.size} devices")
-  fields = asdict(config)
+  # As the workdir keeps it: lists for tuples.
+  fields = json.loads(json.dumps(asdict(config)))
   # The name under which a resumed run may change it.
   fields["mesh.devices"] = fields.pop("devices")
   options = {"points": config.points, "widths": list(config.widths), "units": list(config.units)}
