@@ -1,8 +1,14 @@
+from .iterate import Iterated as Iterated
+from .iterate import align_iteratively as align_iteratively
+from .landmark_data import LandmarkSource as LandmarkSource
+from .landmark_finder import LandmarkFinder as LandmarkFinder
+from .landmark_training import LandmarkTraining as LandmarkTraining
+from .landmark_training import train_landmarks as train_landmarks
+from .mean_shape import template_points as template_points
 from .photo_crops import align as align
 from .photo_crops import align_faces as align_faces
 from .photo_crops import align_matrix as align_matrix
 from .photo_crops import warp_photos as warp_photos
-from .mean_shape import template_points as template_points
 from .points import MIRROR_ORDER as MIRROR_ORDER
 from .points import POINT_SETS as POINT_SETS
 from .points import mirror_points as mirror_points

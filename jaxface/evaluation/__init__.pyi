@@ -51,6 +51,11 @@ from .measures.identification import open_set as open_set
 from .measures.identification import search_gallery as search_gallery
 from .measures.identification import top_n as top_n
 from .measures.identification import tpir_at_fpir as tpir_at_fpir
+from .measures.landmark_errors import ErrorCurve as ErrorCurve
+from .measures.landmark_errors import error_auc as error_auc
+from .measures.landmark_errors import error_curve as error_curve
+from .measures.landmark_errors import failure_rate as failure_rate
+from .measures.landmark_errors import landmark_errors as landmark_errors
 from .measures.retrieval import Retrieval as Retrieval
 from .measures.retrieval import concatenate_retrievals as concatenate_retrievals
 from .measures.retrieval import retrieve as retrieve

@@ -6,6 +6,11 @@ from .errors import DamagedData as DamagedData
 from .errors import UnsafePath as UnsafePath
 from .images import decode_image as decode_image
 from .images import encode_jpeg as encode_jpeg
+from .landmarks import AnnotatedFace as AnnotatedFace
+from .landmarks import read_landmarks as read_landmarks
+from .landmarks import read_pts as read_pts
+from .landmarks import write_landmarks as write_landmarks
+from .landmarks import write_pts as write_pts
 from .lock import FolderInUse as FolderInUse
 from .manifest import Manifest as Manifest
 from .manifest import read_manifest as read_manifest
