@@ -13,13 +13,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.against_torch import SPEED, compare, measure
+from benchmarks.common import equal_malloc, machine
 from benchmarks.head_settings import DECAY, LEARNING_RATE, MARGIN, MOMENTUM, SCALE, images_and_labels
-from benchmarks.options import announce, benchmark_parser, parse_for_cpu
+from benchmarks.options import benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
-from benchmarks.worker import Worker, cores
+from benchmarks.worker import cores
 
 BATCH, SIZE = 128, 512
 CENTER_STD = 0.01
@@ -112,27 +111,14 @@ def pytorch_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[st
   return run_sampled, {"loss": run_sampled()}
 
 
-def compare(name: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
-  """A row of the table and the speed against PyTorch: both sides in their own processes, alternating."""
-  case = CASES[name]
-  sides = {"jaxface": Worker(jaxface_step, case, classes)}
-  if has("torch"):
-    sides["pytorch"] = Worker(pytorch_step, case, classes)
-    ours, theirs = (side.facts["loss"] for side in sides.values())
-    if not np.isclose(ours, theirs, rtol=TOLERANCE):
-      raise AssertionError(f"{name}: the first loss is {ours} here, {theirs} in PyTorch")
-  timing = interleave(sides, rounds=rounds, warmup=2)
-  temporaries = sides["jaxface"].facts["temporaries"]
-  peak = {side: worker.close() for side, worker in sides.items()}
-  row: dict[str, Any] = {"classes": classes, "scored": name}
-  row |= {f"{side} ms": 1e3 * float(np.median(timing.wall[side])) for side in sides}
-  middle = None
-  if "pytorch" in sides:
-    middle, low, high = speedup(timing.wall, "jaxface", "pytorch")
-    row["speed / pytorch"] = f"{middle:.2f} ({low:.2f}–{high:.2f})"
-    row["by CPU time"] = f"{speedup(timing.cpu, 'jaxface', 'pytorch')[0]:.2f}"
-  row["temporaries MB"] = temporaries / 1e6
-  return row | {f"{side} peak MB": peak[side] / 1e6 for side in sides}, middle
+def row_of(name: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
+  """A row of the table and the speed against PyTorch."""
+  # PyTorch's dense side needs more than 19 GB with a million classes.
+  classes //= 2 if CASES[name].group == 1 else 1
+  return compare(
+    {"classes": classes, "scored": name}, jaxface_step, pytorch_step, (CASES[name], classes), fact="loss", tolerance=TOLERANCE,
+    differ=f"{name}: the first loss differs", rounds=rounds,
+  )
 
 
 def main() -> int:
@@ -141,19 +127,9 @@ def main() -> int:
   parser.add_argument("--classes", type=int, default=1_000_000, help="half of them where all are scored (default: %(default)s)")
   parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="default: all")
   options = parse_for_cpu(parser)
-  rows, missed = [], []
-  for name in options.cases:
-    announce(name)
-    # PyTorch's dense side needs more than 19 GB with a million classes.
-    row, middle = compare(name, options.classes // (2 if CASES[name].group == 1 else 1), options.rounds)
-    rows.append(row)
-    if middle is not None and middle < BAR:
-      missed.append(f"{name} is {middle:.2f} × PyTorch")
-  measured = "speed / pytorch" in rows[0]
-  verdict = ("; ".join(missed) or "met") if measured else "not measured, PyTorch is not installed"
+  rows, missed, verdict = measure(options.cases, lambda name: row_of(name, options.classes, options.rounds), bar=BAR)
   notes = [
-    "Speed is PyTorch's time divided by jaxface's, per round: median, and quartiles in brackets. The ratio of processor time is"
-    " more reliable if other programs used the cores.",
+    SPEED,
     "\"in blocks\" recomputes the scores of blocks of 4,096 classes; PyTorch stores them. Temporaries are the memory of our compiled"
     " step beside the state, which it updates in place; peak memory is the maximum of a side's process.",
     f"Bar: at least {BAR} × PyTorch (goal {GOAL}): {verdict}.",

@@ -35,17 +35,22 @@ def step(classes: int, size: int) -> tuple[Callable[[], float], dict[str, Any]]:
   return run, {**facts, "loss": run()}
 
 
-def saved(classes: int, size: int, folder: str) -> tuple[Callable[[], None], dict[str, Any]]:
-  """Writes a first state as a checkpoint; the work is nothing."""
-  import jax
-
+def head_and_states(classes: int, size: int, folder: str) -> tuple[Any, Any]:
+  """The head of `step` on one device, and the checkpoints in a folder."""
   from benchmarks.head_step import head_step
   from jaxface.checkpoint import Checkpoints
   from jaxface.training.config import MeshConfig
   from jaxface.training.mesh import make_mesh
 
   head = head_step(classes, size, BATCH, make_mesh(MeshConfig(devices=1)), sample_rate=1 / GROUP, block=BLOCK)
-  states = Checkpoints(folder)
+  return head, Checkpoints(folder)
+
+
+def saved(classes: int, size: int, folder: str) -> tuple[Callable[[], None], dict[str, Any]]:
+  """Writes a first state as a checkpoint; the work is nothing."""
+  import jax
+
+  head, states = head_and_states(classes, size, folder)
   states.save(0, jax.jit(head.step.init, out_shardings=head.shardings)(jax.random.key(0)))
   states.close()
   return lambda: None, {}
@@ -55,13 +60,7 @@ def restored(classes: int, size: int, folder: str) -> tuple[Callable[[], None], 
   """Reads that checkpoint; the facts are the process's memory before and at its peak."""
   import jax
 
-  from benchmarks.head_step import head_step
-  from jaxface.checkpoint import Checkpoints
-  from jaxface.training.config import MeshConfig
-  from jaxface.training.mesh import make_mesh
-
-  head = head_step(classes, size, BATCH, make_mesh(MeshConfig(devices=1)), sample_rate=1 / GROUP, block=BLOCK)
-  states = Checkpoints(folder)
+  head, states = head_and_states(classes, size, folder)
   state = jax.block_until_ready(states.restore(head.state))
   facts = {"peak": peak_memory(), "step": int(state.step)}
   states.close()

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import equal_malloc, has, interleave, machine, speedup
-from benchmarks.options import announce, benchmark_parser, parse_for_cpu
+from benchmarks.against_torch import SPEED, compare, measure
+from benchmarks.common import equal_malloc, machine
+from benchmarks.options import benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
-from benchmarks.worker import Worker, cores
+from benchmarks.worker import cores
 
 BATCH, SIZE = 128, 512
 SCALE = 64.0
@@ -98,26 +99,12 @@ def pytorch_head(margin: str, classes: int) -> tuple[Callable[[], bool], dict[st
   return lambda: bool(run()), {"figures": figures}
 
 
-def compare(margin: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
-  """A row of the table and the speed against PyTorch: both sides in their own processes, alternating."""
-  sides = {"jaxface": Worker(jaxface_head, margin, classes)}
-  if has("torch"):
-    sides["pytorch"] = Worker(pytorch_head, margin, classes)
-    ours, theirs = (side.facts["figures"] for side in sides.values())
-    if not np.allclose(ours, theirs, rtol=TOLERANCE):
-      raise AssertionError(f"{margin}: loss and norms of the gradients differ: {ours} here, {theirs} in PyTorch")
-  timing = interleave(sides, rounds=rounds, warmup=2)
-  temporaries = sides["jaxface"].facts["temporaries"]
-  peak = {name: side.close() for name, side in sides.items()}
-  row: dict[str, Any] = {"margin": margin}
-  row |= {f"{name} ms": 1e3 * float(np.median(timing.wall[name])) for name in sides}
-  middle = None
-  if "pytorch" in sides:
-    middle, low, high = speedup(timing.wall, "jaxface", "pytorch")
-    row["speed / pytorch"] = f"{middle:.2f} ({low:.2f}–{high:.2f})"
-    row["by CPU time"] = f"{speedup(timing.cpu, 'jaxface', 'pytorch')[0]:.2f}"
-  row["temporaries MB"] = temporaries / 1e6
-  return row | {f"{name} peak MB": peak[name] / 1e6 for name in sides}, middle
+def row_of(margin: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:
+  """A row of the table and the speed against PyTorch."""
+  return compare(
+    {"margin": margin}, jaxface_head, pytorch_head, (margin, classes), fact="figures", tolerance=TOLERANCE,
+    differ=f"{margin}: loss and norms of the gradients differ", rounds=rounds,
+  )
 
 
 def main() -> int:
@@ -126,18 +113,9 @@ def main() -> int:
   parser.add_argument("--classes", type=int, default=100_000, help="default: %(default)s")
   parser.add_argument("--margins", nargs="+", choices=list(MARGINS), default=list(MARGINS), help="default: all")
   options = parse_for_cpu(parser)
-  rows, missed = [], []
-  for margin in options.margins:
-    announce(margin)
-    row, middle = compare(margin, options.classes, options.rounds)
-    rows.append(row)
-    if middle is not None and middle < BAR:
-      missed.append(f"{margin} is {middle:.2f} × PyTorch")
-  measured = "speed / pytorch" in rows[0]
-  verdict = ("; ".join(missed) or "met") if measured else "not measured, PyTorch is not installed"
+  rows, missed, verdict = measure(options.margins, lambda margin: row_of(margin, options.classes, options.rounds), bar=BAR)
   notes = [
-    "Speed is PyTorch's time divided by jaxface's, per round: median, and quartiles in brackets. The ratio of processor time is"
-    " more reliable if other programs used the cores.",
+    SPEED,
     "Loss and norms of both gradients are compared between the sides before timing. Temporaries are the memory of our compiled"
     " step without arguments and results; peak memory is the maximum of a side's process.",
     f"Bar: at least {BAR} × PyTorch (goal {GOAL}): {verdict}.",

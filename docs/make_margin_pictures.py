@@ -12,25 +12,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxface.evaluation.report.svg import Axis, Series, chart
+from jaxface.evaluation.report.drawing import Axis, Series, chart
 from jaxface.formats.atomic import write_text
 from jaxface.losses.margins import ArcFace, CombinedMargin, CosFace, NormSoftmax, SphereFaceR
 
 DEGREES = np.linspace(0.5, 179.5, 359)
 WIDTH, HEIGHT, GAP, TITLE = 470, 290, 20, 34
-STYLES = ("s-a", "s-b", "s-c", "s-d")
-# The drawing is self-contained, with its own style sheet for light and dark pages. Overlapping lines differ in width.
+STYLES = ("before", "model0", "model1", "model2")
+# The drawing is self-contained, with its own style sheet for light and dark pages. Overlapping lines differ in their dashes.
 CSS = """
 svg { font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
-.page { fill: #ffffff; } text { fill: #5b6469; font-size: 12px; } .name { fill: #1d2327; }
-.title { fill: #1d2327; font-size: 15px; font-weight: 600; }
-.grid { stroke: #edebe5; } .axis { stroke: #8a9297; fill: none; }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.s-a { stroke: #8a9297; stroke-dasharray: 6 4; } .s-b { stroke: #0072b2; stroke-width: 6; stroke-opacity: 0.5; }
-.s-c { stroke: #c45100; stroke-width: 3.5; } .s-d { stroke: #00785a; stroke-width: 1.5; }
+svg { --page: #ffffff; --ink: #1d2327; --soft: #5b6469; --grid: #edebe5; --card: #ffffff; --before: #8a9297;
+  --model0: #0072b2; --model1: #c45100; --model2: #00785a; }
+.page { fill: var(--page); } .title { fill: var(--ink); font-size: 15px; font-weight: 600; }
 @media (prefers-color-scheme: dark) {
-  .page { fill: #1d2327; } text { fill: #a8b2b7; } .name, .title { fill: #edf0f1; } .grid { stroke: #2a3136; }
-  .s-b { stroke: #56b4e9; } .s-c { stroke: #f0a13a; } .s-d { stroke: #35c79c; }
+  svg { --page: #1d2327; --ink: #edf0f1; --soft: #a8b2b7; --grid: #2a3136; --card: #1d2327; --before: #8d979c;
+    --model0: #56b4e9; --model1: #f0a13a; --model2: #35c79c; }
 }
 """
 # Rows of the picture: title, and up to four margins; scales are 1.
@@ -78,10 +75,10 @@ def panels(margins: Mapping[str, Any]) -> tuple[str, str]:
   ):
     series = [
       # Outside of the frame a line would be drawn along its edge. The left chart has the legend of both.
-      Series("" if which else name, style, DEGREES, np.where((curve[which] >= low) & (curve[which] <= high), curve[which], math.nan))
-      for name, style, curve in zip(margins, STYLES, curves)
+      Series("" if which else name, style, DEGREES, np.where((curve[which] >= low) & (curve[which] <= high), curve[which], math.nan), dashes=at)
+      for at, (name, style, curve) in enumerate(zip(margins, STYLES, curves))
     ]
-    charts.append(chart(label, series, angle, Axis(label, low, high), size=(WIDTH, HEIGHT)))
+    charts.append(chart(label, series, angle, Axis(label, low, high), size=(WIDTH / 72, HEIGHT / 72)))
   return charts[0], charts[1]
 
 

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 import nbclient
+from generated import replace_part
 from myst_nb.core.read import read_myst_markdown_notebook
 from myst_parser.config.main import MdParserConfig
 
 FOLDER = Path(__file__).parent / "notebooks"
 PAGE = FOLDER / "index.md"
-BEGIN, END = "<!-- times -->\n", "<!-- end of times -->"
 
 
 def measure(path: Path) -> tuple[float, float]:
@@ -45,9 +45,7 @@ def main() -> None:
     print(rows[-1], flush=True)
   table = "\n".join(["| notebook | wall time | processor time | load at the start |", "|---|---:|---:|---:|", *rows])
   where = f"On {os.cpu_count()} cores, Python {platform.python_version()}:"
-  head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-  tail = rest.split(END)[1]
-  PAGE.write_text(f"{head}{BEGIN}{where}\n\n{table}\n{END}{tail}", encoding="utf-8")
+  replace_part(PAGE, "docs/time_notebooks.py", f"{where}\n\n{table}")
 
 
 if __name__ == "__main__":

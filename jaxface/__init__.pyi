@@ -1,7 +1,9 @@
+from . import alignment as alignment
 from . import data as data
 from . import detection as detection
 from . import evaluation as evaluation
 from . import formats as formats
+from . import gallery as gallery
 from . import geometry as geometry
 from . import heads as heads
 from . import inference as inference

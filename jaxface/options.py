@@ -10,8 +10,11 @@ from jaxface.geometry.templates import TEMPLATES
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-  """Declare --model for an existing model, and --network."""
-  parser.add_argument("--model", required=True, metavar="DIR", help="model directory, or workdir of a training run")
+  """Declare --model for an existing model, and --network; `load_network` fills in the default model."""
+  parser.add_argument(
+    "--model", metavar="DIR", help="model directory, or workdir of a training run (default: that of `jaxface use`)"
+  )
+  parser.set_defaults(default_model=True)
   add_network(parser)
 
 
@@ -24,11 +27,15 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def load_network(options: argparse.Namespace) -> None:
-  """Execute the file that --network names, if one is given."""
+  """Execute the file that --network names, if one is given, and replace a missing --model by the user's default."""
   if options.network:
     from jaxface.models.own import load_networks
 
     load_networks(options.network)
+  if getattr(options, "default_model", False) and not options.model:
+    from jaxface.inference.chosen_model import model_path
+
+    options.model = str(model_path(None))
 
 
 def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") -> None:

@@ -9,17 +9,21 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "detect", "embed", "models")
+HEAVY = ("train", "detect", "embed", "models", "sweep", "threshold")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
   "detect": ("jaxface.commands.detect", "find faces in photos: boxes, scores and five points"),
   "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
+  "report": ("jaxface.commands.report", "make one HTML page of evaluations: curves, thresholds, hardest pairs, comparisons"),
+  "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
+  "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
   "synthesize": ("jaxface.commands.synthesize", "render a folder of synthetic faces"),
+  "use": ("jaxface.commands.use", "set the model that commands take where none is given"),
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
   "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),

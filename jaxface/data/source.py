@@ -1,10 +1,12 @@
-"""The interface of a source of faces, and the error for a row that it cannot read."""
+"""The interface of a source of faces, the error for a row that it cannot read, and single images."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.images import encode_jpeg
 
 
 class UnreadableRow(DamagedData):
@@ -59,3 +61,34 @@ class Source(Protocol):
       One error per unreadable row, in order of rows; empty if there are none.
     """
     ...
+
+
+def read_image(source: Source, record: int) -> np.ndarray:
+  """One face [H, W, C] uint8.
+
+  Raises:
+    DamagedData: it cannot be read.
+  """
+  image_nhwc = np.zeros((1, *source.image_shape), np.uint8)
+  for error in source.read(np.array([record]), image_nhwc):
+    raise error
+  return image_nhwc[0]
+
+
+def pictures_of(source: Source, read: Callable[[int], np.ndarray] | None = None) -> Callable[[str], bytes | None]:
+  """A function that gives an image as JPEG by name; None if it cannot be read.
+
+  Args:
+    source: of the images.
+    read: reads one by record number; by default `read_image`.
+  """
+  record_of = {name: record for record, name in enumerate(source.names())}
+
+  def encoded(name: str) -> bytes | None:
+    record = record_of[name]
+    try:
+      return encode_jpeg(read(record) if read else read_image(source, record))
+    except DamagedData:
+      return None
+
+  return encoded

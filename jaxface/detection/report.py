@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from jaxface.detection.detections import Detections
 from jaxface.detection.photos import read_photo
+from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import document, picture, section
-from jaxface.evaluation.report.svg import escape
 from jaxface.formats.atomic import write_json as write_plain
 from jaxface.formats.atomic import write_text
 from jaxface.formats.images import IMAGE_SUFFIXES

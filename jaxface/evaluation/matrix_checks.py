@@ -1,5 +1,7 @@
 """Checks of scores between two sets, of embeddings, and of labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # Far above the rounding of an inner product in float64: cosines that are nearer than this are compared pair by pair, since
@@ -32,23 +34,25 @@ def check_score_matrix(score_nm: np.ndarray, rows: str, columns: str) -> np.ndar
   return score_nm
 
 
-def unit_rows(embedding_nd: np.ndarray, what: str) -> np.ndarray:
+def unit_rows(embedding_nd: np.ndarray, what: str = "embedding", names: Sequence[str] | None = None) -> np.ndarray:
   """Returns float64 rows of length one.
 
   Args:
     embedding_nd: [N, D] float.
     what: what a row is, for messages ("probe").
+    names: N names, for messages; None numbers the rows.
   Raises:
-    ValueError: not a matrix, empty, or a row that is zero or not finite, which is named.
+    ValueError: not a matrix, empty, or a row that is zero or whose length is not finite, which is named.
   """
   embedding_nd = np.asarray(embedding_nd, np.float64)
   if embedding_nd.ndim != 2 or 0 in embedding_nd.shape:
     raise ValueError(f"{what} matrix {embedding_nd.shape}: it must be [N, D], at least one")
-  with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-    unit_nd = embedding_nd / np.sqrt((embedding_nd * embedding_nd).sum(1, keepdims=True))
-  for row in np.flatnonzero(~np.isfinite(unit_nd).all(1))[:1]:
-    raise ValueError(f"{what} {row} is zero or not finite: its direction is undefined")
-  return unit_nd
+  with np.errstate(invalid="ignore", over="ignore"):
+    length_n = np.sqrt((embedding_nd * embedding_nd).sum(1))
+  for row in np.flatnonzero(~(np.isfinite(length_n) & (length_n > 0)))[:1]:
+    which = f"{what} {row}" if names is None else f"the {what} of {names[row]!r}"
+    raise ValueError(f"{which} is zero or not finite: its direction is undefined")
+  return embedding_nd / length_n[:, None]
 
 
 def check_labels(*labels: tuple[np.ndarray, str, int | None]) -> list[np.ndarray]:

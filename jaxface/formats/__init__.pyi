@@ -19,5 +19,6 @@ from .record_stats import RecordStats as RecordStats
 from .record_stats import describe_records as describe_records
 from .recordset import RecordSet as RecordSet
 from .resharding import reshard as reshard
+from .threshold import Threshold as Threshold
 from .unpacking import unpack as unpack
 from .verification import verify_records as verify_records

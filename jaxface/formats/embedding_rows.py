@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.formats.embeddings import FORM, matrix_of, pick_columns, reading_parquet, refuse_empty
+from jaxface.formats.embedding_columns import FORM, matrix_of, pick_columns, reading_parquet, refuse_empty
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.npz import array_header, reading_npz
 

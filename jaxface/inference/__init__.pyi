@@ -1,8 +1,13 @@
+from .chosen_model import NoModel as NoModel
+from .chosen_model import default_model as default_model
+from .chosen_model import set_default_model as set_default_model
 from .embed import check_template as check_template
 from .embed import embed_images as embed_images
 from .embed import embed_source as embed_source
 from .embed import make_embedder as make_embedder
+from .evaluate import evaluate_model as evaluate_model
 from .faces import embed_faces as embed_faces
 from .model import Model as Model
 from .model import load as load
+from .threshold import set_threshold as set_threshold
 from .verify import VerificationHook as VerificationHook

@@ -227,7 +227,7 @@ def embed_source(
     say(unusable(errors, source.num_records))
   read_n = np.array([record for record in range(source.num_records) if record not in unreadable], np.int64)
   meta = {
-    "model": saved.name, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,
+    "model": saved.name, "model_digest": saved.digest, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,
     **({"unreadable": [names[record] for record in unreadable]} if unreadable else {}),
   }
   label_n = np.asarray(source.label_n, np.int64)[read_n]

@@ -17,11 +17,13 @@ from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.images import decode_image
 from jaxface.formats.provenance import summary
+from jaxface.formats.threshold import Threshold
 from jaxface.inference.embed import embed_source, make_embedder, spread
 from jaxface.inference.sources import open_faces
 from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel, count_parameters, load_model
+from jaxface.models.threshold import with_threshold
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,14 @@ class Model:
   def meta(self) -> dict[str, Any]:
     """Metadata of the weights: source, training, versions; plain JSON values."""
     return self.saved.meta
+
+  @property
+  def threshold(self) -> Threshold | None:
+    """The threshold that `jaxface threshold --write` measured: the same person if cosine >= threshold.value; None without one.
+
+    It holds for embeddings with the mirror setting `threshold.mirror`.
+    """
+    return self.saved.own_threshold
 
   @cached_property
   def embedding_size(self) -> int:
@@ -248,8 +258,9 @@ def load(path: str | Path) -> Model:
     FileNotFoundError: no model there.
     DamagedModel: a model folder that cannot be used; names the file and the entry.
     WrongCheckpoint: the variables do not match the network of the folder.
+    DamagedData: its threshold.json is damaged.
   """
-  return Model(load_model(path))
+  return Model(with_threshold(load_model(path), path))
 
 
 __all__ = ["Model", "load"]

@@ -19,7 +19,7 @@ from jaxface.formats.pairs import Pairs
 from jaxface.inference.embed import NAMED, make_embedder
 from jaxface.inference.shared import embed_shared
 from jaxface.models.config import ModelConfig, make_model
-from jaxface.models.saved import describe_model
+from jaxface.models.description import describe_model
 from jaxface.models.take_over import take_over
 
 Tree = Any

@@ -22,6 +22,7 @@ from jax import Array, lax
 
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.atomic import atomic_file
+from jaxface.formats.threshold import Threshold
 from jaxface.inference.embed import with_mirror
 from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_fit import fit_images
@@ -89,6 +90,9 @@ def export_onnx(
   if input_dtype not in ("uint8", "float32"):
     raise ValueError(f"input_dtype {input_dtype!r}: takes 'uint8' or 'float32'")
   check_name("mirror", mirror, MIRRORS)
+  threshold = saved.own_threshold
+  if threshold and threshold.mirror != mirror:  # it does not hold for these embeddings
+    threshold = None
   single = replace(saved, options={**saved.options, **with_taken(saved.name, dtype="float32", remat=False)})
   dtype, preprocess = np.dtype(input_dtype), single.preprocess
   model = to_onnx(
@@ -96,7 +100,7 @@ def export_onnx(
     (*preprocess.size, CHANNELS),
     dtype,
     opset=opset,
-    metadata=_metadata(single, input_dtype, normalize, mirror),
+    metadata=_metadata(single, input_dtype, normalize, mirror, threshold),
     prelude=Prelude(
       lambda graph, image: fit_images(graph, image, preprocess, CHANNELS),
       ("height", "width", CHANNELS),
@@ -156,7 +160,9 @@ def _network(saved: SavedModel, normalize: bool, mirror: str) -> Callable[[Array
   return network
 
 
-def _metadata(saved: SavedModel, input_dtype: str, normalize: bool, mirror: str) -> dict[str, str]:
+def _metadata(
+  saved: SavedModel, input_dtype: str, normalize: bool, mirror: str, threshold: Threshold | None
+) -> dict[str, str]:
   """Metadata of the file."""
   height, width = saved.preprocess.size
   fit = {
@@ -164,7 +170,7 @@ def _metadata(saved: SavedModel, input_dtype: str, normalize: bool, mirror: str)
     "resize": f"cropped to the aspect ratio, resized to {height}x{width} pixels",
   }[saved.preprocess.fit]
   return {
-    **metadata(saved),
+    **metadata(saved, threshold),
     "jaxface.input": f"image: {input_dtype} [batch, height, width, {CHANNELS}], RGB in 0..255, aligned; {fit}",
     "jaxface.normalized": json.dumps(normalize),
     "jaxface.mirror": mirror,

@@ -203,7 +203,7 @@ def export_state_dict(saved: SavedModel, path: Path | str) -> None:
   except NoNames:
     state, layout = to_own_names(saved), {LAYOUT: "jaxface"}
   with atomic_file(path) as file:
-    write_safetensors(file, state, {**layout, **metadata(saved)})
+    write_safetensors(file, state, {**layout, **metadata(saved, saved.own_threshold)})
     file.flush()
     again = read_safetensors(file.name)
     if again.keys() != state.keys() or any((again[key] != array).any() for key, array in state.items()):

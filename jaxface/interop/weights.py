@@ -14,6 +14,7 @@ from jaxface.formats import provenance
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.provenance import Ancestor
+from jaxface.formats.threshold import Threshold
 from jaxface.models.card import lineage_of
 from jaxface.models.preprocess import COLOURS, Preprocess, changed, get_preprocess
 from jaxface.models.registry import create
@@ -77,8 +78,8 @@ def source(path: Path) -> dict[str, Any]:
   return {"source": found, "lineage": provenance.to_json([Ancestor("weights", path.name)])}
 
 
-def metadata(saved: SavedModel) -> dict[str, str]:
-  """Metadata of the network for an exported file."""
+def metadata(saved: SavedModel, threshold: Threshold | None = None) -> dict[str, str]:
+  """Metadata of the network, and of the threshold if there is one, for an exported file."""
   lineage = lineage_of(saved.meta)
   return {
     "jaxface.version": __version__,
@@ -91,6 +92,7 @@ def metadata(saved: SavedModel) -> dict[str, str]:
     "jaxface.origin": provenance.summary(lineage, "origin"),
     "jaxface.lineage": json.dumps(provenance.to_json(lineage)),
     "jaxface.source": json.dumps(saved.meta.get("source", {})),
+    **({"jaxface.threshold": json.dumps(threshold.to_json())} if threshold else {}),
   }
 
 

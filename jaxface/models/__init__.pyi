@@ -2,6 +2,8 @@ from .config import ModelConfig as ModelConfig
 from .config import make_model as make_model
 from .contract import Published as Published
 from .contract import takes_image as takes_image
+from .description import DamagedModel as DamagedModel
+from .description import card_of as card_of
 from .overview import describe as describe
 from .own import BrokenContract as BrokenContract
 from .own import check_network as check_network
@@ -14,9 +16,7 @@ from .registry import list_models as list_models
 from .registry import model_options as model_options
 from .registry import register as register
 from .registry import variant as variant
-from .saved import DamagedModel as DamagedModel
 from .saved import SavedModel as SavedModel
-from .saved import card_of as card_of
 from .saved import count_parameters as count_parameters
 from .saved import load_model as load_model
 from .saved import save_model as save_model
@@ -25,3 +25,5 @@ from .speed import Speed as Speed
 from .speed import measure_speed as measure_speed
 from .summary import Summary as Summary
 from .summary import summarise as summarise
+from .threshold import read_threshold as read_threshold
+from .threshold import write_threshold as write_threshold

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxface.models.description import card_of
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import list_models, unknown
-from jaxface.models.saved import card_of
 from jaxface.models.speed import measure_speed
 from jaxface.models.summary import Summary, summarise
 

@@ -4,6 +4,7 @@
 model.json           network, options, input convention, sizes, source, versions, name of the variables folder; with a checksum
 variables-DIGEST/    parameters and batch statistics, named by their content
 card.md              the same as text, with licence and origin
+threshold.json       the threshold, if one was measured (`jaxface threshold`); with a checksum
 network_NAME.py      the source of a network of your own (network_NAME-DIGEST.py once it has changed); never executed by loading
                      the folder (docs/own_network.md)
 ```
@@ -11,8 +12,6 @@ A new model is written next to the old one, and `model.json`, which is replaced 
 contains a complete model at all times. (Folders of format 2 have no digest: their variables are in `variables/`.)
 """
 
-import hashlib
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +23,6 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxface import __version__
@@ -37,33 +35,25 @@ from jaxface.checkpoint import (
   save_tree,
 )
 from jaxface.formats.atomic import atomic_directory, sync_folder, write_text
-from jaxface.formats.checked_json import parse_checked_json, write_checked_json
-from jaxface.formats.errors import DamagedData
-from jaxface.models.card import model_card
+from jaxface.formats.checked_json import write_checked_json
+from jaxface.formats.threshold import Threshold
+from jaxface.models.description import (
+  FILE,
+  FORMAT_VERSION,
+  DamagedModel,
+  card_text,
+  model_folder,
+  parse_description,
+)
+from jaxface.models.digests import model_digest, variables_digest
 from jaxface.models.kept_source import check_sources, drop_sources, keep_sources
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import create, full_name
 from jaxface.models.watch import abstract_variables
 
-FORMAT_VERSION = 3
-# Versions that this release reads.
-FORMATS = (2, 3)
 # Attempts to read a model that is being replaced concurrently.
 _TRIES = 20
-_FILE = "model.json"
-_ENTRIES = {
-  "format_version": int,
-  "model": str,
-  "options": dict,
-  "preprocess": dict,
-  "embedding_size": int,
-  "parameters": int,
-  "meta": dict,
-}
-
-
-class DamagedModel(ValueError):
-  """A model directory that cannot be used; the message names the file and the fault."""
+_KEPT = ("params", "batch_stats")  # collections of variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +66,7 @@ class SavedModel:
     preprocess: its input convention, including the alignment template.
     variables: {"params": ..., "batch_stats": ...}.
     meta: provenance, training figures and similar; plain JSON values.
+    threshold: the one measured for a model that this one was made from; `own_threshold` is None if it does not hold any more.
   """
 
   name: str
@@ -83,6 +74,7 @@ class SavedModel:
   preprocess: Preprocess
   variables: dict[str, Any]
   meta: dict[str, Any] = field(default_factory=dict)
+  threshold: Threshold | None = None
 
   def __post_init__(self) -> None:
     object.__setattr__(self, "name", full_name(self.name))
@@ -105,6 +97,17 @@ class SavedModel:
       return jnp.asarray(module.apply(variables, preprocess.apply(image_bhwc), train=False), jnp.float32)
 
     return embed
+
+  @cached_property
+  def digest(self) -> str:
+    """16 hex digits over everything that embeddings depend on: network, options, input convention, variables."""
+    variables = {key: self.variables[key] for key in _KEPT if key in self.variables}
+    return model_digest(self.name, self.options, self.preprocess, variables_digest(variables))
+
+  @property
+  def own_threshold(self) -> Threshold | None:
+    """The threshold, if there is one and it was measured with exactly this network, convention and these variables."""
+    return self.threshold if self.threshold and self.threshold.model_digest == self.digest else None
 
   @property
   def embedding_size(self) -> int:
@@ -135,11 +138,11 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     FileExistsError: `path` exists and is not a model directory.
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
-  variables: dict[str, Any] = {key: saved.variables[key] for key in ("params", "batch_stats") if key in saved.variables}
+  variables: dict[str, Any] = {key: saved.variables[key] for key in _KEPT if key in saved.variables}
   check_same_leaves(
     variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
   )
-  path, name = Path(path), f"variables-{_digest(variables)}"
+  path, name = Path(path), f"variables-{variables_digest(variables)}"
   description = {
     "format_version": FORMAT_VERSION,
     "model": saved.name,
@@ -151,7 +154,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     "versions": {"jaxface": __version__, "jax": jax.__version__, "flax": flax.__version__},
     "meta": saved.meta,
   }
-  if not (path / _FILE).is_file():
+  if not (path / FILE).is_file():
     with atomic_directory(path) as folder:
       save_tree(folder / name, variables)
       _describe(folder, description)
@@ -173,71 +176,9 @@ def _describe(folder: Path, description: dict[str, Any]) -> dict[str, Any]:
   Returns what `keep_sources` does. A process killed before the card leaves the old text, which the next call replaces.
   """
   sources = keep_sources(folder, description["model"], description["options"])
-  write_checked_json(folder / _FILE, {**description, **sources})
-  write_text(folder / "card.md", _card(description))
+  write_checked_json(folder / FILE, {**description, **sources})
+  write_text(folder / "card.md", card_text(description))
   return sources
-
-
-def _card(plain: dict[str, Any]) -> str:
-  return model_card(
-    plain["model"], plain["options"], Preprocess.from_json(plain["preprocess"]),
-    embedding_size=plain["embedding_size"], parameters=plain["parameters"], meta=plain["meta"],
-  )
-
-
-def _digest(variables: dict[str, Any]) -> str:
-  """Digest of names, dtypes, shapes and values."""
-  total = hashlib.sha256()
-  for where, leaf in jax.tree_util.tree_leaves_with_path(variables):
-    array = np.asarray(leaf)
-    total.update(f"{jax.tree_util.keystr(where)}{array.dtype}{array.shape}".encode() + array.tobytes())
-  return total.hexdigest()[:16]
-
-
-def card_of(path: Path | str) -> str:
-  """Text of the card of a model directory or workdir; reads no variables and needs no registered network.
-
-  Raises:
-    FileNotFoundError, DamagedModel: see `load_model`.
-  """
-  path = _folder(path)
-  plain = _parse(path / _FILE, (path / _FILE).read_bytes())
-  try:
-    return _card(plain)
-  except ValueError as error:
-    raise DamagedModel(f"{path / _FILE}: {error}") from error
-
-
-@dataclass(frozen=True)
-class Description:
-  """Contents of model.json, without the variables.
-
-  Attributes:
-    path: path of the model directory or workdir, as it was given.
-    name, options, preprocess, meta: see `SavedModel`.
-  """
-
-  path: str
-  name: str
-  options: dict[str, Any]
-  preprocess: Preprocess
-  meta: dict[str, Any] = field(default_factory=dict)
-
-
-def describe_model(path: Path | str) -> Description:
-  """Description of a model directory, or of the one in a workdir; reads no variables.
-
-  Raises:
-    FileNotFoundError, DamagedModel: see `load_model`.
-  """
-  file = _folder(path) / _FILE
-  plain = _parse(file, file.read_bytes())
-  check_sources(file.parent, plain)
-  try:
-    preprocess = Preprocess.from_json(plain["preprocess"])
-  except ValueError as error:
-    raise DamagedModel(f"{file}: {error}") from error
-  return Description(str(path), plain["model"], plain["options"], preprocess, plain["meta"])
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -250,8 +191,8 @@ def load_model(path: Path | str) -> SavedModel:
     WrongCheckpoint: the variables do not match the network in model.json; names the first leaf that differs,
       with both shapes.
   """
-  path = _folder(path)
-  file = path / _FILE
+  path = model_folder(path)
+  file = path / FILE
   for _ in range(_TRIES):
     text = file.read_bytes()
     try:
@@ -267,7 +208,7 @@ def load_model(path: Path | str) -> SavedModel:
 
 
 def _load(file: Path, text: bytes) -> SavedModel:
-  path, plain = file.parent, _parse(file, text)
+  path, plain = file.parent, parse_description(file, text)
   check_sources(path, plain)
   try:
     preprocess = Preprocess.from_json(plain["preprocess"])
@@ -279,38 +220,10 @@ def _load(file: Path, text: bytes) -> SavedModel:
     variables = load_tree(folder)
   except DamagedCheckpoint as error:
     raise DamagedModel(f"{error}; copy the model again, or let the run that made it save it anew") from error
-  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != _digest(variables):
+  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != variables_digest(variables):
     raise DamagedModel(f"{folder}: the numbers in it are not those that were written: their digest differs from its name")
   check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 
 
-def _folder(path: Path | str) -> Path:
-  path = Path(path)
-  if not (path / _FILE).is_file() and (path / "model").is_dir():
-    path = path / "model"
-  if not (path / _FILE).is_file():
-    raise FileNotFoundError(f"{path / _FILE}: no such file: {path} is neither a model directory nor a workdir with one")
-  return path
-
-
-def _parse(file: Path, text: bytes) -> dict[str, Any]:
-  try:
-    plain = parse_checked_json(text, file=file)
-  except DamagedData as error:
-    raise DamagedModel(str(error)) from error
-  if plain.get("format_version") not in FORMATS:
-    raise DamagedModel(
-      f"{file}: format_version {plain.get('format_version')!r}, this release reads {' and '.join(map(str, FORMATS))}"
-    )
-  name = plain.get("variables", "variables")
-  if not isinstance(name, str) or not re.fullmatch(r"variables(-[0-9a-f]+)?", name):
-    raise DamagedModel(f"{file}: entry 'variables' is {name!r}, expected the name of a folder beside it, variables-DIGEST")
-  for key, kind in _ENTRIES.items():
-    if not isinstance(plain.get(key), kind):
-      raise DamagedModel(f"{file}: entry {key!r} is {plain.get(key)!r}, expected {kind.__name__}")
-  return plain
-
-
-__all__ = ["DamagedModel", "Description", "SavedModel", "card_of", "count_parameters", "describe_model", "load_model", "save_model",
-           "variable_shapes"]
+__all__ = ["SavedModel", "count_parameters", "load_model", "save_model", "variable_shapes"]

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from jaxface.models.config import UNKNOWN_TEMPLATES, ModelConfig
+from jaxface.models.description import Description
 from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import create, model_options
-from jaxface.models.saved import Description
 
 # Options of computation and training, which a run may change.
 FREE_OPTIONS = ("dtype", "remat", "dropout")

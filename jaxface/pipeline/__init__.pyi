@@ -7,5 +7,11 @@ from .leaks import IdentityLeak as IdentityLeak
 from .leaks import ImageLeak as ImageLeak
 from .leaks import Leaks as Leaks
 from .leaks import find_leaks as find_leaks
+from .report import report_files as report_files
 from .run import Result as Result
 from .run import run_experiment as run_experiment
+from .sweep_axes import AXES as AXES
+from .sweep_axes import BY as BY
+from .sweep_axes import Axis as Axis
+from .sweep_store import OtherSweep as OtherSweep
+from .sweeps import sweep as sweep

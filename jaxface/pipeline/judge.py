@@ -1,7 +1,6 @@
 """Verification inside a run: selects images and pairs, and writes the figures."""
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxface.data.config import open_records
+from jaxface.data.source import pictures_of, read_image
 from jaxface.data.subset import NamedSource
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.pairs.holdout import holdout_pairs
@@ -137,7 +137,7 @@ def judge(
       config=run.config,
       environment=environment(),
       faces=[(caption, encode_jpeg(image)) for caption, image in _sample(source)],
-      image_of=_image_of(hook.source),
+      image_of=pictures_of(hook.source),
     ),
   )
   was = f"AUC {began} {before.auc:.4f} → trained {after.auc:.4f}" if before else f"AUC {after.auc:.4f}"
@@ -156,13 +156,6 @@ def _before(hook: VerificationHook) -> Verification | None:
   return verify_pairs(embeddings.embedding_nd, embeddings.names, pairs)
 
 
-def _read(source: Any, record: int) -> np.ndarray:
-  image = np.zeros((1, *source.image_shape), np.uint8)
-  for error in source.read(np.asarray([record]), image):
-    raise error
-  return image[0]
-
-
 def _sample(source: Any) -> list[tuple[str, np.ndarray]]:
   """A few training faces, the same in each report."""
   names = source.names()
@@ -171,13 +164,8 @@ def _sample(source: Any) -> list[tuple[str, np.ndarray]]:
     if len(faces) == FACES_SHOWN:
       break
     with contextlib.suppress(DamagedData):  # counted during training; the report skips them
-      faces.append((names[record], _read(source, int(record))))
+      faces.append((names[record], read_image(source, int(record))))
   return faces
-
-
-def _image_of(source: Any) -> Callable[[str], bytes]:
-  record_of = {name: record for record, name in enumerate(source.names())}
-  return lambda name: encode_jpeg(_read(source, record_of[name]))
 
 
 __all__ = ["Judged", "judge", "make_hook"]

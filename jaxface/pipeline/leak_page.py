@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from jaxface.data.source import Source
+from jaxface.data.source import Source, pictures_of
+from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import document, pair_card, table
-from jaxface.evaluation.report.svg import escape
 from jaxface.formats.atomic import write_text
-from jaxface.pipeline.leaks import IDENTICAL, MIRRORED, NEAR, Leaks, pictures_of
+from jaxface.pipeline.leaks import IDENTICAL, MIRRORED, NEAR, Leaks, photo_reader
 
 SHOWN = 200
 
@@ -20,7 +20,7 @@ def write_leak_page(path: str | Path, leaks: Leaks, train: Source, test: Source)
     train: source of the training images.
     test: source of the test images.
   """
-  encoded = pictures_of(train), pictures_of(test)
+  encoded = pictures_of(train, photo_reader(train)), pictures_of(test, photo_reader(test))
   parts = [
     f'<header>\n<h1>Leaks of the test set</h1>\n<p class="lead">{escape(leaks.summary())}.</p>\n</header>',
     "".join(f'<p class="soft">{escape(note)}</p>' for note in leaks.notes),

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,8 @@ from tqdm import tqdm
 from jaxface.data.config import open_records
 from jaxface.data.folder import FolderSource
 from jaxface.data.image_hash import BITS, near_hashes, perceptual_hash
-from jaxface.data.source import Source, identity_names
+from jaxface.data.source import Source, identity_names, read_image
 from jaxface.formats.errors import DamagedData
-from jaxface.formats.images import encode_jpeg
 from jaxface.formats.manifest import FILE
 from jaxface.formats.parallel import num_cores
 
@@ -123,16 +123,7 @@ def open_photos(path: str | Path) -> Source:
 
 def photo_reader(source: Source) -> Callable[[int], np.ndarray]:
   """A function that reads one whole image [H, W, 3] uint8 by record number."""
-  if isinstance(source, FolderSource):
-    return source.read_whole
-
-  def read(record: int) -> np.ndarray:
-    out = np.empty((1, *source.image_shape), np.uint8)
-    for error in source.read(np.array([record]), out):
-      raise error
-    return out[0]
-
-  return read
+  return source.read_whole if isinstance(source, FolderSource) else partial(read_image, source)
 
 
 @dataclass(frozen=True)
@@ -223,19 +214,6 @@ def plain_name(name: str) -> str:
   return " ".join(sorted(words))
 
 
-def pictures_of(source: Source) -> Callable[[str], bytes | None]:
-  """Encoded image by name; None if it cannot be read."""
-  record_of, read = {name: record for record, name in enumerate(source.names())}, photo_reader(source)
-
-  def encoded(name: str) -> bytes | None:
-    try:
-      return encode_jpeg(read(record_of[name]))
-    except DamagedData:
-      return None
-
-  return encoded
-
-
 __all__ = [
-  "DISTANCE", "IdentityLeak", "ImageLeak", "Leaks", "find_leaks", "open_photos", "photo_reader", "pictures_of", "plain_name",
+  "DISTANCE", "IdentityLeak", "ImageLeak", "Leaks", "find_leaks", "open_photos", "photo_reader", "plain_name",
 ]

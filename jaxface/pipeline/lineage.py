@@ -10,7 +10,7 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import read_manifest
 from jaxface.formats.provenance import Ancestor, Lineage
 from jaxface.models.card import lineage_of
-from jaxface.models.saved import describe_model
+from jaxface.models.description import describe_model
 
 RENDERED = Ancestor("images", "synthetic faces", "Apache-2.0", "rendered by jaxface; no photographs of people")
 

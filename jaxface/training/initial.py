@@ -11,8 +11,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxface.checkpoint import check_same_leaves
 from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.models.config import DEFAULT_NETWORK, ModelConfig
+from jaxface.models.description import Description, describe_model
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.saved import Description, count_parameters, describe_model, load_model
+from jaxface.models.saved import count_parameters, load_model
 from jaxface.models.take_over import differing, take_over
 from jaxface.training.state import TrainState
 

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import against_torch  # noqa: E402
 from benchmarks.__main__ import page  # noqa: E402
 from benchmarks.common import Speedup, interleave, speedup  # noqa: E402
 from benchmarks.nets import same_parameters  # noqa: E402
@@ -31,7 +32,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "common, options, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, ensemble, all_pairs, class_centers, class_growth, head_settings, head_step, pod_head, ten_fold, __main__"
+  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, ensemble, all_pairs, class_centers, class_growth, head_settings, head_step, pod_head, ten_fold, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 
@@ -90,3 +91,31 @@ def test_page_survives_json_and_shows_figures_and_failures(tmp_path, capsys):
   assert "processor abacus" in text and "threads 2 · load at the end 0.5" in text and "- no bar" in text
   assert "## other\n\nFailed" in text
   assert "in 2 minutes." in text and "`python -m benchmarks.speed`, 1.5 minutes." in text
+
+
+def side(seconds: float, loss: float):
+  return (lambda: time.sleep(seconds)), {"loss": loss, "temporaries": 3e6}
+
+
+def ours(slow: float, loss: float):
+  return side(0.01, 1.0)
+
+
+def theirs(slow: float, loss: float):
+  return side(slow, loss)
+
+
+def test_rows_against_torch_have_the_speed_and_refuse_other_work(monkeypatch):
+  monkeypatch.setattr(against_torch, "has", lambda package: True)
+  settings = {"fact": "loss", "tolerance": 0.01, "differ": "the loss differs", "rounds": 3}
+
+  def row_of(name):
+    return against_torch.compare({"case": name}, ours, theirs, (0.1, 1.001), **settings)
+
+  rows, missed, verdict = against_torch.measure(["easy"], row_of, bar=2.0)
+  assert rows[0]["case"] == "easy" and rows[0]["temporaries MB"] == 3 and rows[0]["pytorch ms"] > rows[0]["jaxface ms"]
+  assert (missed, verdict) == ([], "met")
+  assert float(rows[0]["speed / pytorch"].split()[0]) > 2
+  assert against_torch.measure(["hard"], lambda name: (rows[0], 1.5), bar=2.0)[1:] == (["hard is 1.50 × PyTorch"], "hard is 1.50 × PyTorch")
+  with pytest.raises(AssertionError, match=r"the loss differs: 1\.0 here, 1\.5 in PyTorch"):
+    against_torch.compare({}, ours, theirs, (0.0, 1.5), **settings)

@@ -14,10 +14,19 @@ SHELLS = {
   "train quickstart --workdir w --small --steps 3": ("jaxface.train", ("quickstart", "w"), {"small": True, "overrides": {"steps": "3"}}),
   "embed --model m --images i --out o.npz --raw --devices 2": ("jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2}),
   "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
+  "evaluate --pairs p --model m --images i --save s --title t": (
+    "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
+  ),
+  "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
+    "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
+  "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
+    "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
+  ),
   "leaks --train a --test b --distance 9": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
+  "use m": ("jaxface.inference.set_default_model", ("m",), {}),
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
   "doctor": ("jaxface.pipeline.describe_installation", (), {}),

@@ -71,6 +71,7 @@ LINES = [
   "leaks --train {} --test @faces",
   "leaks --train @faces --test {}",
   "export --model {} --out out.onnx",
+  "use {}",
   "export --model {} --format safetensors --out out.safetensors",
   "import {} --model iresnet18 --out out",
   "import {} --out out",

@@ -9,7 +9,8 @@ from scipy.sparse import coo_array, csgraph
 from scipy.spatial.distance import squareform
 
 from jaxface.evaluation.measures import agglomeration
-from jaxface.evaluation.measures.agglomeration import LINKAGES, agglomerate, cluster, components
+from jaxface.evaluation.measures.agglomeration import LINKAGES, agglomerate, cluster
+from jaxface.evaluation.measures.graph import components
 from jaxface.evaluation.pairs.verification import cosine_of_pairs
 
 seeds = st.integers(0, 2**32 - 1)

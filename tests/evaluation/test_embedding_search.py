@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.identification import search_gallery
 from jaxface.evaluation.pairs.verification import cosine_of_pairs
 from jaxface.evaluation.streaming import embedding_search
@@ -62,3 +63,12 @@ def test_wrong_input():
     search_embeddings(one, label, one, np.arange(3))
   with pytest.raises(ValueError, match=r"gallery entry matrix \(0, 3\)"):
     search_embeddings(one, label, np.empty((0, 3)), np.empty(0, int))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e200, np.nan, np.inf])
+@pytest.mark.parametrize(("names", "message"), [(None, "probe 1 is zero"), (["a", "b"], "the probe of 'b' is zero")])
+def test_a_row_without_direction_is_named(value, names, message):
+  row_nd = np.array([[3.0, 4.0], [value, 0.0]])
+  assert unit_rows(row_nd[:1], "probe").tolist() == [[0.6, 0.8]]
+  with pytest.raises(ValueError, match=f"{message} or not finite: its direction is undefined"):
+    unit_rows(row_nd, "probe", names)

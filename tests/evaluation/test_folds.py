@@ -116,3 +116,13 @@ def test_wrong_sizes():
     fold_accuracy(np.array([0.5]), np.array([True]), np.array([0, 1]))
   with pytest.raises(ValueError, match="no pairs to choose a threshold on"):
     best_threshold(np.empty(0), np.empty(0, bool))
+
+
+@given(rows.filter(lambda example: len(example) >= 6), st.integers(1, 3))
+def test_the_weights_of_pairs_give_the_mean_at_the_thresholds_of_pairs(example, folds):
+  score_p, same_p = np.array([score / 4 for score, _ in example]), np.array([same for _, same in example])
+  fold_p = 10 * (np.arange(len(example)) % folds) + 3
+  found = fold_accuracy(score_p, same_p, fold_p)
+  threshold_p = found.threshold_of(fold_p)
+  assert threshold_p.tolist() == [found.threshold[found.fold.tolist().index(fold)] for fold in fold_p]
+  assert found.weight_of(fold_p) @ ((score_p >= threshold_p) == same_p) == pytest.approx(found.mean, abs=1e-12)

@@ -47,7 +47,7 @@ def test_identify_is_a_loop_over_probes():
   score_nm = rng.integers(0, 12, (60, 8)) / 12  # many ties
   probe_n = rng.integers(0, 14, 60)
   gallery_m = rng.permutation(8)
-  found = identify(score_nm, probe_n, gallery_m)
+  found, _ = identify(score_nm, probe_n, gallery_m)
   place = {who: at for at, who in enumerate(gallery_m.tolist())}
   tops = [max(scores) for scores, who in zip(score_nm, probe_n) if who not in place]
   mated = [(scores, scores[place[who]]) for scores, who in zip(score_nm, probe_n.tolist()) if who in place]

@@ -6,18 +6,24 @@ import numpy as np
 import pytest
 
 from jaxface.evaluation import evaluate, make_toy, read_protocol
+from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols import distractors
 from jaxface.formats import DamagedData, read_embeddings
+
+
+def toy(name, tmp_path):
+  """Lists, embeddings, and the embeddings at length one."""
+  lists = make_toy(name, tmp_path / "toy")
+  given = read_embeddings(tmp_path / "toy" / "embeddings.npz")
+  unit_nd = given.embedding_nd.astype(np.float64)
+  return lists, given, unit_nd / np.linalg.norm(unit_nd, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("block", [7, 8192])
 def test_ranks_and_tar_are_those_of_loops(block, tmp_path, monkeypatch):
   monkeypatch.setattr(distractors, "BLOCK", block)
-  lists = make_toy("megaface-facescrub", tmp_path / "toy")
-  given = read_embeddings(tmp_path / "toy" / "embeddings.npz")
+  lists, given, unit_nd = toy("megaface-facescrub", tmp_path)
   found = evaluate(given, lists, protocol="megaface-facescrub").figures
-  unit_nd = given.embedding_nd.astype(np.float64)
-  unit_nd /= np.linalg.norm(unit_nd, axis=1, keepdims=True)
   probe_pd, distractor_md = unit_nd[:40], unit_nd[40:]
   mated = [(a, b) for a in range(40) for b in range(40) if a != b and a // 4 == b // 4]
   assert list(found["distractors"]) == ["10", "100", "1000"] and found["mated"] == len(mated) // 2
@@ -55,11 +61,8 @@ def test_a_list_cut_short_is_named(tmp_path):
 @pytest.mark.parametrize("block", [7, 8192])
 def test_trillion_pairs_is_a_loop(block, tmp_path, monkeypatch):
   monkeypatch.setattr(distractors, "BLOCK", block)
-  lists = make_toy("trillion-pairs", tmp_path / "toy")
-  given = read_embeddings(tmp_path / "toy" / "embeddings.npz")
+  lists, given, unit_nd = toy("trillion-pairs", tmp_path)
   found = evaluate(given, lists, protocol="trillion-pairs").figures
-  unit_nd = given.embedding_nd.astype(np.float64)
-  unit_nd /= np.linalg.norm(unit_nd, axis=1, keepdims=True)
   top_p = (unit_nd[:40] @ unit_nd[40:].T).max(1)
   mated = [(a, unit_nd[a] @ unit_nd[b]) for a in range(40) for b in range(40) if a != b and a // 4 == b // 4]
   # 40 probes at FPR 1e-3, and 20,000 pairs at 1e-9: no false accept in either, so the limit is the highest score of all.
@@ -80,4 +83,4 @@ def test_the_highest_scores_are_those_of_a_sort():
   assert [kept.limit(allowed) for allowed in range(20)] == np.sort(score)[::-1][:20].tolist()
   with pytest.raises(ValueError, match="only 20 are kept"):
     kept.limit(20)
-  assert [distractors.allowed_of(far, 3000) for far in (1e-3, 1e-4, 1.0, 0.00099)] == [3, 0, 3000, 2]
+  assert [allowed_errors(far, 3000) for far in (1e-3, 1e-4, 1.0, 0.00099)] == [3, 0, 3000, 2]

@@ -1,6 +1,7 @@
 """Model directories: whole, validated, and refused when they are of another network."""
 
 import json
+from dataclasses import replace
 
 import chex
 import jax
@@ -9,7 +10,8 @@ import pytest
 
 from jaxface.checkpoint import WrongCheckpoint
 from jaxface.formats.checked_json import read_checked_json
-from jaxface.models.saved import DamagedModel, SavedModel, describe_model, load_model, save_model
+from jaxface.models.description import DamagedModel, describe_model
+from jaxface.models.saved import SavedModel, load_model, save_model
 
 OPTIONS = {"units": [1, 1, 0, 0], "width": 0.0625, "embedding_size": 8}
 
@@ -144,3 +146,14 @@ def test_variables_of_an_earlier_release_are_compared_with_the_digest_that_names
       pass
     file.write_bytes(whole)
   assert refused
+
+
+def test_the_digest_names_what_embeddings_depend_on(saved, folder):
+  assert load_model(folder).digest == saved.digest
+  changed = {**saved.variables, "params": jax.tree.map(lambda leaf: leaf + 1, saved.variables["params"])}
+  others = [
+    replace(saved, variables=changed), replace(saved, preprocess=replace(saved.preprocess, colour="bgr")),
+    replace(saved, options={**saved.options, "dtype": "bfloat16"}),
+  ]
+  assert len({saved.digest, *(other.digest for other in others)}) == 4
+  assert replace(saved, meta={"other": 1}).digest == saved.digest

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from jaxface.models.config import ModelConfig, make_model
+from jaxface.models.description import Description
 from jaxface.models.preprocess import get_preprocess
-from jaxface.models.saved import Description
 from jaxface.models.take_over import Contradiction, differing, take_over
 
 OPTIONS = {"units": [1, 1], "widths": [8, 16], "patch": 2, "embedding_size": 12, "dtype": "bfloat16", "dropout": 0.5}

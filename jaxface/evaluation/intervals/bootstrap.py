@@ -82,12 +82,6 @@ def percentiles(value_r: np.ndarray, level: float = 0.95) -> tuple[float, float]
   return float(low), float(high)
 
 
-def mean_weights(count: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-  """[R, count] float64 weights of units, each row with mean 1: a draw of a mean over units is a product with them."""
-  weight_ru = np.random.default_rng(seed).standard_exponential((draws, count))
-  return weight_ru / weight_ru.mean(axis=1, keepdims=True)
-
-
 def _weights(count: int, pairs: int, draws: int, seed: int) -> Iterator[np.ndarray]:
   """Weights [r, count] of some draws at a time."""
   random = np.random.default_rng(seed)
@@ -117,4 +111,4 @@ def _crossing(rising_rk: np.ndarray, value_rk: np.ndarray) -> np.ndarray:
   return value_rk[rows, below] + np.clip(share, 0.0, 1.0) * (value_rk[rows, above] - value_rk[rows, below])
 
 
-__all__ = ["DRAWS", "Drawn", "draw_figures", "mean_weights", "percentiles"]
+__all__ = ["DRAWS", "Drawn", "draw_figures", "percentiles"]

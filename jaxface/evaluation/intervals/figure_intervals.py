@@ -43,9 +43,8 @@ class FigureIntervals:
   @cached_property
   def accuracy(self) -> Interval:
     """Of the mean accuracy over folds, at the folds' thresholds: at the best threshold its choice changes the accuracy in second order."""
-    row_p = np.searchsorted(self.folds.fold, self.fold_p)
-    correct_p = (self.score_p >= self.folds.threshold[row_p]) == self.same_p
-    return rate_interval(correct_p, self.units, weight_p=1.0 / self.folds.pairs[row_p])
+    correct_p = (self.score_p >= self.folds.threshold_of(self.fold_p)) == self.same_p
+    return rate_interval(correct_p, self.units, weight_p=self.folds.weight_of(self.fold_p))
 
   @cached_property
   def auc(self) -> Interval:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxface.evaluation.measures.graph import components
 from jaxface.formats.pairs import Pairs
 
 
@@ -32,22 +33,12 @@ def units_of(pairs: Pairs) -> Units:
   )
   names, same_p = list(number), np.asarray(pairs.same)
   folder: dict[str, int] = {}
-  parent = np.array([folder.setdefault(name.rsplit("/", 1)[0], at) if "/" in name else at for at, name in enumerate(names)], np.int64)
-  for a, b in zip(left_p[same_p].tolist(), right_p[same_p].tolist()):
-    low, high = sorted((_root(parent, a), _root(parent, b)))
-    parent[high] = low
-  root_n = np.array([_root(parent, at) for at in range(len(names))], np.int64)
-  found, unit_n = np.unique(root_n, return_inverse=True)
-  return Units(unit_n[left_p], unit_n[right_p], len(found))
-
-
-def _root(parent: np.ndarray, at: int) -> int:
-  root = at
-  while parent[root] != root:
-    root = int(parent[root])
-  while parent[at] != root:  # shortens the path for later searches
-    parent[at], at = root, int(parent[at])
-  return root
+  # Each image in a folder is joined to the first one in it.
+  first_n = np.array([folder.setdefault(name.rsplit("/", 1)[0], at) if "/" in name else at for at, name in enumerate(names)], np.int64)
+  unit_n = components(
+    np.append(np.arange(len(names)), left_p[same_p]), np.append(first_n, right_p[same_p]), len(names)
+  )
+  return Units(unit_n[left_p], unit_n[right_p], int(unit_n.max(initial=-1)) + 1)
 
 
 __all__ = ["Units", "units_of"]

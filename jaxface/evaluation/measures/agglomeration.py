@@ -6,6 +6,7 @@ Clusters are numbered from 0 in the order of their first members.
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import NEAR, check_score_matrix, unit_rows
+from jaxface.evaluation.measures.graph import join, numbered, roots
 from jaxface.evaluation.pairs.verification import cosine_of_pairs
 
 LINKAGES = ("single", "average", "complete")
@@ -44,9 +45,9 @@ def cluster(embedding_nd: np.ndarray, threshold: float, *, linkage: str = "singl
     sure_p = score_bm[left_p, right_p] > threshold + NEAR
     left_p, right_p = left_p + start, right_p + start
     sure_p[~sure_p] = cosine_of_pairs(embedding_nd, left_p[~sure_p], right_p[~sure_p]) >= threshold
-    _join(parent_n, left_p[sure_p], right_p[sure_p])
+    join(parent_n, left_p[sure_p], right_p[sure_p])
   if linkage == "single":
-    return _numbered(parent_n)
+    return numbered(parent_n)
   cluster_n = np.empty_like(parent_n)
   order = np.argsort(parent_n, kind="stable")
   for row_m in np.split(order, np.flatnonzero(np.diff(parent_n[order])) + 1):
@@ -62,29 +63,7 @@ def cluster(embedding_nd: np.ndarray, threshold: float, *, linkage: str = "singl
     number_m = agglomerate(score_mm, threshold, linkage=linkage)
     # The first member stands for its cluster.
     cluster_n[row_m] = row_m[np.unique(number_m, return_index=True)[1]][number_m]
-  return _numbered(cluster_n)
-
-
-def components(left_p: np.ndarray, right_p: np.ndarray, size: int) -> np.ndarray:
-  """Connected components of a graph.
-
-  Args:
-    left_p: [P] int, one end of each edge, from 0 to size − 1.
-    right_p: [P] int, the other end.
-    size: N, the number of nodes.
-  Returns:
-    [N] int64, number of the component of each node.
-  Raises:
-    ValueError: wrong shapes, or an edge to a node that is not there.
-  """
-  left_p, right_p = np.asarray(left_p, np.int64), np.asarray(right_p, np.int64)
-  if left_p.ndim != 1 or left_p.shape != right_p.shape:
-    raise ValueError(f"edges {left_p.shape} and {right_p.shape}: both ends must be [P]")
-  for edge in np.flatnonzero((np.minimum(left_p, right_p) < 0) | (np.maximum(left_p, right_p) >= size))[:1]:
-    raise ValueError(f"edge {edge} joins {left_p[edge]} and {right_p[edge]}: nodes are 0 to {size - 1}")
-  parent_n = np.arange(size)
-  _join(parent_n, left_p, right_p)
-  return _numbered(parent_n)
+  return numbered(cluster_n)
 
 
 def agglomerate(score_nn: np.ndarray, threshold: float, *, linkage: str = "average") -> np.ndarray:
@@ -141,7 +120,7 @@ def agglomerate(score_nn: np.ndarray, threshold: float, *, linkage: str = "avera
       chain = [low]
     else:
       chain.append(best)
-  return _numbered(_roots(parent_n))
+  return numbered(roots(parent_n))
 
 
 def _check(threshold: float, linkage: str) -> None:
@@ -151,28 +130,4 @@ def _check(threshold: float, linkage: str) -> None:
     raise ValueError("threshold is nan: it must be a number")
 
 
-def _join(parent_n: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> None:
-  """Joins both ends of every edge in place; afterwards every node points to the smallest node of its component."""
-  while True:
-    left_p, right_p = parent_n[left_p], parent_n[right_p]
-    apart = left_p != right_p
-    if not apart.any():
-      return
-    left_p, right_p = left_p[apart], right_p[apart]
-    np.minimum.at(parent_n, np.maximum(left_p, right_p), np.minimum(left_p, right_p))
-    parent_n[:] = _roots(parent_n)
-
-
-def _roots(parent_n: np.ndarray) -> np.ndarray:
-  """Follows each node to its root."""
-  while (parent_n != parent_n[parent_n]).any():
-    parent_n = parent_n[parent_n]
-  return parent_n
-
-
-def _numbered(root_n: np.ndarray) -> np.ndarray:
-  """Numbers from 0 in the order of first members, which the roots are."""
-  return np.unique(root_n, return_inverse=True)[1].astype(np.int64)
-
-
-__all__ = ["LINKAGES", "agglomerate", "cluster", "components"]
+__all__ = ["LINKAGES", "agglomerate", "cluster"]

@@ -47,6 +47,11 @@ class Rates(NamedTuple):
   frr: float
   accuracy: float
 
+  @property
+  def tar(self) -> float:
+    """Accepted share of the mated pairs, 1 − FRR."""
+    return 1 - self.frr
+
 
 def det(curve: Roc) -> Det:
   """Detection error trade-off curve of a ROC.

@@ -63,7 +63,7 @@ def val_far(distance_p: np.ndarray, same_p: np.ndarray, d: float) -> tuple[float
   Source: Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015, section 4.
   """
   rates = rates_at(-_distances(distance_p), same_p, -d)
-  return 1 - rates.frr, rates.far
+  return rates.tar, rates.far
 
 
 def val_at_far(distance_p: np.ndarray, same_p: np.ndarray, fold_p: np.ndarray, target: float) -> ValFar:

@@ -36,6 +36,14 @@ class Folds(NamedTuple):
       return float(np.sqrt(self.mean * (1 - self.mean) / self.pairs[0]))
     return float(self.accuracy.std(ddof=1) / np.sqrt(self.accuracy.size))
 
+  def threshold_of(self, fold_p: np.ndarray) -> np.ndarray:
+    """[P] float64, the threshold of each pair, that of its fold; `fold_p` [P] int are folds of `fold`."""
+    return self.threshold[np.searchsorted(self.fold, fold_p)]
+
+  def weight_of(self, fold_p: np.ndarray) -> np.ndarray:
+    """[P] float64, the weight of each pair in `mean`: 1 / (number of folds · pairs of its fold)."""
+    return 1.0 / (self.fold.size * self.pairs[np.searchsorted(self.fold, fold_p)])
+
 
 def check_folds(
   score_p: np.ndarray, same_p: np.ndarray, fold_p: np.ndarray

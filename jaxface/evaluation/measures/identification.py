@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import check_labels, check_score_matrix
-from jaxface.evaluation.measures.roc import Operating, check_rate, roc
+from jaxface.evaluation.measures.roc import Operating, check_rate, last_allowed, roc
 
 
 class Searches(NamedTuple):
@@ -184,8 +184,7 @@ def tpir_at_fpir(curve: OpenSet, target: float) -> Operating:
     ValueError: a target outside [0, 1].
   """
   check_rate(target, "target FPIR")
-  point = int(np.searchsorted(curve.fpir, target, side="right")) - 1
-  return Operating(float(curve.tpir[point]), float(curve.fpir[point]), float(curve.threshold[point]))
+  return last_allowed(curve.tpir, curve.fpir, curve.threshold, target)
 
 
 __all__ = [

@@ -71,6 +71,21 @@ def check_rate(rate: float, what: str) -> None:
     raise ValueError(f"{what} {rate}: it must lie in [0, 1]")
 
 
+def allowed_errors(rate: float, total: int) -> int:
+  """The largest number of errors whose share, a correctly rounded quotient, is at most `rate`.
+
+  Args:
+    rate: in [0, 1].
+    total: number of trials, such as non-mated pairs.
+  """
+  count = min(int(rate * total), total)
+  while count < total and (count + 1) / total <= rate:
+    count += 1
+  while count and count / total > rate:
+    count -= 1
+  return count
+
+
 def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
   """Receiver operating characteristic with ties counted once.
 
@@ -143,18 +158,32 @@ def tar_at_far(curve: Roc, target: float) -> Operating:
     highest score if nothing may be accepted).
   """
   check_rate(target, "target FAR")
-  point = int(np.searchsorted(curve.far, target, side="right")) - 1
+  return last_allowed(curve.tar, curve.far, curve.threshold, target)
+
+
+def last_allowed(tar_k: np.ndarray, far_k: np.ndarray, threshold_k: np.ndarray, target: float) -> Operating:
+  """The last point of a curve whose error rate, which does not decrease, is at most the target.
+
+  Args:
+    tar_k: [K] float, non-decreasing.
+    far_k: [K] float, non-decreasing from 0.
+    threshold_k: [K] float.
+    target: in [0, 1].
+  """
+  point = int(np.searchsorted(far_k, target, side="right")) - 1
   # Points of equal FAR are consecutive with increasing TAR; the search ends at the last of them.
-  return Operating(float(curve.tar[point]), float(curve.far[point]), float(curve.threshold[point]))
+  return Operating(float(tar_k[point]), float(far_k[point]), float(threshold_k[point]))
 
 
 __all__ = [
   "Operating",
   "Roc",
+  "allowed_errors",
   "auc",
   "check_rate",
   "check_scores",
   "eer",
+  "last_allowed",
   "roc",
   "tar_at_far",
 ]

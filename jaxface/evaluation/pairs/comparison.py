@@ -60,8 +60,7 @@ def compare(first: Verification, second: Verification) -> Mapping[str, Differenc
 
 def _accuracy(first: Verification, second: Verification) -> Difference:
   correct_p, other_p = ((one.score_p >= one.threshold_p) == one.pairs.same for one in (first, second))
-  row_p = np.searchsorted(first.folds.fold, first.pairs.fold)
-  weight_p = 1.0 / (first.folds.pairs[row_p] * len(first.folds.pairs))
+  weight_p = first.folds.weight_of(first.pairs.fold)
   change_p = weight_p * (other_p.astype(np.float64) - correct_p)
   value = float(change_p.sum())
   deviation = float(np.sqrt(shared_variance(change_p - weight_p * value, first.intervals.units)))

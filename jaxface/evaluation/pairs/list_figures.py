@@ -1,7 +1,7 @@
 """Verification figures from a file of embeddings and a pair list, in one call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Evaluation:
     verification: the figures; None for a list without mated or without non-mated pairs, which has scores only.
     figures: everything as plain JSON values.
     notes: caveats of the figures, a line each.
+    meta: how the embeddings were made, and `title` if the evaluation has one; plain JSON values.
   """
 
   pairs: Pairs
@@ -35,10 +36,11 @@ class Evaluation:
   verification: Verification | None
   figures: Mapping[str, Any]
   notes: tuple[str, ...]
+  meta: Mapping[str, Any] = field(default_factory=dict)
 
   def __str__(self) -> str:
     if self.verification:
-      return f"{self.verification.summary()}\n{self.verification.threshold_table()}"
+      return f"{self.verification.summary()}\n{self.verification.threshold_table()}{_at_shipped(self.figures)}"
     pairs, score_p = self.pairs, self.score_p
     lines = ["cosine  pair"]
     lines += [f"{score:.4f}  {left}  {right}" for score, left, right in zip(score_p[:SHOWN], pairs.left, pairs.right)]
@@ -101,11 +103,22 @@ def evaluate_pairs(
   found = _judged(embedding_nd, embeddings.names, pairs, train)
   notes += found.notes
   found = Evaluation(
-    found.pairs, found.score_p, found.verification, {**found.figures, "notes": notes}, tuple(notes)
+    found.pairs, found.score_p, found.verification, {**found.figures, "notes": notes}, tuple(notes), embeddings.meta
   )
   if out:
     write_json(out, found.figures)
   return found
+
+
+def _at_shipped(figures: Mapping[str, Any]) -> str:
+  """A line on the figures at the threshold of the model's folder, if there are any."""
+  if not (shipped := figures.get("shipped_threshold")):
+    return ""
+  low, high = (100 * end for end in shipped["accuracy_interval"])
+  return (
+    f"\nat the model's threshold {shipped['threshold_cosine']:.4f}: accuracy {100 * shipped['accuracy']:.2f} % (95 %: {low:.2f} to"
+    f" {high:.2f}), FAR {100 * shipped['far']:.3g} %, TAR {100 * shipped['tar']:.2f} %"
+  )
 
 
 def _present(pairs: Pairs, names: list[str]) -> tuple[Pairs, list[str]]:

@@ -56,6 +56,30 @@ def _path(name: str) -> str:
   return str(path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path)
 
 
+def images_of(*lists: Pairs) -> tuple[str, ...]:
+  """Names in pair lists, each once, in order of first use."""
+  return tuple(dict.fromkeys(name for pairs in lists for both in zip(pairs.left, pairs.right) for name in both))
+
+
+def check_unique(names: Sequence[str], used: Collection[str], refers: str = "pairs refer") -> None:
+  """Rejects embeddings of one name; names that nothing refers to may occur again.
+
+  Args:
+    names: names of the embeddings.
+    used: names that are referred to.
+    refers: what refers to them, for the message.
+  Raises:
+    ValueError: names the first one.
+  """
+  if len(set(names)) == len(names):
+    return
+  used, seen = set(used), set()
+  for name in names:
+    if name in seen and name in used:
+      raise ValueError(f"two embeddings are named {name!r}, which {refers} to: names must be unique")
+    seen.add(name)
+
+
 def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str]]:
   """The pairs both of whose images have an embedding.
 
@@ -164,4 +188,4 @@ def _pairs(count: int, one: str, many: str) -> str:
   return f"1 pair {one}" if count == 1 else f"{count:,} pairs {many}"
 
 
-__all__ = ["finder", "list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]
+__all__ = ["check_unique", "finder", "images_of", "list_notes", "matched", "scores_of_one_kind", "threshold_notes", "without_missing"]

@@ -12,8 +12,9 @@ from jaxface.evaluation.intervals.figure_intervals import FigureIntervals
 from jaxface.evaluation.intervals.identity_units import units_of
 from jaxface.evaluation.intervals.rates import size_note
 from jaxface.evaluation.measures import roc as measures
+from jaxface.evaluation.measures.curves import rates_at
 from jaxface.evaluation.measures.folds import Folds, fold_accuracy
-from jaxface.evaluation.pairs.pair_names import list_notes, matched, threshold_notes
+from jaxface.evaluation.pairs.pair_names import check_unique, list_notes, matched, threshold_notes
 from jaxface.formats.pairs import Pairs
 
 TARGETS: Mapping[str, float] = MappingProxyType({"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3})
@@ -86,7 +87,7 @@ class Verification:
   @cached_property
   def threshold_p(self) -> np.ndarray:
     """[P] float64, the threshold applied to each pair, that of its fold."""
-    return self.folds.threshold[np.searchsorted(self.folds.fold, self.pairs.fold)]
+    return self.folds.threshold_of(self.pairs.fold)
 
   def hardest(self, count: int, *, same: bool) -> list[int]:
     """The misclassified pairs farthest from the threshold, worst first.
@@ -138,9 +139,8 @@ class Verification:
 
   def at(self, threshold: float) -> measures.Operating:
     """TAR and FAR at a threshold, over all pairs."""
-    accepted_p = self.score_p >= threshold
-    tar, far = (float(accepted_p[kind].mean()) for kind in (self.pairs.same, ~self.pairs.same))
-    return measures.Operating(tar, far, threshold)
+    rates = rates_at(self.score_p, self.pairs.same, threshold)
+    return measures.Operating(rates.tar, rates.far, threshold)
 
   def threshold_table(self) -> str:
     """Table of thresholds for a terminal: that of the best accuracy and those at each target FAR, with their rates."""
@@ -272,13 +272,7 @@ def _score(
       f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs "
       f"lack one). The {len(names)} embeddings are named like {have}"
     )
-  if len(row_of) < len(names):
-    used = set(pairs.left) | set(pairs.right)
-    seen: set[str] = set()
-    for name in names:
-      if name in seen and name in used:
-        raise ValueError(f"two embeddings are named {name!r}, which pairs refer to: names must be unique")
-      seen.add(name)
+  check_unique(names, {*pairs.left, *pairs.right})
   left_p = np.array([row_of[name] for name in pairs.left], np.int64)
   right_p = np.array([row_of[name] for name in pairs.right], np.int64)
   score_p = cosine_of_pairs(embedding_nd, left_p, right_p)

@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.pairs.pair_names import finder
+from jaxface.evaluation.matrix_checks import unit_rows
+from jaxface.evaluation.measures.identification import Searches
+from jaxface.evaluation.pairs.pair_names import check_unique, finder
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 
@@ -21,11 +23,15 @@ class ProtocolFigures:
     figures: everything as plain JSON values.
     notes: caveats of the figures, a line each.
     lines: the figures for a terminal.
+    searches: rank and score of each probe by gallery, for protocols that search (1:N); else empty.
+    meta: how the embeddings were made, and `title` if the evaluation has one; plain JSON values.
   """
 
   figures: Mapping[str, Any]
   notes: tuple[str, ...]
   lines: tuple[str, ...]
+  searches: Mapping[str, Searches] = field(default_factory=dict)
+  meta: Mapping[str, Any] = field(default_factory=dict)
 
   def __str__(self) -> str:
     return "\n".join(self.lines)
@@ -86,21 +92,18 @@ def check_counts(where: str | Path, counts: Mapping[str, int], official: Mapping
   return [f"{where}: a subset of the official lists: {told}. Figures on it are not comparable with published ones."]
 
 
-def unit_rows(embedding_nd: np.ndarray, names: Sequence[str]) -> np.ndarray:
-  """Embeddings at length one, in float64.
+def unit_embeddings(embeddings: Embeddings, row_n: Sequence[int] | np.ndarray) -> np.ndarray:
+  """Some embeddings at length one.
 
   Args:
-    embedding_nd: [N, D] float.
-    names: N names, for messages.
+    embeddings: named embeddings.
+    row_n: [N] int, their rows.
+  Returns:
+    [N, D] float64.
   Raises:
     ValueError: names an embedding that is zero or not finite.
   """
-  embedding_nd = np.asarray(embedding_nd, np.float64)
-  length_n = np.sqrt((embedding_nd * embedding_nd).sum(1))
-  wrong = np.flatnonzero(~(np.isfinite(length_n) & (length_n > 0)))
-  if wrong.size:
-    raise ValueError(f"the embedding of {names[wrong[0]]!r} is zero or not finite: its direction is undefined")
-  return embedding_nd / length_n[:, None]
+  return unit_rows(embeddings.embedding_nd[row_n], names=[embeddings.names[row] for row in row_n])
 
 
 def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -117,13 +120,9 @@ def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool
   """
   row_of = {name: row for row, name in enumerate(embeddings.names)}
   find = finder(row_of)
-  found_i = np.array([row_of.get(find(name), -1) for name in images], np.int64)
-  if len(row_of) < len(embeddings.names):
-    used, seen = set(found_i.tolist()), set()
-    for name in embeddings.names:
-      if name in seen and row_of[name] in used:
-        raise ValueError(f"two embeddings are named {name!r}, which the lists refer to: names must be unique")
-      seen.add(name)
+  wanted = [find(name) for name in images]
+  check_unique(embeddings.names, wanted, "the lists refer")
+  found_i = np.array([row_of.get(name, -1) for name in wanted], np.int64)
   gone = np.flatnonzero(found_i < 0)
   if not gone.size:
     return found_i, []
@@ -132,6 +131,11 @@ def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool
     have = ", ".join(map(repr, embeddings.names[:3])) or "none at all"
     raise ValueError(f"no embedding is named {first}. The {len(embeddings.names):,} embeddings are named like {have}")
   return found_i, [f"images without an embedding are ignored: {first}."]
+
+
+def rate_name(rate: float) -> str:
+  """A rate as a key of figures: "1e-4" for 0.0001."""
+  return f"{rate:.0e}".replace("e-0", "e-")
 
 
 def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
@@ -151,4 +155,4 @@ def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
   raise FileNotFoundError(f"{lists}: has no {what}: looked for {', '.join(names)}")
 
 
-__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rows_of", "unit_rows"]
+__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "rate_name", "rows_of", "unit_embeddings"]

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
+from jaxface.evaluation.matrix_checks import unit_rows
+from jaxface.evaluation.measures.confusion import class_accuracy
+from jaxface.evaluation.measures.identification import concatenate_searches, search_gallery
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_embeddings
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -37,33 +40,35 @@ class ClosedSet(Protocol):
       row_i, more = rows_of(embeddings, self.listed.names[role], skip_missing=skip_missing)
       notes += [f"{role}: {note}" for note in more]
       kept = row_i[row_i >= 0]
-      unit[role] = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+      unit[role] = unit_embeddings(embeddings, kept)
       person[role] = self.listed.identity[role][row_i >= 0]
     people, class_m = np.unique(person["gallery"], return_inverse=True)
     center_cd = np.zeros((len(people), unit["gallery"].shape[1]))
     np.add.at(center_cd, class_m, unit["gallery"])
-    center_cd = unit_rows(center_cd, [f"{who}, mean of the gallery" for who in people])
+    center_cd = unit_rows(center_cd, names=[f"{who}, mean of the gallery" for who in people])
     known = np.isin(person["probe"], people)
     if not known.any():
       raise ValueError("no probe has a gallery image with an embedding")
     if not known.all():
       notes.append(f"{int((~known).sum()):,} probes are ignored: no gallery image of their person has an embedding.")
     label_n, probe_nd = np.searchsorted(people, person["probe"][known]), unit["probe"][known]
-    blocks = [probe_nd[at : at + BLOCK] @ center_cd.T for at in range(0, len(probe_nd), BLOCK)]
-    guess_n = np.concatenate([block.argmax(1) for block in blocks])
+    guesses, found = [], []
+    for at in range(0, len(probe_nd), BLOCK):
+      score_nc = probe_nd[at : at + BLOCK] @ center_cd.T
+      guesses.append(score_nc.argmax(1))
+      found.append(search_gallery(score_nc, label_n[at : at + BLOCK], np.arange(len(people))))
+    guess_n, searches = np.concatenate(guesses), {"means of the gallery": concatenate_searches(*found)}
     right_n = guess_n == label_n
-    count_c = np.bincount(label_n, minlength=len(people))
-    share_c = np.bincount(label_n, right_n, len(people)) / np.maximum(count_c, 1)
-    tested = count_c > 0
+    by_class = class_accuracy(label_n, guess_n)
     wrong, often = np.unique(np.stack([label_n[~right_n], guess_n[~right_n]], 1), axis=0, return_counts=True)
     confused = [
       {"person": str(people[wrong[at, 0]]), "taken_for": str(people[wrong[at, 1]]), "probes": int(often[at])}
       for at in np.argsort(-often, kind="stable")[:20]
     ]
-    accuracy, mean_class = float(right_n.mean()), float(share_c[tested].mean())
+    accuracy, mean_class = by_class.accuracy, by_class.mean_per_class
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "probes": len(label_n), "classes": len(people), "accuracy": accuracy,
-      "mean_class_accuracy": mean_class, "class_accuracy": {str(people[at]): float(share_c[at]) for at in np.flatnonzero(tested)},
+      "mean_class_accuracy": mean_class, "class_accuracy": dict(zip(people[by_class.label].tolist(), by_class.per_class.tolist())),
       "confused": confused, "notes": notes,
     }
     lines = (
@@ -71,7 +76,7 @@ class ClosedSet(Protocol):
       f"{len(label_n):,} probes, {len(people):,} classes",
       *(f"{one['person']} taken for {one['taken_for']}: {one['probes']}" for one in confused[:5]),
     )
-    return ProtocolFigures(figures, tuple(notes), lines)
+    return ProtocolFigures(figures, tuple(notes), lines, searches)
 
 
 def read_closed_set(lists: str | Path) -> ClosedSet:

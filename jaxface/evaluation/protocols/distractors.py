@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import unit_rows
+from jaxface.evaluation.protocols.base import rows_of, unit_embeddings
 from jaxface.formats.embeddings import Embeddings
 
 BLOCK = 8192
@@ -39,12 +39,26 @@ class Highest:
     return float(np.sort(self.score)[::-1][allowed]) if allowed < len(self.score) else -np.inf
 
 
-def allowed_of(far: float, nonmated: int) -> int:
-  """The largest number of false accepts whose share is at most `far`."""
-  count = int(far * nonmated) + 1
-  while count / nonmated > far:
-    count -= 1
-  return count
+def probes_and_distractors(
+  embeddings: Embeddings, probes: Sequence[str], distractors: Sequence[str], *, skip_missing: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+  """The embeddings of probes, and the rows of distractors.
+
+  Args:
+    embeddings: named embeddings.
+    probes: names of the probes.
+    distractors: names of the distractors.
+    skip_missing: see `rows_of`.
+  Returns:
+    ([P, D] float64 of length one, of probes with an embedding; [number of probes] bool, which have one; [M] int64, rows of the
+    distractors with an embedding; notes).
+  Raises:
+    ValueError: as `rows_of` and `unit_embeddings`.
+  """
+  row_p, notes = rows_of(embeddings, probes, skip_missing=skip_missing)
+  row_m, more = rows_of(embeddings, distractors, skip_missing=skip_missing)
+  there_p = row_p >= 0
+  return unit_embeddings(embeddings, row_p[there_p]), there_p, row_m[row_m >= 0], [*notes, *more]
 
 
 def distractor_scores(
@@ -64,7 +78,7 @@ def distractor_scores(
   """
   for start, stop in pairwise(sorted({*range(0, len(row_m), BLOCK), *ends, len(row_m)})):
     rows = row_m[start:stop]
-    yield stop, unit_pd @ unit_rows(embeddings.embedding_nd[rows], [embeddings.names[row] for row in rows]).T
+    yield stop, unit_pd @ unit_embeddings(embeddings, rows).T
 
 
-__all__ = ["Highest", "allowed_of", "distractor_scores"]
+__all__ = ["Highest", "distractor_scores", "probes_and_distractors"]

@@ -16,7 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.measures import roc as measures
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts, find_file, rows_of
+from jaxface.evaluation.measures.identification import Searches, open_set, search_gallery, top_n, tpir_at_fpir
+from jaxface.evaluation.protocols.base import (
+  Protocol,
+  ProtocolFigures,
+  check_counts,
+  find_file,
+  rate_name,
+  rows_of,
+)
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -79,7 +87,7 @@ class IjbVerification(Ijb):
     if not keep.all():
       notes.append(f"{int((~keep).sum()):,} of {len(keep):,} pairs are ignored: a template has no face with an embedding.")
     curve = measures.roc(template_scores(unit_td, at_p[0][keep], at_p[1][keep]), self.same_p[keep])
-    point = {f"{far:.0e}".replace("e-0", "e-"): measures.tar_at_far(curve, far) for far in FARS}
+    point = {rate_name(far): measures.tar_at_far(curve, far) for far in FARS}
     notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "pairs": int(keep.sum()), "mated": curve.mated, "nonmated": curve.nonmated,
@@ -109,54 +117,46 @@ class IjbIdentification(Ijb):
     if len(kept) < len(self.probes):
       notes.append(f"{len(self.probes) - len(kept):,} of {len(self.probes):,} probes are ignored: no face has an embedding.")
     probe_nd = unit_td[[row[template] for template in kept]]
-    found = {}
+    found, searches = {}, {}
     for name, gallery in self.galleries.items():
       here = {template: subject for template, subject in gallery.items() if template in row}
       if len(here) < len(gallery):
         notes.append(f"{len(gallery) - len(here):,} of {len(gallery):,} templates of gallery {name} are ignored: no face has an embedding.")
       score_nm = probe_nd @ unit_td[[row[template] for template in here]].T
-      found[name] = identify(score_nm, np.array(list(kept.values())), np.array(list(here.values())))
+      subjects = np.array(list(kept.values())), np.array(list(here.values()))
+      found[name], searches[f"gallery {name}"] = identify(score_nm, *subjects)
     mean = {key: float(np.mean([one[key] for one in found.values()])) for key in found[name] if key not in ("mated_probes", "nonmated_probes")}
     notes = [*self.notes, *notes]
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
     lines = [f"{key}  {100 * value:.2f} %  (mean of {len(found)} galleries)" for key, value in mean.items()]
-    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
 
 
-def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> dict[str, float]:
+def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> tuple[dict[str, float], Searches]:
   """Identification of probes in a gallery of one template per subject.
 
-  The rank of a probe is one plus the number of other templates that score at least as high as its own: ties count against it. TPIR at
-  FPIR: the share of mated probes of rank 1 with a score at or above the lowest threshold at which the share of non-mated probes with any
-  such score is at most the FPIR.
+  Ranks as in `search_gallery`, TPIR at FPIR as in `tpir_at_fpir`, of mates of rank 1.
 
   Args:
     score_nm: [N, M] float.
     probe_n: [N] int, subject of each probe.
     gallery_m: [M] int, subject of each template, all different.
   Returns:
-    Shares by name, and the numbers of probes.
+    (shares by name with the numbers of probes, rank and score of each probe).
   Raises:
     ValueError: a subject twice in the gallery, or no mated or no non-mated probe.
   """
-  subject_m, place_m = np.unique(gallery_m, return_index=True)
-  if len(subject_m) < len(gallery_m):
-    raise ValueError(f"{len(gallery_m)} templates of {len(subject_m)} subjects: a gallery has one for each")
-  at_n, mated_n = _positions(subject_m, probe_n)
-  if not mated_n.any() or mated_n.all():
-    raise ValueError(f"{int(mated_n.sum())} of {len(mated_n)} probes are mated: identification needs mated and non-mated ones")
-  mated = score_nm[mated_n]
-  own_n = mated[np.arange(len(mated)), place_m[at_n[mated_n]]]
-  rank_n = (mated >= own_n[:, None]).sum(1)
-  top_n = np.sort(score_nm[~mated_n].max(1))[::-1]
-  found: dict[str, float] = {"mated_probes": len(mated), "nonmated_probes": len(top_n)}
-  found |= {f"rank-{rank}": float((rank_n <= rank).mean()) for rank in RANKS}
-  for fpir in FPIRS:
-    allowed = int(np.searchsorted(np.arange(len(top_n) + 1) / len(top_n), fpir, side="right")) - 1
-    # Every score above the first forbidden one is accepted: no more than `allowed` non-mated probes have one.
-    limit = top_n[allowed] if allowed < len(top_n) else -np.inf
-    found[f"TPIR@FPIR {fpir:.0e}".replace("e-0", "e-")] = float(((rank_n == 1) & (own_n > limit)).mean())
-  return found
+  subjects = len(np.unique(gallery_m))
+  if subjects < len(gallery_m):
+    raise ValueError(f"{len(gallery_m)} templates of {subjects} subjects: a gallery has one for each")
+  searches = search_gallery(score_nm, probe_n, gallery_m)
+  mated = int(searches.mated.sum())
+  if not 0 < mated < len(probe_n):
+    raise ValueError(f"{mated} of {len(probe_n)} probes are mated: identification needs mated and non-mated ones")
+  curve = open_set(searches, rank=1)
+  found: dict[str, float] = {"mated_probes": mated, "nonmated_probes": curve.nonmated}
+  found |= {f"rank-{rank}": top_n(searches.rank, rank) for rank in RANKS}
+  return found | {f"TPIR@FPIR {rate_name(fpir)}": tpir_at_fpir(curve, fpir).tar for fpir in FPIRS}, searches
 
 
 def read_ijb(lists: str | Path, name: str, task: str = "1:1") -> IjbVerification | IjbIdentification:

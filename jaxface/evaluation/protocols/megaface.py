@@ -11,21 +11,21 @@ Source: Kemelmacher-Shlizerman et al., "The MegaFace Benchmark: 1 Million Faces 
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.measures.distractors import distractor_ranks
+from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols.base import (
   Protocol,
   ProtocolFigures,
   check_counts,
   find_file,
-  rows_of,
-  unit_rows,
+  rate_name,
 )
-from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
+from jaxface.evaluation.protocols.distractors import Highest, distractor_scores, probes_and_distractors
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
 
@@ -56,11 +56,8 @@ class MegaFace(Protocol):
     return (*self.probes, *self.distractors)
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
-    row_p, notes = rows_of(embeddings, self.probes, skip_missing=skip_missing)
-    row_m, more = rows_of(embeddings, self.distractors, skip_missing=skip_missing)
-    kept, row_m = row_p[row_p >= 0], row_m[row_m >= 0]
-    unit_pd = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
-    person_p = self.person[row_p >= 0]
+    unit_pd, there_p, row_m, notes = probes_and_distractors(embeddings, self.probes, self.distractors, skip_missing=skip_missing)
+    person_p = self.person[there_p]
     probe_k, mate_k = np.nonzero((person_p[:, None] == person_p) & ~np.eye(len(person_p), dtype=bool))
     if not len(probe_k):
       raise ValueError("no person has two probe images with an embedding")
@@ -68,21 +65,18 @@ class MegaFace(Protocol):
     sizes = sorted({size for size in SIZES if size < len(row_m)} | {len(row_m)})
     above_k = np.zeros(len(own_k), np.int64)
     nonmated = len(unit_pd) * len(row_m)
-    highest = Highest(allowed_of(max(FARS), nonmated) + 1)
+    highest = Highest(allowed_errors(max(FARS), nonmated) + 1)
     ranks: dict[str, dict[str, float]] = {}
-    first_k = np.searchsorted(probe_k, np.arange(len(unit_pd) + 1))
     for so_far, score_pm in distractor_scores(unit_pd, embeddings, row_m, sizes):
       highest.add(score_pm)
-      score_pm.sort(axis=1)
-      for probe, (low, high) in enumerate(pairwise(first_k)):
-        above_k[low:high] += score_pm.shape[1] - np.searchsorted(score_pm[probe], own_k[low:high], side="left")
+      above_k += distractor_ranks(own_k, probe_k, score_pm)[0] - 1
       if so_far in sizes:
         ranks[str(so_far)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
     tar = {}
     for far in FARS:
-      limit = highest.limit(allowed_of(far, nonmated))
-      tar[f"{far:.0e}".replace("e-0", "e-")] = float((own_k > limit).mean())  # a mated pair occurs in both orders
-    notes = [*self.notes, *notes, *more]
+      limit = highest.limit(allowed_errors(far, nonmated))
+      tar[rate_name(far)] = float((own_k > limit).mean())  # a mated pair occurs in both orders
+    notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": len(own_k) // 2, "nonmated": nonmated, "distractors": ranks,
       "tar_at_far": tar, "notes": notes,
@@ -129,10 +123,11 @@ def _list(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
   if len({len(column) for column in columns}) > 1:
     raise DamagedData(f"{' and '.join(keys)} have {' and '.join(str(len(column)) for column in columns)} entries", file=path)
   text = [[str(one) for one in column] for column in columns]
-  if len(set(text[0])) < len(text[0]):
-    seen: set[str] = set()
-    again = next(name for name in text[0] if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-    raise DamagedData(f"{again!r} is listed twice", file=path)
+  seen: set[str] = set()
+  for name in text[0]:
+    if name in seen:
+      raise DamagedData(f"{name!r} is listed twice", file=path)
+    seen.add(name)
   return text
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxface.evaluation.measures.folds import fold_accuracy
 from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
-from jaxface.evaluation.pairs.pair_names import list_notes, threshold_notes
+from jaxface.evaluation.pairs.pair_names import images_of, list_notes, threshold_notes
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.protocols.base import Protocol, check_counts, find_file
 from jaxface.formats.embeddings import Embeddings
@@ -32,8 +32,7 @@ class PairProtocol(Protocol):
 
   @property
   def images(self) -> tuple[str, ...]:
-    lists = [self.pairs, *([] if self.train is None else [self.train])]
-    return tuple(dict.fromkeys(name for pairs in lists for both in zip(pairs.left, pairs.right) for name in both))
+    return images_of(self.pairs, *([] if self.train is None else [self.train]))
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False, **options: Any) -> Evaluation:
     """Verification figures.

@@ -1,6 +1,7 @@
 """The protocols by name, and `evaluate`, which takes any of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +19,10 @@ from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
 from jaxface.evaluation.protocols.megaface import read_megaface
 from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
 from jaxface.evaluation.protocols.rfw import read_rfw
+from jaxface.evaluation.protocols.saved import save_evaluation
 from jaxface.evaluation.protocols.trillion_pairs import read_trillion_pairs
 from jaxface.evaluation.protocols.ytf import read_ytf
+from jaxface.evaluation.threshold.shipped import shipped_threshold, with_shipped
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs
@@ -74,6 +77,7 @@ def evaluate(
   embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "pairs",
   normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
   threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
+  save: str | Path | None = None, title: str = "",
 ) -> Evaluation | ProtocolFigures:
   """Figures of embeddings, made here or elsewhere, by the rules of a protocol.
 
@@ -88,9 +92,11 @@ def evaluate(
       embeddings of that set (.npz, .parquet) to fit it on. Pair lists only.
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
-      pairs, which is optimistic. Pair lists only.
+      pairs, which is optimistic. A model folder adds the figures at its threshold beside those of the folds. Pair lists only.
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
+    save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
+    title: name of the model in reports; "" for the name in the embeddings' metadata.
   Returns:
     `Evaluation` for pairs, else `ProtocolFigures`.
   Raises:
@@ -99,23 +105,37 @@ def evaluate(
     DamagedData: a file that cannot be read.
   """
   check_name("protocol", protocol, tuple(PROTOCOLS))
+  folder: str | Path | None = None
+  if isinstance(threshold_from, (str, Path)) and Path(threshold_from).is_dir():
+    folder, threshold_from = threshold_from, None
+    embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+    threshold = shipped_threshold(folder, embeddings.meta)
   options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from}
+  found: Any
   if isinstance(pairs, Pairs):
     if protocol != "pairs":
       raise ValueError(f"protocol {protocol!r} reads its official lists: give their path, or use protocol 'pairs' for a Pairs")
-    found: Any = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing, out=out, **options)
-    return found
-  rules = read_protocol(protocol, pairs)
-  given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
-  if isinstance(rules, PairProtocol):
-    found = rules.evaluate(given, skip_missing=skip_missing, **options)
+    found = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing, **options)
   else:
-    for name, value in options.items():
-      if value is not None:
-        raise ValueError(f"{name} applies to pair lists only, not to the protocol {protocol!r}")
-    found = rules.evaluate(given, skip_missing=skip_missing)
+    rules = read_protocol(protocol, pairs)
+    given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+    if isinstance(rules, PairProtocol):
+      found = rules.evaluate(given, skip_missing=skip_missing, **options)
+    else:
+      for name, value in options.items():
+        if value is not None:
+          raise ValueError(f"{name} applies to pair lists only, not to the protocol {protocol!r}")
+      found = rules.evaluate(given, skip_missing=skip_missing)
+    found = replace(found, meta=given.meta)
+  if folder is not None:
+    if not isinstance(found, Evaluation):
+      raise ValueError(f"threshold_from applies to pair lists only, not to the protocol {protocol!r}")
+    found = with_shipped(found, threshold)
+  found = replace(found, meta={**found.meta, **({"title": title} if title else {})})
   if out:
     write_json(out, found.figures)
+  if save:
+    save_evaluation(save, found)
   return found
 
 

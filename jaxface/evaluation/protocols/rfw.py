@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxface.evaluation.pairs.list_figures import evaluate_pairs
+from jaxface.evaluation.pairs.pair_names import images_of
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts
 from jaxface.evaluation.protocols.pair_list import check_people, pair_counts
 from jaxface.formats.embeddings import Embeddings
@@ -37,7 +38,7 @@ class Groups(Protocol):
 
   @property
   def images(self) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for pairs in self.groups.values() for both in zip(pairs.left, pairs.right) for name in both))
+    return images_of(*self.groups.values())
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
     notes = list(self.notes)

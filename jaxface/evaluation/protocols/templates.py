@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import unit_rows
+from jaxface.evaluation.matrix_checks import unit_rows
 
 BLOCK = 256
 
@@ -39,11 +39,11 @@ def pool_templates(
     face_fd = np.asarray(embedding_nd[faces], np.float64)
     usable = np.isfinite(face_fd).all(1) & face_fd.any(1)
     if not usable.all():
-      unit_rows(face_fd, [names[row] for row in faces])
+      unit_rows(face_fd, names=[names[row] for row in faces])
     first = np.flatnonzero(np.append(True, np.diff(media_f[start:stop]) != 0))
     count = np.diff(np.append(first, stop - start))
     pooled_td[at] = (np.add.reduceat(face_fd, first, axis=0) / count[:, None]).sum(0)
-  return template_t, unit_rows(pooled_td, [f"template {template}, pooled" for template in template_t])
+  return template_t, unit_rows(pooled_td, names=[f"template {template}, pooled" for template in template_t])
 
 
 def template_scores(unit_td: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_rows
-from jaxface.evaluation.protocols.distractors import Highest, allowed_of, distractor_scores
+from jaxface.evaluation.measures.roc import allowed_errors
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
+from jaxface.evaluation.protocols.distractors import Highest, distractor_scores, probes_and_distractors
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
 
@@ -36,19 +37,18 @@ class TrillionPairs(Protocol):
     return (*self.listed.names["probe"], *self.listed.names["distractor"])
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
-    row_p, notes = rows_of(embeddings, self.listed.names["probe"], skip_missing=skip_missing)
-    row_m, more = rows_of(embeddings, self.listed.names["distractor"], skip_missing=skip_missing)
-    kept, row_m, person_p = row_p[row_p >= 0], row_m[row_m >= 0], self.listed.identity["probe"][row_p >= 0]
-    unit_pd = unit_rows(embeddings.embedding_nd[kept], [embeddings.names[row] for row in kept])
+    names = self.listed.names
+    unit_pd, there_p, row_m, notes = probes_and_distractors(embeddings, names["probe"], names["distractor"], skip_missing=skip_missing)
+    person_p = self.listed.identity["probe"][there_p]
     nonmated = len(unit_pd) * len(row_m)
-    allowed = allowed_of(VERIFICATION, nonmated)
+    allowed = allowed_errors(VERIFICATION, nonmated)
     highest, top_p = Highest(allowed + 1), np.full(len(unit_pd), -np.inf)
     for _, score_pm in distractor_scores(unit_pd, embeddings, row_m):
       highest.add(score_pm)
       top_p = np.maximum(top_p, score_pm.max(1))
     of_probe = Highest(len(top_p) + 1)
     of_probe.add(top_p)
-    limit = of_probe.limit(allowed_of(IDENTIFICATION, len(top_p)))
+    limit = of_probe.limit(allowed_errors(IDENTIFICATION, len(top_p)))
     mated = found = accepted = 0
     for who in np.unique(person_p):
       here = np.flatnonzero(person_p == who)
@@ -58,7 +58,7 @@ class TrillionPairs(Protocol):
       accepted += int((own > highest.limit(allowed)).sum())
     if not mated:
       raise ValueError("no person has two probe images with an embedding")
-    notes = [*self.notes, *notes, *more]
+    notes = [*self.notes, *notes]
     if not allowed:
       notes.append(f"{nonmated:,} non-mated pairs: FPR {VERIFICATION:.0e} allows no false accept, which takes {1 / VERIFICATION:,.0f}.")
     figures = {

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.pairs.list_figures import Evaluation
-from jaxface.evaluation.pairs.pair_names import without_missing
-from jaxface.evaluation.protocols.base import Protocol, find_file, unit_rows
+from jaxface.evaluation.pairs.pair_names import images_of, without_missing
+from jaxface.evaluation.protocols.base import Protocol, find_file, unit_embeddings
 from jaxface.evaluation.protocols.pair_list import check_pairs, folder_of, of_scores, with_protocol
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
@@ -45,7 +46,7 @@ class Ytf(Protocol):
   @property
   def images(self) -> tuple[str, ...]:
     """Names of the videos."""
-    return tuple(dict.fromkeys(name for both in zip(self.pairs.left, self.pairs.right) for name in both))
+    return images_of(self.pairs)
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False, **options: Any) -> Evaluation:
     frames = _frames(embeddings.names)
@@ -75,13 +76,13 @@ def video_scores(embeddings: Embeddings, frames: Mapping[str, list[int]], pairs:
   check_name("pooling", pooling, POOLING)
 
   def unit(video: str) -> np.ndarray:
-    return unit_rows(embeddings.embedding_nd[frames[video]], [embeddings.names[row] for row in frames[video]])
+    return unit_embeddings(embeddings, frames[video])
 
   if pooling == "max":
     return np.array([(unit(a) @ unit(b).T).max() for a, b in zip(pairs.left, pairs.right)])
   mean = {video: unit(video).mean(0) for video in {*pairs.left, *pairs.right}}
   if pooling == "pooled":
-    mean = {video: unit_rows(mean_d[None], [f"{video}, pooled"])[0] for video, mean_d in mean.items()}
+    mean = {video: unit_rows(mean_d[None], names=[f"{video}, pooled"])[0] for video, mean_d in mean.items()}
   # The mean of all cosines of two sets is the product of their mean unit vectors.
   return np.array([mean[a] @ mean[b] for a, b in zip(pairs.left, pairs.right)])
 

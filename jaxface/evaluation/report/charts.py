@@ -1,4 +1,4 @@
-"""The report's charts: training curves, similarity histograms and ROCs."""
+"""The report's charts: training curves, similarity histograms, ROC, DET, CMC and sweeps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.measures.curves import det
+from jaxface.evaluation.measures.identification import Searches, cmc
 from jaxface.evaluation.pairs.verification import Verification
-from jaxface.evaluation.report.svg import Axis, Mark, Series, chart, histogram
+from jaxface.evaluation.report.drawing import NARROW, Axis, Mark, Series, chart, histogram, thinned
 
 POINTS = 500  # more points cannot be distinguished on the page
 BINS = 60
+RANKS = 100
+
+Named = Sequence[tuple[str, Verification]]
 
 
 def curve(metrics: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
@@ -28,17 +33,18 @@ def curve(metrics: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
   ).reshape(-1, 2)
   if len(point_k2) < 2:
     return ""
-  step_k, value_k = _thin(*point_k2.T)
+  step_k, value_k = _means(*point_k2.T)
   smooth_k = _running_mean(value_k, max(1, len(value_k) // 40))
   finite_k = value_k[np.isfinite(value_k)]
   if not finite_k.size:
     return ""
   # A schedule rises once and falls once; a curve with more total variation is noisy.
   noisy = np.abs(np.diff(finite_k)).sum() > 3 * np.ptp(finite_k)
-  series = [Series("", "s-faint", step_k, value_k)] if noisy else []
-  series.append(Series("", "s-mated", step_k, smooth_k if noisy else value_k))
-  y = Axis(title[:1].lower() + title[1:], low=0.0 if finite_k.min() >= 0 else None, high=None if finite_k.max() > 0 else 1.0)
-  return chart(title, series, Axis("step", low=0.0), y, size=(360, 250))
+  series = [Series("", "model0", step_k, value_k, thin=True)] if noisy else []
+  series.append(Series("", "model0", step_k, smooth_k if noisy else value_k))
+  low, high = (0.0 if finite_k.min() >= 0 else None), (None if finite_k.max() > 0 else 1.0)
+  y = Axis(title[:1].lower() + title[1:], low, high)
+  return chart(title, series, Axis("training step (updates)", low=0.0), y, size=NARROW)
 
 
 def score_range(verifications: Sequence[Verification]) -> tuple[float, float]:
@@ -51,52 +57,135 @@ def score_range(verifications: Sequence[Verification]) -> tuple[float, float]:
   return low, high
 
 
-def similarity(one: Verification, low: float, high: float) -> str:
+def similarity(one: Verification, low: float, high: float, name: str = "", *, link: bool = True) -> str:
   """Histograms of mated and non-mated pairs with the threshold.
 
   Args:
     one: the verification.
     low: left end of the axis, in cosine.
     high: right end.
+    name: of the model, for screen readers.
+    link: whether the threshold read-out moves on it.
   """
-  histograms = _histograms(one, low, high)
-  # A separate scale: before training all scores are in a few bins, which would flatten the histogram after it.
-  tallest = max(float(line.y.max()) for line in histograms)
+  same_p = one.pairs.same
+  series = histogram(
+    [("non-mated (two people)", "other", one.score_p[~same_p]), ("mated (one person)", "mated", one.score_p[same_p])], low, high, BINS
+  )
+  # A separate scale for each chart: before training all scores are in a few bins, which would flatten the histogram after it.
+  tallest = max(float(line.y.max()) for line in series)
   return chart(
-    f"Similarity of mated and non-mated pairs, threshold {one.threshold_cosine:.3f}",
-    histograms,
-    Axis("cosine similarity", low, high),
-    Axis("share of pairs", 0.0, 1.12 * tallest, percent=True),
+    f"Similarity of mated and non-mated pairs{f' of {name}' if name else ''}, threshold {one.threshold_cosine:.3f}",
+    series,
+    Axis("cosine similarity (from −1 to 1)", low, high),
+    Axis(f"pairs per {(high - low) / BINS:.3g} of cosine (% of each kind)", 0.0, 1.2 * tallest, percent=True),
     marks=[Mark(one.threshold_cosine, f"threshold {one.threshold_cosine:.3f}".replace("-", "−"))],
+    legend="upper left", link="threshold" if link else "",
   )
 
 
-def roc_chart(after: Verification, before: Verification | None, *, log: bool) -> str:
-  """ROC after training, and before if given; `log` sets a logarithmic FAR axis."""
-  curves = [("before training", "s-before", before)] if before else []
-  curves.append(("after training" if before else "", "s-mated", after))
+def roc_chart(named: Named, *, log: bool, link: bool = True) -> str:
+  """ROC of each model; `log` sets a logarithmic FAR axis, and then TAR begins at the worst shown.
+
+  Args:
+    named: (name, verification) of each model.
+    log: logarithmic FAR.
+    link: whether the threshold read-out moves on it.
+  """
+  x = Axis("false accept rate, FAR (% of non-mated pairs)", _least_rate(named) if log else 0.0, 1.0, "log" if log else "linear", percent=True)
+  assert x.low is not None
+  worst = min(float(one.roc.tar[np.searchsorted(one.roc.far, x.low, side="right") - 1]) for _, one in named)
+  y = Axis("true accept rate, TAR (% of mated pairs)", _floor(worst) if log else 0.0, 1.0, percent=True)
   series = []
-  for name, style, one in curves:
-    first = (
-      int(np.searchsorted(one.roc.far, 0, side="right")) - 1 if log else 0
-    )  # 0 is not on a logarithmic axis
-    series.append(Series(name, style, one.roc.far[first:], one.roc.tar[first:], step=True))
-  least = 10.0 ** math.floor(math.log10(1 / after.roc.nonmated)) if after.roc.nonmated > 1 else 0.1
-  x = Axis("false accept rate (FAR)", least if log else 0.0, 1.0, log=log)
-  title = f"ROC{' with logarithmic FAR' if log else ''}: AUC {after.auc:.4f}"
-  return chart(title, series, x, Axis("true accept rate (TAR)", 0.0, 1.0))
+  for number, (name, one) in enumerate(named):
+    far_k, tar_k = one.roc.far, one.roc.tar
+    first = int(np.searchsorted(far_k, 0, side="right")) - 1 if log else 0  # 0 is not on a logarithmic axis: drawn from its left end
+    x_k, y_k = thinned(np.maximum(far_k[first:], x.low), tar_k[first:], x, y)
+    series.append(Series(_model(name, len(named)), f"model{number % 8}", x_k, y_k, step=True, dashes=number))
+  title = f"ROC{' with logarithmic FAR' if log else ''}: " + ", ".join(f"{name} AUC {one.auc:.4f}".strip() for name, one in named)
+  return chart(title, series, x, y, legend="lower right", link="far tar" if link else "")
 
 
-def _histograms(one: Verification, low: float, high: float) -> list[Series]:
-  same = one.pairs.same
-  values = [
-    ("non-mated (two people)", "s-other", one.score_p[~same]),
-    ("mated (one person)", "s-mated", one.score_p[same]),
-  ]
-  return histogram(values, low, high, BINS)
+def det_chart(named: Named) -> str:
+  """DET of each model on normal-deviate axes."""
+  least = _least_rate(named)
+  x = Axis("false accept rate, FAR (% of non-mated pairs)", least, 0.5, "probit", percent=True)
+  y = Axis("false reject rate, FRR (% of mated pairs)", min(least, 1 / max(one.roc.mated for _, one in named)), 0.5, "probit", percent=True)
+  series = []
+  for number, (name, one) in enumerate(named):
+    found = det(one.roc)
+    inside = (found.far <= 0.9) & (found.frr <= 0.9)
+    x_k, y_k = thinned(np.clip(found.far[inside], x.low, 0.9), np.clip(found.frr[inside], y.low, 0.9), _to(x, 0.9), _to(y, 0.9))
+    series.append(Series(_model(name, len(named)), f"model{number % 8}", x_k, y_k, step=True, dashes=number))
+  title = "DET: " + ", ".join(f"{name} EER {100 * one.eer:.2f} %".strip() for name, one in named)
+  return chart(title, series, x, y, legend="upper right", link="far frr")
 
 
-def _thin(step_k: np.ndarray, value_k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cmc_chart(named: Sequence[tuple[str, Searches]]) -> str:
+  """CMC of each search, up to the largest rank that occurs, at most `RANKS`.
+
+  Args:
+    named: (name, searches) of each.
+  """
+  ranks = min(RANKS, max(2, *(int(one.rank.max()) for _, one in named)))
+  series, worst = [], 1.0
+  for number, (name, one) in enumerate(named):
+    share_r = cmc(one.rank, ranks)
+    worst = min(worst, float(share_r[0]))
+    series.append(Series(name, f"model{number % 8}", np.arange(1.0, ranks + 1), share_r, step=True, dashes=number))
+  x = Axis("rank (position in the gallery, 1 is best)", 1.0, float(ranks), "log" if ranks > 20 else "linear")
+  y = Axis("mated probes within the rank (%)", _floor(worst), 1.0, percent=True)
+  return chart("Cumulative match characteristic", series, x, y, legend="lower right")
+
+
+def points(title: str, named: Sequence[tuple[str, Sequence[tuple[Any, float, tuple[float, float] | None]]]], x: str, y: str) -> str:
+  """A figure with its interval over the values of a sweep, or over groups.
+
+  Args:
+    title: text for screen readers.
+    named: (name, [(value, figure, interval or None)]) of each model; values are all numbers, or text.
+    x: label of the horizontal axis.
+    y: label of the vertical axis; figures are shares in [0, 1].
+  """
+  values = list(dict.fromkeys(value for _, rows in named for value, _, _ in rows))
+  numeric = all(isinstance(value, int | float) for value in values)
+  spread = len(named) > 1 and not numeric
+  series, ends = [], []
+  for number, (name, rows) in enumerate(named):
+    at = [value if numeric else values.index(value) + (0.12 * (number - (len(named) - 1) / 2) if spread else 0.0) for value, _, _ in rows]
+    figure = np.array([value for _, value, _ in rows], np.float64)
+    low, high = np.array([interval or (value, value) for _, value, interval in rows], np.float64).T
+    ends += [float(low.min()), float(high.max())]
+    label = name if len(named) > 1 else ""
+    series.append(Series(label, f"model{number % 8}", np.array(at, np.float64), figure, low=low, high=high, dashes=number))
+  slack = 0.06 * (max(ends) - min(ends) or 0.1)
+  vertical = Axis(y, max(0.0, min(ends) - slack), min(1.0 + slack / 2, max(ends) + slack), percent=True)
+  return chart(title, series, Axis(x) if numeric else Axis(x, names=[str(value) for value in values]), vertical)
+
+
+def _model(name: str, models: int) -> str:
+  """The name in the legend: none for a single model."""
+  return name if models > 1 else ""
+
+
+def _least_rate(named: Named) -> float:
+  """The power of ten at or below the smallest rate of false accepts that the lists can show."""
+  most = max(one.roc.nonmated for _, one in named)
+  return 10.0 ** math.floor(math.log10(1 / most)) if most > 1 else 0.1
+
+
+def _floor(share: float) -> float:
+  """A round share below `share`, where an axis begins."""
+  for low in (0.99, 0.98, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2):
+    if share >= low:
+      return low
+  return 0.0
+
+
+def _to(axis: Axis, high: float) -> Axis:
+  return Axis(axis.label, axis.low, high, axis.scale)
+
+
+def _means(step_k: np.ndarray, value_k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Means over at most `POINTS` groups of neighbours."""
   runs = np.array_split(np.arange(len(step_k)), min(POINTS, len(step_k)))
   return np.array([step_k[run].mean() for run in runs]), np.array([value_k[run].mean() for run in runs])
@@ -111,4 +200,4 @@ def _running_mean(value_k: np.ndarray, reach: int) -> np.ndarray:
   return np.divide(total, count, out=np.full(len(value_k), np.nan), where=count > 0)
 
 
-__all__ = ["curve", "roc_chart", "score_range", "similarity"]
+__all__ = ["cmc_chart", "curve", "det_chart", "points", "roc_chart", "score_range", "similarity"]

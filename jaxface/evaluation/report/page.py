@@ -4,25 +4,32 @@ import base64
 from collections.abc import Sequence
 from importlib import resources
 
-from jaxface.evaluation.report.svg import escape
+from jaxface.evaluation.report.drawing import escape
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-  """A self-contained page: embedded style, no scripts.
+  """A self-contained page: embedded style and script; its policy lets the browser load nothing from elsewhere.
 
   Args:
     title: of the window; it is escaped.
     parts: HTML elements of the body; empty ones are left out.
   """
-  style = resources.files("jaxface.evaluation.report").joinpath("report.css").read_text(encoding="utf-8")
+  style, script = (_file(name) for name in ("report.css", "report.js"))
+  body = "\n".join(part for part in parts if part)
+  live = f"<script>\n{script}</script>\n" if "<svg" in body or "<details" in body else ""
   return (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     '<meta name="color-scheme" content="light dark">\n'
-    f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-    + "\n".join(part for part in parts if part)
-    + "\n</main>\n</body>\n</html>\n"
+    f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n{live}</body>\n</html>\n"
   )
+
+
+def _file(name: str) -> str:
+  return resources.files("jaxface.evaluation.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def pair_card(pictures: Sequence[tuple[str, bytes | None]], caption: str) -> str:
@@ -37,9 +44,10 @@ def pair_card(pictures: Sequence[tuple[str, bytes | None]], caption: str) -> str
   return f'<figure class="card"><div class="two">{two}</div><figcaption>{caption}{labels}</figcaption></figure>'
 
 
-def section(heading: str, text: str, cards: Sequence[str]) -> str:
+def section(heading: str, text: str, cards: Sequence[str], *, three: bool = False) -> str:
+  """A heading, an explanation and cards in two or three columns."""
   words = f'<p class="soft">{text}</p>\n' if text else ""
-  grid = "charts three" if len(cards) % 3 == 0 else "charts"
+  grid = "charts three" if three else "charts"
   return (
     f'<section>\n<h2>{heading}</h2>\n{words}<div class="{grid}">\n'
     + "\n".join(cards)
@@ -82,8 +90,13 @@ def percent(share: float) -> str:
   return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
 
 
+def interval(ends: Sequence[float], digits: int = 2) -> str:
+  """The ends of an interval of a share, in per cent."""
+  return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f}".replace("-", "−")
+
+
 def signed(value: float) -> str:
   return f"{value:.3f}".replace("-", "−")
 
 
-__all__ = ["card", "document", "folded", "pair_card", "percent", "picture", "section", "signed", "table"]
+__all__ = ["card", "document", "folded", "interval", "pair_card", "percent", "picture", "section", "signed", "table"]

@@ -8,18 +8,18 @@ from typing import Any
 
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.report import charts
+from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import (
   card,
   document,
   folded,
-  pair_card,
   percent,
   picture,
   section,
-  signed,
   table,
 )
-from jaxface.evaluation.report.svg import escape
+from jaxface.evaluation.report.pictures import hardest
+from jaxface.evaluation.report.readout import readout
 from jaxface.evaluation.report.tables import figures_table, thresholds_table
 from jaxface.formats.atomic import write_text
 
@@ -63,7 +63,7 @@ class Report:
 
 
 def write_report(path: str | Path, report: Report) -> None:
-  """Writes the report, atomically: one HTML file with embedded style, charts and images, without scripts.
+  """Writes the report, atomically: one HTML file with embedded style, charts, images and a script for the threshold read-out.
 
   Args:
     path: file to write.
@@ -74,7 +74,7 @@ def write_report(path: str | Path, report: Report) -> None:
     thresholds_table(report.after),
     _training(report),
     _separation(report),
-    _wrong_pairs(report),
+    hardest(report.after, report.image_of or (lambda name: None), SHOWN_WRONG, "The hardest wrong pairs"),
     _faces(report),
     figures_table(report.after, report.before),
     _reproduce(report),
@@ -167,50 +167,28 @@ def _figure(name: str, value: str, note: str, share: float, before: float | None
 def _training(report: Report) -> str:
   drawn = [(title, charts.curve(report.metrics, key, title)) for key, title in report.curves.items()]
   cards = [card(title, drawing) for title, drawing in drawn if drawing]
-  return section("Training", "", cards) if cards else ""
+  return section("Training", "", cards, three=len(cards) % 3 == 0) if cards else ""
 
 
 def _separation(report: Report) -> str:
   after, before = report.after, report.before
   low, high = charts.score_range([one for one in (before, after) if one])
-  cards = []
-  if before:
-    cards.append(card("Similarity before training", charts.similarity(before, low, high)))
-  cards += [
+  named = [("after training" if before else "", after), *([("before training", before)] if before else [])]
+  cards = [
     card("Similarity after training" if before else "Similarity", charts.similarity(after, low, high)),
-    card("ROC", charts.roc_chart(after, before, log=False)),
-    card("ROC, logarithmic FAR", charts.roc_chart(after, before, log=True)),
+    *([card("Similarity before training", charts.similarity(before, low, high, "the untrained network"))] if before else []),
+    card("ROC", charts.roc_chart(named, log=False)),
+    card("ROC, logarithmic FAR", charts.roc_chart(named, log=True)),
+    card("DET", charts.det_chart(named)),
   ]
   text = (
     "Similarity is the cosine of two embeddings. Less overlap of the two histograms is better; the dashed line is the"
     " threshold. Each chart has its own vertical scale. The ROC shows, for every threshold, the share of mated pairs"
-    " accepted (TAR) against the share of non-mated pairs accepted (FAR)."
+    " accepted (TAR) against the share of non-mated pairs accepted (FAR); the DET shows both error rates on"
+    " normal-deviate axes."
   )
-  return section("Separation of mated and non-mated pairs", text, cards)
-
-
-def _wrong_pairs(report: Report) -> str:
-  after = report.after
-  wrong = int(((after.score_p >= after.threshold_p) != after.pairs.same).sum())
-  if not wrong:
-    text = f"None: all {len(after.pairs):,} pairs are classified correctly."
-    return f"<section>\n<h2>Wrong pairs</h2>\n<p>{text}</p>\n</section>"
-  parts = [
-    "<section>\n<h2>The hardest wrong pairs</h2>\n"
-    f'<p class="soft">{wrong:,} of {len(after.pairs):,} pairs are classified wrongly.</p>'
-  ]
-  for same, heading in ((False, "Different people, accepted"), (True, "Same person, rejected")):
-    cards = [_pair_card(report, pair) for pair in after.hardest(SHOWN_WRONG, same=same)]
-    if cards:
-      parts.append(f'<h3>{heading}</h3>\n<div class="pairs">\n' + "\n".join(cards) + "\n</div>")
-  return "\n".join([*parts, "</section>"])
-
-
-def _pair_card(report: Report, pair: int) -> str:
-  after, names = report.after, (report.after.pairs.left[pair], report.after.pairs.right[pair])
-  sign = "≥" if after.score_p[pair] >= after.threshold_p[pair] else "&lt;"
-  pictures = [(name, report.image_of(name) if report.image_of else None) for name in names]
-  return pair_card(pictures, f"<b>{signed(after.score_p[pair])}</b> {sign} {signed(after.threshold_p[pair])}")
+  body = section("Separation of mated and non-mated pairs", text, [readout(named, 0), *cards])
+  return body.replace("<section>", '<section class="list">', 1)
 
 
 def _faces(report: Report) -> str:

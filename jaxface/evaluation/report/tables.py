@@ -2,11 +2,12 @@
 
 from jaxface.evaluation.intervals.rates import size_note, wilson
 from jaxface.evaluation.pairs.verification import TARGETS, Verification, l2_squared
-from jaxface.evaluation.report.page import percent, signed, table
+from jaxface.evaluation.report.drawing import escape
+from jaxface.evaluation.report.page import interval, percent, signed, table
 
 
-def thresholds_table(after: Verification) -> str:
-  """Thresholds with their error rates."""
+def thresholds_table(after: Verification, heading: str = "Thresholds to ship") -> str:
+  """Thresholds with their error rates; the heading is escaped."""
   rows = [
     (
       f"at most {_one_in(name)} falsely accepted",
@@ -26,7 +27,7 @@ def thresholds_table(after: Verification) -> str:
     " people. " + " ".join(note for note in (size_note(target, after.roc.nonmated) for target in TARGETS.values()) if note)
   )
   return (
-    '<section>\n<h2>Thresholds to ship</h2>\n<div class="card scroll">\n'
+    f'<section>\n<h2>{escape(heading)}</h2>\n<div class="card scroll">\n'
     f"{table(note, heads, rows)}\n</div>\n</section>"
   )
 
@@ -74,13 +75,12 @@ def _rate(one: Verification, name: str) -> str:
   return f"{percent(one.tar_at_far[name])} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _ends(interval: tuple[float, float]) -> str:
-  return f"({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
+def _ends(ends: tuple[float, float]) -> str:
+  return f"({interval(ends)})"
 
 
 def _interval(share: float, trials: int) -> str:
-  low, high = wilson(round(share * trials), trials)
-  return f"{100 * low:.2f} to {100 * high:.2f}"
+  return interval(wilson(round(share * trials), trials))
 
 
 def _threshold(cosine: float) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxface.evaluation.measures.roc import Operating
+from jaxface.evaluation.measures.roc import Operating, allowed_errors
 from jaxface.evaluation.streaming.pair_passes import PairPasses
 from jaxface.evaluation.streaming.score_band import BOTTOM, Found, ScoreBand
 from jaxface.evaluation.streaming.score_blocks import Layout, Rows
@@ -73,7 +73,7 @@ def all_pairs_tar_at_far(
   mated, nonmated = pairs.counts()
   if not mated or not nonmated:
     raise ValueError(f"{mated} mated and {nonmated} non-mated pairs: TAR at FAR needs at least one of each")
-  allowed = {target: _allowed(target, nonmated) for target in targets}
+  allowed = {target: allowed_errors(target, nonmated) for target in targets}
   # The first rejected score; if all may be accepted, the lowest.
   found = pairs.order_statistics({min(count, nonmated - 1) for count in allowed.values()}, nonmated)
   for count in allowed.values():
@@ -126,16 +126,6 @@ def count_all_pairs(
   accepted_t, _ = pairs.mated_above(np.nextafter(threshold, -np.inf))
   mated, nonmated = pairs.counts()
   return PairCounts(threshold, np.array([band.above for band in bands], np.int64), accepted_t, nonmated, mated)
-
-
-def _allowed(target: float, nonmated: int) -> int:
-  """The largest number of false accepts whose share, a correctly rounded quotient, is at most the target."""
-  count = min(int(target * nonmated), nonmated)
-  while count < nonmated and (count + 1) / nonmated <= target:
-    count += 1
-  while count and count / nonmated > target:
-    count -= 1
-  return count
 
 
 __all__ = ["PairCounts", "all_pairs_tar_at_far", "count_all_pairs"]

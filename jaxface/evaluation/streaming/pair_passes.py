@@ -136,6 +136,30 @@ class PairPasses:
     if waiting is not None:
       waiting()
 
+  def nonmated_above(self, floor: float, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Non-mated pairs with a score of at least `floor`, the highest first, in one pass.
+
+    Args:
+      floor: cosine.
+      limit: the largest number of pairs to hold.
+    Returns:
+      (score_t [T] float64, left_t [T] and right_t [T] int64, rows of both).
+    Raises:
+      ValueError: more than `limit` pairs.
+    """
+    error, found, count = score_error(self.left.shape[1]), [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
+    for left, right, product_rr in self._products():
+      for left_p, right_p, _ in hits(product_rr, max(floor, BOTTOM) - error):
+        score_p = exact_scores(left, right, left_p, right_p)
+        keep_p = score_p >= floor
+        found.append((score_p[keep_p], left.start + left_p[keep_p], right.start + right_p[keep_p]))
+        count += int(keep_p.sum())
+        if count > limit:
+          raise ValueError(f"more than {limit:,} non-mated pairs have a cosine of {floor:.4f} or more: use fewer identities, or a smaller FAR")
+    score_t, left_t, right_t = (np.concatenate(part) for part in zip(*found))
+    order_t = np.lexsort((right_t, left_t, -score_t))
+    return score_t[order_t], left_t[order_t], right_t[order_t]
+
   def _products(self) -> Iterator[tuple[Block, Block, jax.Array]]:
     layout = self.layout
     for starts in layout.groups(len(self.left_label)):
@@ -169,14 +193,24 @@ class PairPasses:
   def mated_above(self, score_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mated pairs with a score above each given one: their number [T] int64, and their least score [T], infinite without."""
     above_t, least_t = np.zeros(len(score_t), np.int64), np.full(len(score_t), np.inf)
-    for score_p in self._mated_scores():
+    for _, score_p in self._mated_scores():
       for place, score in enumerate(score_t):
         accepted_p = score_p[score_p > score]
         above_t[place] += accepted_p.size
         least_t[place] = min(least_t[place], accepted_p.min(initial=np.inf))
     return above_t, least_t
 
-  def _mated_scores(self) -> Iterator[np.ndarray]:
+  def mated_accepts(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mated pairs of each identity: those with a score of at least `threshold` [I] int64, and all [I] int64."""
+    count = 1 + int(max(self.left_label.max(initial=-1), self.right_label.max(initial=-1)))
+    accepted_i, mated_i = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for label_p, score_p in self._mated_scores():
+      accepted_i += np.bincount(label_p[score_p >= threshold], minlength=count)
+      mated_i += np.bincount(label_p, minlength=count)
+    return accepted_i, mated_i
+
+  def _mated_scores(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Identity and score of mated pairs, some at a time."""
     rows = self.layout.rows
     for starts in self.layout.groups(len(self.left_label)):
       group: dict[int, Block] = {}
@@ -192,7 +226,7 @@ class PairPasses:
             if left_p.size:
               right = right or self._block(self.right, right_start)
               group[start] = group[start] if start in group else self._block(self.left, start)
-              yield exact_scores(group[start], right, left_p, right_p)
+              yield here[0][left_p], exact_scores(group[start], right, left_p, right_p)
 
 
 @jax.jit

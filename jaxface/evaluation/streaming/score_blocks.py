@@ -17,14 +17,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxface.evaluation.pairs.verification import CHUNK
+
 # Rows of a block: its products take 16 MB.
 ROWS = 2048
 # Blocks on the left for which a block on the right is read and normalised once.
 GROUP = 8
 # Below every score: the product of a pair that is left out.
 ABSENT = -2.0
-# Pairs that are scored again at once.
-_CHUNK = 8192
 
 
 class Rows(Protocol):
@@ -77,8 +77,8 @@ def read_block(embedding_nd: Rows, start: int, stop: int) -> Block:
 def exact_scores(left: Block, right: Block, left_p: np.ndarray, right_p: np.ndarray) -> np.ndarray:
   """[P] float64, the cosine of pairs of rows of two blocks; the same bits as `cosine_of_pairs`."""
   score_p = np.empty(len(left_p))
-  for start in range(0, len(left_p), _CHUNK):
-    at = slice(start, start + _CHUNK)
+  for start in range(0, len(left_p), CHUNK):
+    at = slice(start, start + CHUNK)
     dot_p = (left.wide_rd[left_p[at]] * right.wide_rd[right_p[at]]).sum(1)
     score_p[at] = np.clip(dot_p / np.sqrt(left.square_r[left_p[at]] * right.square_r[right_p[at]]), -1.0, 1.0)
   return score_p

@@ -1,0 +1,1 @@
+"""Sweeps: the figures of one pair list at several levels of a quantity."""
