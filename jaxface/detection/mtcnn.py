@@ -154,7 +154,8 @@ class Mtcnn:
       "onet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[2])
     assert point_n52 is not None
     size_n2 = box_n4[:, 2:] - box_n4[:, :2] + 1
-    point_n52 = point_n52 * size_n2[:, None] + box_n4[:, None, :2] - 1
+    # The published code adds the corner less 1, and its pixels count from 1.
+    point_n52 = point_n52 * size_n2[:, None] + box_n4[:, None, :2] - 2
     box_n4 = decode_boxes(box_n4, offset_n4, inclusive=True)
     kept, score_n = keep(box_n4, score_n, photo_n, self.config.final)
     # The cascade counts pixels from 1, the last one included: the left and upper edges of a box are one less.

@@ -88,5 +88,5 @@ def detect(params, image, smallest, thresholds, border, factor=0.709):
   final = []
   for box, score, offset, point in scored("onet", params, image, rows, 48, thresholds[2], border):
     size = np.array([box[2] - box[0] + 1, box[3] - box[1] + 1])
-    final.append((moved(box, offset, 1), score, point * size + [box[0] - 1, box[1] - 1]))
+    final.append((moved(box, offset, 1), score, point * size + [box[0] - 2, box[1] - 2]))
   return [([x0 - 1, y0 - 1, x1, y1], score, point) for (x0, y0, x1, y1), score, point in suppress(final, 0.7, smaller=True)]
