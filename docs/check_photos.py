@@ -24,7 +24,7 @@ from jaxface.formats.walk import record_names
 from jaxface.inference.model import Model
 from jaxface.pipeline.photos.faces import TO_CENTRES, Face, PhotoFaces, choose, find_faces
 
-SHIFTS = (0.0, TO_CENTRES, 1.0, 1.5)
+SHIFTS = (0.0, TO_CENTRES, 1.0)
 MIRRORED = [1, 0, 2, 4, 3]  # left eye, right eye, nose, left and right mouth corner in a mirrored photo
 
 

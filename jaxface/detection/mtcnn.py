@@ -39,7 +39,7 @@ class MtcnnConfig:
     border: what a crop has outside of the photo: "zeros" fills with black, as the paper's code; "crop" cuts the box at the
       border and stretches the rest, as facenet-pytorch.
     points_in: what the points of O-Net are fractions of: "crop" of the pixels that it saw; "box" of the box before it was rounded down to
-      pixels, as in the paper's code and in facenet-pytorch, which moves points by half a pixel to the right and down on average.
+      pixels, as in the published code, whose points are half a pixel off on average and, counted from 0, near to pixel centres.
   """
 
   smallest: float = 20.0
@@ -158,8 +158,11 @@ class Mtcnn:
     photo_n, box_n4, score_n, offset_n4, point_n52, pixel_n4 = self._refine(
       "onet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[2])
     assert point_n52 is not None
-    frame_n4 = pixel_n4 if self.config.points_in == "crop" else box_n4 - np.array([1, 1, 0, 0], np.float32)
-    point_n52 = point_n52 * (frame_n4[:, 2:] - frame_n4[:, :2])[:, None] + frame_n4[:, None, :2]
+    if self.config.points_in == "crop":
+      corner_n2, size_n2 = pixel_n4[:, :2], pixel_n4[:, 2:] - pixel_n4[:, :2]
+    else:  # the published code adds the corner less 1, and its pixels count from 1
+      corner_n2, size_n2 = box_n4[:, :2] - 2, box_n4[:, 2:] - box_n4[:, :2] + 1
+    point_n52 = point_n52 * size_n2[:, None] + corner_n2[:, None]
     box_n4 = decode_boxes(box_n4, offset_n4, inclusive=True)
     kept, score_n = keep(box_n4, score_n, photo_n, self.config.final)
     # The cascade counts pixels from 1, the last one included: the left and upper edges of a box are one less.

@@ -89,6 +89,6 @@ def detect(params, image, smallest, thresholds, border, points_in="crop", factor
   final = []
   for box, score, offset, point, corner, size in scored("onet", params, image, rows, 48, thresholds[2], border):
     if points_in == "box":
-      corner, size = [box[0] - 1, box[1] - 1], [box[2] - box[0] + 1, box[3] - box[1] + 1]
+      corner, size = [box[0] - 2, box[1] - 2], [box[2] - box[0] + 1, box[3] - box[1] + 1]
     final.append((moved(box, offset, 1), score, point * np.array(size) + corner))
   return [([x0 - 1, y0 - 1, x1, y1], score, point) for (x0, y0, x1, y1), score, point in suppress(final, 0.7, smaller=True)]

@@ -67,4 +67,4 @@ def test_points_are_where_they_are_in_the_mirrored_photo(face_data, params):
     ]
     assert len(total) >= 5
     means[points_in] = np.mean(total)
-  assert abs(means["crop"]) < 0.5 and means["box"] > means["crop"] + 0.5
+  assert abs(means["crop"]) < 0.5 and means["box"] < means["crop"] - 0.5
