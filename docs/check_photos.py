@@ -1,6 +1,6 @@
 """From raw photos to verification on LFW's folds 1 and 2, beside the crops of the same pairs, for docs/photos.md.
 
-  python docs/check_photos.py DATA MODEL [--detector DIR]
+  python docs/check_photos.py DATA MODEL [--detector DIR] [--only convention]
 
 DATA has `photos/lfw_raw` with `lfw_raw.json`, `lfw_aligned112` and `protocols/pairs.txt`. The threshold is the most accurate one on the
 crops of the other eight folds. A pair with a photo without a face counts as wrong. Then the convention of the points: their mean distance
@@ -141,10 +141,15 @@ def main() -> None:
   parser.add_argument("model", help="folder of a model")
   parser.add_argument("--detector", default=None, metavar="DIR", help="of `jaxface import --model mtcnn`")
   parser.add_argument("--every", type=int, default=3, metavar="N", help="each N-th photo with points set by hand (default: %(default)s)")
+  parser.add_argument("--only", choices=("convention", "verify"), help="one of the two parts")
   options = parser.parse_args()
   detector = load_detector(options.detector)
-  convention(options.data, detector, options.every)
-  verify(options.data, jaxface.load(options.model), detector)
+  if options.only != "verify":
+    for points_in in ("crop", "box"):
+      print(f"points_in {points_in}:")
+      convention(options.data, load_detector(options.detector, points_in=points_in), options.every)
+  if options.only != "convention":
+    verify(options.data, jaxface.load(options.model), detector)
 
 
 if __name__ == "__main__":
