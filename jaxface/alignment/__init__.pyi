@@ -7,10 +7,10 @@ from .points import MIRROR_ORDER as MIRROR_ORDER
 from .points import POINT_SETS as POINT_SETS
 from .points import mirror_points as mirror_points
 from .points import reduce_points as reduce_points
+from .resample import warp as warp
 from .similarity import compose as compose
 from .similarity import fit_affine as fit_affine
 from .similarity import fit_similarity as fit_similarity
 from .similarity import invert as invert
 from .similarity import scale_of as scale_of
 from .similarity import transform_points as transform_points
-from .resample import warp as warp

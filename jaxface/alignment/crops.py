@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxface.alignment.mean_shape import template_points
-from jaxface.alignment.similarity import fit_on_host
 from jaxface.alignment.resample import Border, warp
+from jaxface.alignment.similarity import fit_on_host
 from jaxface.geometry import template as find_template
 
 # Frames on the device have sides of a multiple of this, and batches one of these sizes: few shapes are compiled.

@@ -8,9 +8,7 @@ Counts, intervals and the figures of single people, folds, groups and galleries 
 """
 
 import math
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.protocols.base import ProtocolFigures
