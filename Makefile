@@ -107,6 +107,7 @@ sweep: $(VENV)/test
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet
 	$(BIN)/jaxface embed --model runs/mobilefacenet --records runs/lfw --out runs/lfw.npz
 	$(BIN)/jaxface evaluate --protocol lfw --pairs $(JAXFACE_DATA)/protocols/pairs.txt --embeddings runs/lfw.npz --json runs/lfw.json
+	$(BIN)/python docs/make_lfw_report.py --weights $(WEIGHTS)
 	$(BIN)/jaxface train celeba_finetune --workdir runs/celeba_finetune
 	$(MAKE) sweep-losses sweep-models sweep-papers sweep-rates
 

@@ -21,7 +21,7 @@ extensions = [
   "sphinx.ext.viewcode",
   "myst_nb",
 ]
-exclude_patterns = ["_build", "ext"]
+exclude_patterns = ["_build", "ext", "extra"]
 
 # Pages.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -45,6 +45,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 100
 
+html_extra_path = ["extra"]  # the report of LFW
 html_theme = "sphinx_book_theme"
 html_title = "jaxface"
 html_theme_options = {

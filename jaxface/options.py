@@ -5,6 +5,7 @@ Modules that import JAX are imported inside functions, so that `tfrecords_tools`
 
 import argparse
 import re
+from typing import Any
 
 from jaxface.geometry.templates import TEMPLATES
 
@@ -38,6 +39,21 @@ def load_network(options: argparse.Namespace) -> None:
     options.model = str(model_path(None))
 
 
+def add_detector(parser: argparse.ArgumentParser) -> None:
+  """Declare --detector."""
+  parser.add_argument(
+    "--detector", metavar="DIR", help="folder of a detector that `jaxface import` wrote, or its name (default: mtcnn, see `jaxface detect --help`)"
+  )
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+  """Declare --threshold, for commands that decide."""
+  parser.add_argument(
+    "--threshold", type=float, metavar="COSINE",
+    help="the same person if the cosine is at least this (default: that of the model's folder, see `jaxface threshold --help`)",
+  )
+
+
 def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") -> None:
   """Declare --mirror.
 
@@ -52,6 +68,29 @@ def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") 
     "--mirror", choices=MIRRORS, default=default,
     help=f"{prefix}embedding of the mirrored image: add it, concatenate it, or do not compute it (default: %(default)s)",
   )
+
+
+def add_faces(parser: argparse.ArgumentParser) -> None:
+  """Declare --images and --records with what embedding them needs, for commands that otherwise take --embeddings."""
+  given = parser.add_mutually_exclusive_group()
+  given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth")
+  given.add_argument("--records", metavar="DIR", help="with --model: packed records")
+  add_template(parser, "alignment template of --images, if known (default: unknown)")
+  parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="with --model: images per batch (default: 128)")
+  parser.add_argument("--devices", type=int, default=0, metavar="N", help="with --model: number of this host's devices to use (default: all)")
+
+
+def faces_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Any:
+  """The folder or the records of `add_faces`, with the network and --model loaded; None where --embeddings is given instead."""
+  faces = options.records or options.images
+  if (options.model and not faces) or not (faces or options.embeddings):
+    parser.error("give --embeddings FILE, or --images PATH or --records DIR with --model DIR")
+  if not faces:
+    return None
+  load_network(options)
+  from jaxface.data.config import open_records
+
+  return open_records(faces) if options.records else faces
 
 
 def add_template(parser: argparse.ArgumentParser, text: str) -> None:
@@ -96,6 +135,17 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 __all__ = [
-  "add_mirror", "add_model", "add_network", "add_packed", "add_processes", "add_provenance", "add_template", "image_size",
+  "add_detector",
+  "add_faces",
+  "add_mirror",
+  "add_model",
+  "add_network",
+  "add_packed",
+  "add_processes",
+  "add_provenance",
+  "add_template",
+  "add_threshold",
+  "faces_of",
+  "image_size",
   "load_network",
 ]

@@ -1,4 +1,4 @@
-"""Pack faces into sharded TFRecords, and verify, describe, reshard and export packed sets."""
+"""Pack faces into sharded TFRecords; verify, describe, reshard and export packed sets; make toy sets and unpack .bin files."""
 
 import logging
 import sys
@@ -12,6 +12,8 @@ COMMANDS = {
   "stats": ("tfrecords_tools.stats", "print counts of a packed set and a histogram of images per identity"),
   "reshard": ("tfrecords_tools.reshard", "copy a packed set into another number of shards; records, order and ids do not change"),
   "export": ("tfrecords_tools.export", "write the images of a packed set into a folder per identity"),
+  "toy": ("tfrecords_tools.toy", "write a small set in the format of an evaluation protocol, with embeddings"),
+  "unpack_bin": ("tfrecords_tools.unpack_bin", "write the images and pairs of an InsightFace .bin file to a folder"),
 }
 
 

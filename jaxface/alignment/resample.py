@@ -41,7 +41,7 @@ def warp(
     halvings: largest n for which means over 2^n × 2^n pixels are made; None for as many as the image allows. A known bound on the
       reduction, below 2^(halvings + 1), saves their time.
     extent_b2: [B, 2] (height, width) of the part of each frame, from its corner, that is the image; None for the full frame. The
-      remainder should repeat the image's edge, see `jaxface.alignment.align`.
+      remainder should repeat the image's edge, see `align_faces`.
     averaged_b: a number or [B], n where an image already consists of means over 2^n × 2^n pixels, so that it is smoothed less.
   Returns:
     [B, *size, C] float32, or the type of a float image. A transform without inverse gives NaN.

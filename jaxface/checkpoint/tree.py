@@ -54,7 +54,7 @@ def save_tree(path: Path | str, tree: Tree) -> None:
 
   With several hosts the calling host writes everything: all shards must be on it.
   """
-  path = Path(path).absolute()
+  path = Path(path).resolve()  # Orbax refuses paths with ".."
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   if temporary.exists():  # left by a killed process with the same number
     shutil.rmtree(temporary)
@@ -86,7 +86,7 @@ def load_tree(path: Path | str, like: Tree | None = None) -> Tree:
     DamagedCheckpoint: a file differs from what was written; names it.
     WrongCheckpoint: the saved tree differs from `like`.
   """
-  folder = epath.Path(Path(path).absolute())
+  folder = epath.Path(Path(path).resolve())
   if is_whole(folder) and (damage := find_damage(folder)):
     raise DamagedCheckpoint(f"{folder} is damaged: {damage}")
   if not (folder / MARK).is_file():
@@ -101,7 +101,7 @@ def has_checksums(path: Path | str) -> bool:
 
 def is_undamaged(path: Path | str) -> bool:
   """Whether a tree exists and its files match their checksums, if it has any."""
-  folder = epath.Path(Path(path).absolute())
+  folder = epath.Path(Path(path).resolve())
   return (folder / MARK).is_file() and not (is_whole(folder) and find_damage(folder))
 
 

@@ -28,6 +28,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per batch (default: 128)")
   parser.add_argument("--devices", type=int, default=0, metavar="N", help="number of this host's devices to use (default: all)")
+  parser.add_argument("--projector", metavar="DIR", help="also make this folder for TensorBoard's projector, with pictures")
   options = parser.parse_args(arguments)
   load_network(options)
   model = load(options.model)  # before the timer starts
@@ -36,7 +37,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   embeddings = embed_faces(
     model, faces, options.out,
     template=options.template, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size,
-    devices=options.devices, progress=sys.stderr.isatty(), say=say,
+    devices=options.devices, projector=options.projector, progress=sys.stderr.isatty(), say=say,
   )
   seconds = time.perf_counter() - start
   count, size = embeddings.embedding_nd.shape

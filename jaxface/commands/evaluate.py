@@ -8,6 +8,11 @@ A pair list has lines `left right same` or `left right same fold` (same is 1 or 
 optional), or is in LFW's or YTF's own format. docs/evaluation.md describes all formats. `jaxface report` makes a page of the files
 of --save.
 
+All pairs of labelled embeddings, and two models on one list:
+
+  jaxface evaluate --all-pairs --far 1e-4 1e-6 --embeddings lfw.npz
+  jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --compare other.npz
+
 DeepFace's normalisation, fitted on embeddings of the training set (made with `jaxface embed --raw`):
 
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --normalise train.npz --save-fit fit.json
@@ -16,27 +21,28 @@ DeepFace's normalisation, fitted on embeddings of the training set (made with `j
 import argparse
 import json
 import sys
+from typing import Any
 
-from jaxface.data.config import open_records
+from jaxface.evaluation.protocols.compared import compare_embeddings
 from jaxface.evaluation.protocols.registry import PROTOCOLS, evaluate
-from jaxface.inference.evaluate import evaluate_model
-from jaxface.options import add_mirror, add_model, add_template, load_network
+from jaxface.evaluation.threshold.all_pairs_figures import evaluate_all_pairs
+from jaxface.inference.evaluate import embed_listed, evaluate_model
+from jaxface.options import add_faces, add_mirror, add_model, faces_of
 from jaxface.pipeline.say import say
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, evaluate, print."""
   parser.add_argument("--protocol", choices=PROTOCOLS, default="pairs", help="official lists and rules, see docs/protocols.md (default: any pair list)")
-  parser.add_argument("--pairs", required=True, metavar="PATH", help="pair list, such as LFW's pairs.txt, or the file or folder that the protocol reads")
+  which = parser.add_mutually_exclusive_group(required=True)
+  which.add_argument("--pairs", metavar="PATH", help="pair list, such as LFW's pairs.txt, or the file or folder that the protocol reads")
+  which.add_argument("--all-pairs", action="store_true", help="TAR at --far over all pairs of the images, by their labels (one folder per person)")
+  parser.add_argument("--far", type=float, nargs="+", metavar="RATE", help="with --all-pairs: target FARs (default: 1e-2 to 1e-6, as many as the data allow)")
+  parser.add_argument("--compare", metavar="FILE", help="with --embeddings and --pairs: embeddings of another model; prints the differences, with intervals")
   parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`; with --model: write them here")
   add_model(parser)
-  given = parser.add_mutually_exclusive_group()
-  given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth")
-  given.add_argument("--records", metavar="DIR", help="with --model: packed records")
-  add_template(parser, "alignment template of --images, if known (default: unknown)")
+  add_faces(parser)
   add_mirror(parser, "sum", "with --model: ")
-  parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="with --model: images per batch (default: 128)")
-  parser.add_argument("--devices", type=int, default=0, metavar="N", help="with --model: number of this host's devices to use (default: all)")
   parser.add_argument(
     "--normalise", metavar="FILE",
     help="divide each feature by its maximum over these embeddings of a training set (.npz or .parquet), or by a saved fit"
@@ -54,24 +60,32 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   parser.add_argument("--save", metavar="FILE", help="also write scores, ranks and figures to this .npz file, for `jaxface report`")
-  parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of its network)")
+  parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of the file of --save)")
   options = parser.parse_args(arguments)
+  if (options.far and not options.all_pairs) or (options.compare and (options.all_pairs or options.images or options.records)):
+    parser.error("--far goes with --all-pairs, --compare FILE with --embeddings and --pairs")
+  if (options.all_pairs or options.compare) and (options.save or options.normalise or options.title):
+    parser.error("--save, --title and --normalise go with --pairs, without --compare")
   if options.save_fit and not options.normalise:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
-  faces = options.records or options.images
-  if (options.model and not faces) or not (faces or options.embeddings):
-    parser.error("give --embeddings FILE, or --images PATH or --records DIR with --model DIR")
-  rules = {
+  faces = faces_of(parser, options)
+  rules: dict[str, Any] = {
     "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
     "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
   }
-  if faces:
-    load_network(options)
-    found = evaluate_model(
-      options.model, open_records(faces) if options.records else faces, options.pairs, template=options.template,
-      mirror=options.mirror, batch_size=options.batch_size, devices=options.devices, embeddings=options.embeddings,
-      progress=sys.stderr.isatty(), say=say, **rules,
-    )
+  images = {
+    "template": options.template, "mirror": options.mirror, "batch_size": options.batch_size, "devices": options.devices,
+    "embeddings": options.embeddings, "progress": sys.stderr.isatty(), "say": say,
+  }
+  found: Any
+  if options.all_pairs:
+    made = embed_listed(options.model, faces, None, **images) if faces else options.embeddings
+    found = evaluate_all_pairs(made, options.far, out=options.json)
+  elif options.compare:
+    kept = {name: rules[name] for name in ("protocol", "threshold_from", "skip_missing", "out")}
+    found = compare_embeddings(options.embeddings, options.compare, options.pairs, **kept)
+  elif faces:
+    found = evaluate_model(options.model, faces, options.pairs, **images, **rules)
   else:
     found = evaluate(options.embeddings, options.pairs, **rules)
   for note in found.notes:

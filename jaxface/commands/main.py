@@ -9,16 +9,23 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "detect", "embed", "models", "sweep", "threshold")
+HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "sweep", "threshold")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
   "detect": ("jaxface.commands.detect", "find faces in photos: boxes, scores and five points"),
+  "align": ("jaxface.commands.align", "find the faces of a folder of photos and align them"),
+  "compare": ("jaxface.commands.compare", "say whether two photos show the same person"),
+  "enrol": ("jaxface.commands.enrol", "add people to a gallery"),
+  "identify": ("jaxface.commands.identify", "find the people of a gallery in a photo"),
+  "cluster": ("jaxface.commands.cluster", "group the faces of a folder of photos by person"),
   "embed": ("jaxface.commands.embed", "compute embeddings of packed records or of a folder of images"),
   "evaluate": ("jaxface.commands.evaluate", "compute verification figures of embeddings on a pair list"),
   "report": ("jaxface.commands.report", "make one HTML page of evaluations: curves, thresholds, hardest pairs, comparisons"),
   "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
+  "slices": ("jaxface.commands.slices", "compute figures per group of people or images, with differences"),
   "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
+  "search": ("jaxface.commands.search", "find the most similar embeddings of a gallery for every probe"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),

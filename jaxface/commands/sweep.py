@@ -57,7 +57,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     print(f"note: {note}", file=sys.stderr)
   for one in found:
     print(f"\n{one}")
-  print(f"\nfigures and pictures: {options.out}")
+  print(f"\nfigures: {options.out}/*.json, charts and pictures: {options.out}/sweeps.html")
   return 0
 
 

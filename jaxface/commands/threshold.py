@@ -12,11 +12,10 @@ import argparse
 import json
 import sys
 
-from jaxface.data.config import open_records
 from jaxface.evaluation.config import MIRRORS
 from jaxface.evaluation.protocols.registry import PROTOCOLS
 from jaxface.inference.threshold import set_threshold
-from jaxface.options import add_model, add_template, load_network
+from jaxface.options import add_faces, add_model, faces_of
 from jaxface.pipeline.say import say
 
 
@@ -29,15 +28,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--protocol", choices=PROTOCOLS, default="pairs", help="of --pairs (default: any pair list)")
   parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`; with --model: write them here")
   add_model(parser)
-  given = parser.add_mutually_exclusive_group()
-  given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth")
-  given.add_argument("--records", metavar="DIR", help="with --model: packed records")
-  add_template(parser, "alignment template of --images, if known (default: unknown)")
+  add_faces(parser)
   parser.add_argument(
     "--mirror", choices=MIRRORS, help="mirror setting of the embeddings to be compared (default: that of --embeddings; with --model: sum)"
   )
-  parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="with --model: images per batch (default: 128)")
-  parser.add_argument("--devices", type=int, default=0, metavar="N", help="with --model: number of this host's devices to use (default: all)")
   parser.add_argument("--gallery", type=int, default=10_000, metavar="N", help="people that a search is compared with (default: 10,000)")
   parser.add_argument(
     "--searches-per-day", type=float, default=5_000, metavar="N",
@@ -47,14 +41,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--write", metavar="DIR", help="model directory or workdir to write threshold.json into")
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   options = parser.parse_args(arguments)
-  faces = options.records or options.images
-  if (options.model and not faces) or not (faces or options.embeddings):
-    parser.error("give --embeddings FILE, or --images PATH or --records DIR with --model DIR")
-  if faces:
-    load_network(options)
+  faces = faces_of(parser, options)
   found = set_threshold(
     options.far, options.pairs, embeddings=options.embeddings, model=options.model,
-    faces=open_records(faces) if options.records else faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,
+    faces=faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,
     searches_per_day=options.searches_per_day, skip_missing=options.skip_missing, write=options.write, out=options.json,
     template=options.template, batch_size=options.batch_size, devices=options.devices, progress=sys.stderr.isatty(), say=say,
   )

@@ -10,6 +10,8 @@ from .config import open_source as open_source
 from .degrade import DEGRADATIONS as DEGRADATIONS
 from .degrade import DegradedSource as DegradedSource
 from .folder import FolderSource as FolderSource
+from .image_statistics import STATISTICS as STATISTICS
+from .image_statistics import measure_images as measure_images
 from .loader import Loader as Loader
 from .loader import batches as batches
 from .order import BalancedOrder as BalancedOrder

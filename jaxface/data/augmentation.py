@@ -6,6 +6,7 @@ Operations whose probability or strength is 0 are not traced. User-defined opera
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import chex
 import jax
@@ -20,8 +21,10 @@ from jaxface.seeds import Purpose, device_key
 # Each operation has its own random stream, so that enabling one does not change the others: append only.
 STREAMS = (
   "mirror", "shift", "crop", "rotate", "low_resolution", "blur", "jitter", "hue", "grey", "invert", "noise", "cut_out",
-  "own",
+  "own", "joint",
 )
+# Operations that move pixels.
+MOVING = ("mirror", "shift", "crop", "rotate")
 
 RANGES = {
   "shift": (0, 64),
@@ -101,6 +104,39 @@ class AugmentConfig:
         raise ValueError(f"augment.{field.name} is {value}, should be in {low}..{high}")
     if self.shift != int(self.shift):
       raise ValueError(f"augment.shift is {self.shift}, should be a whole number of pixels")
+
+
+class JointAugmentation(Protocol):
+  """An augmentation that changes images and their targets together, such as a rotation of a face and its points.
+
+  A frozen dataclass; it may change the size of the images.
+
+  Attributes:
+    image_shape: (height, width, channels) of the images that it takes.
+    target_size: T, numbers of a target that it takes.
+  """
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]: ...
+  @property
+  def target_size(self) -> int: ...
+
+  def __call__(self, image_bhwc: jax.Array, target_bt: jax.Array, key_b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Images and targets, each row a function of its own key.
+
+    Args:
+      image_bhwc: [B, *image_shape] uint8.
+      target_bt: [B, T] float32.
+      key_b: [B] random keys.
+    Returns:
+      [B, H, W, C] float in 0..255 and [B, T'] float32.
+    """
+    ...
+
+
+def joint_keys(seed: int | jax.Array, position_b: jax.Array) -> jax.Array:
+  """The keys [B] of a joint augmentation, by seed and position as in `augment`."""
+  return jax.vmap(jax.random.fold_in, (0, None))(_keys(seed, position_b), STREAMS.index("joint"))
 
 
 def augment(image_bhwc: jax.Array, seed: int | jax.Array, position_b: jax.Array, config: AugmentConfig) -> jax.Array:

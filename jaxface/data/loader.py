@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxface.data.permutation import keyed
-from jaxface.data.source import Source, UnreadableRow
+from jaxface.data.source import Source, UnreadableRow, targets
 from jaxface.formats.errors import DamagedData
 from jaxface.seeds import Purpose
 
@@ -51,7 +51,8 @@ class Loader:
   has its own label.)
 
   Batches are dicts of image [B, H, W, C] uint8, label [B] int32, weight [B] float32 (1), position [B] uint32, the low 32 bits
-  of the global position, and damaged [B] int32, the number of unreadable records for the row. Iterate in a `with` block or until `close`.
+  of the global position, and damaged [B] int32, the number of unreadable records for the row; target [B, T] float32 if the
+  source has targets. Iterate in a `with` block or until `close`.
 
   Args:
     source: the source of the records.
@@ -181,6 +182,8 @@ class Loader:
       "position": position_n.astype(np.uint32),
       "damaged": damaged_n.astype(np.int32),
     }
+    if (target_nt := targets(self.source)) is not None:
+      local["target"] = target_nt[record_n].astype(np.float32)
     # These arrays are not written again, so that a CPU backend may use them without a copy.
     return ({name: self._put(array) for name, array in local.items()}, errors)
 

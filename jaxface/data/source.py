@@ -28,10 +28,16 @@ def identity_names(source: Any) -> list[str] | None:
   return None if names is None else names()
 
 
+def targets(source: Any) -> np.ndarray | None:
+  """[N, T] float32, targets of a source's records; None if it has none."""
+  return getattr(source, "target_nt", None)
+
+
 class Source(Protocol):
   """Faces of one size by record number.
 
-  A source whose identities have globally valid names also has a method `identity_names()`, see above.
+  A source whose identities have globally valid names also has a method `identity_names()`, see above. One whose records have targets
+  of a regression, such as face points, also has `target_nt`: [N, T] float32.
 
   Attributes:
     num_records: number of faces; records are numbered from 0.

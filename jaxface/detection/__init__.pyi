@@ -1,3 +1,4 @@
+
 from .boxes import box_areas as box_areas
 from .boxes import clip_boxes as clip_boxes
 from .boxes import decode_boxes as decode_boxes

@@ -4,7 +4,6 @@
 rectangle is exact if it is below 2³¹, that is up to 8.4 million pixels.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -42,72 +41,63 @@ def _by_rows(x_bn: Array) -> Array:
   return sums.reshape(x_bn.shape[1], x_bn.shape[0], *x_bn.shape[2:]).swapaxes(0, 1)
 
 
-def bins(low: Array, high: Array, count: Array, size: int) -> tuple[Array, Array]:
+def bins(length: Array, count: Array, index: Array) -> tuple[Array, Array]:
   """Ends of the bins that divide an interval of pixels; neighbours share a pixel where the division is not even.
 
   Args:
-    low: first pixel.
-    high: pixel after the last one.
+    length: number of pixels.
     count: number of bins.
-    size: number of results; those beyond `count` are empty.
+    index: which bins, from 0.
   Returns:
-    [size] first pixel, and [size] pixel after the last one of each bin.
+    First pixel, and pixel after the last one, of each bin; of the shape of all arguments together.
   Source: adaptive average pooling of PyTorch, which its `interpolate(mode="area")` is.
   """
-  index = jnp.arange(size)
-  length, some = high - low, jnp.maximum(count, 1)
-  start, end = index * length // some, ((index + 1) * length + some - 1) // some
-  inside = index < count
-  return jnp.where(inside, low + start, 0), jnp.where(inside, low + end, 0)
+  some = jnp.maximum(count, 1)
+  return index * length // some, ((index + 1) * length + some - 1) // some
 
 
 def area_means(sums_whc: Array, x: tuple[Array, Array], y: tuple[Array, Array]) -> Array:
-  """Means over the rectangles that bins of columns and of rows form.
+  """Means over rectangles.
 
   Args:
     sums_whc: [W + 1, H + 1, C], one photo of `integral`.
-    x: first column and column after the last one of each of w bins; parts outside of the photo count as zeros.
-    y: likewise of h bins of rows.
+    x: first column and column after the last one of each rectangle; parts outside of the photo count as zeros.
+    y: likewise its rows. All four broadcast to one shape.
   Returns:
-    [h, w, C] float32; zero where a bin is empty.
+    [..., C] float32; zero where a rectangle is empty.
   """
   width, height = sums_whc.shape[0] - 1, sums_whc.shape[1] - 1
   (x0, x1), (y0, y1) = (tuple(jnp.clip(end, 0, size) for end in ends) for ends, size in ((x, width), (y, height)))
-  across_whc = sums_whc[x1] - sums_whc[x0]
-  sum_hwc = (across_whc[:, y1] - across_whc[:, y0]).swapaxes(0, 1).astype(jnp.float32)
-  columns, rows = (jnp.maximum(high - low, 1).astype(jnp.float32) for low, high in (x, y))
-  return sum_hwc / rows[:, None, None] / columns[:, None]
+  sum_c = (sums_whc[x1, y1] - sums_whc[x0, y1] - sums_whc[x1, y0] + sums_whc[x0, y0]).astype(jnp.float32)
+  columns, rows = (jnp.maximum(high - low, 1).astype(jnp.float32)[..., None] for low, high in (x, y))
+  return sum_c / rows / columns
 
 
-def crops(sums_bwhc: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
+def crops(sums_mc: Array, size_2: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
   """Crops of photos, resized to squares by the mean over areas.
 
   Args:
-    sums_bwhc: [B, W + 1, H + 1, C], from `integral`.
+    sums_mc: [M, C], from `integral`, as rows (photo, x, y); further rows may follow, so that M is a class.
+    size_2: numbers of x and of y, W + 1 and H + 1.
     photo_n: [N] int, the photo of each crop.
     box_n4: [N, 4] int32 pixels: x0, y0 first, x1, y1 after the last; parts outside of the photo count as zeros.
     side: height and width of the results.
   Returns:
     [N, side, side, C] float32 in 0..255.
   """
+  columns, rows = size_2
 
-  def crop(photo: Array, box_4: Array) -> Array:
-    x0, y0, x1, y1 = box_4
-    count = jnp.asarray(side)
-    (left, right), (top, bottom) = bins(x0, x1, count, side), bins(y0, y1, count, side)
-    width, height = sums_bwhc.shape[1] - 1, sums_bwhc.shape[2] - 1
-    cut_left, cut_right = jnp.clip(left, 0, width), jnp.clip(right, 0, width)
-    cut_top, cut_bottom = jnp.clip(top, 0, height), jnp.clip(bottom, 0, height)
+  def at(x: Array, y: Array) -> Array:
+    """Numbers of the sums at coordinates [N, w] and [N, h]: [N, h, w, C]."""
+    inside_x, inside_y = jnp.clip(x, 0, columns - 1), jnp.clip(y, 0, rows - 1)
+    return sums_mc[((photo_n[:, None] * columns + inside_x) * rows)[:, None, :] + inside_y[:, :, None]]
 
-    def at(x: Array, y: Array) -> Array:
-      return sums_bwhc[photo, x[None, :], y[:, None]]
-
-    # All four at once from the whole array: strips of the full height, as in `area_means`, would be copied for each crop.
-    sum_hwc = at(cut_right, cut_bottom) - at(cut_left, cut_bottom) - at(cut_right, cut_top) + at(cut_left, cut_top)
-    rows, columns = (jnp.maximum(n, 1).astype(jnp.float32) for n in (bottom - top, right - left))
-    return sum_hwc.astype(jnp.float32) / rows[:, None, None] / columns[:, None]
-
-  return jax.vmap(crop)(photo_n, box_n4)
+  index = jnp.arange(side)
+  x0, x1 = (box_n4[:, :1] + end for end in bins(box_n4[:, 2:3] - box_n4[:, :1], jnp.asarray(side), index))
+  y0, y1 = (box_n4[:, 1:2] + end for end in bins(box_n4[:, 3:] - box_n4[:, 1:2], jnp.asarray(side), index))
+  sum_nhwc = (at(x1, y1) - at(x0, y1) - at(x1, y0) + at(x0, y0)).astype(jnp.float32)
+  across, down = (jnp.maximum(high - low, 1).astype(jnp.float32) for low, high in ((x0, x1), (y0, y1)))
+  return sum_nhwc / down[:, :, None, None] / across[:, None, :, None]
 
 
 __all__ = ["area_means", "bins", "crops", "integral"]

@@ -6,9 +6,9 @@ from functools import partial
 import jax
 import numpy as np
 
-from jaxface.detection.boxes import OVERLAPS
 from jaxface.detection.size_classes import padded_rows, row_class
 from jaxface.detection.suppression import nms_mask, soft_nms_scores
+from jaxface.geometry.rectangles import OVERLAPS
 
 KINDS = ("hard", "gaussian", "linear", "none")
 

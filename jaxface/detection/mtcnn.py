@@ -14,12 +14,12 @@ import numpy as np
 from jax import Array
 
 from jaxface.detection.area import crops, integral
-from jaxface.detection.boxes import decode_boxes, square_boxes
 from jaxface.detection.detections import Detections, no_faces
 from jaxface.detection.keeping import Suppression, keep
 from jaxface.detection.mtcnn_nets import NETS, SIDES, STRIDE, WINDOW, Found, normalise
 from jaxface.detection.pyramid import Layout, draw_canvas, layout
 from jaxface.detection.size_classes import padded_rows, row_class
+from jaxface.geometry.rectangles import decode_boxes, square_boxes
 
 # Most crops in one call of a network, which bounds memory.
 MOST_CROPS = {"rnet": 256, "onet": 64}
@@ -36,8 +36,8 @@ class MtcnnConfig:
     thresholds: least scores of a face in P-, R- and O-Net.
     factor: ratio of a level of the pyramid to the one before it.
     level, photo, refined, final: suppression after P-Net in each level, after P-Net in the photo, after R-Net, and after O-Net.
-    border: what a crop has outside of the photo: "crop" cuts the box at the border and stretches the rest, as facenet-pytorch;
-      "zeros" fills with black, as the paper's code.
+    border: what a crop has outside of the photo: "zeros" fills with black, as the paper's code; "crop" cuts the box at the
+      border and stretches the rest, as facenet-pytorch.
   """
 
   smallest: float = 20.0
@@ -47,7 +47,7 @@ class MtcnnConfig:
   photo: Suppression = _MOST
   refined: Suppression = _MOST
   final: Suppression = _INSIDE
-  border: str = "crop"
+  border: str = "zeros"
 
   def __post_init__(self) -> None:
     object.__setattr__(self, "thresholds", tuple(self.thresholds))
@@ -66,8 +66,8 @@ class MtcnnConfig:
     return {"window": WINDOW, "smallest": float(self.smallest), "factor": float(self.factor)}
 
 
-@partial(jax.jit, static_argnames="plan")
-def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, plan: Layout) -> tuple[Array, Array, Array]:
+@jax.jit
+def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, place_3hw: Array) -> tuple[Array, Array, Array]:
   """P-Net on all levels of a batch of photos of one size class.
 
   Args:
@@ -75,18 +75,20 @@ def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, pl
     image_bhwc: [B, H, W, 3] uint8, photos in their upper left corners.
     size_b2: [B, 2] int32 height and width of each.
     level_bl2: [B, levels, 2] int32 (`Layout.photo_sizes`).
-    plan: layout of the size class.
+    place_3hw: `Layout.places` of the size class.
   Returns:
-    [B, W + 1, H + 1, 3] int32 sums of the photos; [B, h, w] probabilities of a face, −1 outside of the levels; [B, h, w, 4] offsets.
+    [M, 3] int32 sums of the photos, for `crops`; [B, h, w] probabilities of a face, −1 outside of the levels; [B, h, w, 4] offsets.
   """
   sums_bwhc = integral(image_bhwc)
-  canvas_bhwc, left_bhw = jax.vmap(partial(draw_canvas, plan=plan))(sums_bwhc, size_b2, level_bl2)
+  canvas_bhwc, left_bhw = jax.vmap(draw_canvas, (0, 0, 0, None))(sums_bwhc, size_b2, level_bl2, place_3hw)
   found = NETS["pnet"].apply({"params": params}, normalise(canvas_bhwc), left_bhw[:, :-2, :-2] > 2)
   assert isinstance(found, Found)
   rows, columns = found.logit.shape[1:3]
   # A window is inside if its last pooling cell has a pixel.
   inside_bhw = left_bhw[:, ::STRIDE, ::STRIDE][:, :rows, :columns] > WINDOW - 2
-  return sums_bwhc, jnp.where(inside_bhw, _probability(found.logit), -1), found.offset
+  sums_m3 = sums_bwhc.reshape(-1, 3)
+  sums_m3 = jnp.pad(sums_m3, ((0, row_class(len(sums_m3)) - len(sums_m3)), (0, 0)))
+  return sums_m3, jnp.where(inside_bhw, _probability(found.logit), -1), found.offset
 
 
 def _probability(logit: Array) -> Array:
@@ -94,9 +96,9 @@ def _probability(logit: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="side")
-def cut(sums_bwhc: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
-  """`crops`, compiled once per size class, number of rows and side."""
-  return crops(sums_bwhc, photo_n, box_n4, side)
+def cut(sums_m3: Array, size_2: Array, photo_n: Array, box_n4: Array, side: int) -> Array:
+  """`crops`, compiled once per class of M, of N, and side."""
+  return crops(sums_m3, size_2, photo_n, box_n4, side)
 
 
 @partial(jax.jit, static_argnames="net")
@@ -136,19 +138,20 @@ class Mtcnn:
     """
     plan = layout(*image_bhwc.shape[1:3], **self.config.pyramid)
     photos = [(int(height), int(width)) for height, width in size_b2]
-    level_bl2 = np.stack([plan.photo_sizes(*size, **self.config.pyramid) for size in photos])
+    level_bl2 = np.stack([plan.photo_sizes(*size) for size in photos])
     if not plan.scales or not level_bl2.any():
       return [no_faces(size) for size in photos]
     params = self._params(device)
-    given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2), device)
-    sums_bwhc, *maps = propose(params["pnet"], *given, plan=plan)
+    given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2, plan.places), device)
+    sums_m3, *maps = propose(params["pnet"], *given)
+    sums = sums_m3, np.array(image_bhwc.shape[2:0:-1], np.int32) + 1
     photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
 
-    photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums_bwhc, size_b2, photo_n, box_n4, self.config.thresholds[1])
+    photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[1])
     box_n4 = square_boxes(decode_boxes(box_n4, offset_n4, inclusive=True))
 
     photo_n, box_n4, score_n, offset_n4, point_n52 = self._refine(
-      "onet", params, sums_bwhc, size_b2, photo_n, box_n4, self.config.thresholds[2])
+      "onet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[2])
     assert point_n52 is not None
     size_n2 = box_n4[:, 2:] - box_n4[:, :2] + 1
     point_n52 = point_n52 * size_n2[:, None] + box_n4[:, None, :2] - 1
@@ -170,10 +173,11 @@ class Mtcnn:
     """Photo and square of each candidate of P-Net."""
     photo_n, row_n, column_n = np.nonzero(probability_bhw >= self.config.thresholds[0])
     score_n, offset_n4 = probability_bhw[photo_n, row_n, column_n], offset_bhw4[photo_n, row_n, column_n]
-    level_n, corner_n2 = _levels(plan, row_n, column_n)
+    pixel = STRIDE * row_n, STRIDE * column_n
+    level_n, corner_n2 = plan.level_hw[pixel], np.stack([plan.column_hw[pixel], plan.row_hw[pixel]], -1)
     scale_n1 = np.asarray(plan.scales, np.float32)[level_n][:, None]
-    low_n2 = np.floor((corner_n2 * STRIDE + 1).astype(np.float32) / scale_n1)
-    high_n2 = np.floor((corner_n2 * STRIDE + WINDOW).astype(np.float32) / scale_n1)
+    low_n2 = np.floor((corner_n2 + 1).astype(np.float32) / scale_n1)
+    high_n2 = np.floor((corner_n2 + WINDOW).astype(np.float32) / scale_n1)
     box_n4 = np.concatenate([low_n2, high_n2], -1)
 
     kept, score_n = keep(box_n4, score_n, photo_n * len(plan.scales) + level_n, self.config.level)
@@ -181,7 +185,7 @@ class Mtcnn:
     return photo_n[kept], square_boxes(decode_boxes(box_n4[kept], offset_n4[kept]))
 
   def _refine(
-    self, net: str, params: dict[str, Any], sums_bwhc: Array, size_b2: np.ndarray, photo_n: np.ndarray, box_n4: np.ndarray,
+    self, net: str, params: dict[str, Any], sums: tuple[Array, np.ndarray], size_b2: np.ndarray, photo_n: np.ndarray, box_n4: np.ndarray,
     threshold: float,
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Candidates whose crops a network takes for faces, without those that overlap better ones: photo, box, score, offsets, points."""
@@ -195,7 +199,7 @@ class Mtcnn:
       part = slice(start, start + MOST_CROPS[net])
       count = len(photo_n[part])
       size = row_class(count, MOST_CROPS[net])
-      crop_nhwc = cut(sums_bwhc, padded_rows(photo_n[part].astype(np.int32), size), padded_rows(pixel_n4[part], size), SIDES[net])
+      crop_nhwc = cut(*sums, padded_rows(photo_n[part].astype(np.int32), size), padded_rows(pixel_n4[part], size), SIDES[net])
       results.append([None if array is None else np.asarray(array)[:count] for array in score(params[net], crop_nhwc, net)])
     points = NETS[net].points
     if not results:
@@ -205,18 +209,6 @@ class Mtcnn:
     if net == "rnet":
       chosen = chosen[keep(box_n4[chosen], score_n[chosen], photo_n[chosen], self.config.refined)[0]]
     return photo_n[chosen], box_n4[chosen], score_n[chosen], offset_n4[chosen], point[0][chosen] if points else None
-
-
-def _levels(plan: Layout, row_n: np.ndarray, column_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Level of cells of the canvas, and their (x, y) in cells of the level."""
-  level_n = np.zeros(len(row_n), np.int64)
-  corner_n2 = np.zeros((len(row_n), 2), np.int64)
-  for number, ((rows, columns), (top, left)) in enumerate(zip(plan.sizes, plan.places)):
-    row, column = row_n - top // STRIDE, column_n - left // STRIDE
-    inside = (row >= 0) & (column >= 0) & (row < -(-rows // STRIDE)) & (column < -(-columns // STRIDE))
-    level_n[inside] = number
-    corner_n2[inside] = np.stack([column, row], -1)[inside]
-  return level_n, corner_n2
 
 
 __all__ = ["MOST_CROPS", "Mtcnn", "MtcnnConfig", "cut", "propose", "score"]

@@ -62,11 +62,23 @@ class _Layer(NamedTuple):
 
 def _layers(net: str, file: Path) -> list[_Layer]:
   """The layers in order, the heads (face, offset, points) last."""
-  return _torch_layers(net, file) if file.suffix == ".pt" else _onnx_layers(net, file)
+  return _torch_layers(net, read_torch(file), file) if file.suffix == ".pt" else _onnx_layers(net, file)
 
 
-def _torch_layers(net: str, file: Path) -> list[_Layer]:
-  state = read_torch(file)
+def from_state_dict(net: str, state: Mapping[str, np.ndarray], where: str | Path = "state dict") -> dict[str, Any]:
+  """Parameters of one network from arrays with the names of facenet-pytorch.
+
+  Args:
+    net: "pnet", "rnet" or "onet".
+    state: arrays by name.
+    where: name for messages.
+  Raises:
+    WrongWeights: it is not of this network; names the layer.
+  """
+  return _params(net, _torch_layers(net, state, where), where)
+
+
+def _torch_layers(net: str, state: Mapping[str, np.ndarray], file: str | Path) -> list[_Layer]:
   kernels, _, heads = _PLANS[net]
   body = [f"{'conv' if len(shape) == 4 else 'dense'}{number}" for number, shape in enumerate(kernels, 1)]
   last = f"{'conv' if net == 'pnet' else 'dense'}{len(kernels) + 1}"
@@ -104,7 +116,7 @@ def _onnx_layers(net: str, file: Path) -> list[_Layer]:
   return [layer for layer in layers if layer.slopes is not None] + [heads[size] for size in sizes]
 
 
-def _params(net: str, layers: list[_Layer], file: Path) -> dict[str, Any]:
+def _params(net: str, layers: list[_Layer], file: str | Path) -> dict[str, Any]:
   kernels, flat, heads = _PLANS[net]
   depth = kernels[-1][0]
   expected = [*kernels, *((count, depth, 1, 1) if net == "pnet" else (count, depth) for count in heads)]
@@ -137,4 +149,4 @@ def _layer(kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, np.ndarray]:
   return {"kernel": _float(kernel), "bias": _float(bias)}
 
 
-__all__ = ["SUFFIXES", "find_files", "read_mtcnn"]
+__all__ = ["SUFFIXES", "find_files", "from_state_dict", "read_mtcnn"]

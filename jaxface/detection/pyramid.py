@@ -5,6 +5,7 @@ The layout is that of the size class; a photo of the class fills the upper left 
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,48 +39,52 @@ def level_sizes(height: int, width: int, scales: list[float]) -> list[tuple[int,
   return [(int(height * scale + 1), int(width * scale + 1)) for scale in scales]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
   """Places of the levels of a size class.
 
   Attributes:
     scales: of the levels.
-    sizes: height and width of each level, the largest of the class.
-    places: top and left pixel of each level in the canvas; both are even.
-    canvas: height and width of the canvas.
+    level_hw: int32, the level of each pixel of the canvas; −1 between the levels.
+    row_hw, column_hw: int32, the pixel's coordinates in its level.
+    settings: window, smallest and factor, as given to `layout`.
   """
 
   scales: tuple[float, ...]
-  sizes: tuple[tuple[int, int], ...]
-  places: tuple[tuple[int, int], ...]
-  canvas: tuple[int, int]
+  level_hw: np.ndarray
+  row_hw: np.ndarray
+  column_hw: np.ndarray
+  settings: dict[str, Any]
 
-  def photo_sizes(self, height: int, width: int, **settings: float) -> np.ndarray:
+  @property
+  def places(self) -> np.ndarray:
+    """[3, h, w] int32: level, row and column of each pixel, for `draw_canvas`."""
+    return np.stack([self.level_hw, self.row_hw, self.column_hw])
+
+  def photo_sizes(self, height: int, width: int) -> np.ndarray:
     """[levels, 2] int32: height and width of each level of one photo; zero for levels that it does not have.
 
     Args:
       height: height of the photo in pixels.
       width: its width.
-      settings: window, smallest and factor, as given to `layout`.
     """
-    own = level_sizes(height, width, pyramid_scales(height, width, **settings))  # type: ignore[arg-type]
+    own = level_sizes(height, width, pyramid_scales(height, width, **self.settings))
     found = np.zeros((len(self.scales), 2), np.int32)
     found[: len(own)] = np.reshape(own, (-1, 2))
     return found
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def layout(height: int, width: int, *, window: int, smallest: float, factor: float) -> Layout:
-  """The layout of a size class: each level is put at the highest free place, the leftmost of equal ones.
+  """The layout of a size class: each level is put at the highest free place, the leftmost of equal ones, at even coordinates.
 
   Arguments as for `pyramid_scales`, for the size of the class.
   """
-  scales = pyramid_scales(height, width, window=window, smallest=smallest, factor=factor)
+  settings = {"window": window, "smallest": smallest, "factor": factor}
+  scales = pyramid_scales(height, width, **settings)  # type: ignore[arg-type]
   sizes = level_sizes(height, width, scales)
-  if not sizes:
-    return Layout((), (), (), (0, 0))
   even = [(rows + rows % 2, columns + columns % 2) for rows, columns in sizes]
-  across = even[0][1]
+  across = even[0][1] if even else 0
   filled = np.zeros(across // 2, np.int64)  # height that is in use in each pair of columns
   places = []
   for rows, columns in even:
@@ -87,30 +92,34 @@ def layout(height: int, width: int, *, window: int, smallest: float, factor: flo
     left = int(tops.argmin())
     places.append((int(tops[left]), 2 * left))
     filled[left : left + columns // 2] = tops[left] + rows
-  return Layout(tuple(scales), tuple(sizes), tuple(places), (int(filled.max()), across))
+  level_hw = np.full((int(filled.max(initial=0)), across), -1, np.int32)
+  row_hw, column_hw = np.zeros_like(level_hw), np.zeros_like(level_hw)
+  for number, ((rows, columns), (top, left)) in enumerate(zip(sizes, places)):
+    part = slice(top, top + rows), slice(left, left + columns)
+    level_hw[part] = number
+    row_hw[part], column_hw[part] = np.mgrid[:rows, :columns]
+  return Layout(tuple(scales), level_hw, row_hw, column_hw, settings)
 
 
-def draw_canvas(sums_whc: Array, size_2: Array, level_l2: Array, plan: Layout) -> tuple[Array, Array]:
+def draw_canvas(sums_whc: Array, size_2: Array, level_l2: Array, place_3hw: Array) -> tuple[Array, Array]:
   """The levels of one photo in a canvas.
 
   Args:
     sums_whc: one photo of `integral`.
     size_2: height and width of the photo.
     level_l2: [levels, 2] height and width of its levels (`Layout.photo_sizes`).
-    plan: the layout of its size class.
+    place_3hw: `Layout.places` of its size class.
   Returns:
     [height, width, 3] float32 canvas in 0..255, zero between the levels, and [height, width] int32, how many pixels
-    of the level lie between a pixel and the nearer one of the level's lower and right ends, itself included; 0 outside.
+    of the level lie between a pixel and the nearer one of the level's lower and right ends, itself included; at most 0 outside.
   """
-  canvas_hwc = jnp.zeros((*plan.canvas, sums_whc.shape[-1]), jnp.float32)
-  left_hw = jnp.zeros(plan.canvas, jnp.int32)
-  for number, ((rows, columns), (top, left)) in enumerate(zip(plan.sizes, plan.places)):
-    y = bins(jnp.zeros((), jnp.int32), size_2[0], level_l2[number, 0], rows)
-    x = bins(jnp.zeros((), jnp.int32), size_2[1], level_l2[number, 1], columns)
-    canvas_hwc = canvas_hwc.at[top : top + rows, left : left + columns].set(area_means(sums_whc, x, y))
-    below, beside = level_l2[number, 0] - jnp.arange(rows)[:, None], level_l2[number, 1] - jnp.arange(columns)
-    left_hw = left_hw.at[top : top + rows, left : left + columns].set(jnp.maximum(jnp.minimum(below, beside), 0))
-  return canvas_hwc, left_hw
+  level_hw, row_hw, column_hw = place_3hw
+  own_hw2 = jnp.where((level_hw >= 0)[..., None], level_l2[level_hw], 0)
+  rows_hw, columns_hw = own_hw2[..., 0], own_hw2[..., 1]
+  left_hw = jnp.minimum(rows_hw - row_hw, columns_hw - column_hw)
+  y, x = bins(size_2[0], rows_hw, row_hw), bins(size_2[1], columns_hw, column_hw)
+  inside_hw1 = (left_hw > 0)[..., None]
+  return jnp.where(inside_hw1, area_means(sums_whc, x, y), 0), left_hw
 
 
 __all__ = ["Layout", "draw_canvas", "layout", "level_sizes", "pyramid_scales"]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxface.detection.boxes import check_boxes, overlaps
+from jaxface.geometry.rectangles import check_boxes, overlaps
 
 DECAYS = ("gaussian", "linear")
 
@@ -128,7 +128,7 @@ def soft_nms_scores(
   Returns:
     [N] new scores, in the order of the arguments; 0 for boxes that are dropped and for padding.
   """
-  _check_decay(decay, sigma)
+  _check_decay(decay)
   groups_n = jnp.zeros(len(score_n), jnp.int32) if group_n is None else group_n
 
   def lower(state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -156,7 +156,7 @@ def _checked(box_n4: Any, score_n: Any, group_n: Any) -> tuple[np.ndarray, np.nd
   return box_n4, score_n, group_n
 
 
-def _check_decay(decay: str, sigma: float) -> None:
+def _check_decay(decay: str, sigma: float = 1.0) -> None:
   if decay not in DECAYS:
     raise ValueError(f"decay {decay!r}: takes {', '.join(DECAYS)}")
   if not sigma > 0:

@@ -6,6 +6,11 @@ from .errors import DamagedData as DamagedData
 from .errors import UnsafePath as UnsafePath
 from .images import decode_image as decode_image
 from .images import encode_jpeg as encode_jpeg
+from .landmarks import AnnotatedFace as AnnotatedFace
+from .landmarks import read_landmarks as read_landmarks
+from .landmarks import read_pts as read_pts
+from .landmarks import write_landmarks as write_landmarks
+from .landmarks import write_pts as write_pts
 from .lock import FolderInUse as FolderInUse
 from .manifest import Manifest as Manifest
 from .manifest import read_manifest as read_manifest
@@ -15,6 +20,7 @@ from .pairs import read_lfw_pairs as read_lfw_pairs
 from .pairs import read_pairs as read_pairs
 from .pairs import read_people as read_people
 from .pairs import write_pairs as write_pairs
+from .projector import write_projector as write_projector
 from .record_stats import RecordStats as RecordStats
 from .record_stats import describe_records as describe_records
 from .recordset import RecordSet as RecordSet

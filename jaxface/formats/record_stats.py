@@ -53,7 +53,7 @@ def describe_records(
   figures = _figures(records)
   images = tuple(np.bincount(records.label_n, minlength=records.num_identities).tolist())
   title = Path(path).resolve().name
-  picture = as_svg(doubling_bins(images), f"{title}: images per identity")
+  picture = as_svg(doubling_bins(images), f"{title}: images per identity") if svg or html else ""
   if svg:
     write_text(svg, picture)
   if html:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +82,6 @@ def embed_listed(
   made = model.embed_named(
     source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True, devices=devices, say=say,
   )
-  about = {"licence": model.licence, "origin": model.origin, "parameters": model.num_parameters}
-  made = replace(made, meta={**made.meta, **about})
   if embeddings is not None:
     write_embeddings(embeddings, made)
   return made

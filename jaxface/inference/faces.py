@@ -4,8 +4,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings, embeddings_suffix, write_embeddings
+from jaxface.formats.projector import write_projector
 from jaxface.inference.model import Model, load
 
 _log = logging.getLogger(__name__)
@@ -14,7 +17,7 @@ _log = logging.getLogger(__name__)
 def embed_faces(
   model: Model | str | Path, faces: str | Path | Source, out: str | Path | None = None, *, template: str = "",
   mirror: str = "sum", raw: bool = False, batch_size: int = 128, devices: int = 0, progress: bool = False,
-  say: Callable[[str], object] = _log.info,
+  projector: str | Path | None = None, say: Callable[[str], object] = _log.info,
 ) -> Embeddings:
   """Embeddings of a folder or of packed records, with names and labels, in memory and in a file.
 
@@ -30,6 +33,7 @@ def embed_faces(
     batch_size: images per batch over all devices; the result does not depend on it.
     devices: number of this host's devices to use, 0 for all.
     progress: draw a progress bar.
+    projector: folder to make for TensorBoard's projector, with pictures; None makes none.
     say: called with each line for the user.
   Returns:
     `Embeddings`: embedding_nd [N, D] float32 ([N, 2·D] for "concat"), N names, N labels.
@@ -43,13 +47,30 @@ def embed_faces(
     # Fail before computing if the folder cannot be created.
     Path(out).parent.mkdir(parents=True, exist_ok=True)
   model = model if isinstance(model, Model) else load(model)
+  if projector is not None and Path(projector).exists() and any(Path(projector).iterdir()):
+    raise FileExistsError(f"{projector} exists already: choose another name or remove it")
+  source = model.open(faces, template)
   embeddings = model.embed_named(
-    faces, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, template=template, skip_unreadable=True,
+    source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True,
     devices=devices, say=say,
   )
   if out is not None:
     write_embeddings(out, embeddings)
+  if projector is not None:
+    points = write_projector(projector, embeddings, _reader(source, embeddings.names))
+    say(f"{projector}: {points:,} of {len(embeddings.names):,} embeddings for tensorboard --logdir {projector}")
   return embeddings
+
+
+def _reader(source: Source, names: list[str]) -> Callable[[int], np.ndarray | None]:
+  """The image of a row of the embeddings; None if it can no longer be read."""
+  record_of = {name: record for record, name in enumerate(source.names())}
+
+  def read(row: int) -> np.ndarray | None:
+    image = np.zeros((1, *source.image_shape), np.uint8)
+    return None if source.read(np.array([record_of[names[row]]]), image) else image[0]
+
+  return read
 
 
 __all__ = ["embed_faces"]

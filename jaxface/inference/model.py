@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -181,10 +182,13 @@ class Model:
     opened = self.open(source, template)
     for note in getattr(opened, "notes", ()):
       say(note)
-    return embed_source(
+    found = embed_source(
       self.saved, opened, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=skip_unreadable,
       devices=devices, say=say, embedder=self._embedder(mirror, raw),
     )
+    # Terms and size go with the embeddings, for the model card of an evaluation.
+    about = {"licence": self.licence, "origin": self.origin, "parameters": self.num_parameters}
+    return replace(found, meta={**found.meta, **about})
 
   def open(self, path: str | Path | Source, template: str = "") -> Source:
     """A folder of images, one image, or packed records, as the source that this model reads.

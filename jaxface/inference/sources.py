@@ -5,6 +5,7 @@ from pathlib import Path
 from jaxface.data.config import open_records
 from jaxface.data.folder import FolderSource
 from jaxface.data.source import Source
+from jaxface.formats.aligned import folder_template
 from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
 from jaxface.geometry.templates import check_template_name
 from jaxface.models.preprocess import Preprocess
@@ -22,7 +23,7 @@ def open_faces(faces: Path | str | Source, preprocess: Preprocess, template: str
     faces: the path; a `Source` is returned as it is.
     preprocess: the network's convention. If it scales, images are read in full, as in packed records; if it crops, they may have
       any size.
-    template: alignment template of a folder, if known; "none" for not aligned.
+    template: alignment template of a folder, if known, "none" for not aligned; "" takes that of `jaxface align`, if it made the folder.
   Raises:
     ValueError: an unknown template, or one given with packed records, which have their own.
     FileNotFoundError: the path does not exist.
@@ -34,7 +35,8 @@ def open_faces(faces: Path | str | Source, preprocess: Preprocess, template: str
   if not isinstance(faces, (str, Path)):
     return faces
   if folder:
-    return FolderSource(faces, size=folder_size(preprocess), template=template or UNKNOWN_TEMPLATE)
+    known = template or (folder_template(faces) if Path(faces).is_dir() else "") or UNKNOWN_TEMPLATE
+    return FolderSource(faces, size=folder_size(preprocess), template=known)
   return open_records(faces)
 
 

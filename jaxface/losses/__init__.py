@@ -15,6 +15,7 @@ from jaxface.losses.distances import chi2, cosine, l1, l2, squared_l2
 from jaxface.losses.histogram import histogram as histogram_loss
 from jaxface.losses.joint import Geometry, Margin, Prep
 from jaxface.losses.joint_signal import VerificationSignal
+from jaxface.losses.landmarks import LandmarkLoss, smooth_l1, wing
 from jaxface.losses.margins import (
   ArcFace,
   CombinedMargin,
@@ -59,14 +60,14 @@ from jaxface.losses.triplet_term import TripletLoss
 from jaxface.losses.triplets import triplet_loss
 
 __all__ = [
-  "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "CenterLoss", "CombinedMargin", "Contrastive",
-  "ContrastiveCosine", "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "Filtered", "Geometry",
-  "Hinge", "Histogram", "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss",
-  "Prep", "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum",
-  "Term", "TripletLoss", "VerificationSignal", "WrongPart", "binomial_deviance", "center_loss", "center_repulsion",
-  "check_margin", "check_term", "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",
-  "histogram_loss", "l1", "l2", "marginal_loss", "move_centers", "pair_mean", "pair_weights", "range_loss",
-  "semi_hard", "siamese_logistic", "siamese_regression", "squared_hinge", "squared_l2", "triplet_loss",
+  "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "CenterLoss", "CombinedMargin", "Contrastive", "ContrastiveCosine",
+  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss",
+  "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss", "Prep",
+  "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum", "Term",
+  "TripletLoss", "VerificationSignal", "WrongPart", "binomial_deviance", "center_loss", "center_repulsion", "check_margin",
+  "check_term", "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",
+  "histogram_loss", "l1", "l2", "marginal_loss", "move_centers", "pair_mean", "pair_weights", "range_loss", "semi_hard",
+  "siamese_logistic", "siamese_regression", "smooth_l1", "squared_hinge", "squared_l2", "triplet_loss", "wing",
 ]
 
 # What a paper or another library calls a loss, in lower case without underscores, and its name here.

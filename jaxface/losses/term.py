@@ -35,7 +35,8 @@ class Term(Protocol):
 
     Args:
       params: from `init`, or as updated by the optimizer.
-      inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding).
+      inputs: embedding_bd [B, D] float, label_b [B] int, weight_b [B] float (0 for padding); target_bt [B, T] float where the
+        training set has targets.
       state: from `init` or the previous step; updated once per optimizer step.
       step: number of the optimizer step, from 0.
       key: random key of this step.

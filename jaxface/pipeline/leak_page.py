@@ -6,7 +6,9 @@ from jaxface.data.source import Source, pictures_of
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import document, pair_card, table
 from jaxface.formats.atomic import write_text
-from jaxface.pipeline.leaks import IDENTICAL, MIRRORED, NEAR, Leaks, photo_reader
+from jaxface.pipeline.leak_images import IDENTICAL, MIRRORED, NEAR
+from jaxface.pipeline.leak_photos import photo_reader
+from jaxface.pipeline.leaks import Leaks
 
 SHOWN = 200
 
@@ -37,6 +39,19 @@ def write_leak_page(path: str | Path, leaks: Leaks, train: Source, test: Source)
         f'<section>\n<h2>{heading}</h2>\n<p class="soft">{len(found):,} pairs{shown}; the training image is on the left.</p>\n'
         f'<div class="pairs">\n' + "\n".join(cards) + "\n</div>\n</section>"
       )
+  if leaks.faces:
+    cards = [
+      pair_card(
+        [(leak.train_image, encoded[0](leak.train_image)), (leak.test_image, encoded[1](leak.test_image))],
+        f"cosine <b>{leak.cosine:.3f}</b>, of the means {leak.centre:.3f}" + (", same name" if leak.same_name else ""),
+      )
+      for leak in leaks.faces[:SHOWN]
+    ]
+    shown = f", the most similar {SHOWN}" if len(leaks.faces) > SHOWN else ""
+    parts.append(
+      f'<section>\n<h2>Suspected: faces that look alike</h2>\n<p class="soft">{len(leaks.faces):,} pairs of identities{shown}, with their most'
+      f' similar images; the training image is on the left.</p>\n<div class="pairs">\n' + "\n".join(cards) + "\n</div>\n</section>"
+    )
   if leaks.identities:
     rows = [(leak.test, [escape(leak.train)]) for leak in leaks.identities]
     parts.append(f"<section>\n<h2>Identities of the same name</h2>\n{table('', ['test set', 'training set'], rows, numbers=False)}\n</section>")

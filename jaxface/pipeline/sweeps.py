@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.data.subset import NamedSource
+from jaxface.evaluation.intervals.rates import size_note
 from jaxface.evaluation.pairs.pair_names import matched, without_missing
+from jaxface.evaluation.pairs.verification import TARGETS
 from jaxface.evaluation.protocols.pair_list import PairProtocol
 from jaxface.evaluation.protocols.registry import read_protocol
+from jaxface.evaluation.report.study import Study
+from jaxface.evaluation.report.study_page import write_study
 from jaxface.evaluation.sweeps.table import Sweep
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
@@ -30,13 +34,14 @@ def sweep(
   models: str | Path | Model | Sequence[str | Path | Model], images: str | Path, pairs: str | Path, out: str | Path, *,
   axes: Mapping[str, Sequence[float] | None] | None = None, by: Sequence[str] = (), protocol: str = "pairs",
   degrade: str = "both", pca_from: str | Path | Embeddings | None = None, mirror: str = "sum", template: str = "", seed: int = 0,
-  batch_size: int = 128, devices: int = 0, skip_missing: bool = False, progress: bool = False,
+  batch_size: int = 128, devices: int = 0, skip_missing: bool = False, page: bool = True, progress: bool = False,
   say: Callable[[str], object] = _log.info,
 ) -> tuple[Sweep, ...]:
   """Sweeps of models on a pair list, resumable.
 
   Each finished level is written whole below `out`; the next call with the same model, images and pairs reads it. Writes
-  `sweep_AXIS.json` for each axis (with several models in a folder per model), and a picture of one image at each level.
+  `sweep_AXIS.json` for each axis (with several models in a folder per model), a picture of one image at each level, and the page `sweeps.html`
+  with charts.
 
   Args:
     models: a model folder, the workdir of a run, or a `Model`; or several.
@@ -55,6 +60,7 @@ def sweep(
     batch_size: images per batch over all devices.
     devices: how many of this host's devices to use, 0 for all.
     skip_missing: ignore pairs of images that are not there, with a note.
+    page: write the page of the charts of this call's axes.
     progress: draw progress bars.
     say: called with each line for the user.
   Returns:
@@ -116,9 +122,11 @@ def sweep(
         found.append(_one_axis(one, axis, levels, {"model": path, "network": model.name, **about}, (*notes, *more), folder))
     for at, name in enumerate(by):
       rows = sorted((replace(row, value=values[at]) for values, row in plain), key=lambda row: (row.value, row.model))
-      swept = Sweep(name, BY[name], tuple(rows), rows[0], {"model": paths, **about}, rows[0].verification.notes)
+      swept = Sweep(name, BY[name], tuple(rows), rows[0], {"models": paths, **about}, rows[0].verification.notes)
       write_json(Path(out) / f"sweep_{name}.json", swept.to_json())
       found.append(swept)
+    if page:
+      write_study(Path(out) / "sweeps.html", Study("", (), sweeps=[one.to_json() for one in found]))
   return tuple(found)
 
 
@@ -126,7 +134,8 @@ def _one_axis(
   one: ModelSweep, axis: str, levels: Sequence[float], about: Mapping[str, Any], notes: Sequence[str], folder: Path
 ) -> Sweep:
   examples: list[tuple[float | None, Any]] = []
-  lines = [*notes, *one.plain.verification.notes]
+  plain = one.plain.verification
+  lines = [*notes, *plain.notes, *filter(None, (size_note(target, plain.roc.nonmated) for target in TARGETS.values()))]
   if AXES[axis].of_images:
     lines.append(f"{axis}: {_SIDES[one.degrade]} changed; the thresholds are chosen anew at each level.")
     record = one.source.names().index(one.pairs.left[0])

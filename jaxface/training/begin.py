@@ -80,7 +80,7 @@ def _calibrated(
   steps = -(-CALIBRATION_IMAGES // size)
 
   def prepare(batch: Any) -> Any:
-    return network.preprocess.apply(batches.augmented(batch))
+    return network.preprocess.apply(batches.augmented(batch)[0])
 
   with data.loader(size, mesh, steps=steps) as loader:
     variables = calibrate(network.module, variables, loader, prepare, folded)

@@ -19,7 +19,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxface.data.augmentation import AugmentConfig, augment
+from jaxface.data.augmentation import MOVING, AugmentConfig, JointAugmentation, augment, joint_keys
 from jaxface.data.loader import Loader, Order
 from jaxface.losses.term import Term
 from jaxface.models.preprocess import Preprocess
@@ -91,6 +91,8 @@ class Batches:
     size: images per step over all devices and hosts.
     accumulate: number of parts into which the batch is split.
     augment: augmentation of its images.
+    joint: changes images and targets together, before `augment`; None for images without targets. `augment` must not move pixels
+      then.
     seed: seed of the run: initial values, order, augmentation, dropout.
   """
 
@@ -98,15 +100,25 @@ class Batches:
   accumulate: int = 1
   augment: AugmentConfig = field(default_factory=AugmentConfig)
   seed: int = 0
+  joint: JointAugmentation | None = None
+
+  def __post_init__(self) -> None:
+    moves = [name for name in MOVING if getattr(self.augment, name)]
+    if self.joint is not None and moves:
+      raise ValueError(f"augment.{moves[0]} is {getattr(self.augment, moves[0])}: it would move the pixels and not the targets; set it to 0")
 
   @property
   def part_size(self) -> int:
     """Images per call of the network."""
     return self.size // self.accumulate
 
-  def augmented(self, batch: Mapping[str, Array]) -> Array:
-    """[B, H, W, C] float32 in 0..255: the augmented images of a batch, a function of seed and position."""
-    return augment(batch["image"], self.seed, batch["position"], self.augment)
+  def augmented(self, batch: Mapping[str, Array]) -> tuple[Array, Array | None]:
+    """The augmented images of a batch [B, H, W, C] float32 in 0..255, and their targets [B, T]; a function of seed and position."""
+    if self.joint is None:
+      return augment(batch["image"], self.seed, batch["position"], self.augment), batch.get("target")
+    key_b = joint_keys(self.seed, batch["position"])
+    image_bhwc, target_bt = self.joint(batch["image"], batch["target"], key_b)
+    return augment(image_bhwc, self.seed, batch["position"], self.augment), target_bt
 
 
 @dataclass(frozen=True)

@@ -130,13 +130,16 @@ class TrainStep:
     return unpadded_shapes(jax.eval_shape(self.init, jax.random.key(0)), self._term_shapes, self.objective.num_classes)
 
   def _empty_window(self, state: TrainState) -> dict[str, Metric]:
-    size = self.batches.size
+    size, joint = self.batches.size, self.batches.joint
+    image = (*self.network.preprocess.size, 3) if joint is None else joint.image_shape
     batch = {
-      "image": jax.ShapeDtypeStruct((size, *self.network.preprocess.size, 3), jnp.uint8),
+      "image": jax.ShapeDtypeStruct((size, *image), jnp.uint8),
       "label": jax.ShapeDtypeStruct((size,), jnp.int32),
       "weight": jax.ShapeDtypeStruct((size,), jnp.float32),
       "position": jax.ShapeDtypeStruct((size,), jnp.uint32),
     }
+    if joint is not None:
+      batch["target"] = jax.ShapeDtypeStruct((size, joint.target_size), jnp.float32)
     metrics = jax.eval_shape(lambda s, b: self._gradients(s, b).metrics, state, batch)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     own: dict[str, Metric] = {
@@ -151,7 +154,7 @@ class TrainStep:
     Args:
       state: the present state (donated by the caller's `jit`).
       batch: image [B, H, W, C] uint8, label [B] int32, weight [B] float32, position [B] uint32, and, where records may be
-        damaged, damaged [B] int32: how many could not be read for each row.
+        damaged, damaged [B] int32: how many could not be read for each row; with `batches.joint` also target [B, T] float32.
     Returns:
       The next state, and every metric over the steps since the last line of the log; those that were skipped are left out,
       and counted in `skipped`. NaN where nothing is left.
@@ -249,12 +252,15 @@ class TrainStep:
   ) -> tuple[Array, tuple]:
     """Loss of a part of the batch; `label_b` are the labels of all of it."""
     root = jax.random.key(self.batches.seed)
-    image = self.network.preprocess.apply(self.batches.augmented(batch))
+    image, target_bt = self.batches.augmented(batch)
+    image = self.network.preprocess.apply(image)
     params = self.frozen.stop(params, batch_stats)
     with self.frozen.norms():
       dropout = device_key(root, Purpose.DROPOUT, state.step, part)
       embedding_bd, batch_stats = embed(self.network, self.mesh, params["model"], batch_stats, image, dropout)
     inputs = {"embedding_bd": embedding_bd, "label_b": batch["label"], "weight_b": batch["weight"]}
+    if target_bt is not None:
+      inputs["target_bt"] = target_bt
     loss, metrics, terms, seen = self.term_sum(params["terms"], pulls, state, inputs, label_b, total, root, part)
     return loss, (metrics, batch_stats, terms, seen)
 

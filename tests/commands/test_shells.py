@@ -12,20 +12,34 @@ from tfrecords_tools.__main__ import main as tools
 # command line: public function, some of what it is called with
 SHELLS = {
   "train quickstart --workdir w --small --steps 3": ("jaxface.train", ("quickstart", "w"), {"small": True, "overrides": {"steps": "3"}}),
-  "embed --model m --images i --out o.npz --raw --devices 2": ("jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2}),
+  "embed --model m --images i --out o.npz --raw --devices 2 --projector p": (
+    "jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2, "projector": "p"}
+  ),
   "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
   "evaluate --pairs p --model m --images i --save s --title t": (
     "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
   ),
+  "report a.npz --out r --sweep s --card c": ("jaxface.pipeline.report_files", (["a.npz"], "r"), {"sweeps": ["s"], "card": "c"}),
   "sweep --model m n --images i --pairs p --out o --jpeg 10,20 --pca --by flops": (
     "jaxface.pipeline.sweep", (["m", "n"], "i", "p", "o"), {"axes": {"jpeg": (10, 20), "pca": None}, "by": ("flops",), "degrade": "both"}),
+  "slices --embeddings e --pairs p --table t.csv --by sex,age --edges age=20,40": (
+    "jaxface.pipeline.slices", ("e", "p", ("sex", "age")), {"table": "t.csv", "edges": {"age": (20, 40)}, "images": None}),
   "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
     "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
   ),
-  "leaks --train a --test b --distance 9": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9}),
+  "evaluate --all-pairs --embeddings e --far 1e-3 1e-4": ("jaxface.evaluation.evaluate_all_pairs", ("e", [1e-3, 1e-4]), {"out": None}),
+  "evaluate --pairs p --embeddings e --compare f": ("jaxface.evaluation.compare_embeddings", ("e", "f", "p"), {"protocol": "pairs"}),
+  "search g p --top 3": ("jaxface.evaluation.search_files", ("g", "p"), {"top": 3, "out": None}),
+  "leaks --train a --test b --distance 9 --model m": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9, "model": "m"}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
+  "align p o --which all --no-sheet": ("jaxface.pipeline.align_photos", ("p", "o"), {"which": "all", "sheet": False, "template": "arcface112"}),
+  "compare a b --model m --threshold 0.3": ("jaxface.pipeline.compare_photos", ("a", "b"), {"model": "m", "threshold": 0.3}),
+  "enrol g p --model m": ("jaxface.pipeline.enrol_people", ("g", "p"), {"model": "m"}),
+  "identify g p --model m --top 3": ("jaxface.pipeline.identify_photo", ("g", "p"), {"model": "m", "count": 3}),
+  "cluster p --model m --linkage single": ("jaxface.pipeline.cluster_photos", ("p",), {"model": "m", "linkage": "single"}),
+  "detect p --smallest 30": ("jaxface.detection.detect", (["p"], None), {"batch_size": None}),
   "use m": ("jaxface.inference.set_default_model", ("m",), {}),
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
@@ -37,6 +51,8 @@ TOOL_SHELLS = {
   "stats o --svg f": ("jaxface.formats.describe_records", ("o",), {"svg": "f", "html": None}),
   "reshard o n --shards 3": ("jaxface.formats.reshard", ("o", "n", 3), {}),
   "export o d": ("jaxface.formats.unpack", ("o", "d"), {}),
+  "toy lfw o --seed 3": ("jaxface.evaluation.make_toy", ("lfw", "o"), {"seed": 3}),
+  "unpack_bin f o": ("jaxface.evaluation.unpack_bin", ("f", "o"), {}),
 }
 
 
@@ -61,6 +77,9 @@ def test_a_command_calls_its_function_with_what_it_was_given(line, call, command
   monkeypatch.setattr(module, name, stop)
   if line.startswith("embed"):
     monkeypatch.setattr(module, "load", lambda path: path)
+  if line.startswith("detect"):
+    monkeypatch.setattr(module, "load_detector", lambda path, **settings: (path, settings))
+    monkeypatch.setattr(module, "find_photos", lambda paths: paths)
   with pytest.raises(Called):
     call(line.split())
 

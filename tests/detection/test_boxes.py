@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxface import detection
-from jaxface.detection.boxes import box_areas, box_sizes
+from jaxface.geometry.rectangles import box_areas, box_sizes
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from jaxface.evaluation import evaluate, make_toy, read_protocol
-from jaxface.evaluation.protocols.ijb import identify
+from jaxface.evaluation.protocols.one_to_many import identify
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats import DamagedData, read_embeddings
 

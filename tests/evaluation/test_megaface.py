@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxface.evaluation import evaluate, make_toy, read_protocol
+from jaxface.evaluation.intervals.means import mean_interval
 from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols import distractors
 from jaxface.formats import DamagedData, read_embeddings
@@ -29,7 +30,11 @@ def test_ranks_and_tar_are_those_of_loops(block, tmp_path, monkeypatch):
   assert list(found["distractors"]) == ["10", "100", "1000"] and found["mated"] == len(mated) // 2
   for size, one in found["distractors"].items():
     rank = [1 + (distractor_md[: int(size)] @ probe_pd[a] >= probe_pd[a] @ probe_pd[b]).sum() for a, b in mated]
-    assert one == {"rank-1": np.mean(np.array(rank) <= 1), "rank-10": np.mean(np.array(rank) <= 10)}
+    within = {limit: np.array(rank) <= limit for limit in (1, 10)}
+    person = np.array([a // 4 for a, _ in mated])
+    assert one == {f"rank-{limit}": correct.mean() for limit, correct in within.items()} | {
+      f"rank-{limit}_95": list(mean_interval(correct, person)) for limit, correct in within.items()
+    }
   own, other = np.array([probe_pd[a] @ probe_pd[b] for a, b in mated]), np.sort((probe_pd @ distractor_md.T).ravel())[::-1]
   for far, allowed in (("1e-6", 0), ("1e-4", 4), ("1e-3", 40)):
     assert found["tar_at_far"][far] == np.mean(own > other[allowed])

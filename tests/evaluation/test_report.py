@@ -155,8 +155,8 @@ def test_it_says_the_figures_it_was_given():
 def test_every_axis_says_what_it_shows_and_its_unit():
   text, page = demo_text(), Page(demo_text())
   for label in (
-    "training step (updates)", "cosine similarity (from −1 to 1)", "false accept rate, FAR (% of non-mated pairs)",
-    "true accept rate, TAR (% of mated pairs)", "false reject rate, FRR (% of mated pairs)", "of cosine (% of each kind)",
+    "training step (updates)", "cosine similarity (from −1 to 1)", "FAR (% of non-mated pairs accepted)",
+    "TAR (% of mated pairs accepted)", "FRR (% of mated pairs rejected)", "% of each kind per",
   ):
     assert label in text, label
   titles = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]

@@ -193,8 +193,12 @@ def test_what_cannot_be_used_is_named(world, tmp_path):
 def test_small_groups_are_warned_of(world):
   embeddings, pairs, people, _ = world
   sex = people.columns["sex"].copy()
-  sex[[1, 3]] = "x"
+  sex[[1, 3]], sex[5] = "x", "y"
   (found,) = evaluate_slices(embeddings, pairs, Attributes(people.names, {"sex": sex}), ["sex"])
   notes = [note for note in found.notes if note.startswith("sex x")]
   assert any("non-mated pairs" in note for note in notes)
+  (alone,) = found.figures["incomplete"]  # one person has no non-mated pairs with itself
+  assert alone["group"] == "y" and alone["nonmated"] == 0 and alone["shared"]["1e-2"]["fmr"] is None and alone["shared"]["1e-2"]["fnmr"] is not None
+  assert all(group["group"] != "y" for group in found.figures["groups"]) and "y " in str(found)
+  assert any("sex y" in note and "need both kinds" in note for note in found.notes)
   assert any("rule of 3" in note for note in found.notes if note.startswith("sex f"))

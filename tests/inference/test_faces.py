@@ -42,3 +42,15 @@ def test_packed_records_carry_their_template(model, make_folder, tmp_path):
 def test_wrong_words_are_named(model, make_folder, more, message):
   with pytest.raises(ValueError, match=message):
     embed_faces(model, make_folder((1,), height=16, width=16), **more)
+
+
+def test_the_projector_gets_a_picture_of_each_face(model, make_folder, tmp_path):
+  from PIL import Image
+
+  folder, said = make_folder((2, 2), height=16, width=16), []
+  embed_faces(model, folder, template="arcface112", projector=tmp_path / "p", say=said.append)
+  with Image.open(tmp_path / "p" / "sprite.png") as sprite:
+    assert sprite.size == (96, 96) and len(set(sprite.resize((2, 2), Image.Resampling.BOX).get_flattened_data())) == 4
+  assert any("4 of 4 embeddings for tensorboard" in line for line in said)
+  with pytest.raises(FileExistsError, match="choose another name"):
+    embed_faces(model, folder, projector=tmp_path / "p")

@@ -124,3 +124,21 @@ def test_the_command_measures_and_writes(folder, make_folder, tmp_path, capsys):
   write_embeddings(tmp_path / "theirs.npz", Embeddings(rng.normal(size=(9, 8)).astype(np.float32), list("abcdefghi"), np.arange(9) // 3))
   assert main([*again[:4], "--embeddings", str(tmp_path / "theirs.npz"), "--write", str(folder)]) == 2
   assert "do not record which model" in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+def test_the_threshold_of_a_pretrained_network_separates_people_of_lfw(face_data, pretrained_onnx, tmp_path):
+  from jaxface.inference import set_threshold
+  from jaxface.interop import import_model
+
+  import_model(pretrained_onnx, "mobilefacenet", tmp_path / "m", preprocess="imagenet", say=lambda line: None)
+  people = [folder for folder in sorted((face_data / "lfw_aligned112").iterdir()) if len(list(folder.glob("*.jpg"))) == 3][:20]
+  for folder in people:
+    (tmp_path / "faces" / folder.name).mkdir(parents=True)
+    for file in folder.glob("*.jpg"):
+      (tmp_path / "faces" / folder.name / file.name).write_bytes(file.read_bytes())
+  found = set_threshold(1e-2, model=tmp_path / "m", faces=tmp_path / "faces", batch_size=20, write=tmp_path / "m")
+  assert found.threshold.nonmated == 60 * 59 // 2 - 60 and found.threshold.mated == 60
+  # 0.2565 on all pairs of LFW, see docs/threshold.md; 1,710 pairs of few people are less certain.
+  assert found.threshold.far <= 1e-2 and found.threshold.tar >= 0.95 and found.threshold.interval[0] < 0.2565 < found.threshold.interval[1]
+  assert jaxface.load(tmp_path / "m").threshold == found.threshold

@@ -8,7 +8,8 @@ from PIL import Image
 
 from jaxface.commands.main import main
 from jaxface.data import synthesize
-from jaxface.pipeline.leaks import IdentityLeak, find_leaks, plain_name
+from jaxface.pipeline.leak_names import IdentityLeak, plain_name
+from jaxface.pipeline.leaks import find_leaks
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from jaxface.commands.main import main
 from jaxface.data import DegradedSource, FolderSource, synthesize
 from jaxface.evaluation import compare, verify_pairs
 from jaxface.formats.embeddings import Embeddings
+from jaxface.formats.pairs import read_pairs
 from jaxface.inference import load
+from jaxface.interop import import_model
 from jaxface.models.saved import save_model
 from jaxface.pipeline import AXES, OtherSweep, sweep
 from jaxface.pipeline.sweep_model import ModelSweep
@@ -55,7 +57,7 @@ def loaded(models, monkeypatch):
 
 
 def run(world, out, axes, model="first", **more):
-  return sweep(world / model, world / "faces", world / "pairs.tsv", out, axes=axes, batch_size=16, devices=1, **more)
+  return sweep(world / model, world / "faces", world / "pairs.tsv", out, axes=axes, batch_size=16, devices=1, page=False, **more)
 
 
 def without_seconds(value):
@@ -164,7 +166,7 @@ def test_components_of_other_images_and_their_refusals(world, tmp_path):
 
 def test_models_by_size_and_what_a_model_does_not_record(world, tmp_path):
   models = [world / "second", world / "first"]
-  flops, parameters = sweep(models, world / "faces", world / "pairs.tsv", tmp_path, by=("flops", "parameters"), batch_size=16, devices=1)
+  flops, parameters = sweep(models, world / "faces", world / "pairs.tsv", tmp_path, by=("flops", "parameters"), batch_size=16, devices=1, page=False)
   for one in (flops, parameters):
     assert [row.model for row in one.rows] == [str(world / "first"), str(world / "second")] and one.reference is one.rows[0]
     assert 2 < one.rows[1].value / one.rows[0].value < 4.5  # twice the width
@@ -188,7 +190,7 @@ def test_wrong_requests_name_what_is_possible(world, tmp_path):
   (tmp_path / "more.tsv").write_text((world / "pairs.tsv").read_text() + "nobody/1\tnobody/2\t1\t0\n")
   with pytest.raises(ValueError, match=r"2 images of the pair list are not there \(first: 'nobody/1'\)"):
     sweep(world / "first", world / "faces", tmp_path / "more.tsv", tmp_path, axes={"jpeg": [20]})
-  (swept,) = sweep(world / "first", world / "faces", tmp_path / "more.tsv", tmp_path, axes={"jpeg": [20]}, skip_missing=True, batch_size=16, devices=1)
+  (swept,) = sweep(world / "first", world / "faces", tmp_path / "more.tsv", tmp_path, axes={"jpeg": [20]}, skip_missing=True, batch_size=16, devices=1, page=False)
   assert len(swept.reference.verification.pairs) == 40 and "1 of 41 pairs are ignored" in swept.notes[0]
 
 
@@ -205,6 +207,27 @@ def test_the_command_prints_the_table_and_writes_the_pictures(world, tmp_path, c
   strip = Image.open(tmp_path / "sweep_occlusion.png")
   assert strip.size == (5 * 32 + 4 * 4, 32) and len(plain["examples"]) == 5 and plain["examples"][4]["value"] is None
   assert all(one["image"].startswith("data:image/png;base64,") for one in plain["examples"])
+  page = (tmp_path / "sweeps.html").read_text()
+  assert page.count("data:image/png;base64,") >= 5 and page.count("<svg") >= 3 and "share of the image that is covered" in page
   with pytest.raises(SystemExit):
     main([*arguments, "--jpeg", "ten"])
   assert "numbers separated by commas" in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+def test_strong_compression_and_few_components_cost_accuracy_on_lfw(face_data, pretrained_onnx, tmp_path):
+  import_model(pretrained_onnx, "mobilefacenet", tmp_path / "model", preprocess="imagenet")
+  whole = read_pairs(face_data / "protocols" / "pairs.txt")
+  rows = [pair for fold in range(2) for kind in (True, False) for pair in np.flatnonzero((whole.fold == fold) & (whole.same == kind))[:25]]
+  (tmp_path / "pairs.tsv").write_text(
+    "".join(f"{whole.left[row]}\t{whole.right[row]}\t{int(whole.same[row])}\t{whole.fold[row]}\n" for row in rows)
+  )
+  jpeg, pca, size = sweep(
+    load(tmp_path / "model"), face_data / "lfw_aligned112", tmp_path / "pairs.tsv", tmp_path / "out",
+    axes={"jpeg": [3], "pca": [4], "size": [128]}, mirror="none", batch_size=64, devices=1, page=False,
+  )
+  plain = jpeg.reference.verification
+  assert plain.accuracy >= 0.95 and jpeg.rows[0].verification.accuracy < plain.accuracy - 0.05
+  assert 0.6 < pca.rows[0].verification.accuracy < plain.accuracy
+  np.testing.assert_array_equal(size.rows[0].verification.score_p, plain.score_p)
+  assert plain.folds.fold.tolist() == [0, 1] and plain.folds.pairs.tolist() == [50, 50]

@@ -105,6 +105,11 @@ def list_parts(part: Any) -> Iterator[str | np.ndarray]:
     yield part if isinstance(part, np.ndarray) else str(part)
 
 
+def percent(value: float, interval: Sequence[float]) -> str:
+  """A share with its interval: `91.20 % (95 %: 88.10 to 93.60)`."""
+  return f"{100 * value:.2f} % (95 %: {100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
+
+
 def check_counts(where: str | Path, counts: Mapping[str, int], official: Mapping[str, int]) -> list[str]:
   """Compares the counts of lists with those of the official ones.
 
@@ -190,4 +195,4 @@ def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
   raise FileNotFoundError(f"{lists}: has no {what}: looked for {', '.join(names)}")
 
 
-__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "list_parts", "rate_name", "rows_of", "unit_embeddings"]
+__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "list_parts", "percent", "rate_name", "rows_of", "unit_embeddings"]

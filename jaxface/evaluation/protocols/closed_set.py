@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxface.evaluation.intervals.means import mean_interval
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.confusion import class_accuracy
 from jaxface.evaluation.measures.identification import concatenate_searches, search_gallery
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, rows_of, unit_embeddings
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, percent, rows_of, unit_embeddings
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -66,13 +67,15 @@ class ClosedSet(Protocol):
       for at in np.argsort(-often, kind="stable")[:20]
     ]
     accuracy, mean_class = by_class.accuracy, by_class.mean_per_class
+    interval, of_classes = mean_interval(right_n, label_n), mean_interval(by_class.per_class, by_class.label)
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "probes": len(label_n), "classes": len(people), "accuracy": accuracy,
-      "mean_class_accuracy": mean_class, "class_accuracy": dict(zip(people[by_class.label].tolist(), by_class.per_class.tolist())),
+      "accuracy_95": list(interval), "mean_class_accuracy": mean_class, "mean_class_accuracy_95": list(of_classes),
+      "class_accuracy": dict(zip(people[by_class.label].tolist(), by_class.per_class.tolist())),
       "confused": confused, "notes": notes,
     }
     lines = (
-      f"accuracy {100 * accuracy:.2f} %, mean over classes {100 * mean_class:.2f} %, "
+      f"accuracy {percent(accuracy, interval)}, mean over classes {percent(mean_class, of_classes)}, "
       f"{len(label_n):,} probes, {len(people):,} classes",
       *(f"{one['person']} taken for {one['taken_for']}: {one['probes']}" for one in confused[:5]),
     )

@@ -12,19 +12,22 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.intervals.subjects import subject_units, template_intervals
 from jaxface.evaluation.measures import roc as measures
-from jaxface.evaluation.measures.identification import Searches, open_set, search_gallery, top_n, tpir_at_fpir
 from jaxface.evaluation.protocols.base import (
   Protocol,
   ProtocolFigures,
   check_counts,
   find_file,
+  percent,
   rate_name,
   rows_of,
 )
+from jaxface.evaluation.protocols.one_to_many import identify, mean_of
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -39,7 +42,6 @@ PAIRS = {
 GALLERIES = {"ijb-b": ("S1", "S2"), "ijb-c": ("G1", "G2")}
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 TABLE = 1 << 22
-RANKS, FPIRS = (1, 5, 10), (1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,20 @@ class IjbVerification(Ijb):
     keep = there_p[0] & there_p[1]
     if not keep.all():
       notes.append(f"{int((~keep).sum()):,} of {len(keep):,} pairs are ignored: a template has no face with an embedding.")
-    curve = measures.roc(template_scores(unit_td, at_p[0][keep], at_p[1][keep]), self.same_p[keep])
+    score_p, same_p = template_scores(unit_td, at_p[0][keep], at_p[1][keep]), self.same_p[keep]
+    curve = measures.roc(score_p, same_p)
+    units = subject_units(at_p[0][keep], at_p[1][keep], same_p, len(template_t))
     point = {rate_name(far): measures.tar_at_far(curve, far) for far in FARS}
+    ends = template_intervals(score_p, same_p, units, FARS, [at.threshold for at in point.values()])
+    around = {name: list(one) for name, one in zip(point, ends)}
     notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "pairs": int(keep.sum()), "mated": curve.mated, "nonmated": curve.nonmated,
       "auc": measures.auc(curve), "eer": measures.eer(curve).far, "tar_at_far": {name: at.tar for name, at in point.items()},
+      "tar_at_far_95": around,
       "tar_at_far_threshold_cosine": {name: at.threshold for name, at in point.items()}, "notes": notes,
     }
-    lines = [f"TAR@FAR {name}  {100 * at.tar:.2f} %  (cosine {at.threshold:.4f})" for name, at in point.items()]
+    lines = [f"TAR@FAR {name}  {percent(at.tar, around[name])}  (cosine {at.threshold:.4f})" for name, at in point.items()]
     return ProtocolFigures(figures, tuple(notes), tuple(lines))
 
 
@@ -125,38 +132,15 @@ class IjbIdentification(Ijb):
       score_nm = probe_nd @ unit_td[[row[template] for template in here]].T
       subjects = np.array(list(kept.values())), np.array(list(here.values()))
       found[name], searches[f"gallery {name}"] = identify(score_nm, *subjects)
-    mean = {key: float(np.mean([one[key] for one in found.values()])) for key in found[name] if key not in ("mated_probes", "nonmated_probes")}
+    shares = [key for key in found[name] if key not in ("mated_probes", "nonmated_probes") and not key.endswith("_95")]
+    mean: dict[str, Any] = {key: float(np.mean([one[key] for one in found.values()])) for key in shares}
+    # The galleries share no subject, so their errors are independent.
+    around = {key: mean_of(mean[key], [(one[key], one[f"{key}_95"]) for one in found.values()]) for key in shares}
+    mean |= {f"{key}_95": interval for key, interval in around.items()}
     notes = [*self.notes, *notes]
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
-    lines = [f"{key}  {100 * value:.2f} %  (mean of {len(found)} galleries)" for key, value in mean.items()]
+    lines = [f"{key}  {percent(mean[key], around[key])}  (mean of {len(found)} galleries)" for key in shares]
     return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
-
-
-def identify(score_nm: np.ndarray, probe_n: np.ndarray, gallery_m: np.ndarray) -> tuple[dict[str, float], Searches]:
-  """Identification of probes in a gallery of one template per subject.
-
-  Ranks as in `search_gallery`, TPIR at FPIR as in `tpir_at_fpir`, of mates of rank 1.
-
-  Args:
-    score_nm: [N, M] float.
-    probe_n: [N] int, subject of each probe.
-    gallery_m: [M] int, subject of each template, all different.
-  Returns:
-    (shares by name with the numbers of probes, rank and score of each probe).
-  Raises:
-    ValueError: a subject twice in the gallery, or no mated or no non-mated probe.
-  """
-  subjects = len(np.unique(gallery_m))
-  if subjects < len(gallery_m):
-    raise ValueError(f"{len(gallery_m)} templates of {subjects} subjects: a gallery has one for each")
-  searches = search_gallery(score_nm, probe_n, gallery_m)
-  mated = int(searches.mated.sum())
-  if not 0 < mated < len(probe_n):
-    raise ValueError(f"{mated} of {len(probe_n)} probes are mated: identification needs mated and non-mated ones")
-  curve = open_set(searches, rank=1)
-  found: dict[str, float] = {"mated_probes": mated, "nonmated_probes": curve.nonmated}
-  found |= {f"rank-{rank}": top_n(searches.rank, rank) for rank in RANKS}
-  return found | {f"TPIR@FPIR {rate_name(fpir)}": tpir_at_fpir(curve, fpir).tar for fpir in FPIRS}, searches
 
 
 def read_ijb(lists: str | Path, name: str, task: str = "1:1") -> IjbVerification | IjbIdentification:

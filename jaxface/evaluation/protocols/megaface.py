@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.intervals.means import mean_interval
 from jaxface.evaluation.measures.distractors import distractor_ranks
 from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols.base import (
@@ -23,6 +24,7 @@ from jaxface.evaluation.protocols.base import (
   ProtocolFigures,
   check_counts,
   find_file,
+  percent,
   rate_name,
 )
 from jaxface.evaluation.protocols.distractors import Highest, distractor_scores, probes_and_distractors
@@ -66,23 +68,29 @@ class MegaFace(Protocol):
     above_k = np.zeros(len(own_k), np.int64)
     nonmated = len(unit_pd) * len(row_m)
     highest = Highest(allowed_errors(max(FARS), nonmated) + 1)
-    ranks: dict[str, dict[str, float]] = {}
+    ranks: dict[str, dict[str, Any]] = {}
     for so_far, score_pm in distractor_scores(unit_pd, embeddings, row_m, sizes):
       highest.add(score_pm)
       above_k += distractor_ranks(own_k, probe_k, score_pm)[0] - 1
       if so_far in sizes:
         ranks[str(so_far)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
-    tar = {}
+        ranks[str(so_far)] |= {f"rank-{rank}_95": list(mean_interval(above_k < rank, person_p[probe_k])) for rank in RANKS}
+    tar, around = {}, {}
     for far in FARS:
       limit = highest.limit(allowed_errors(far, nonmated))
-      tar[rate_name(far)] = float((own_k > limit).mean())  # a mated pair occurs in both orders
+      name = rate_name(far)
+      tar[name] = float((own_k > limit).mean())  # a mated pair occurs in both orders
+      around[name] = list(mean_interval(own_k > limit, person_p[probe_k]))
     notes = [*self.notes, *notes]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": len(own_k) // 2, "nonmated": nonmated, "distractors": ranks,
-      "tar_at_far": tar, "notes": notes,
+      "tar_at_far": tar, "tar_at_far_95": around, "notes": notes,
     }
-    lines = [f"{int(size):>9,} distractors: rank 1 {100 * one['rank-1']:.2f} %, rank 10 {100 * one['rank-10']:.2f} %" for size, one in ranks.items()]
-    lines += [f"TAR@FAR {name}  {100 * value:.2f} %" for name, value in tar.items()]
+    lines = [
+      f"{int(size):>9,} distractors: " + ", ".join(f"rank {rank} {percent(one[f'rank-{rank}'], one[f'rank-{rank}_95'])}" for rank in RANKS)
+      for size, one in ranks.items()
+    ]
+    lines += [f"TAR@FAR {name}  {percent(value, around[name])}" for name, value in tar.items()]
     return ProtocolFigures(figures, tuple(notes), tuple(lines))
 
 

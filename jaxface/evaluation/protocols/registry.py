@@ -96,7 +96,7 @@ def evaluate(
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
     save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
-    title: name of the model in reports; "" for the name in the embeddings' metadata.
+    title: name of the model in reports; "" for the name of the file.
   Returns:
     `Evaluation` for pairs, else `ProtocolFigures`.
   Raises:

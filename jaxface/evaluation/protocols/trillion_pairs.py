@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxface.evaluation.intervals.means import mean_interval
 from jaxface.evaluation.measures.roc import allowed_errors
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, percent
 from jaxface.evaluation.protocols.distractors import Highest, distractor_scores, probes_and_distractors
 from jaxface.evaluation.protocols.labelled import Labelled, read_labelled
 from jaxface.formats.embeddings import Embeddings
@@ -49,24 +50,30 @@ class TrillionPairs(Protocol):
     of_probe = Highest(len(top_p) + 1)
     of_probe.add(top_p)
     limit = of_probe.limit(allowed_errors(IDENTIFICATION, len(top_p)))
-    mated = found = accepted = 0
+    people, found_k, accepted_k = [], [], []
     for who in np.unique(person_p):
       here = np.flatnonzero(person_p == who)
       own = (unit_pd[here] @ unit_pd[here].T)[~np.eye(len(here), dtype=bool)].reshape(len(here), -1)
-      mated += own.size
-      found += int(((own > top_p[here, None]) & (own > limit)).sum())
-      accepted += int((own > highest.limit(allowed)).sum())
+      people.append(np.full(own.size, who))
+      found_k.append(((own > top_p[here, None]) & (own > limit)).ravel())
+      accepted_k.append((own > highest.limit(allowed)).ravel())
+    person_k, correct = np.concatenate(people), {"identification": np.concatenate(found_k), "verification": np.concatenate(accepted_k)}
+    mated = len(person_k)
     if not mated:
       raise ValueError("no person has two probe images with an embedding")
+    share = {task: float(correct_k.mean()) for task, correct_k in correct.items()}
+    around = {task: list(mean_interval(correct_k, person_k)) for task, correct_k in correct.items()}
     notes = [*self.notes, *notes]
     if not allowed:
       notes.append(f"{nonmated:,} non-mated pairs: FPR {VERIFICATION:.0e} allows no false accept, which takes {1 / VERIFICATION:,.0f}.")
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": mated // 2, "nonmated": nonmated,
-      "identification_tpr_at_fpr_1e-3": found / mated, "verification_tpr_at_fpr_1e-9": accepted / mated, "notes": notes,
+      "identification_tpr_at_fpr_1e-3": share["identification"], "identification_tpr_at_fpr_1e-3_95": around["identification"],
+      "verification_tpr_at_fpr_1e-9": share["verification"], "verification_tpr_at_fpr_1e-9_95": around["verification"], "notes": notes,
     }
     lines = (
-      f"identification: TPR@FPR 1e-3  {100 * found / mated:.2f} %", f"verification: TPR@FPR 1e-9  {100 * accepted / mated:.2f} %",
+      f"identification: TPR@FPR 1e-3  {percent(share['identification'], around['identification'])}",
+      f"verification: TPR@FPR 1e-9  {percent(share['verification'], around['verification'])}",
     )
     return ProtocolFigures(figures, tuple(notes), lines)
 

@@ -77,7 +77,7 @@ def similarity(one: Verification, low: float, high: float, name: str = "", *, li
     f"Similarity of mated and non-mated pairs{f' of {name}' if name else ''}, threshold {one.threshold_cosine:.3f}",
     series,
     Axis("cosine similarity (from −1 to 1)", low, high),
-    Axis(f"pairs per {(high - low) / BINS:.3g} of cosine (% of each kind)", 0.0, 1.2 * tallest, percent=True),
+    Axis(f"% of each kind per {(high - low) / BINS:.3g} of cosine", 0.0, 1.45 * tallest, percent=True),
     marks=[Mark(one.threshold_cosine, f"threshold {one.threshold_cosine:.3f}".replace("-", "−"))],
     legend="upper left", link="threshold" if link else "",
   )
@@ -91,10 +91,10 @@ def roc_chart(named: Named, *, log: bool, link: bool = True) -> str:
     log: logarithmic FAR.
     link: whether the threshold read-out moves on it.
   """
-  x = Axis("false accept rate, FAR (% of non-mated pairs)", _least_rate(named) if log else 0.0, 1.0, "log" if log else "linear", percent=True)
+  x = Axis("FAR (% of non-mated pairs accepted)", _least_rate(named) if log else 0.0, 1.0, "log" if log else "linear", percent=True)
   assert x.low is not None
   worst = min(float(one.roc.tar[np.searchsorted(one.roc.far, x.low, side="right") - 1]) for _, one in named)
-  y = Axis("true accept rate, TAR (% of mated pairs)", _floor(worst) if log else 0.0, 1.0, percent=True)
+  y = Axis("TAR (% of mated pairs accepted)", _floor(worst) if log else 0.0, 1.0, percent=True)
   series = []
   for number, (name, one) in enumerate(named):
     far_k, tar_k = one.roc.far, one.roc.tar
@@ -108,8 +108,8 @@ def roc_chart(named: Named, *, log: bool, link: bool = True) -> str:
 def det_chart(named: Named) -> str:
   """DET of each model on normal-deviate axes."""
   least = _least_rate(named)
-  x = Axis("false accept rate, FAR (% of non-mated pairs)", least, 0.5, "probit", percent=True)
-  y = Axis("false reject rate, FRR (% of mated pairs)", min(least, 1 / max(one.roc.mated for _, one in named)), 0.5, "probit", percent=True)
+  x = Axis("FAR (% of non-mated pairs accepted)", least, 0.5, "probit", percent=True)
+  y = Axis("FRR (% of mated pairs rejected)", min(least, 1 / max(one.roc.mated for _, one in named)), 0.5, "probit", percent=True)
   series = []
   for number, (name, one) in enumerate(named):
     found = det(one.roc)

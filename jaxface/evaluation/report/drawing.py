@@ -18,7 +18,7 @@ _INK = ("ink", "soft", "grid", "card", "mark")
 _PLACEHOLDER = {name: f"#fe{number:02x}01" for number, name in enumerate((*STYLES, *_INK))}
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 # Width and height in inches of 72 units, the units of the SVG.
-WIDE, NARROW = (4.9, 3.1), (3.6, 2.6)
+WIDE, NARROW = (4.35, 2.95), (3.5, 2.6)
 # Points nearer than this share of an axis to their predecessor are not drawn: a third of a pixel in a chart of 600 pixels.
 CELL = 1 / 2000
 
@@ -102,10 +102,10 @@ def chart(
   from matplotlib.figure import Figure
 
   settings: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "jaxface", "text.parse_math": False, "font.size": 8.5, "axes.unicode_minus": True,
+    "svg.fonttype": "none", "svg.hashsalt": "jaxface", "text.parse_math": False, "font.size": 9, "axes.unicode_minus": True,
     "text.color": _PLACEHOLDER["soft"], "axes.labelcolor": _PLACEHOLDER["ink"], "xtick.color": _PLACEHOLDER["soft"],
     "ytick.color": _PLACEHOLDER["soft"], "axes.edgecolor": _PLACEHOLDER["before"], "grid.color": _PLACEHOLDER["grid"],
-    "grid.linewidth": 0.8, "axes.linewidth": 0.8, "lines.linewidth": 1.6, "axes.axisbelow": True, "legend.fontsize": 8,
+    "grid.linewidth": 0.8, "axes.linewidth": 0.8, "lines.linewidth": 1.6, "axes.axisbelow": True, "legend.fontsize": 8.5,
     "axes.spines.top": False, "axes.spines.right": False,
   }
   with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -113,8 +113,8 @@ def chart(
     figure = Figure(size, dpi=72)
     figure.patch.set_visible(False)
     FigureCanvasSVG(figure)
-    left, bottom = 50 / (72 * size[0]), 31 / (72 * size[1])
-    axes: Any = figure.add_axes((left, bottom, 0.965 - left, 0.95 - bottom))
+    left, bottom = 52 / (72 * size[0]), 33 / (72 * size[1])
+    axes: Any = figure.add_axes((left, bottom, 0.95 - left, 0.975 - bottom))
     axes.patch.set_visible(False)
     for one in series:
       _draw(axes, one, x, y)

@@ -66,7 +66,7 @@ def folded(summary: str, content: str) -> str:
 def table(
   caption: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], numbers: bool = True
 ) -> str:
-  """A table whose cells are HTML; row names are escaped."""
+  """A table whose cells are HTML, below its caption; row names are escaped."""
   kind = ' class="number"' if numbers else ""
   top = f'<th scope="col">{heads[0]}</th>' + "".join(
     f'<th scope="col"{kind}>{head}</th>' for head in heads[1:]
@@ -75,8 +75,8 @@ def table(
     f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td{kind}>{cell}</td>" for cell in cells) + "</tr>"
     for name, cells in rows
   )
-  words = f"<caption>{caption}</caption>" if caption else ""
-  return f"<table>{words}<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+  words = f'<p class="note">{caption}</p>' if caption else ""  # not a <caption>, which is as wide as the table on a narrow screen
+  return f"{words}<table><thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
 
 def picture(name: str, data: bytes | None) -> str:

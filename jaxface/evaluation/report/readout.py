@@ -15,6 +15,7 @@ from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.report.drawing import escape
 
 MOST = 2500  # thresholds of the grid
+HEADS = ("FAR (%)", "TAR (%)", "FRR (%)", "False accepts (pairs)", "False rejects (pairs)", "Accuracy (%)")
 
 
 def grid_of(verifications: Sequence[Verification]) -> np.ndarray:
@@ -65,9 +66,9 @@ def readout(named: Sequence[tuple[str, Verification]], number: int) -> str:
     # Differences of falling counts are short: the page is a third of the size.
     fewer = [(-np.diff(count_t, prepend=total)).tolist() for count_t, total in ((false_t, nonmated), (true_t, mated))]
     data["models"].append({"nonmated": nonmated, "mated": mated, "false": fewer[0], "true": fewer[1]})
-    cells = "".join(f'<td class="number">{cell}</td>' for cell in cells_of(int(false_t[start]), int(true_t[start]), nonmated, mated))
+    values = cells_of(int(false_t[start]), int(true_t[start]), nonmated, mated)
+    cells = "".join(f'<td class="number" data-name="{head}">{value}</td>' for head, value in zip(HEADS, values, strict=True))
     rows.append(f'<tr><th scope="row">{escape(name or "model")}</th>{cells}</tr>')
-  heads = ("FAR (%)", "TAR (%)", "FRR (%)", "False accepts (pairs)", "False rejects (pairs)", "Accuracy (%)")
   digits = max(0, -math.floor(math.log10(step) + 1e-9))
   low, high, now = (f"{threshold_t[at]:.{digits}f}" for at in (0, -1, start))
   return (
@@ -75,8 +76,8 @@ def readout(named: Sequence[tuple[str, Verification]], number: int) -> str:
     f'<p class="soft noprint" data-help hidden>Move the slider, or the pointer over the histograms and curves of this list.</p>\n'
     f'<label for="threshold{number}">Accept at a cosine similarity of at least <output class="value">{now.replace("-", "−")}</output></label>\n'
     f'<input class="noprint" type="range" id="threshold{number}" min="{low}" max="{high}" step="{step:.9g}" value="{now}" hidden>\n'
-    '<div class="scroll"><table aria-live="polite"><thead><tr><th scope="col">Model</th>'
-    + "".join(f'<th scope="col" class="number">{head}</th>' for head in heads)
+    '<div class="scroll"><table><thead><tr><th scope="col">Model</th>'
+    + "".join(f'<th scope="col" class="number">{head}</th>' for head in HEADS)
     + "</tr></thead>\n<tbody>\n" + "\n".join(rows)
     + f'\n</tbody></table></div>\n<script type="application/json">{json.dumps(data, separators=(",", ":"))}</script></div>'
   )

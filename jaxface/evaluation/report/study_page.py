@@ -11,13 +11,13 @@ from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import card, document, folded, interval, percent, section, table
 from jaxface.evaluation.report.pictures import hardest
 from jaxface.evaluation.report.readout import readout
+from jaxface.evaluation.report.slices_page import slices_section
 from jaxface.evaluation.report.study import ListOfPairs, Study
-from jaxface.evaluation.report.sweep_page import slices_section, sweeps_sections
+from jaxface.evaluation.report.sweep_page import figure_label, sweeps_sections
 from jaxface.evaluation.report.tables import thresholds_table
 from jaxface.formats.atomic import write_text
 
 SHOWN_WRONG = 12  # hardest pairs of each kind, over all models of a list
-NAMES = {"accuracy": "Accuracy", "auc": "AUC", "eer": "Equal error rate"}
 
 
 def write_study(path: str | Path, study: Study) -> None:
@@ -39,11 +39,6 @@ def write_study(path: str | Path, study: Study) -> None:
     _reproduce(study),
   ]
   write_text(path, document(study.heading, parts))
-
-
-def figure_name(key: str) -> str:
-  """The name of a figure for readers, such as `TAR at FAR ≤ 1e-3`."""
-  return NAMES.get(key) or f"TAR at FAR ≤ {key.partition(' ')[2]}"
 
 
 def _head(study: Study) -> str:
@@ -92,7 +87,7 @@ def _list(study: Study, one: ListOfPairs, number: int) -> str:
   first = one.models[0][1]
   text = (
     f"{first.roc.mated:,} mated pairs (one person) and {first.roc.nonmated:,} non-mated pairs (two people). The dashed line in a histogram is"
-    " the threshold of the best accuracy. A curve shows every threshold; the points on it are at the threshold of the table below."
+    " the threshold of the best accuracy. A curve shows every threshold; the points on it are at that of the table of rates."
   )
   body = section(f"Verification: {escape(one.name)}", text, [readout(one.models, number), *cards]).replace("<section>", '<section class="list">', 1)
   parts = [body]
@@ -141,7 +136,7 @@ def _comparisons(study: Study) -> str:
     ])
     for (where, first, second), ours in found.items()
   ]
-  heads = ["Models", "List", *(figure_name(one["figure"]) for one in next(iter(found.values())))]
+  heads = ["Models", "List", *(figure_label(one["figure"]) for one in next(iter(found.values())))]
   tests = sum(map(len, found.values()))
   note = (
     "Differences on the same pairs, in % points, with 95 % intervals and two-sided probabilities p by paired tests over people: both models see the same"
@@ -178,4 +173,4 @@ def _reproduce(study: Study) -> str:
   return "<section>\n<h2>Notes, and how to reproduce this</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
 
-__all__ = ["figure_name", "identification_section", "other_figures", "write_study"]
+__all__ = ["identification_section", "other_figures", "write_study"]

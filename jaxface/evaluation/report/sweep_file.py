@@ -10,6 +10,7 @@ from jaxface.formats.errors import DamagedData
 
 MOST_BYTES = 1 << 28
 FIGURES = ("accuracy", "auc", "eer")
+RATES = ("fmr", "fnmr")
 
 
 def read_table(path: str | Path, kind: str) -> dict[str, Any]:
@@ -49,11 +50,13 @@ def check_table(table: Mapping[str, Any]) -> None:
   """
   rows = table.get("rows" if table["kind"] == "sweep" else "groups")
   key = "value" if table["kind"] == "sweep" else "group"
-  if not isinstance(rows, list) or not rows:
+  if not isinstance(rows, list) or not (rows or (key == "value" and table.get("reference"))):
     raise ValueError(f"has no {'rows' if key == 'value' else 'groups'}")
   if not isinstance(table.get("axis" if key == "value" else "column"), str):
     raise ValueError(f"does not name its {'axis' if key == 'value' else 'column'}")
   reference = table.get("reference")
+  for row in rows if key == "group" else []:
+    _check_shared(row)
   for at, row in enumerate([*rows, *([reference] if reference is not None else [])], 1):
     if not isinstance(row, dict) or key not in row:
       raise ValueError(f"row {at} has no {key!r}")
@@ -69,6 +72,18 @@ def check_table(table: Mapping[str, Any]) -> None:
       ends = interval_of(row, name)
       if ends is not None and not (len(ends) == 2 and all(map(_share, ends))):
         raise ValueError(f"row {at}: the interval of {name} is {ends!r}, not two shares")
+
+
+def _check_shared(row: Any) -> None:
+  """Checks the rates of a group at thresholds that all groups share, where it has any."""
+  shared = row.get("shared", {}) if isinstance(row, dict) else {}
+  if not isinstance(shared, dict) or not all(isinstance(rates, dict) for rates in shared.values()):
+    raise ValueError(f"group {row.get('group')!r}: shared is not a table by threshold")
+  for point, rates in shared.items():
+    for name in RATES:
+      ends = rates.get(f"{name}_95")
+      if not all(value is None or _share(value) for value in (rates.get(name), *(ends or ()))):
+        raise ValueError(f"group {row.get('group')!r}: {name} at {point} is not a share in [0, 1]")
 
 
 def figure_of(row: Mapping[str, Any], name: str) -> float | None:
@@ -100,4 +115,4 @@ def _share(value: Any) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
 
 
-__all__ = ["check_table", "figure_of", "interval_of", "names_of", "read_table"]
+__all__ = ["RATES", "check_table", "figure_of", "interval_of", "names_of", "read_table"]

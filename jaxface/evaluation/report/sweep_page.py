@@ -1,7 +1,8 @@
-"""Sections of the page on sweeps and slices: a chart with intervals, and a table."""
+"""Sections of the page on sweeps: charts with intervals, and a table."""
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from jaxface.evaluation.report import charts
@@ -21,22 +22,12 @@ def sweeps_sections(sweeps: Sequence[Table]) -> list[str]:
   return [_sweep(axis, found) for axis, found in by_axis.items()]
 
 
-def slices_section(one: Table) -> str:
-  """A section of figures by group."""
-  groups, column = one["groups"], one["column"]
-  cards = _cards([("", [(str(row["group"]), row) for row in groups])], f"Figures by {column}", column, groups)
-  rows = [(str(row["group"]), [_count(row), *_cells(row, names_of(groups))]) for row in groups]
-  heads = [escape(column), "Pairs", *(f"{_name(name)} (%)" for name in names_of(groups))]
-  words = "Figures within each group of pairs. Differences between groups within their intervals can be by chance."
-  return section(f"By {escape(column)}", words, cards) + f'\n<div class="card scroll">{table(_notes(one), heads, rows)}</div>'
-
-
 def _sweep(axis: str, sweeps: list[Table]) -> str:
   what = str(sweeps[0].get("what") or axis)
   series, rows, every = [], [], [row for one in sweeps for row in one["rows"]]
   names = names_of(every)
   for at, one in enumerate(sweeps):
-    title = str(one.get("title") or one.get("model") or f"model {at + 1}")
+    title = str(one.get("title") or PurePath(str(one.get("model", ""))).name or f"model {at + 1}")
     levels = [row for row in one["rows"] if row["value"] is not None]
     series.append((title, [(row["value"], row) for row in levels]))
     reference = one.get("reference")
@@ -47,21 +38,21 @@ def _sweep(axis: str, sweeps: list[Table]) -> str:
         series.append((f"{title}, unchanged" if len(sweeps) > 1 else "unchanged", [(end, plain) for end in dict.fromkeys(ends)]))
     for row in [*one["rows"], *([reference] if reference is not None and reference not in one["rows"] else [])]:
       level = "unchanged" if row["value"] is None else _level(row["value"])
-      rows.append((level, [escape(row.get("model") or title), *_cells(row, names), _difference(row)]))
-  heads = [escape(what), "Model", *(f"{_name(name)} (%)" for name in names), "Difference of accuracy (% points)"]
+      rows.append((level, [escape(PurePath(str(row.get("model") or title)).name), *figure_cells(row, names), _difference(row)]))
+  heads = [escape(what), "Model", *(f"{figure_label(name)} (%)" for name in names), "Difference of accuracy (% points)"]
   pictures = [one for sweep in sweeps[:1] for one in sweep.get("examples", []) if str(one.get("image", "")).startswith("data:image/")]
   shown = "".join(
     f'<figure class="card"><img alt="{escape(what)}: {escape(_level(one.get("value")))}" src="{escape(one["image"])}">'
     f"<figcaption>{escape(_level(one.get('value')))}</figcaption></figure>" for one in pictures
   )
   return (
-    section(escape(what), "Figures at each level, with 95 % intervals.", _cards(series, what, what, every))
+    section(escape(what), "Figures at each level, with 95 % intervals.", figure_cards(series, what, what, every))
     + (f'\n<div class="pairs levels">{shown}</div>' if shown else "")
-    + "\n" + folded("Table", table(" ".join(filter(None, map(_notes, sweeps))), heads, rows))
+    + "\n" + folded("Table", table(" ".join(filter(None, map(notes_of, sweeps))), heads, rows))
   )
 
 
-def _cards(series: list[tuple[str, list[tuple[Any, Mapping[str, Any]]]]], title: str, x: str, rows: list[Mapping[str, Any]]) -> list[str]:
+def figure_cards(series: list[tuple[str, list[tuple[Any, Mapping[str, Any]]]]], title: str, x: str, rows: list[Mapping[str, Any]]) -> list[str]:
   """A chart of the accuracy, and one of TAR at the lowest FAR, where the rows have them."""
   names = names_of(rows)
   chosen = [name for name in names if name == "accuracy"] + [name for name in names if name.startswith("tar_at_far")][-1:] or names[:1]
@@ -73,11 +64,12 @@ def _cards(series: list[tuple[str, list[tuple[Any, Mapping[str, Any]]]]], title:
     ]
     drawn = [(model, found) for model, found in drawn if found]
     if drawn:
-      cards.append(card(f"{_name(name)}", charts.points(f"{title}: {_name(name)}", drawn, x, f"{_name(name)} (%)")))
+      cards.append(card(f"{figure_label(name)}", charts.points(f"{title}: {figure_label(name)}", drawn, x, f"{figure_label(name)} (%)")))
   return cards
 
 
-def _cells(row: Mapping[str, Any], names: list[str]) -> list[str]:
+def figure_cells(row: Mapping[str, Any], names: list[str]) -> list[str]:
+  """The figures of a row with their intervals, as cells."""
   cells = []
   for name in names:
     share, ends = figure_of(row, name), interval_of(row, name)
@@ -97,12 +89,8 @@ def _difference(row: Mapping[str, Any]) -> str:
   return f'{text}<br><small class="soft">{small}</small>' if small else text
 
 
-def _count(row: Mapping[str, Any]) -> str:
-  pairs = row.get("pairs")
-  return f"{pairs:,}" if isinstance(pairs, int) else "–"
-
-
-def _name(name: str) -> str:
+def figure_label(name: str) -> str:
+  """The name of a figure for readers."""
   return NAMES.get(name) or f"TAR at FAR ≤ {name.partition(' ')[2]}"
 
 
@@ -112,9 +100,10 @@ def _level(value: Any) -> str:
   return f"{value:,.6g}" if isinstance(value, int | float) and math.isfinite(value) else str(value)
 
 
-def _notes(one: Table) -> str:
+def notes_of(one: Table) -> str:
+  """The notes of a sweep or slices as HTML."""
   notes = one.get("notes", [])
   return escape(" ".join(map(str, notes))) if isinstance(notes, list) else ""
 
 
-__all__ = ["slices_section", "sweeps_sections"]
+__all__ = ["figure_cards", "figure_cells", "figure_label", "notes_of", "sweeps_sections"]

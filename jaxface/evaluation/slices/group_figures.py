@@ -13,7 +13,6 @@ from jaxface.evaluation.intervals.rates import rate_interval, size_note
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.measures.folds import Folds, fold_accuracy
 from jaxface.evaluation.slices.differences import Change, drawn_changes, rate_change, take_units
-from jaxface.evaluation.sweeps.table import SCALARS
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +88,7 @@ def shared_changes(pairs: Scored, group_p: np.ndarray, threshold: float) -> dict
 
 
 def own_figures(pairs: Scored) -> dict[str, Any]:
-  """Accuracy, AUC, EER and TAR at FAR with thresholds chosen on these pairs; all None without pairs of both kinds."""
-  if not (pairs.mated and pairs.nonmated):
-    names = (*SCALARS, "tar_at_far", "threshold_cosine")
-    return {key: None for name in names for key in (name, f"{name}_95") if key != "threshold_cosine_95"}
+  """Accuracy, AUC, EER and TAR at FAR with thresholds chosen on these pairs, which are of both kinds."""
   plain: dict[str, Any] = {}
   for name, value in {"accuracy": pairs.folds.mean, **pairs.own}.items():
     plain[name], plain[f"{name}_95"] = value, list(getattr(pairs.near, name))
@@ -117,7 +113,7 @@ def own_changes(group: Scored, rest: Scored) -> dict[str, Any]:
 def size_notes(name: str, pairs: Scored, targets: Mapping[str, float]) -> list[str]:
   """Lines on a group that is too small: without a kind of pairs, or by the rules of 3 and of 30."""
   if not (pairs.mated and pairs.nonmated):
-    return [f"{name}: {pairs.mated:,} mated and {pairs.nonmated:,} non-mated pairs: figures need both kinds."]
+    return [f"{name}: {pairs.mated:,} mated and {pairs.nonmated:,} non-mated pairs: figures with a threshold of its own need both kinds."]
   notes = [f"{name}: {note}" for note in (size_note(target, pairs.nonmated) for target in targets.values()) if note]
   people = len(np.unique(np.concatenate([pairs.units.left_p, pairs.units.right_p])))
   if people < 30:

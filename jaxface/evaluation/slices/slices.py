@@ -60,7 +60,7 @@ class Slices:
     parts = []
     for point, threshold in self.figures["thresholds"].items():
       lines = [[self.column, "mated", "non-mated", "FMR", "to the others", "FNMR", "to the others"]]
-      for group in [*self.figures["groups"], *([self.figures["mixed"]] if self.figures["mixed"]["pairs"] else [])]:
+      for group in [*self.figures["groups"], *self.figures["incomplete"], *([self.figures["mixed"]] if self.figures["mixed"]["pairs"] else [])]:
         rates, change = group["shared"][point], group.get("difference", {}).get("shared", {}).get(point, {})
         cells = [text for name in ("fmr", "fnmr") for text in (_percent(rates, name), _percent(change, name, sign="+"))]
         lines.append([group["group"], f"{group['mated']:,}", f"{group['nonmated']:,}", *cells])
@@ -151,7 +151,7 @@ def _slices(
   thresholds = {BEST: best_threshold(scored.score_p, scored.same_p)}
   thresholds |= {name: measures.tar_at_far(measures.roc(scored.score_p, scored.same_p), target).threshold for name, target in FMR.items()}
   inside, group_w = scored.take(within_p), of_left[within_p]
-  groups = []
+  groups, incomplete = [], []
   for at, name in enumerate(names):
     member_w = group_w == at
     if not member_w.any():
@@ -159,14 +159,22 @@ def _slices(
       continue
     group, rest = inside.take(member_w), inside.take(~member_w)
     lines += size_notes(f"{column} {name}", group, FMR)
-    groups.append({
-      "group": name, "images": int((group_i == at).sum()), **_counts(group), **own_figures(group),
+    plain = {
+      "group": name, "images": int((group_i == at).sum()), **_counts(group),
       "shared": {point: shared_rates(group, threshold) for point, threshold in thresholds.items()},
+    }
+    if not (group.mated and group.nonmated):
+      incomplete.append(plain)
+      continue
+    groups.append({
+      **plain, **own_figures(group),
       "difference": {
         **own_changes(group, rest),
         "shared": {point: shared_changes(inside, member_w, threshold) for point, threshold in thresholds.items()},
       },
     })
+  if not groups:
+    raise ValueError(f"{column}: no group has both mated and non-mated pairs with both images in it: {' '.join(lines)}")
   mixed = scored.take(mixed_p)
   unknown = int((~known_p).sum())
   if unknown:
@@ -174,7 +182,7 @@ def _slices(
   if mixed_p.any():
     lines.append(f"{column}: {int(mixed_p.sum()):,} of {len(pairs):,} pairs are of two groups (mixed) and belong to neither.")
   return Slices(column, {
-    "kind": "slices", "column": column, **about, "thresholds": thresholds, "groups": groups,
+    "kind": "slices", "column": column, **about, "thresholds": thresholds, "groups": groups, "incomplete": incomplete,
     "mixed": {
       "group": "mixed", **_counts(mixed), "shared": {point: shared_rates(mixed, threshold) for point, threshold in thresholds.items()},
     },

@@ -6,7 +6,7 @@
 docs/evaluation_at_scale.md explains the method.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -67,6 +67,23 @@ def all_pairs_tar_at_far(
       outside [0, 1].
   """
   pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows))
+  return operating_points(pairs, targets)[0]
+
+
+def operating_points(
+  pairs: PairPasses, targets: Sequence[float], further: Callable[[int], int] | None = None
+) -> tuple[dict[float, Operating], dict[float, float]]:
+  """`all_pairs_tar_at_far` of given pairs.
+
+  Args:
+    pairs: all pairs.
+    targets: FARs in [0, 1].
+    further: position of a lower score that is also wanted, by the number of false accepts that a target allows.
+  Returns:
+    `Operating` by target, and the further score by target.
+  Raises:
+    ValueError: as `all_pairs_tar_at_far`.
+  """
   for target in targets:
     if not 0 <= target <= 1:
       raise ValueError(f"target FAR {target}: it must lie in [0, 1]")
@@ -75,7 +92,9 @@ def all_pairs_tar_at_far(
     raise ValueError(f"{mated} mated and {nonmated} non-mated pairs: TAR at FAR needs at least one of each")
   allowed = {target: allowed_errors(target, nonmated) for target in targets}
   # The first rejected score; if all may be accepted, the lowest.
-  found = pairs.order_statistics({min(count, nonmated - 1) for count in allowed.values()}, nonmated)
+  deeper = {target: min(further(count), nonmated - 1) for target, count in allowed.items()} if further else {}
+  found = pairs.order_statistics({min(count, nonmated - 1) for count in allowed.values()} | set(deeper.values()), nonmated)
+  lower = {target: found[position].score for target, position in deeper.items()}
   for count in allowed.values():
     point = found[min(count, nonmated - 1)]
     if count < nonmated and point.next_above is None and point.above:
@@ -92,7 +111,7 @@ def all_pairs_tar_at_far(
     if not np.isfinite(threshold):
       threshold = np.nextafter(score, np.inf)
     result[target] = Operating(int(accepted) / mated, point.above / nonmated, float(threshold))
-  return result
+  return result, lower
 
 
 def count_all_pairs(
@@ -128,4 +147,4 @@ def count_all_pairs(
   return PairCounts(threshold, np.array([band.above for band in bands], np.int64), accepted_t, nonmated, mated)
 
 
-__all__ = ["PairCounts", "all_pairs_tar_at_far", "count_all_pairs"]
+__all__ = ["PairCounts", "all_pairs_tar_at_far", "count_all_pairs", "operating_points"]

@@ -123,15 +123,29 @@ class PairPasses:
     """Adds the scores of all non-mated pairs to the ranges."""
     error = score_error(self.left.shape[1])
     floor = min((band.low for band in bands), default=TOP) - error
+    self._visit(floor, lambda *found: _count(bands, error, *found))
+
+  def each_above(self, floor: float, receive: Callable[[np.ndarray, np.ndarray, np.ndarray], None]) -> None:
+    """Gives `receive` the score [P], and both identities' numbers [P], of the non-mated pairs with a score of at least `floor`."""
+
+    def score(left: Block, right: Block, left_p: np.ndarray, right_p: np.ndarray, _: np.ndarray) -> None:
+      score_p = exact_scores(left, right, left_p, right_p)
+      kept = score_p >= floor
+      receive(score_p[kept], self.left_label[left.start + left_p[kept]], self.right_label[right.start + right_p[kept]])
+
+    self._visit(floor - score_error(self.left.shape[1]), score)
+
+  def _visit(self, floor: float, receive: "Callable[[Block, Block, np.ndarray, np.ndarray, np.ndarray], None]") -> None:
+    """Gives `receive` the blocks, rows and products of the non-mated pairs whose product is at least `floor`."""
     waiting: Callable[[], None] | None = None
     for left, right, product_rr in self._products():
-      # The host counts one block while the device multiplies the next.
+      # The host looks at one block while the device multiplies the next.
       if waiting is not None:
         waiting()
 
       def waiting(left: Block = left, right: Block = right, product_rr: jax.Array = product_rr) -> None:
         for left_p, right_p, product_p in hits(product_rr, floor):
-          _count(bands, error, left, right, left_p, right_p, product_p)
+          receive(left, right, left_p, right_p, product_p)
 
     if waiting is not None:
       waiting()
@@ -193,7 +207,7 @@ class PairPasses:
   def mated_above(self, score_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mated pairs with a score above each given one: their number [T] int64, and their least score [T], infinite without."""
     above_t, least_t = np.zeros(len(score_t), np.int64), np.full(len(score_t), np.inf)
-    for _, score_p in self._mated_scores():
+    for score_p, _ in self.mated_scores():
       for place, score in enumerate(score_t):
         accepted_p = score_p[score_p > score]
         above_t[place] += accepted_p.size
@@ -204,13 +218,13 @@ class PairPasses:
     """Mated pairs of each identity: those with a score of at least `threshold` [I] int64, and all [I] int64."""
     count = 1 + int(max(self.left_label.max(initial=-1), self.right_label.max(initial=-1)))
     accepted_i, mated_i = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for label_p, score_p in self._mated_scores():
+    for score_p, label_p in self.mated_scores():
       accepted_i += np.bincount(label_p[score_p >= threshold], minlength=count)
       mated_i += np.bincount(label_p, minlength=count)
     return accepted_i, mated_i
 
-  def _mated_scores(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Identity and score of mated pairs, some at a time."""
+  def mated_scores(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Scores [P] of some mated pairs at a time, and the number of the identity [P] of each."""
     rows = self.layout.rows
     for starts in self.layout.groups(len(self.left_label)):
       group: dict[int, Block] = {}
@@ -226,7 +240,7 @@ class PairPasses:
             if left_p.size:
               right = right or self._block(self.right, right_start)
               group[start] = group[start] if start in group else self._block(self.left, start)
-              yield here[0][left_p], exact_scores(group[start], right, left_p, right_p)
+              yield exact_scores(group[start], right, left_p, right_p), here[0][left_p]
 
 
 @jax.jit

@@ -42,8 +42,10 @@ def fit_components(unit_nd: np.ndarray) -> PrincipalComponents:
   if len(unit_nd) < 2:
     raise ValueError(f"{len(unit_nd)} embeddings: principal components need at least two")
   mean_d = unit_nd.mean(0)
-  axis_kd = np.linalg.svd(unit_nd - mean_d, full_matrices=False)[2]
-  return PrincipalComponents(mean_d, axis_kd[: len(unit_nd) - 1])
+  around_nd = unit_nd - mean_d
+  # Of the covariance, [D, D], which is far smaller than the rows; eigenvalues ascend.
+  axis_dk = np.linalg.eigh(around_nd.T @ around_nd)[1][:, ::-1]
+  return PrincipalComponents(mean_d, axis_dk.T[: len(unit_nd) - 1])
 
 
 def verify_truncated(embeddings: Embeddings, pairs: Pairs, size: int, *, train: Pairs | None = None) -> Verification:

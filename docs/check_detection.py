@@ -1,0 +1,126 @@
+"""Figures of detectors on labelled photos, for docs/detection.md.
+
+  python docs/check_detection.py PHOTOS [--weights DIR] [--yunet FILE] [--set wider|cmu|lfw] [--smallest 20] [--border zeros]
+
+PHOTOS has `wider_dev`, `cmu_mit` and `lfw_raw` (docs/detection.md). Prints average precision, recall and errors of points. YuNet runs in
+OpenCV (FaceDetectorYN), on the same photos, at their own size, from score 0.02 on.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxface.detection import Detections, detect, import_detector, load_detector
+from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
+from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_box_list, read_wider
+from jaxface.evaluation.detection.precision import match_boxes, point_errors, precision_recall
+from jaxface.formats.images import decode_image
+from jaxface.geometry.rectangles import iou
+
+Find = Callable[[list[Path]], list[Detections]]
+
+
+def yunet(file: str) -> Find:
+  """YuNet in OpenCV."""
+  import cv2
+
+  net = cv2.FaceDetectorYN.create(file, "", (320, 320), 0.02, 0.3, 5000)
+
+  def find(photos: list[Path]) -> list[Detections]:
+    found = []
+    for photo in tqdm(photos, leave=False):
+      image = decode_image(photo.read_bytes(), where=str(photo))
+      net.setInputSize(image.shape[1::-1])
+      faces = net.detect(np.ascontiguousarray(image[..., ::-1]))[1]
+      faces = np.zeros((0, 15), np.float32) if faces is None else faces
+      box_n4 = np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], -1)
+      point_n52 = faces[:, 4:14].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]]  # its right eye is the left one as seen
+      if len(point_n52) and (point_n52[:, 0, 0] > point_n52[:, 1, 0]).mean() > 0.5:
+        point_n52 = point_n52[:, [1, 0, 2, 4, 3]]
+      found.append(Detections(box_n4, faces[:, 14], point_n52, image.shape[:2]))
+    return found
+
+  return find
+
+
+def mtcnn(detector: Mtcnn) -> Find:
+  """Ours."""
+
+  def find(photos: list[Path]) -> list[Detections]:
+    with tqdm(total=len(photos), leave=False) as bar:
+      return detect(photos, detector, done=lambda number: bar.update())  # type: ignore[return-value]
+
+  return find
+
+
+def precision(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str, str]:
+  """Average precision and recall in each subset."""
+  found = find([folder / photo.name for photo in photos])
+  figures = {}
+  for subset in photos[0].subsets:
+    faces = sum(int(photo.subsets[subset].sum()) for photo in photos)
+    for inclusive in (True, False):
+      kinds = [
+        match_boxes(one.box_n4, one.score_n, photo.box_n4, photo.subsets[subset], inclusive=inclusive)
+        for one, photo in zip(found, photos)
+      ]
+      curve = precision_recall([one.score_n for one in found], kinds, faces)
+      name = f"{subset}, last pixel {'inside' if inclusive else 'outside'}"
+      figures[name] = f"AP {curve.average:.3f}, recall {curve.recall:.3f} ({curve.faces} faces, {curve.boxes} boxes)"
+  return figures
+
+
+def points(find: Find, folder: Path, part: str, every: int) -> dict[str, str]:
+  """Errors of the points on hand-labelled photos; a face is missed if no box covers the middle of its points."""
+  rows = [row for row in json.loads((folder.parent / "lfw_raw.json").read_text()) if "manual" in row and part in ("all", row["part"])]
+  rows = rows[::every]
+  errors, missed, overlap = [], 0, []
+  for row, faces in zip(rows, find([folder / row["file"] for row in rows])):
+    truth = np.array(row["manual"]["points5"])
+    x, y = truth.mean(0)
+    covers = (faces.box_n4[:, 0] < x) & (x < faces.box_n4[:, 2]) & (faces.box_n4[:, 1] < y) & (y < faces.box_n4[:, 3])
+    if not covers.any():
+      missed += 1
+      continue
+    best = int(np.flatnonzero(covers)[0])  # by falling score
+    errors.append(float(point_errors(faces.point_n52[best][None], truth[None])[0]))
+    overlap.append(float(iou(faces.box_n4[best][None], np.array([row["manual"]["box"]]))[0, 0]))
+  return {part: f"{len(rows)} photos, {missed} missed, points {100 * np.mean(errors):.2f} % of the eye distance (median"
+          f" {100 * np.median(errors):.2f} %), overlap with the labelled box {np.mean(overlap):.3f}"}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("photos", type=Path)
+  parser.add_argument("--weights", default="mtcnn", help="folder of released weights, or of a detector of `jaxface import`")
+  parser.add_argument("--yunet", help="ONNX file")
+  parser.add_argument("--set", choices=("wider", "cmu", "lfw"), action="append")
+  parser.add_argument("--smallest", type=float, default=20)
+  parser.add_argument("--border", default="zeros", choices=("crop", "zeros"))
+  parser.add_argument("--part", default="all", choices=("all", "folds12", "train"), help="of the LFW photos")
+  parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th of the LFW photos with labels")
+  options = parser.parse_args()
+  config = MtcnnConfig(smallest=options.smallest, border=options.border)
+  weights = Path(options.weights)
+  params = import_detector(weights, "mtcnn").params if (weights / "pnet.pt").is_file() else load_detector(options.weights).params
+  detectors = {"MTCNN": mtcnn(Mtcnn(params, config))}
+  if options.yunet:
+    detectors["YuNet"] = yunet(options.yunet)
+  measures = {
+    "wider": lambda find: precision(find, options.photos / "wider_dev", read_wider(options.photos / "wider_dev")),
+    "cmu": lambda find: precision(find, options.photos / "cmu_mit", read_box_list(options.photos / "cmu_mit")),
+    "lfw": partial(points, folder=options.photos / "lfw_raw", part=options.part, every=options.every),
+  }
+  for name in options.set or measures:
+    for detector, find in detectors.items():
+      for subset, text in measures[name](find).items():
+        print(f"{name} {subset}, {detector}: {text}", flush=True)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,126 @@
+"""Measures alignment and landmarks on real photos, for docs/alignment.md.
+
+  python docs/measure_alignment.py warp DATA                    time and difference beside OpenCV, on 400 LFW photos
+  python docs/measure_alignment.py lfw DATA WEIGHTS.onnx         aligned LFW photos beside the set that was aligned by others
+  python docs/measure_alignment.py helen DATA MODEL              errors of a landmark network on helen_test
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from jaxface.alignment import LandmarkFinder, align_faces, align_matrix, scale_of
+from jaxface.evaluation import error_auc, failure_rate, fold_accuracy, landmark_errors
+from jaxface.formats import decode_image, read_landmarks
+
+
+def read(path: Path) -> np.ndarray:
+  """A photo."""
+  return decode_image(path.read_bytes(), where=str(path))
+
+
+def lfw(data: Path, part: str) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
+  """Names, photos and YuNet's points of the face nearest to the middle, of photos with a detection."""
+  names, photos, points = [], [], []
+  for entry in json.loads((data / "photos/lfw_raw.json").read_text()):
+    if entry["part"] != part or not entry["faces"]:
+      continue
+    middle = np.array([entry["width"], entry["height"]]) / 2
+    face = min(entry["faces"], key=lambda face: np.linalg.norm(np.reshape(face["box"], (2, 2)).mean(0) - middle))
+    names.append(entry["file"])
+    photos.append(read(data / "photos/lfw_raw" / entry["file"]))
+    points.append(np.array(face["points5"]))
+  return names, photos, points
+
+
+def measure_warp(data: Path) -> None:
+  """Time of a crop and its difference from OpenCV's."""
+  import cv2
+
+  _, photos, points = lfw(data, "train")
+  photos, points = photos[:400], points[:400]
+  matrices = [align_matrix(point) for point in points]
+  align_faces(photos, points)
+
+  def best(run) -> float:
+    seconds = []
+    for _ in range(5):
+      start = time.perf_counter()
+      run()
+      seconds.append(time.perf_counter() - start)
+    return min(seconds) / len(photos) * 1000
+
+  ours = align_faces(photos, points).astype(np.float64)
+  theirs = np.stack([cv2.warpAffine(photo, matrix, (112, 112)) for photo, matrix in zip(photos, matrices)])
+  scale_n = np.array([float(scale_of(matrix)) for matrix in matrices])
+  difference_n = np.abs(ours - theirs).mean((1, 2, 3))
+  print(f"jaxface {best(lambda: align_faces(photos, points)):.2f} ms per face")
+  print(f"opencv {best(lambda: [cv2.warpAffine(photo, matrix, (112, 112)) for photo, matrix in zip(photos, matrices)]):.2f} ms per face")
+  for name, some in (("enlarged", scale_n >= 1), ("reduced", scale_n < 1)):
+    print(f"{name}: {some.sum()} faces, scale {scale_n[some].min():.2f}..{scale_n[some].max():.2f}, mean difference {difference_n[some].mean():.2f} of 255")
+
+
+def measure_lfw(data: Path, weights: Path) -> None:
+  """Embeddings of our crops of folds 1 and 2 beside those of the aligned set."""
+  from jaxface.formats import read_lfw_pairs
+  from jaxface.inference.model import Model
+  from jaxface.interop import import_onnx
+
+  names, photos, points = lfw(data, "folds12")
+  ours = align_faces(photos, points)
+  theirs = np.stack([read(data / "lfw_aligned112" / name) for name in names])
+  model = Model(import_onnx(weights, "mobilefacenet", preprocess="imagenet"))
+  ours_nd, theirs_nd = model.embed(ours), model.embed(theirs)
+  cosine_n = (ours_nd * theirs_nd).sum(1)
+  print(f"{len(names)} faces: mean difference {np.abs(ours.astype(float) - theirs).mean():.1f} of 255")
+  print(f"cosine of embeddings: mean {cosine_n.mean():.3f}, median {np.median(cosine_n):.3f}, 5 % below {np.quantile(cosine_n, 0.05):.3f}")
+  row = {Path(name).stem: index for index, name in enumerate(names)}
+  pairs = read_lfw_pairs(data / "protocols/pairs.txt")
+  first_two = np.unique(pairs.fold)[:2]
+  left, right, same, fold = [], [], [], []
+  for first, second, is_same, number in zip(pairs.left, pairs.right, pairs.same, pairs.fold):
+    if number in first_two and Path(first).stem in row and Path(second).stem in row:
+      left.append(row[Path(first).stem])
+      right.append(row[Path(second).stem])
+      same.append(is_same)
+      fold.append(number)
+  for name, each in (("aligned here", ours_nd), ("aligned set", theirs_nd)):
+    folds = fold_accuracy((each[left] * each[right]).sum(1), np.array(same), np.array(fold))
+    print(f"{name}: accuracy {100 * np.mean(folds.accuracy):.2f} % on {len(same)} pairs of folds 1 and 2")
+
+
+def measure_helen(data: Path, model: Path) -> None:
+  """Errors on the 298 test photos, by passes."""
+  faces = read_landmarks(data / "photos/helen_test.json", points="points68")
+  photos = [read(data / "photos/helen_test" / face.file) for face in faces]
+  true = np.stack([face.point_k2 for face in faces])
+  for passes, mirror in ((3, True), (1, False), (2, False)):
+    found = LandmarkFinder(model, passes=passes, mirror=mirror)(photos, [np.array(face.box) for face in faces])
+    error_n = landmark_errors(found, true)
+    print(
+      f"{passes} passes{', with the mirror image' * mirror}: mean error {100 * error_n.mean():.2f} % of the inter-ocular distance, median {100 * np.median(error_n):.2f} %,"
+      f" AUC at 0.08 {error_auc(error_n):.3f}, failures at 0.08 {100 * failure_rate(error_n):.1f} %, at 0.1"
+      f" {100 * failure_rate(error_n, 0.1):.1f} %"
+    )
+
+
+def main() -> None:
+  """Prints the figures."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("what", choices=("warp", "lfw", "helen"))
+  parser.add_argument("data", type=Path)
+  parser.add_argument("model", type=Path, nargs="?", help="weights or folder of a network")
+  options = parser.parse_args()
+  if options.what == "warp":
+    measure_warp(options.data)
+  elif options.model is None:
+    parser.error(f"{options.what} needs a network")
+  else:
+    {"lfw": measure_lfw, "helen": measure_helen}[options.what](options.data, options.model)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,1 @@
+"""From photos to answers: faces of photos, aligned folders, comparison, galleries and clusters."""

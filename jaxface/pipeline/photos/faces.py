@@ -1,0 +1,197 @@
+"""Finds, chooses and aligns the faces of photos."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxface.alignment import align_faces, align_matrix, scale_of
+from jaxface.detection import Detections, Detector, detect, load_detector
+from jaxface.detection.photos import LARGEST, read_photo
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.parallel import num_cores
+from jaxface.losses.ranges import check_name
+
+WHICH = ("largest", "central", "all")
+# Photos that are in memory at once.
+CHUNK = 16
+# From coordinates with (0, 0) at the corner of the first pixel to those with (0, 0) at its centre.
+TO_CENTRES = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+  """A face of a photo, aligned.
+
+  Attributes:
+    photo: path of the photo, as it was given.
+    number: of the face in the photo, 0 for the one with the highest score.
+    box_4: [4] float32, x0, y0, x1, y1 in pixels of the photo.
+    point_52: [5, 2] float32, x, y of left eye, right eye, nose, left and right mouth corner.
+    score: of the detector, 0 to 1.
+    scale: pixels of the aligned image per pixel of the photo; above 1 the face was enlarged.
+    quality: 0 to 1, see `face_quality`.
+    image_hwc: [H, W, 3] uint8, aligned to the template.
+  """
+
+  photo: str
+  number: int
+  box_4: np.ndarray
+  point_52: np.ndarray
+  score: float
+  scale: float
+  quality: float
+  image_hwc: np.ndarray
+
+
+@dataclass(frozen=True)
+class PhotoFaces:
+  """What was found in one photo.
+
+  Attributes:
+    photo: path of the photo, as it was given.
+    faces: the chosen faces, the first choice first.
+    found: number of faces found, also those that were not chosen.
+    refused: why there is no face, for the user; "" if there is one.
+  """
+
+  photo: str
+  faces: tuple[Face, ...]
+  found: int
+  refused: str = ""
+
+
+def find_faces(
+  photos: Sequence[str | Path], *, template: str = "arcface112", which: str = "largest", detector: Detector | str | Path | None = None,
+  done: Callable[[], object] | None = None,
+) -> Iterator[PhotoFaces]:
+  """Faces of photos of any size, in order, a few photos in memory at a time.
+
+  A photo that cannot be read, or has no face, gives a result that says so; the others go on.
+
+  Args:
+    photos: files.
+    template: one of `jaxface.geometry.TEMPLATES`.
+    which: "largest" takes the face with the largest box; "central" the one whose centre is nearest to the photo's, in units of
+      its size, as for photos that were cropped around a person; "all" takes all, by falling score.
+    detector: a detector, or the folder or name of one, see `load_detector`.
+    done: called after each photo.
+  Yields:
+    `PhotoFaces` for each photo.
+  Raises:
+    ValueError: an unknown `which`, or a detector without points.
+    KeyError: an unknown template.
+    FileNotFoundError: no weights of the detector.
+  """
+  check_name("which", which, WHICH)
+  finder = load_detector(detector) if detector is None or isinstance(detector, (str, Path)) else detector
+  if not finder.points:
+    raise ValueError(f"detector {finder.name!r} finds no points, which alignment needs")
+  with ThreadPoolExecutor(num_cores(), thread_name_prefix="jaxface-photos") as pool:
+    for start in range(0, len(photos), CHUNK):
+      for found in _chunk([str(photo) for photo in photos[start : start + CHUNK]], finder, template, which, pool):
+        yield found
+        if done:
+          done()
+
+
+def _chunk(photos: list[str], finder: Detector, template: str, which: str, pool: ThreadPoolExecutor) -> list[PhotoFaces]:
+  read = list(pool.map(_read, photos))
+  pixels = {at: one for at, one in enumerate(read) if isinstance(one, _Pixels)}
+  found = dict(zip(pixels, detect([one.image_hwc for one in pixels.values()], finder)))
+  chosen = [(at, row) for at in pixels for row in choose(_given(found[at]), which)]
+  points = [_given(found[at]).point_n52[row] - TO_CENTRES for at, row in chosen]  # type: ignore[index]
+  made: dict[int, list[Face]] = {at: [] for at in pixels}
+  fault: dict[int, str] = {}
+  for (at, row), point_52, image_hwc in zip(chosen, points, _crops([pixels[at].image_hwc for at, _ in chosen], points, template)):
+    if isinstance(image_hwc, str):
+      fault[at] = image_hwc
+      continue
+    faces, factor = _given(found[at]), pixels[at].factor
+    scale, score = float(scale_of(align_matrix(point_52, template))), float(faces.score_n[row])
+    full = faces.scaled(factor, faces.size)
+    assert full.point_n52 is not None
+    made[at].append(Face(
+      photos[at], row, full.box_n4[row], full.point_n52[row], score, scale / factor, face_quality(point_52, score, scale / factor), image_hwc,
+    ))
+  return [_result(photo, at, read[at], made, found, fault) for at, photo in enumerate(photos)]
+
+
+def _result(
+  photo: str, at: int, read: "_Pixels | Exception", made: dict[int, list[Face]], found: dict[int, Detections | None], fault: dict[int, str]
+) -> PhotoFaces:
+  if isinstance(read, Exception):
+    return PhotoFaces(photo, (), 0, str(read))
+  count = len(_given(found[at]))
+  return PhotoFaces(photo, tuple(made[at]), count, "" if made[at] else fault.get(at, "no face was found"))
+
+
+def _given(faces: Detections | None) -> Detections:
+  assert faces is not None  # only photos that were read are searched
+  return faces
+
+
+def _crops(photos: list[np.ndarray], points: list[np.ndarray], template: str) -> list[np.ndarray | str]:
+  """Aligned images; for a face that cannot be aligned, why."""
+  try:
+    return list(align_faces(photos, points, template=template)) if photos else []
+  except ValueError as error:
+    if len(photos) == 1:
+      return [str(error).partition(": ")[2]]
+  return [crop for photo, point_52 in zip(photos, points) for crop in _crops([photo], [point_52], template)]
+
+
+def choose(faces: Detections, which: str) -> list[int]:
+  """Rows of the chosen faces, see `find_faces`; equal ones in order of their scores."""
+  if not len(faces):
+    return []
+  side_n2 = faces.box_n4[:, 2:] - faces.box_n4[:, :2]
+  if which == "largest":
+    return [int(np.argmax(side_n2.prod(1)))]
+  if which == "central":
+    middle_n2 = (faces.box_n4[:, :2] + faces.box_n4[:, 2:]) / 2
+    away_n = np.linalg.norm(middle_n2 - np.array(faces.size[::-1]) / 2, axis=1) / np.sqrt(np.maximum(side_n2.prod(1), 1e-6))
+    return [int(np.argmin(away_n))]
+  return list(range(len(faces)))
+
+
+def face_quality(point_52: np.ndarray, score: float, scale: float) -> float:
+  """A weight for a face among others of the same person: score × resolution × how frontal it is.
+
+  Resolution is 1 for a face that was not enlarged, else 1 / scale. How frontal it is: the smaller over the larger of the nose's
+  distances to both eyes, along the line of the eyes; 1 for a face seen from the front. At least 0.01.
+
+  Args:
+    point_52: [5, 2], see `Face`.
+    score: of the detector, 0 to 1.
+    scale: see `Face`.
+  Returns:
+    0.01 to 1.
+  """
+  left, right, nose = point_52[0].astype(np.float64), point_52[1].astype(np.float64), point_52[2].astype(np.float64)
+  line = right - left
+  along = float((nose - left) @ line / max(line @ line, 1e-12))  # 0 below the left eye, 1 below the right one
+  near, far = sorted((max(along, 0.0), max(1 - along, 0.0)))
+  frontal = near / far if far else 0.0
+  return float(np.clip(score * min(1.0, 1.0 / scale) * frontal, 0.01, 1.0))
+
+
+class _Pixels(NamedTuple):
+  """A photo, reduced if it is large, and the factor back to its own pixels."""
+
+  image_hwc: np.ndarray
+  factor: float
+
+
+def _read(photo: str) -> "_Pixels | Exception":
+  try:
+    image_hwc, size = read_photo(photo, LARGEST)
+  except (DamagedData, OSError) as error:
+    return error
+  return _Pixels(image_hwc, max(size) / max(image_hwc.shape[:2]))
+
+
+__all__ = ["WHICH", "Face", "PhotoFaces", "choose", "face_quality", "find_faces"]

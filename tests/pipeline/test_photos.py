@@ -1,0 +1,257 @@
+"""From photos to aligned folders, comparisons, galleries and clusters, with painted faces."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from painted import PaintedDetector, photo, save
+from PIL import Image
+
+import jaxface
+from jaxface.formats.aligned import folder_template, read_aligned
+from jaxface.formats.errors import DamagedData
+from jaxface.formats.images import decode_image
+from jaxface.gallery import OtherMaker, read_gallery
+from jaxface.models.saved import save_model
+from jaxface.pipeline import (
+  NoFace,
+  OtherSettings,
+  align_photos,
+  cluster_photos,
+  compare_photos,
+  enrol_people,
+  find_faces,
+  identify_photo,
+)
+from jaxface.pipeline.photos.faces import choose, face_quality
+
+POINTS = np.array([(38.0, 51.0), (74.0, 51.0), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)])  # eyes on a level line
+
+
+@pytest.fixture(scope="module")
+def model(random_model, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("models") / "net"
+  save_model(folder, random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=16, size=112))
+  return jaxface.load(folder)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  root = tmp_path / "photos"
+  save(root / "ann" / "one.png", photo(seed=1))
+  save(root / "ann" / "two.png", photo(((20, 20, 0.4), (80, 40, 0.9)), seed=5))
+  save(root / "bob" / "none.png", photo(()))
+  (root / "bob" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+  return root
+
+
+def test_an_aligned_face_is_the_painted_one(tmp_path):
+  image = photo(((40, 30, 1.0),), size=(200, 220))
+  save(tmp_path / "a.png", image)
+  [found] = find_faces([tmp_path / "a.png"], detector=PaintedDetector())
+  [face] = found.faces
+  np.testing.assert_allclose(face.box_4, [40, 30, 152, 142])
+  assert face.scale == pytest.approx(1.0, abs=1e-5)
+  np.testing.assert_allclose(face.image_hwc.astype(int), image[30:142, 40:152], atol=1)
+
+
+def test_a_large_photo_is_reduced_and_boxes_are_in_its_own_pixels(tmp_path, monkeypatch):
+  monkeypatch.setattr("jaxface.pipeline.photos.faces.LARGEST", 200)
+  save(tmp_path / "a.png", np.repeat(np.repeat(photo(((40, 30, 1.0),), size=(200, 200)), 3, 0), 3, 1))
+  [found] = find_faces([tmp_path / "a.png"], detector=PaintedDetector())
+  np.testing.assert_allclose(found.faces[0].box_4, [120, 90, 456, 426])
+  assert found.faces[0].scale == pytest.approx(1 / 3, abs=1e-5)
+
+
+def test_which_face_is_taken():
+  faces = PaintedDetector()._one(photo(((5, 5, 0.9), (150, 100, 0.3), (110, 20, 0.4)), size=(160, 200)))
+  boxes = faces.box_n4[:, 0].tolist()
+  assert [boxes[row] for row in choose(faces, "largest")] == [5]
+  assert [boxes[row] for row in choose(faces, "all")] == boxes and len(boxes) == 3
+  [row] = choose(faces, "central")
+  middle = (faces.box_n4[:, :2] + faces.box_n4[:, 2:]) / 2
+  side = faces.box_n4[:, 2] - faces.box_n4[:, 0]
+  assert row == int(np.argmin([np.hypot(*(one - (100, 80))) / width for one, width in zip(middle, side)]))
+
+
+def test_quality_falls_with_enlargement_and_with_the_nose_off_the_middle():
+  frontal = POINTS.copy()
+  frontal[2] = (frontal[0] + frontal[1]) / 2 + (0, 20)
+  assert face_quality(frontal, 1.0, 0.5) == pytest.approx(1.0, abs=1e-6)
+  assert face_quality(frontal, 0.8, 2.0) == pytest.approx(0.4, abs=1e-6)
+  turned = frontal.copy()
+  turned[2] = frontal[0] + (frontal[1] - frontal[0]) / 4 + (0, 20)  # distances 1 : 3
+  assert face_quality(turned, 1.0, 1.0) == pytest.approx(1 / 3, abs=1e-6)
+  outside = frontal.copy()
+  outside[2] = frontal[0] - (10, 0)
+  assert face_quality(outside, 1.0, 1.0) == 0.01
+
+
+def test_a_folder_is_aligned_with_a_table_of_what_was_refused(folder, tmp_path):
+  out = tmp_path / "aligned"
+  made = align_photos(folder, out, detector=PaintedDetector())
+  assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg")) == ["ann/one.jpg", "ann/two.jpg"]
+  assert decode_image((out / "ann/two.jpg").read_bytes(), where="").shape == (112, 112, 3)
+  with open(out / "faces.csv", newline="") as file:
+    rows = {row["photo"]: row for row in csv.DictReader(file)}
+  assert rows["ann/two.png"]["found"] == "2" and rows["ann/two.png"]["x0"] == "80.0"
+  assert rows["bob/none.png"]["refused"] == "no face was found"
+  assert "broken.jpg" in rows["bob/broken.jpg"]["refused"] and rows["bob/broken.jpg"]["image"] == ""
+  assert "2 faces of 4 photos" in made.summary() and "2 photos refused" in made.summary()
+  page = (out / "contact_sheet.html").read_text()
+  assert page.count("data:image/jpeg") == 3 and "no face was found" in page  # two faces, and the refused photo that can be read
+  assert folder_template(out) == "arcface112" and read_aligned(out).detector == "painted"
+
+
+def test_all_faces_of_a_photo_have_files_of_their_own(folder, tmp_path):
+  align_photos(folder, tmp_path / "all", which="all", detector=PaintedDetector(), sheet=False)
+  names = sorted(path.name for path in (tmp_path / "all").rglob("*.jpg"))
+  assert names == ["one_0.jpg", "two_0.jpg", "two_1.jpg"]
+  assert not (tmp_path / "all" / "contact_sheet.html").exists()
+
+
+def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(folder, tmp_path, monkeypatch):
+  for number in range(20):
+    save(folder / "eve" / f"{number:02}.png", photo(seed=50 + number))
+  align_photos(folder, tmp_path / "whole", detector=PaintedDetector())
+
+  class Stops(PaintedDetector):
+    def detect_batch(self, *given, **more):
+      if self.calls == 17:
+        raise KeyboardInterrupt
+      return super().detect_batch(*given, **more)
+
+  with pytest.raises(KeyboardInterrupt):
+    align_photos(folder, tmp_path / "resumed", detector=Stops())
+  journal = tmp_path / "resumed" / ".faces.jsonl"
+  done = len(journal.read_text().splitlines())
+  assert 0 < done < 24
+  with open(journal, "a") as file:
+    file.write('[{"photo": "eve/')  # a line that a crash cut off
+  again = PaintedDetector()
+  align_photos(folder, tmp_path / "resumed", detector=again)
+  assert again.calls <= 24 - done
+  for path in sorted((tmp_path / "whole").rglob("*")):
+    if path.suffix in (".jpg", ".csv"):
+      assert path.read_bytes() == (tmp_path / "resumed" / path.relative_to(tmp_path / "whole")).read_bytes(), path
+
+
+def test_other_settings_and_places_are_refused(folder, tmp_path):
+  align_photos(folder, tmp_path / "out", detector=PaintedDetector())
+  with pytest.raises(OtherSettings, match="which was 'largest', now 'all'"):
+    align_photos(folder, tmp_path / "out", which="all", detector=PaintedDetector())
+  with pytest.raises(ValueError, match="inside of the other"):
+    align_photos(folder, folder / "out", detector=PaintedDetector())
+  with pytest.raises(ValueError, match="quality is 0"):
+    align_photos(folder, tmp_path / "new", quality=0, detector=PaintedDetector())
+  (tmp_path / "out" / "aligned.json").write_text("{}")
+  with pytest.raises(DamagedData):
+    folder_template(tmp_path / "out")
+
+
+def test_the_template_of_an_aligned_folder_is_taken_from_it(folder, tmp_path, model):
+  align_photos(folder, tmp_path / "out", detector=PaintedDetector(), sheet=False)
+  assert model.embed_named(tmp_path / "out").meta["template"] == "arcface112"
+
+
+def test_photos_are_compared(tmp_path, model):
+  save(tmp_path / "a.png", photo(((30, 20, 0.8, 3),)))
+  save(tmp_path / "b.png", photo(((60, 40, 0.8, 3),)))
+  save(tmp_path / "c.png", photo(((60, 40, 0.8, 4),)))
+  save(tmp_path / "none.png", photo(()))
+  given = {"model": model, "detector": PaintedDetector(), "threshold": 0.999}
+  same = compare_photos(tmp_path / "a.png", tmp_path / "b.png", **given)
+  other = compare_photos(tmp_path / "a.png", tmp_path / "c.png", **given)
+  assert same.score > 0.9999 and same.same and other.score < same.score
+  with pytest.raises(NoFace, match=r"none\.png: no face was found"):
+    compare_photos(tmp_path / "a.png", tmp_path / "none.png", **given)
+  with pytest.raises(FileNotFoundError, match="no such photo"):
+    compare_photos(tmp_path / "a.png", tmp_path / "absent.png", **given)
+  with pytest.raises(ValueError, match="the model has no threshold"):
+    compare_photos(tmp_path / "a.png", tmp_path / "b.png", model=model, detector=PaintedDetector())
+  with pytest.raises(ValueError, match="a cosine lies in"):
+    compare_photos(tmp_path / "a.png", tmp_path / "b.png", model=model, detector=PaintedDetector(), threshold=2)
+
+
+@pytest.fixture
+def people(tmp_path):
+  root = tmp_path / "people"
+  for person, seed in (("ann", 3), ("bob", 4), ("eve", 5)):
+    for number in range(2):
+      save(root / person / f"{number}.png", photo(((10 + 20 * number, 20, 0.7, seed),)))
+  save(root / "eve" / "none.png", photo(()))
+  return root
+
+
+def test_people_are_enrolled_and_identified(people, tmp_path, model):
+  file, given = tmp_path / "people.gallery", {"model": model, "detector": PaintedDetector()}
+  made = enrol_people(file, people, **given)
+  assert made.gallery.people == ("ann", "bob", "eve") and made.photos == 6
+  assert [photo for photo, _ in made.refused] == ["eve/none.png"]
+  save(tmp_path / "two.png", photo(((10, 10, 0.7, 4), (110, 60, 0.6, 77)), size=(180, 220)))
+  found, rule = identify_photo(file, tmp_path / "two.png", threshold=0.9999, **given)
+  assert [one.found.accepted for one in found] == ["bob", None] and rule.far is None
+  assert {each.person for each in found[0].found.candidates} == {"ann", "bob", "eve"}
+  # Enrolling again changes nothing.
+  before = file.read_bytes()
+  enrol_people(file, people, **given)
+  assert file.read_bytes() == before
+
+
+def test_a_gallery_of_another_model_is_refused(people, tmp_path, model, random_model):
+  file = tmp_path / "people.gallery"
+  enrol_people(file, people, model=model, detector=PaintedDetector())
+  save_model(tmp_path / "other", random_model("iresnet", units=(1, 1, 1, 1), width=0.25, embedding_size=16, size=112))
+  for call in (
+    lambda **given: enrol_people(file, people, **given),
+    lambda **given: identify_photo(file, people / "ann" / "0.png", threshold=0.5, **given),
+  ):
+    with pytest.raises(OtherMaker, match="digest"):
+      call(model=tmp_path / "other", detector=PaintedDetector())
+  assert len(read_gallery(file)) == 3
+
+
+def test_people_need_folders_and_faces(people, tmp_path, model):
+  save(people / "loose.png", photo())
+  with pytest.raises(ValueError, match=r"loose\.png is in no person's folder"):
+    enrol_people(tmp_path / "g", people, model=model, detector=PaintedDetector())
+  save(tmp_path / "empty" / "ann" / "none.png", photo(()))
+  with pytest.raises(NoFace, match="none of the 1 photos has a face"):
+    enrol_people(tmp_path / "g", tmp_path / "empty", model=model, detector=PaintedDetector())
+  assert not (tmp_path / "g").exists()
+
+
+def test_faces_are_grouped_by_person(people, tmp_path, model):
+  found = cluster_photos(
+    people, model=model, detector=PaintedDetector(), threshold=0.9999, out=tmp_path / "c.json", page=tmp_path / "c.html"
+  )
+  groups = sorted(sorted(face.photo for face in group) for group in found.groups)
+  assert groups == [[f"{person}/0.png", f"{person}/1.png"] for person in ("ann", "bob", "eve")]
+  plain = json.loads((tmp_path / "c.json").read_text())
+  assert plain["refused"] == [{"photo": "eve/none.png", "reason": "no face was found"}] and len(plain["groups"]) == 3
+  assert (tmp_path / "c.html").read_text().count("<section>") == 3
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "I;16", "P"])
+def test_photos_of_any_mode_are_read(mode, tmp_path):
+  image = Image.fromarray(photo(((30, 20, 0.8),)))
+  if mode == "I;16":
+    image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+  else:
+    image = image.convert(mode)
+  path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+  image.save(path)
+  [found] = find_faces([path], detector=PaintedDetector())
+  assert found.found >= 1 and found.faces[0].image_hwc.shape == (112, 112, 3)
+
+
+def test_what_is_no_photo_gets_a_line_and_the_others_go_on(tmp_path):
+  (tmp_path / "video.jpg").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(100))
+  (tmp_path / "empty.png").write_bytes(b"")
+  save(tmp_path / "one.png", np.full((1, 1, 3), 20, np.uint8))
+  save(tmp_path / "good.png", photo())
+  paths = [tmp_path / name for name in ("video.jpg", "empty.png", "absent.png", "one.png", "good.png")]
+  found = list(find_faces(paths, detector=PaintedDetector()))
+  assert [bool(one.faces) for one in found] == [False] * 4 + [True]
+  assert all(one.refused for one in found[:4]) and found[3].refused == "no face was found"
