@@ -18,9 +18,8 @@ from jaxface.evaluation.protocols.rfw import Groups
 from jaxface.evaluation.protocols.ytf import Ytf
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.pairs import Pairs, read_pairs
-from jaxface.inference.sources import folder_size
 from jaxface.inference.verify import VerificationHook
-from jaxface.models.config import ModelConfig, make_model
+from jaxface.models.config import ModelConfig
 from jaxface.pipeline.say import say
 from jaxface.training.workdir import Workdir
 
@@ -49,7 +48,7 @@ def check_paths(config: VerificationConfig, place: str) -> None:
 
 
 def make_hook(
-  config: VerificationConfig, model: ModelConfig, holdout: Any, workdir: Workdir, *, threads: int, devices: int,
+  config: VerificationConfig, model: ModelConfig, holdout: Any, workdir: Workdir, *, threads: int, devices: int, size: int = 0,
   on_damage: str = "raise",
 ) -> VerificationHook:
   """The hook of one evaluation set: its own images, or the identities held out of the training set.
@@ -61,6 +60,7 @@ def make_hook(
     workdir: workdir of the run.
     threads: number of decoding threads, 0 for one per core.
     devices: number of devices of the run, 0 for all.
+    size: side length in pixels to which the training images are resized, 0 for none: those of a folder are resized alike.
     on_damage: what happens to an image that cannot be read, see `VerificationHook`.
   Raises:
     ValueError: the set names no images and no identities are held out; an image of the lists is missing; a list has pairs of
@@ -68,7 +68,7 @@ def make_hook(
     DamagedData: a list that cannot be read, or is not the official one.
     FileNotFoundError: a list or the images are missing.
   """
-  source = _images(config, model, holdout, threads)
+  source = _images(config, holdout, threads, size)
   names = source.names()
   rules: Pairs | Protocol
   if config.protocol != "pairs":
@@ -105,14 +105,13 @@ def make_hook(
   )
 
 
-def _images(config: VerificationConfig, model: ModelConfig, holdout: Any, threads: int) -> Any:
+def _images(config: VerificationConfig, holdout: Any, threads: int, size: int) -> Any:
   """The images of a set; those of a folder that was not packed have the names that the lists of protocols give them."""
   if config.records:
     return open_records(config.records, threads)
   if config.images:
-    _, _, preprocess = make_model(model, config.template or UNKNOWN_TEMPLATE)
     source = FolderSource(
-      config.images, size=folder_size(preprocess), template=config.template or UNKNOWN_TEMPLATE, threads=threads
+      config.images, size=(size, size) if size else None, template=config.template or UNKNOWN_TEMPLATE, threads=threads, resize=True
     )
     for line in source.notes:
       say(f"evaluation {config.name}: {line}")

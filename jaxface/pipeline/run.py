@@ -114,7 +114,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   hooks = [
     make_hook(
       config, prepared.model, holdout, workdir, threads=prepared.data.threads, devices=prepared.mesh.devices,
-      on_damage=prepared.data.on_damage,
+      size=prepared.data.size, on_damage=prepared.data.on_damage,
     )
     for config in prepared.evaluation
   ]
