@@ -1,6 +1,8 @@
 """The hook of a run with any protocol: its figures are those of the embeddings, and its failure is told, not raised."""
 
+import re
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -172,3 +174,10 @@ def test_lists_are_known_by_their_content_wherever_they_are(tmp_path):
   other = VerificationHook(one.config, one.source, read_protocol("ijb-c-1n", lists), MODEL)
   differing = {key for key, value in other.fingerprint().items() if value != one.fingerprint()[key]}
   assert differing == {"lists_sha256"}
+
+
+def test_the_documentation_names_the_figure_that_ranks_states():
+  text = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text().partition("One figure ranks the states")[2].partition("\n\nOn several")[0]
+  rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+  told = {name: re.findall("`([^`]+)`", figure)[0] for names, figure in rows for name in re.findall("`([^`]+)`", names)}
+  assert {name: told.get(name, "accuracy") for name in PROTOCOLS} == {name: score_name(name) for name in PROTOCOLS}
