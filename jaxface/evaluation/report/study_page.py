@@ -31,11 +31,11 @@ def write_study(path: str | Path, study: Study) -> None:
     _head(study),
     _summary(study),
     *(_list(study, one, number) for number, one in enumerate(study.lists)),
-    _identification(study),
+    identification_section(study),
     _comparisons(study),
     *(slices_section(one) for one in study.slices),
     *sweeps_sections(study.sweeps),
-    _without_curves(study),
+    other_figures(study),
     _reproduce(study),
   ]
   write_text(path, document(study.heading, parts))
@@ -103,7 +103,8 @@ def _wrong(found: Verification, image_of: Callable[[str], bytes | None] | None, 
   return hardest(found, image_of, count, f"The hardest wrong pairs{of}")
 
 
-def _identification(study: Study) -> str:
+def identification_section(study: Study) -> str:
+  """CMC and rates of the searches (1:N); "" if there are none."""
   rows = []
   for row in study.figures["identification"]:
     ranks = [_with(percent(rate["value"]), interval(rate["interval"])) for rate in row["rank"].values()]
@@ -144,7 +145,7 @@ def _comparisons(study: Study) -> str:
   return f'<section>\n<h2>Models compared</h2>\n<div class="card scroll">\n{table(note, heads, rows)}\n</div>\n</section>'
 
 
-def _without_curves(study: Study) -> str:
+def other_figures(study: Study) -> str:
   """The lines of protocols that are neither one pair list nor a search."""
   parts = [
     f"<h3>{escape(name)}, {escape(where)}</h3>\n<pre>{escape(one)}</pre>" for where, name, one in study.named
@@ -172,4 +173,4 @@ def _reproduce(study: Study) -> str:
   return "<section>\n<h2>Notes, and how to reproduce this</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
 
-__all__ = ["write_study"]
+__all__ = ["identification_section", "other_figures", "write_study"]
