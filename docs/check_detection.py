@@ -79,7 +79,7 @@ def points(find: Find, folder: Path, part: str, every: int) -> dict[str, str]:
   rows = rows[::every]
   errors, missed, overlap = [], 0, []
   for row, faces in zip(rows, find([folder / row["file"] for row in rows])):
-    truth = np.array(row["manual"]["points5"])
+    truth = np.array(row["manual"]["points5"]) + 0.5  # of pixel centres, see docs/check_photos.py
     x, y = truth.mean(0)
     covers = (faces.box_n4[:, 0] < x) & (x < faces.box_n4[:, 2]) & (faces.box_n4[:, 1] < y) & (y < faces.box_n4[:, 3])
     if not covers.any():
