@@ -55,6 +55,7 @@ class VerificationHook:
     found: the latest result, on the first host; None if it failed.
     failure: why the latest evaluation has no figures; "" if it has.
     latest_step: its step.
+    read_n: [R] int64, the records that it could read, on the first host.
   """
 
   config: VerificationConfig

@@ -48,7 +48,10 @@ GONE_APART = (
 
 
 class Hook(Protocol):
-  """Called between steps with the network as it stands; returns metrics to log, and "score" to rank states by."""
+  """Called between steps with the network as it stands; returns metrics to log, and "score" to rank states by.
+
+  Its exception ends the run. A hook that fails without ending it returns no "score": the best state stays what it was.
+  """
 
   def due(self, step: int, last: int) -> bool:
     """Whether to call after `step` of `last` steps."""

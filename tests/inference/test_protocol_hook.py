@@ -14,6 +14,7 @@ from jaxface.evaluation import PROTOCOLS, evaluate, make_toy, read_protocol
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.protocols.logged import logged_figures, score_name
 from jaxface.formats import DamagedData, Embeddings, read_embeddings
+from jaxface.inference import Model, evaluate_model
 from jaxface.inference.verify import VerificationHook
 from jaxface.models.config import ModelConfig
 
@@ -181,3 +182,17 @@ def test_the_documentation_names_the_figure_that_ranks_states():
   rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
   told = {name: re.findall("`([^`]+)`", figure)[0] for names, figure in rows for name in re.findall("`([^`]+)`", names)}
   assert {name: told.get(name, "accuracy") for name in PROTOCOLS} == {name: score_name(name) for name in PROTOCOLS}
+
+
+@pytest.mark.parametrize("name, plain", [("ytf", False), ("rfw", True), ("rfw", False)])
+def test_a_model_is_evaluated_on_frames_and_groups_as_their_lists_name_them(name, plain, tmp_path, random_model, monkeypatch):
+  lists = make_toy(name, tmp_path / "toy")
+  toy = read_embeddings(tmp_path / "toy" / "embeddings.npz")
+  names = [one.split("/", 1)[1] if plain else one for one in toy.names]
+  rows = {one: toy.embedding_nd[row] for row, one in reversed(list(enumerate(names)))}
+  names = list(rows)
+  monkeypatch.setattr(Model, "embed_named", lambda self, source, **given: Embeddings(np.stack([rows[one] for one in source.names()]), source.names()))
+  model = Model(random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=8))
+  found = evaluate_model(model, Numbered([*names, "nobody/0/1"]), lists, protocol=name)
+  expected = evaluate(Embeddings(np.stack(list(rows.values())), names), lists, protocol=name)
+  assert str(found.figures) == str(expected.figures)
