@@ -89,7 +89,7 @@ def _intervals(
   count = {target: round(point.far * nonmated) for target, point in points.items()}
   limits: dict[float, Interval] = {}
   for target, point in points.items():
-    ends = threshold_interval(top[target], target, top[target].design(count[target]))
+    ends = threshold_interval(top[target], target)
     if ends is not None:
       limits[target] = max(min(ends[0], point.threshold), -1.0), max(min(ends[1], 1.0), point.threshold)
   limit_tk = np.array([[points[target].threshold, *ends] for target, ends in limits.items()]).reshape(-1, 3)
