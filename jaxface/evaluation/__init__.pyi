@@ -72,6 +72,7 @@ from .measures.roc import roc as roc
 from .measures.roc import tar_at_far as tar_at_far
 from .pairs.comparison import Difference as Difference
 from .pairs.comparison import compare as compare
+from .pairs.comparison import holm as holm
 from .pairs.holdout import holdout_pairs as holdout_pairs
 from .pairs.list_figures import Evaluation as Evaluation
 from .pairs.normalisation import LargestFeatures as LargestFeatures
