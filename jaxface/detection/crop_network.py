@@ -1,6 +1,7 @@
 """The networks of MTCNN as the training engine takes them: one array of numbers per crop, and mirrored crops."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -48,7 +49,7 @@ def detector_params(params: dict) -> dict:
   return {name: layer for name, layer in params["net"].items() if name != POINT_LAYER}
 
 
-def mirror_targets(target_bt: Array, shift_b: Array | float = 0.0) -> Array:
+def mirror_targets(target_bt: Any, shift_b: Any = 0.0) -> Array:
   """Targets of mirrored crops.
 
   Args:
@@ -63,7 +64,7 @@ def mirror_targets(target_bt: Array, shift_b: Array | float = 0.0) -> Array:
   kind_b1, shape = target_bt[:, :1], (len(target_bt), -1)
   # Numbers that a kind does not have stay 0.
   offset_b4 = jnp.where(kind_b1 == NEGATIVE, 0.0, offset_b4)
-  return jnp.concatenate([kind_b1, offset_b4, jnp.where(kind_b1 == POINTS, point_b52.reshape(shape), 0.0)], -1)
+  return jnp.concatenate([jnp.asarray(kind_b1), offset_b4, jnp.where(kind_b1 == POINTS, point_b52.reshape(shape), 0.0)], -1)
 
 
 def mirror_shift(net: str, side_n: np.ndarray) -> np.ndarray:

@@ -91,10 +91,10 @@ class MtcnnTraining:
   seed: int = 0
   devices: int = 0
   thresholds: tuple[float, ...] = (0.5, 0.5)
-  sampling: Sampling = Sampling()
-  pnet: StageTraining = StageTraining()
-  rnet: StageTraining = StageTraining(batch_size=252)
-  onet: StageTraining = StageTraining(batch_size=126, point_weight=1.0)
+  sampling: Sampling = field(default_factory=Sampling)
+  pnet: StageTraining = field(default_factory=StageTraining)
+  rnet: StageTraining = field(default_factory=lambda: StageTraining(batch_size=252))
+  onet: StageTraining = field(default_factory=lambda: StageTraining(batch_size=126, point_weight=1.0))
 
   def __post_init__(self) -> None:
     if len(self.thresholds) != 2 or not all(0 <= number <= 1 for number in self.thresholds):
@@ -168,7 +168,8 @@ def _crops(
     "networks": digest([part for _, part in sorted(_leaves(params).items())]),
   }
   if not (folder / FILE).is_file():
-    before = Mtcnn(params, MtcnnConfig(thresholds=(*thresholds, *[0.5] * (3 - len(thresholds))))) if params else None
+    first, second, *_ = (*thresholds, 0.0, 0.0)  # of networks that are not there yet
+    before = Mtcnn(params, MtcnnConfig(thresholds=(first, second, 0.0))) if params else None
     write_samples(folder, crop_side(net), stage_crops(net, photos, config.sampling, config.seed, before, progress=progress), settings)
   return CropSource(folder, settings)
 
