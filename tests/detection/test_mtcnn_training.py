@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +30,14 @@ from jaxface.detection.crop_sampling import (
 )
 from jaxface.detection.detector_data import annotated_photos, split_events, stage_crops, wider_photos
 from jaxface.detection.mtcnn_nets import NETS
+from jaxface.detection.mtcnn_training import MtcnnTraining, StageTraining, make_stage_run
 from jaxface.detection.sample_files import CropSource, KindOrder, write_samples
 from jaxface.evaluation.detection.labelled_photos import LabelledPhoto
 from jaxface.formats import AnnotatedFace, DamagedData, encode_jpeg, write_landmarks
 from jaxface.geometry.rectangles import decode_boxes
 from jaxface.losses.detection import NEGATIVE, PART, POINTS, POSITIVE
 from jaxface.pipeline import train
+from jaxface.training import Workdir, read_metrics, train_run
 
 BOX = np.array([[20.0, 30, 60, 80]])
 POINT = np.array([[[30.0, 45], [50, 46], [40, 58], [32, 68], [49, 69]]])
@@ -267,7 +270,7 @@ def test_a_stage_is_resumed_bitwise(tmp_path):
   rows = read_metrics(tmp_path / "run")
   assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
   # The objective of the paper: the weighted sum of the three terms.
-  parts = [rows[-1][f"loss_{name}"] for name in ("facescore", "boxoffsets", "facepoints")]
+  parts = [rows[-1][f"{name}/loss"] for name in ("facescore", "boxoffsets", "facepoints")]
   assert rows[-1]["loss"] == pytest.approx(np.dot([1, 0.5, 0.5], parts), rel=1e-4)
   with pytest.raises(ValueError, match="batch_size 14 does not spread over"):
     make_stage_run("pnet", CropSource(tmp_path / "crops", {}), MtcnnTraining(pnet=replace(stage, batch_size=14), devices=4))
