@@ -7,7 +7,8 @@
 
 --small selects the small form of a paper's experiment, which runs on two cores. Any field of the experiment is an option
 (`jaxface train EXPERIMENT --help` lists them with their values). The same command resumes a run that was killed or
-interrupted from its last checkpoint; SIGTERM and Ctrl-C save a checkpoint first and exit with code 75.
+interrupted from its last checkpoint; SIGTERM and Ctrl-C save a checkpoint first and exit with code 75. An evaluation that fails does
+not end the run; if the trained model has no figures at the end, the exit code is 3.
 """
 
 import argparse
@@ -19,10 +20,12 @@ import textwrap
 from jaxface.options import add_network, load_network
 from jaxface.pipeline.api import train
 from jaxface.training.choices import CHOICES, kinds
-from jaxface.training.config import list_experiments, load_experiment
+from jaxface.training.config import list_experiments, load_any_experiment
 from jaxface.training.field_help import groups
 from jaxface.training.interrupt import Interrupted
 
+# Exit code where the model is saved, but an evaluation set has no figures.
+WITHOUT_FIGURES = 3
 # Before the first step, and at a second Ctrl-C, no checkpoint is saved: the last one and complete packed shards are kept.
 RERUN = "the last checkpoint and complete packed shards are kept; the same command resumes from them"
 
@@ -46,6 +49,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     print(f"interrupted after step {stop.step}; a checkpoint is saved, the same command resumes", file=sys.stderr)
     raise
   print(result or "the first host saves and reports")
+  if result and result.failed:
+    print(
+      f"{', '.join(result.failed)}: no figures of the trained model. The model is saved; evaluate it again with the same command, or"
+      f" with jaxface evaluate", file=sys.stderr,
+    )
+    return WITHOUT_FIGURES
   return 0
 
 
@@ -77,7 +86,7 @@ def parse_overrides(words: list[str]) -> dict[str, str]:
 
 
 def _show_fields(name: str, *, small: bool) -> int:
-  experiment, text = load_experiment(name, small=small)
+  experiment, text = load_any_experiment(name, small=small)
   print(f"usage: jaxface train {name} {'--small ' if small else ''}[--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}")
   chosen = kinds(experiment)
   width = min(max(shutil.get_terminal_size().columns, 80), 120)

@@ -15,7 +15,7 @@ _RANKS = ("rank-1", "rank-10")
 _SHARES = {"accuracy": "Accuracy (%)", "eer": "Equal error rate (%)", "auc": "AUC (%)"}
 
 
-def protocol_sections(named: Sequence[tuple[str, str, Evaluation | ProtocolFigures]]) -> list[str]:
+def protocol_tables(named: Sequence[tuple[str, str, Evaluation | ProtocolFigures]]) -> list[str]:
   """A section for each list of MegaFace or of groups.
 
   Args:
@@ -112,4 +112,4 @@ def _with(value: float | None, ends: Sequence[float] | None) -> str:
   return percent(value) + (f'<br><small class="soft">{interval(ends)}</small>' if ends else "")
 
 
-__all__ = ["distractors_chart", "has_distractors", "has_groups", "protocol_sections"]
+__all__ = ["distractors_chart", "has_distractors", "has_groups", "protocol_tables"]

@@ -10,7 +10,7 @@ from jaxface.evaluation.report import charts
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import card, document, folded, interval, percent, section, table
 from jaxface.evaluation.report.pictures import hardest
-from jaxface.evaluation.report.protocol_tables import has_distractors, has_groups, protocol_sections
+from jaxface.evaluation.report.protocol_tables import has_distractors, has_groups, protocol_tables
 from jaxface.evaluation.report.readout import readout
 from jaxface.evaluation.report.slices_page import slices_section
 from jaxface.evaluation.report.study import ListOfPairs, Study
@@ -32,12 +32,12 @@ def write_study(path: str | Path, study: Study) -> None:
     _head(study),
     _summary(study),
     *(_list(study, one, number) for number, one in enumerate(study.lists)),
-    _identification(study),
-    *protocol_sections(study.named),
+    identification_section(study),
+    *protocol_tables(study.named),
     _comparisons(study),
     *(slices_section(one) for one in study.slices),
     *sweeps_sections(study.sweeps),
-    _without_curves(study),
+    other_figures(study),
     _reproduce(study),
   ]
   write_text(path, document(study.heading, parts))
@@ -105,7 +105,8 @@ def _wrong(found: Verification, image_of: Callable[[str], bytes | None] | None, 
   return hardest(found, image_of, count, f"The hardest wrong pairs{of}")
 
 
-def _identification(study: Study) -> str:
+def identification_section(study: Study) -> str:
+  """CMC and rates of the searches (1:N); "" if there are none."""
   rows = []
   for row in study.figures["identification"]:
     ranks = [_with(percent(rate["value"]), interval(rate["interval"])) for rate in row["rank"].values()]
@@ -158,7 +159,7 @@ def _probability(one: Mapping[str, Any]) -> str:
   return f"p = {one['p']:.3g}" + (f", Holm {one['p_holm']:.3g}" if "p_holm" in one else "")
 
 
-def _without_curves(study: Study) -> str:
+def other_figures(study: Study) -> str:
   """The lines of protocols that are neither one pair list nor a search."""
   parts = [
     f"<h3>{escape(name)}, {escape(where)}</h3>\n<pre>{escape(one)}</pre>" for where, name, one in study.named
@@ -187,4 +188,4 @@ def _reproduce(study: Study) -> str:
   return "<section>\n<h2>Notes, and how to reproduce this</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
 
-__all__ = ["write_study"]
+__all__ = ["identification_section", "other_figures", "write_study"]
