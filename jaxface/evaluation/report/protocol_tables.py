@@ -15,7 +15,7 @@ _RANKS = ("rank-1", "rank-10")
 _SHARES = {"accuracy": "Accuracy (%)", "eer": "Equal error rate (%)", "auc": "AUC (%)"}
 
 
-def protocol_sections(named: Sequence[tuple[str, str, Evaluation | ProtocolFigures]]) -> list[str]:
+def protocol_tables(named: Sequence[tuple[str, str, Evaluation | ProtocolFigures]]) -> list[str]:
   """A section for each list of MegaFace or of groups.
 
   Args:
@@ -72,7 +72,7 @@ def _distractors(where: str, named: Named) -> str:
   fars = list(dict.fromkeys(far for _, found in named for far in found["tar_at_far"]))
   tars = [(model, [_with(found["tar_at_far"].get(far), found.get("tar_at_far_95", {}).get(far)) for far in fars]) for model, found in named]
   first = named[0][1]
-  note = "A tie counts against the mate. Small numbers are 95 % intervals over people; probes and distractors are taken as given."
+  note = "A tie counts against the mate. Small numbers are 95 % intervals over people; the distractors are taken as given."
   pairs = f"{first['mated']:,} mated pairs, {first['nonmated']:,} pairs of a probe and a distractor."
   return (
     section(escape(where), note, [card("Rank 1 over the number of distractors", distractors_chart(named))])
@@ -112,4 +112,4 @@ def _with(value: float | None, ends: Sequence[float] | None) -> str:
   return percent(value) + (f'<br><small class="soft">{interval(ends)}</small>' if ends else "")
 
 
-__all__ = ["distractors_chart", "has_distractors", "has_groups", "protocol_sections"]
+__all__ = ["distractors_chart", "has_distractors", "has_groups", "protocol_tables"]

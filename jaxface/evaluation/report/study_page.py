@@ -10,7 +10,7 @@ from jaxface.evaluation.report import charts
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import card, document, folded, interval, percent, section, table
 from jaxface.evaluation.report.pictures import hardest
-from jaxface.evaluation.report.protocol_tables import has_distractors, has_groups, protocol_sections
+from jaxface.evaluation.report.protocol_tables import has_distractors, has_groups, protocol_tables
 from jaxface.evaluation.report.readout import readout
 from jaxface.evaluation.report.slices_page import slices_section
 from jaxface.evaluation.report.study import ListOfPairs, Study
@@ -33,7 +33,7 @@ def write_study(path: str | Path, study: Study) -> None:
     _summary(study),
     *(_list(study, one, number) for number, one in enumerate(study.lists)),
     identification_section(study),
-    *protocol_sections(study.named),
+    *protocol_tables(study.named),
     _comparisons(study),
     *(slices_section(one) for one in study.slices),
     *sweeps_sections(study.sweeps),
