@@ -25,7 +25,7 @@ SIZE = (480, 640)
 COUNT = 12
 
 
-def photos(folder: Path | None) -> list[np.ndarray]:
+def photos(folder: Path | None, count: int) -> list[np.ndarray]:
   """Photos of a folder, cropped and resized; each has at least 640×480 pixels."""
   from jaxface.detection.report import find_photos
   from jaxface.formats.images import decode_image, fit_image
@@ -33,11 +33,11 @@ def photos(folder: Path | None) -> list[np.ndarray]:
   if folder is None:
     raise SystemExit("benchmarks.detection needs --photos: a folder of photos with faces, such as WIDER FACE's validation set")
   found = []
-  for file in find_photos([folder]):
+  for file in find_photos([folder])[:: 5]:
     image = decode_image(file.read_bytes(), where=str(file))
     if image.shape[0] >= SIZE[0] and image.shape[1] >= SIZE[1]:
       found.append(fit_image(image, SIZE))
-  return found[:: max(1, len(found) // COUNT)][:COUNT]
+  return found[:: max(1, len(found) // count)][:count]
 
 
 def _suppress(boxes, scores, groups, threshold):
@@ -109,13 +109,14 @@ def main() -> int:
   parser = benchmark_parser(__doc__, 5, "times that each side finds the faces of all photos")
   parser.add_argument("--photos", type=Path, help="folder of photos with faces")
   parser.add_argument("--weights", type=Path, required=True, help="pnet.pt, rnet.pt, onet.pt of facenet-pytorch")
+  parser.add_argument("--count", type=int, default=COUNT, help="photos (default: %(default)s)")
   parser.add_argument("--yunet", help="ONNX file of YuNet")
   options = parse_for_cpu(parser)
   from jaxface.detection import detect, import_detector
   from jaxface.detection.mtcnn import Mtcnn
 
   detector = Mtcnn(import_detector(options.weights, "mtcnn").params)
-  images = photos(options.photos)
+  images = photos(options.photos, options.count)
   finders: dict[str, Callable[[np.ndarray], int]] = {"ours": lambda photo: len(detect([photo], detector)[0] or ())}
   facts: dict[str, object] = {"photos": len(images), "size": "640×480"}
   if has("facenet_pytorch") and has("torch"):

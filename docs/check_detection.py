@@ -39,9 +39,7 @@ def yunet(file: str) -> Find:
       faces = net.detect(np.ascontiguousarray(image[..., ::-1]))[1]
       faces = np.zeros((0, 15), np.float32) if faces is None else faces
       box_n4 = np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], -1)
-      point_n52 = faces[:, 4:14].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]]  # its right eye is the left one as seen
-      if len(point_n52) and (point_n52[:, 0, 0] > point_n52[:, 1, 0]).mean() > 0.5:
-        point_n52 = point_n52[:, [1, 0, 2, 4, 3]]
+      point_n52 = faces[:, 4:14].reshape(-1, 5, 2)  # the person's right eye, which is the left one as seen, first
       found.append(Detections(box_n4, faces[:, 14], point_n52, image.shape[:2]))
     return found
 
@@ -81,7 +79,7 @@ def points(find: Find, folder: Path, part: str, every: int) -> dict[str, str]:
   rows = rows[::every]
   errors, missed, overlap = [], 0, []
   for row, faces in zip(rows, find([folder / row["file"] for row in rows])):
-    truth = np.array(row["manual"]["points5"])
+    truth = np.array(row["manual"]["points5"]) + 0.5  # of pixel centres, see docs/check_photos.py
     x, y = truth.mean(0)
     covers = (faces.box_n4[:, 0] < x) & (x < faces.box_n4[:, 2]) & (faces.box_n4[:, 1] < y) & (y < faces.box_n4[:, 3])
     if not covers.any():

@@ -38,7 +38,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     print(f"not used: {photo}: {reason}", file=sys.stderr)
   for number, group in enumerate(found.groups[:LISTED]):
     names = ", ".join(face.photo for face in group[:3])
-    print(f"{number + 1:4}  {len(group):5,} faces  {names}{' …' if len(group) > 3 else ''}")
+    print(f"{number + 1:4}  {len(group):5,} {'face ' if len(group) == 1 else 'faces'}  {names}{' …' if len(group) > 3 else ''}")
   if len(found.groups) > LISTED:
     print(f"… and {len(found.groups) - LISTED:,} more groups: see --page or --json")
   print(found.summary())

@@ -11,6 +11,7 @@ import argparse
 
 from jaxface.options import add_detector, add_model, add_threshold, load_network
 from jaxface.pipeline.photos.people import compare_photos
+from jaxface.pipeline.say import say
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -24,6 +25,6 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   load_network(options)
   found = compare_photos(options.first, options.second, model=options.model, detector=options.detector, threshold=options.threshold)
   for note in found.notes:
-    print(f"note: {note}")
+    say(note)
   print(f"{'the same person' if found.same else 'different people'}: cosine {found.score:.4f}, {found.decision}")
   return 0 if found.same else 1

@@ -13,9 +13,9 @@ import sys
 
 from jaxface.formats.atomic import write_json
 from jaxface.options import add_network, load_network
-from jaxface.pipeline.leak_images import DISTANCE
-from jaxface.pipeline.leak_photos import open_photos
-from jaxface.pipeline.leaks import find_leaks
+from jaxface.pipeline.leaks.find import find_leaks
+from jaxface.pipeline.leaks.images import DISTANCE
+from jaxface.pipeline.leaks.photos import open_photos
 
 LISTED = 20
 
@@ -49,7 +49,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if options.json:
     write_json(options.json, found.to_json())
   if options.page:
-    from jaxface.pipeline.leak_page import write_leak_page
+    from jaxface.pipeline.leaks.page import write_leak_page
 
     write_leak_page(options.page, found, open_photos(options.train), open_photos(options.test))
   for leak in found.images[:LISTED]:

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from jaxface.evaluation.protocols.registry import PROTOCOLS
 from jaxface.options import add_mirror, add_network, add_template, load_network
 from jaxface.pipeline.say import say
-from jaxface.pipeline.sweep_axes import AXES, BY
-from jaxface.pipeline.sweep_model import DEGRADE
-from jaxface.pipeline.sweeps import sweep
+from jaxface.pipeline.sweeps.axes import AXES, BY
+from jaxface.pipeline.sweeps.model import DEGRADE
+from jaxface.pipeline.sweeps.run import sweep
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

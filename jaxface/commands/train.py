@@ -20,7 +20,7 @@ import textwrap
 from jaxface.options import add_network, load_network
 from jaxface.pipeline.api import train
 from jaxface.training.choices import CHOICES, kinds
-from jaxface.training.config import list_experiments, load_experiment
+from jaxface.training.config import list_experiments, load_any_experiment
 from jaxface.training.field_help import groups
 from jaxface.training.interrupt import Interrupted
 
@@ -86,7 +86,7 @@ def parse_overrides(words: list[str]) -> dict[str, str]:
 
 
 def _show_fields(name: str, *, small: bool) -> int:
-  experiment, text = load_experiment(name, small=small)
+  experiment, text = load_any_experiment(name, small=small)
   print(f"usage: jaxface train {name} {'--small ' if small else ''}[--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}")
   chosen = kinds(experiment)
   width = min(max(shutil.get_terminal_size().columns, 80), 120)

@@ -14,8 +14,8 @@ class Detections:
     box_n4: [N, 4] float32: x0, y0, x1, y1 in pixels of the photo; (0, 0) is the corner of the first pixel, and boxes may reach
       beyond the photo.
     score_n: [N] float32 in 0..1.
-    point_n52: [N, 5, 2] float32: x, y of left eye, right eye, nose, left and right mouth corner as seen in the photo; None for
-      detectors without points.
+    point_n52: [N, 5, 2] float32: x, y of left eye, right eye, nose, left and right mouth corner as seen in the photo; (0, 0) is the
+      centre of the first pixel. None for detectors without points.
     size: height and width of the photo in pixels.
   """
 

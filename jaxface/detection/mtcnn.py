@@ -38,6 +38,8 @@ class MtcnnConfig:
     level, photo, refined, final: suppression after P-Net in each level, after P-Net in the photo, after R-Net, and after O-Net.
     border: what a crop has outside of the photo: "zeros" fills with black, as the paper's code; "crop" cuts the box at the
       border and stretches the rest, as facenet-pytorch.
+    points_in: what the points of O-Net are fractions of: "crop" of the pixels that it saw; "box" of the box before it was rounded down to
+      pixels, as in the published code, whose points are half a pixel off on average and, counted from 0, near to pixel centres.
   """
 
   smallest: float = 20.0
@@ -48,6 +50,7 @@ class MtcnnConfig:
   refined: Suppression = _MOST
   final: Suppression = _INSIDE
   border: str = "zeros"
+  points_in: str = "crop"
 
   def __post_init__(self) -> None:
     object.__setattr__(self, "thresholds", tuple(self.thresholds))
@@ -59,6 +62,8 @@ class MtcnnConfig:
       raise ValueError(f"factor is {self.factor}, should be between 0 and 1")
     if self.border not in ("crop", "zeros"):
       raise ValueError(f"border is {self.border!r}: takes crop, zeros")
+    if self.points_in not in ("box", "crop"):
+      raise ValueError(f"points_in is {self.points_in!r}: takes box, crop")
 
   @property
   def pyramid(self) -> dict[str, Any]:
@@ -147,14 +152,17 @@ class Mtcnn:
     sums = sums_m3, np.array(image_bhwc.shape[2:0:-1], np.int32) + 1
     photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
 
-    photo_n, box_n4, _, offset_n4, _ = self._refine("rnet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[1])
+    photo_n, box_n4, _, offset_n4, _, _ = self._refine("rnet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[1])
     box_n4 = square_boxes(decode_boxes(box_n4, offset_n4, inclusive=True))
 
-    photo_n, box_n4, score_n, offset_n4, point_n52 = self._refine(
+    photo_n, box_n4, score_n, offset_n4, point_n52, pixel_n4 = self._refine(
       "onet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[2])
     assert point_n52 is not None
-    size_n2 = box_n4[:, 2:] - box_n4[:, :2] + 1
-    point_n52 = point_n52 * size_n2[:, None] + box_n4[:, None, :2] - 1
+    if self.config.points_in == "crop":
+      corner_n2, size_n2 = pixel_n4[:, :2], pixel_n4[:, 2:] - pixel_n4[:, :2]
+    else:  # the published code adds the corner less 1, and its pixels count from 1
+      corner_n2, size_n2 = box_n4[:, :2] - 2, box_n4[:, 2:] - box_n4[:, :2] + 1
+    point_n52 = point_n52 * size_n2[:, None] + corner_n2[:, None]
     box_n4 = decode_boxes(box_n4, offset_n4, inclusive=True)
     kept, score_n = keep(box_n4, score_n, photo_n, self.config.final)
     # The cascade counts pixels from 1, the last one included: the left and upper edges of a box are one less.
@@ -187,8 +195,11 @@ class Mtcnn:
   def _refine(
     self, net: str, params: dict[str, Any], sums: tuple[Array, np.ndarray], size_b2: np.ndarray, photo_n: np.ndarray, box_n4: np.ndarray,
     threshold: float,
-  ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Candidates whose crops a network takes for faces, without those that overlap better ones: photo, box, score, offsets, points."""
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Candidates whose crops a network takes for faces, without those that overlap better ones.
+
+    Photo, box, score, offsets, points, and edges of the crop in pixels.
+    """
     pixel_n4 = np.trunc(box_n4).astype(np.int32) - np.array([1, 1, 0, 0], np.int32)
     inner_n4 = np.clip(pixel_n4, 0, np.asarray(size_b2)[photo_n][:, [1, 0, 1, 0]].astype(np.int32))
     inside = (inner_n4[:, 2:] > inner_n4[:, :2]).all(-1)  # the others lie outside of the photo
@@ -208,7 +219,8 @@ class Mtcnn:
     chosen = np.flatnonzero(score_n > threshold)
     if net == "rnet":
       chosen = chosen[keep(box_n4[chosen], score_n[chosen], photo_n[chosen], self.config.refined)[0]]
-    return photo_n[chosen], box_n4[chosen], score_n[chosen], offset_n4[chosen], point[0][chosen] if points else None
+    found = point[0][chosen] if points else None
+    return photo_n[chosen], box_n4[chosen], score_n[chosen], offset_n4[chosen], found, pixel_n4[chosen]
 
 
 __all__ = ["MOST_CROPS", "Mtcnn", "MtcnnConfig", "cut", "propose", "score"]

@@ -18,7 +18,7 @@ from jaxface.evaluation.report.sweep_file import read_table
 from jaxface.formats.atomic import write_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
-from jaxface.pipeline.leak_photos import open_photos, photo_reader
+from jaxface.pipeline.leaks.photos import open_photos, photo_reader
 
 _log = logging.getLogger(__name__)
 SHOWN_SIZE, QUALITY = 112, 80  # of pictures on the page, which are at most 90 pixels wide there

@@ -1,6 +1,5 @@
 """Runs one experiment end to end, from images to a verified, saved and exported model."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from jaxface.pipeline.lineage import run_lineage
 from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
+from jaxface.training.custom import expand_path
 from jaxface.training.host_facts import compare_hosts, run_facts
 from jaxface.training.hosts import join_hosts, stand_at, together, wait_for_hosts
 from jaxface.training.initial import resolve_model
@@ -96,7 +96,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
   with together(), watched(experiment.mesh.stall_seconds):
     compare_hosts("the experiment", run_facts(describe(experiment)))
     workdir = Workdir(folder)
-    workdir.keep_states_in(_expand(experiment.checkpoints, "checkpoints"))
+    workdir.keep_states_in(expand_path(experiment.checkpoints, "checkpoints"))
     with workdir.own():
       return _run(experiment, workdir, command)
 
@@ -175,7 +175,7 @@ def expand_paths(experiment: Experiment) -> Experiment:
   """
 
   def expanded(config: Any, prefix: str, *fields: str) -> Any:
-    return replace(config, **{field: _expand(getattr(config, field), f"{prefix}.{field}") for field in fields})
+    return replace(config, **{field: expand_path(getattr(config, field), f"{prefix}.{field}") for field in fields})
 
   return replace(
     experiment,
@@ -186,16 +186,6 @@ def expand_paths(experiment: Experiment) -> Experiment:
       for index, config in enumerate(experiment.evaluation)
     ),
   )
-
-
-def _expand(path: str, field: str) -> str:
-  full = os.path.expanduser(os.path.expandvars(path))
-  if "$" in full:
-    raise ValueError(
-      f"{field} is {path!r}, but {full[full.index('$'):].split('/')[0]} is not set: set it to the folder that holds the"
-      f" datasets, or give --{field} PATH"
-    )
-  return full
 
 
 def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:

@@ -11,7 +11,7 @@ from jaxface.evaluation.slices.slices import CROSS, Slices, evaluate_slices
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs
-from jaxface.pipeline.leaks import open_photos
+from jaxface.pipeline.leaks.find import open_photos
 
 
 def slices(

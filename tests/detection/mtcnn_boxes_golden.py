@@ -33,8 +33,8 @@ if __name__ == "__main__":
   for name, file in photo_files(Path(sys.argv[1])).items():
     box_n5, point_n52 = find(decode_image(file.read_bytes(), where=name))
     order = np.argsort(-box_n5[:, 4], kind="stable")
-    # It counts pixels from 1, the last one included.
+    # It counts pixels from 1, the last one of a box included, as the published code in MATLAB.
     edges = box_n5[order, :4].astype(np.float64) - [1, 1, 0, 0]
     found[name] = {"box": edges.round(4).tolist(), "score": box_n5[order, 4].astype(float).round(6).tolist(),
-                   "points": point_n52[order].astype(float).round(4).tolist()}
+                   "points": (point_n52[order].astype(float) - 1).round(4).tolist()}
   FILE.write_text(json.dumps(found) + "\n")

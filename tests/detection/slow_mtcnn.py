@@ -49,10 +49,11 @@ def squared(box):
 
 
 def scored(net, params, image, rows, side, threshold, border):
-  """Rows (box, score, offset, points) whose crops pass; boxes count pixels from 1, the last one included."""
+  """Rows (box, score, offset, points, corner and size of the crop) that pass; boxes count pixels from 1, the last one included."""
   found = []
   for box, *_ in rows:
     x0, y0, x1, y1 = (int(edge) for edge in box)
+    seen = [max(x0, 1) - 1, max(y0, 1) - 1], [min(x1, image.shape[1]) - max(x0, 1) + 1, min(y1, image.shape[0]) - max(y0, 1) + 1]
     crop = image[max(y0, 1) - 1 : min(y1, image.shape[0]), max(x0, 1) - 1 : min(x1, image.shape[1])]
     if not crop.size:
       continue
@@ -60,15 +61,15 @@ def scored(net, params, image, rows, side, threshold, border):
       whole = np.zeros((y1 - y0 + 1, x1 - x0 + 1, 3), image.dtype)
       top, left = max(1 - y0, 0), max(1 - x0, 0)
       whole[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-      crop = whole
+      crop, seen = whole, ([x0 - 1, y0 - 1], [x1 - x0 + 1, y1 - y0 + 1])
     out = apply[net]({"params": params[net]}, (area(crop, side, side)[None] - 127.5) / 128)
     score = float(jax.nn.softmax(out.logit)[0, 1])
     if score > threshold:
-      found.append((box, score, np.asarray(out.offset[0]), None if out.point is None else np.asarray(out.point[0])))
+      found.append((box, score, np.asarray(out.offset[0]), None if out.point is None else np.asarray(out.point[0]), *seen))
   return found
 
 
-def detect(params, image, smallest, thresholds, border, factor=0.709):
+def detect(params, image, smallest, thresholds, border, points_in="crop", factor=0.709):
   """Faces by falling score: (x0, y0, x1, y1) with edges between pixels, score, [5, 2] points."""
   scale, rows = 12 / smallest, []
   side = min(image.shape[:2]) * scale
@@ -84,9 +85,10 @@ def detect(params, image, smallest, thresholds, border, factor=0.709):
     scale, side = scale * factor, side * factor
   rows = [(squared(moved(box, offset, 0)), score) for box, score, offset in suppress(rows, 0.7)]
   rows = suppress(scored("rnet", params, image, rows, 24, thresholds[1], border), 0.7)
-  rows = [(squared(moved(box, offset, 1)), score) for box, score, offset, _ in rows]
+  rows = [(squared(moved(box, offset, 1)), score) for box, score, offset, *_ in rows]
   final = []
-  for box, score, offset, point in scored("onet", params, image, rows, 48, thresholds[2], border):
-    size = np.array([box[2] - box[0] + 1, box[3] - box[1] + 1])
-    final.append((moved(box, offset, 1), score, point * size + [box[0] - 1, box[1] - 1]))
+  for box, score, offset, point, corner, size in scored("onet", params, image, rows, 48, thresholds[2], border):
+    if points_in == "box":
+      corner, size = [box[0] - 2, box[1] - 2], [box[2] - box[0] + 1, box[3] - box[1] + 1]
+    final.append((moved(box, offset, 1), score, point * np.array(size) + corner))
   return [([x0 - 1, y0 - 1, x1, y1], score, point) for (x0, y0, x1, y1), score, point in suppress(final, 0.7, smaller=True)]

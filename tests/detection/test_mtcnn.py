@@ -38,13 +38,13 @@ def assert_same(a, b, atol=1e-3):
   np.testing.assert_allclose(a.point_n52, b.point_n52, atol=atol)
 
 
-@pytest.mark.parametrize("border", ["zeros", "crop"])
-def test_the_cascade_equals_the_slow_one(random_params, border):
+@pytest.mark.parametrize(("border", "points_in"), [("zeros", "crop"), ("crop", "crop"), ("crop", "box")])
+def test_the_cascade_equals_the_slow_one(random_params, border, points_in):
   size = 41, 57
   image = photo(*size)
-  expected = slow_mtcnn.detect(random_params, image, CONFIG.smallest, CONFIG.thresholds, border)
+  expected = slow_mtcnn.detect(random_params, image, CONFIG.smallest, CONFIG.thresholds, border, points_in)
   assert len(expected) > 3  # something to compare
-  found = detection.detect([image], Mtcnn(random_params, replace(CONFIG, border=border)))[0]
+  found = detection.detect([image], Mtcnn(random_params, replace(CONFIG, border=border, points_in=points_in)))[0]
   assert found.size == size
   np.testing.assert_allclose(found.score_n, [score for _, score, _ in expected], atol=1e-5)
   np.testing.assert_allclose(found.box_n4, [box for box, _, _ in expected], atol=1e-3)
@@ -149,7 +149,8 @@ def test_levels_lie_apart_in_the_canvas(height, width, smallest):
 
 def test_wrong_settings_are_named():
   for settings, message in (({"smallest": 1}, "smallest is 1"), ({"thresholds": (0.5, 2, 0.5)}, "thresholds are"),
-                            ({"factor": 1}, "factor is 1"), ({"border": "mirror"}, "takes crop, zeros")):
+                            ({"factor": 1}, "factor is 1"), ({"border": "mirror"}, "takes crop, zeros"),
+                            ({"points_in": "photo"}, "takes box, crop")):
     with pytest.raises(ValueError, match=message):
       MtcnnConfig(**settings)
   with pytest.raises(ValueError, match="suppression 'none of it': takes hard"):

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from mtcnn_boxes_golden import FILE, photo_files
@@ -21,7 +22,7 @@ def params(mtcnn_weights):
 def test_boxes_are_those_of_facenet_pytorch(face_data, params):
   golden = json.loads(FILE.read_text())
   files = photo_files(face_data / "photos")
-  for name, found in zip(files, detection.detect(files.values(), Mtcnn(params, MtcnnConfig(border="crop")))):
+  for name, found in zip(files, detection.detect(files.values(), Mtcnn(params, MtcnnConfig(border="crop", points_in="box")))):
     expected = golden[name]
     assert len(found) == len(expected["score"]), name
     for box, score, point in zip(expected["box"], expected["score"], expected["points"]):
@@ -48,3 +49,22 @@ def test_moved_and_enlarged_photos_give_moved_and_enlarged_boxes(face_data, para
   assert len(large) == 1
   assert detection.iou(2 * alone.box_n4, large.box_n4)[0, 0] > 0.95
   np.testing.assert_allclose(large.point_n52, 2 * alone.point_n52, atol=4)
+
+
+@pytest.mark.real_data
+def test_points_are_where_they_are_in_the_mirrored_photo(face_data, params):
+  """A point at x lies at width − x in the mirrored photo if (0, 0) is the corner of the first pixel; at width − 1 − x if it is its centre."""
+  files = sorted((face_data / "photos" / "lfw_raw").rglob("*_0001.jpg"))[::160]
+  photos = [decode_image(file.read_bytes(), where=file.name) for file in files]
+  means = {}
+  for points_in in ("crop", "box"):
+    detector = Mtcnn(params, MtcnnConfig(smallest=60, points_in=points_in))
+    found = detection.detect(photos + [np.ascontiguousarray(photo[:, ::-1]) for photo in photos], detector, devices=jax.local_devices()[:1])
+    pairs = list(zip(found[: len(photos)], found[len(photos) :]))
+    total = [
+      (one.point_n52[0, :, 0] + other.point_n52[0, [1, 0, 2, 4, 3], 0] - 250).mean()
+      for one, other in pairs if len(one) == len(other) == 1  # surely the same face
+    ]
+    assert len(total) >= 5
+    means[points_in] = np.mean(total)
+  assert abs(means["crop"]) < 0.5 and means["box"] < means["crop"] - 0.5

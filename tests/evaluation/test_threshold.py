@@ -1,18 +1,20 @@
 """The threshold at a FAR: exact, with intervals that agree with those of a list of all pairs and that hold the true threshold."""
 
 import itertools
+import math
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from jaxface.evaluation.intervals.false_accepts import FEWEST, AllPairs, ListedPairs, threshold_interval
 from jaxface.evaluation.intervals.identity_units import Units
 from jaxface.evaluation.intervals.rates import rate_interval
 from jaxface.evaluation.measures import roc
 from jaxface.evaluation.pairs.verification import cosine_of_pairs
-from jaxface.evaluation.threshold.false_accepts import AllPairs, ListedPairs, threshold_interval
-from jaxface.evaluation.threshold.measure import mated_interval, measure_threshold
+from jaxface.evaluation.streaming.pair_intervals import mated_interval
+from jaxface.evaluation.threshold.measure import measure_threshold
 from jaxface.evaluation.threshold.report import report_threshold
 from jaxface.evaluation.threshold.traffic import Traffic
 from jaxface.formats import Embeddings, Pairs
@@ -63,33 +65,37 @@ def test_every_interval_of_the_far_is_that_of_the_list(seed):
   slow = ListedPairs.of(score_p, np.asarray(pairs.same), units)
   order = np.argsort(-score_p[~pairs.same], kind="stable")
   left_t, right_t = units.left_p[~pairs.same][order], units.right_p[~pairs.same][order]
-  fast = AllPairs(slow.score_t, left_t, right_t, np.bincount(given.label_n))
+  fast = AllPairs(slow.score_t, left_t, right_t, np.bincount(given.label_n), whole=True)
   assert fast.pairs == slow.pairs
   for count in range(slow.pairs + 1):
+    np.testing.assert_allclose(fast.variance_ratio(count), slow.variance_ratio(count), rtol=1e-9)
     np.testing.assert_allclose(fast.interval(count), slow.interval(count), rtol=1e-9, atol=1e-12)
-  # The interval of the threshold has exactly the thresholds whose interval of the FAR contains the target.
-  far = 0.1
-  inside = [count for count in range(slow.pairs + 1) if slow.interval(count)[0] <= far <= slow.interval(count)[1]]
-  if inside == list(range(inside[0], inside[-1] + 1)):  # the width may vary
-    low, high = threshold_interval(fast, far, inside[len(inside) // 2])
-    assert high == (1.0 if inside[0] == 0 else slow.score_t[inside[0] - 1])
-    assert low == (slow.score_t[inside[-1]] if inside[-1] < slow.pairs else -1.0)
+    if FEWEST <= count < slow.pairs:
+      accepted_t = np.arange(slow.pairs) < count
+      np.testing.assert_allclose(slow.interval(count), rate_interval(accepted_t, slow.units), rtol=1e-9)
+
+
+def test_the_threshold_has_as_many_false_accepts_as_95_of_100_samples():
+  """100 independent pairs, 4 expected: 4 ± 1.96 · 2 gives 0.08 to 7.92; with four times the variance nothing bounds it from above."""
+  found = ListedPairs(np.linspace(0.99, 0.0, 100), Units(np.arange(100), np.arange(100) + 100, 200))
+  assert threshold_interval(found, 0.04, 1.0) == (found.score_t[8], math.inf)
+  assert threshold_interval(found, 0.09, 1.0) == (found.score_t[15], found.score_t[2])  # 3.12 to 14.88
+  assert threshold_interval(found, 0.09, 4.0) == (found.score_t[21], math.inf)  # -2.76 to 20.76
+  assert threshold_interval(found, 1.0, 1.0) == (-math.inf, found.score_t[79])
 
 
 def test_equal_scores_are_accepted_together():
   score_t = np.repeat([0.9, 0.5, 0.1], [2, 3, 95])
   found = ListedPairs(score_t, Units(np.arange(100), np.arange(100) + 100, 200))
-  low, high = threshold_interval(found, 0.02, 2)
-  assert {low, high} <= {-1.0, 0.1, 0.5, 0.9, 1.0} and low <= 0.5 and high >= 0.9
+  assert threshold_interval(found, 0.02, 1.0) == (0.1, math.inf)
+  assert threshold_interval(found, 0.06, 1.0) == (0.1, 0.9)  # 1.2 to 10.8
 
 
 def test_more_scores_are_asked_for_where_the_interval_needs_them():
-  given = faces(people=30)
-  _, score_p, units = listed(given)
-  same_p = units.left_p == units.right_p
-  all_of_them = ListedPairs.of(score_p, same_p, units)
-  short = AllPairs(all_of_them.score_t[:5], *(side[~same_p][np.argsort(-score_p[~same_p])][:5] for side in units[:2]), np.bincount(given.label_n))
-  assert threshold_interval(short, 0.05, 5) is None
+  score_t = np.linspace(0.99, 0.9, 10)
+  left_t, right_t = np.arange(10), np.arange(10) + 10
+  assert threshold_interval(AllPairs(score_t, left_t, right_t, np.ones(20, int)), 0.05, 1.0) is None  # 9.5 + 6.04 of 190 pairs
+  assert threshold_interval(AllPairs(score_t, left_t, right_t, np.ones(20, int)), 0.02, 1.0) == (score_t[8], math.inf)  # 3.8 + 3.8
 
 
 @pytest.mark.sweep

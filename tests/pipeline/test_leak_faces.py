@@ -10,7 +10,7 @@ from jaxface.commands.main import main
 from jaxface.formats import Embeddings, write_embeddings
 from jaxface.models import save_model
 from jaxface.pipeline import find_leaks
-from jaxface.pipeline.leak_faces import same_faces
+from jaxface.pipeline.leaks.faces import same_faces
 
 
 def people(prefix, centre_id, rng, images=3, noise=0.3):

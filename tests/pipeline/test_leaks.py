@@ -8,8 +8,8 @@ from PIL import Image
 
 from jaxface.commands.main import main
 from jaxface.data import synthesize
-from jaxface.pipeline.leak_names import IdentityLeak, plain_name
-from jaxface.pipeline.leaks import find_leaks
+from jaxface.pipeline.leaks.find import find_leaks
+from jaxface.pipeline.leaks.names import IdentityLeak, plain_name
 
 
 @pytest.fixture(scope="module")

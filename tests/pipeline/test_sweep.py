@@ -17,7 +17,7 @@ from jaxface.inference import load
 from jaxface.interop import import_model
 from jaxface.models.saved import save_model
 from jaxface.pipeline import AXES, OtherSweep, sweep
-from jaxface.pipeline.sweep_model import ModelSweep
+from jaxface.pipeline.sweeps.model import ModelSweep
 
 NET = {"units": (1, 1, 1, 1), "width": 0.125, "embedding_size": 8}
 
@@ -53,7 +53,7 @@ def models(world):
 
 @pytest.fixture(autouse=True)
 def loaded(models, monkeypatch):
-  monkeypatch.setattr("jaxface.pipeline.sweeps.load", lambda path: models[Path(path).name])
+  monkeypatch.setattr("jaxface.pipeline.sweeps.run.load", lambda path: models[Path(path).name])
 
 
 def run(world, out, axes, model="first", **more):

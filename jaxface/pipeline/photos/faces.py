@@ -1,11 +1,13 @@
 """Finds, chooses and aligns the faces of photos."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxface.alignment import align_faces, align_matrix, scale_of
@@ -16,8 +18,10 @@ from jaxface.formats.parallel import num_cores
 from jaxface.losses.ranges import check_name
 
 WHICH = ("largest", "central", "all")
-# Photos that are in memory at once.
-CHUNK = 16
+# Photos of one task, and tasks at once: on a CPU each core has photos of its own; an accelerator takes batches, while the photos of the next
+# task are decoded and the faces of the one before are aligned.
+CPU_CHUNK, ACCELERATOR_CHUNK = 4, 32
+CPU_TASKS, ACCELERATOR_TASKS = 8, 3
 # From coordinates with (0, 0) at the corner of the first pixel to those with (0, 0) at its centre.
 TO_CENTRES = 0.5
 
@@ -90,12 +94,31 @@ def find_faces(
   finder = load_detector(detector) if detector is None or isinstance(detector, (str, Path)) else detector
   if not finder.points:
     raise ValueError(f"detector {finder.name!r} finds no points, which alignment needs")
-  with ThreadPoolExecutor(num_cores(), thread_name_prefix="jaxface-photos") as pool:
-    for start in range(0, len(photos), CHUNK):
-      for found in _chunk([str(photo) for photo in photos[start : start + CHUNK]], finder, template, which, pool):
+  on_cpu = jax.local_devices()[0].platform == "cpu"
+  size, tasks = (CPU_CHUNK, min(num_cores(), CPU_TASKS)) if on_cpu else (ACCELERATOR_CHUNK, ACCELERATOR_TASKS)
+  chunks = ([str(photo) for photo in photos[start : start + size]] for start in range(0, len(photos), size))
+  with ThreadPoolExecutor(num_cores(), "jaxface-photos") as readers:
+    for results in _in_order(lambda chunk: _chunk(chunk, finder, template, which, readers), chunks, tasks):
+      for found in results:
         yield found
         if done:
           done()
+
+
+def _in_order(run: Callable[[list[str]], list[PhotoFaces]], chunks: Iterable[list[str]], tasks: int) -> Iterator[list[PhotoFaces]]:
+  """Results of the chunks, in order, `tasks` of them at work at once."""
+  waiting: deque[Future[list[PhotoFaces]]] = deque()
+  with ThreadPoolExecutor(tasks, "jaxface-faces") as pool:
+    try:
+      for chunk in chunks:
+        waiting.append(pool.submit(run, chunk))
+        if len(waiting) > tasks:
+          yield waiting.popleft().result()
+      while waiting:
+        yield waiting.popleft().result()
+    finally:
+      for future in waiting:
+        future.cancel()
 
 
 def _chunk(photos: list[str], finder: Detector, template: str, which: str, pool: ThreadPoolExecutor) -> list[PhotoFaces]:

@@ -12,7 +12,7 @@ from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.threshold import Threshold
 from jaxface.inference.model import Model, load
 from jaxface.models.threshold import read_threshold
-from jaxface.pipeline.leak_names import plain_name
+from jaxface.pipeline.leaks.names import plain_name
 
 # Nearest training images of each test image, and nearest training identities of each test identity.
 NEAREST = 20

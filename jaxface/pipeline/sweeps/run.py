@@ -21,10 +21,10 @@ from jaxface.formats.lock import FolderLock
 from jaxface.formats.pairs import Pairs
 from jaxface.inference.model import Model, load
 from jaxface.losses.ranges import check_name
-from jaxface.pipeline.sweep_axes import AXES, BY, check_levels, model_value, usual_levels
-from jaxface.pipeline.sweep_examples import data_url, example_images, write_strip
-from jaxface.pipeline.sweep_model import DEGRADE, ModelSweep
-from jaxface.pipeline.sweep_store import Store, folder_name, images_digest, model_digest, pairs_digest
+from jaxface.pipeline.sweeps.axes import AXES, BY, check_levels, model_value, usual_levels
+from jaxface.pipeline.sweeps.examples import data_url, example_images, write_strip
+from jaxface.pipeline.sweeps.model import DEGRADE, ModelSweep
+from jaxface.pipeline.sweeps.store import Store, folder_name, images_digest, model_digest, pairs_digest
 
 _log = logging.getLogger(__name__)
 _SIDES = {"both": "both images of a pair", "one": "the left image of a pair"}

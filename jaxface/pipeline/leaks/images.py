@@ -13,7 +13,7 @@ from jaxface.data.image_hash import BITS, near_hashes, perceptual_hash
 from jaxface.data.source import Source, identity_names
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.parallel import num_cores
-from jaxface.pipeline.leak_photos import photo_reader
+from jaxface.pipeline.leaks.photos import photo_reader
 
 # Bits: between those of changed copies and of other photos in aligned LFW, see docs/check_image_hash.py.
 DISTANCE = 40

@@ -6,9 +6,9 @@ from jaxface.data.source import Source, pictures_of
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import document, pair_card, table
 from jaxface.formats.atomic import write_text
-from jaxface.pipeline.leak_images import IDENTICAL, MIRRORED, NEAR
-from jaxface.pipeline.leak_photos import photo_reader
-from jaxface.pipeline.leaks import Leaks
+from jaxface.pipeline.leaks.find import Leaks
+from jaxface.pipeline.leaks.images import IDENTICAL, MIRRORED, NEAR
+from jaxface.pipeline.leaks.photos import photo_reader
 
 SHOWN = 200
 

@@ -20,8 +20,8 @@ from jaxface.evaluation.sweeps.table import SweepRow
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.inference.model import Model
-from jaxface.pipeline.sweep_axes import AXES
-from jaxface.pipeline.sweep_store import PLAIN, Level, Store, level_name
+from jaxface.pipeline.sweeps.axes import AXES
+from jaxface.pipeline.sweeps.store import PLAIN, Level, Store, level_name
 
 DEGRADE = ("both", "one")
 

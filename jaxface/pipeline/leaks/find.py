@@ -6,10 +6,10 @@ from typing import Any
 
 from jaxface.data.image_hash import BITS
 from jaxface.inference.model import Model
-from jaxface.pipeline.leak_faces import FaceLeak, FaceSearch
-from jaxface.pipeline.leak_images import DISTANCE, ImageLeak, Prints, same_images
-from jaxface.pipeline.leak_names import IdentityLeak, same_names
-from jaxface.pipeline.leak_photos import open_photos
+from jaxface.pipeline.leaks.faces import FaceLeak, FaceSearch
+from jaxface.pipeline.leaks.images import DISTANCE, ImageLeak, Prints, same_images
+from jaxface.pipeline.leaks.names import IdentityLeak, same_names
+from jaxface.pipeline.leaks.photos import open_photos
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Figures at levels of image quality, of embedding size, or of models."""
