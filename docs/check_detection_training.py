@@ -2,8 +2,8 @@
 
   python docs/check_detection_training.py PHOTOS runs/mtcnn/model [--weights DIR] [--held-out 3]
 
-PHOTOS has `wider_dev`. Prints average precision and recall in each subset, and their ratios. Boxes are those from an O-Net score of
---threshold on, so that the curve has its low end.
+PHOTOS has `wider_dev`. Prints average precision and recall in each subset, and their ratios. The lower the last of --thresholds, the more of the low end of
+the curve there is.
 """
 
 import argparse

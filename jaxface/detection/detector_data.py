@@ -57,7 +57,7 @@ def annotated_photos(folder: str | Path, file: str | Path, points: str, boxes: s
     folder: of the photos.
     file: see `jaxface.formats.read_landmarks`.
     points: the entry of the points to learn; 5 or 68 of them.
-    boxes: an entry that all faces with a box have.
+    boxes: an entry that all faces with a box have; photos without such a face are left out.
   """
   from jaxface.alignment.points import reduce_points
 

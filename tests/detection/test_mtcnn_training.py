@@ -32,7 +32,7 @@ from jaxface.detection.detector_data import annotated_photos, split_events, stag
 from jaxface.detection.mtcnn_nets import NETS
 from jaxface.detection.mtcnn_training import MtcnnTraining, StageTraining, make_stage_run
 from jaxface.detection.sample_files import CropSource, KindOrder, write_samples
-from jaxface.evaluation.detection.labelled_photos import LabelledPhoto
+from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_wider
 from jaxface.formats import AnnotatedFace, DamagedData, encode_jpeg, write_landmarks
 from jaxface.geometry.rectangles import decode_boxes
 from jaxface.losses.detection import NEGATIVE, PART, POINTS, POSITIVE
@@ -298,3 +298,22 @@ def test_an_experiment_trains_resumes_and_detects(sets, tmp_path):
     train(tmp_path / "mine.py", tmp_path / "run", overrides={**given, "onet.steps": 3})
   with pytest.raises(ValueError, match="another sampling"):
     train(tmp_path / "mine.py", tmp_path / "run", overrides={**given, "sampling.mined": 3})
+
+
+@pytest.mark.real_data
+def test_real_photos_are_split_by_event_and_have_their_points(face_data):
+  folder = face_data / "photos"
+  photos = wider_photos(folder / "wider_dev", 3)
+  held_out = split_events(read_wider(folder / "wider_dev"), 3)[1]
+  assert len(photos) + len(held_out) == 183 and len(held_out) == 60
+  assert not {photo.name.split("/")[0] for photo in held_out} & {photo.file.split("/")[-2] for photo in photos}
+  faces = annotated_photos(folder / "helen_train", folder / "helen_train.json", "points68", "points5")
+  assert len(faces) == 775  # 8 photos have no face that a detector found, and so no `points5`
+  place = []
+  for photo in faces:
+    pointed = ~np.isnan(photo.point_n52).any((1, 2))
+    for box, point in zip(photo.box_n4[pointed], photo.point_n52[pointed]):
+      place.append((point - box[:2]) / (box[2:] - box[:2]))
+      assert point[0, 0] < point[1, 0] and point[3, 0] < point[4, 0] and point[:2, 1].mean() < point[3:, 1].mean()
+  # Where the points of a face are on average in a detector's box; the nose of a turned face may be outside.
+  np.testing.assert_allclose(np.mean(place, 0), [[0.27, 0.36], [0.74, 0.36], [0.5, 0.57], [0.3, 0.76], [0.72, 0.76]], atol=0.03)
