@@ -1,18 +1,26 @@
 """Pack a folder of face images into sharded TFRecords with index and manifest; the same command resumes an incomplete run.
 
   python -m tfrecords_tools pack MY_FACES data/mine --size 112
+  python -m tfrecords_tools pack PHOTOS data/mine --align
+
+--align finds the largest face of each photo and aligns it into OUT.aligned, beside OUT, which is packed; needs weights of the detector (`jaxface
+detect --help`).
 """
 
 import argparse
 import sys
 
+from jaxface.formats.aligned import known_template
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.packing_plan import DUPLICATES, ON_DAMAGE
 from jaxface.formats.sources import LAYOUTS
+from jaxface.formats.unaligned import unaligned_note
 from jaxface.geometry.templates import unknown_template
-from jaxface.options import add_processes, add_provenance, add_template, image_size
+from jaxface.options import add_detector, add_processes, add_provenance, add_template, image_size
 
+# Packed faces without --size: a usual input.
+FACES = (128, 128)
 RERUN = "complete shards are kept; the same command resumes, or remove the folder to discard them"
 
 
@@ -25,13 +33,20 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--size", type=image_size, metavar="N", help="crop and resize to N×N, or HEIGHTxWIDTH")
   parser.add_argument("--shard-mb", type=float, default=32, metavar="N", help="size of a shard in MB (default: 32)")
   add_template(parser, "alignment template of the faces, if known (default: unknown)")
+  parser.add_argument("--align", action="store_true", help="align the faces first, to --template (default: arcface112)")
+  add_detector(parser)
   parser.add_argument("--on-damage", choices=ON_DAMAGE, default="skip", help="damaged images (default: skip)")
   parser.add_argument("--duplicates", choices=DUPLICATES, default="keep", help="files with equal bytes (default: keep)")
   add_provenance(parser, "images", "recorded in every model trained on them")
   add_processes(parser)
   options = parser.parse_args(arguments)
+  source = options.src
+  if options.align:
+    source = _align(parser, options)
+  elif options.layout == "folders" and not known_template(source, options.template) and (note := unaligned_note(source, options.size or FACES)):
+    print(f"note: {note}")
   manifest = pack(
-    options.src, options.out, layout=options.layout, list_file=options.list, size=options.size, shard_mb=options.shard_mb,
+    source, options.out, layout=options.layout, list_file=options.list, size=options.size, shard_mb=options.shard_mb,
     template=options.template, on_damage=options.on_damage, duplicates=options.duplicates, processes=options.processes,
     licence=options.licence, origin=options.origin, progress=sys.stderr.isatty(),
     # Bytes of names that are not UTF-8 are escaped.
@@ -49,3 +64,21 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if manifest.template == UNKNOWN_TEMPLATE:
     print(f"note: {unknown_template('--template')}")
   return 0
+
+
+def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+  """Aligns the photos and returns the folder of the faces."""
+  from jaxface.pipeline.photos.align_folder import align_photos  # loads JAX
+  from jaxface.pipeline.say import say
+
+  if options.layout != "folders":
+    parser.error("--align needs --layout folders: align with `jaxface align` first, and list the aligned files")
+  if options.template == "none":
+    parser.error("--align needs a template")
+  folder = options.out.rstrip("/") + ".aligned"
+  print(f"{folder}: the aligned faces of {options.src}; the same command continues after an interruption")
+  made = align_photos(
+    options.src, folder, template=options.template or "arcface112", detector=options.detector, progress=sys.stderr.isatty(), say=say
+  )
+  print(made.summary())
+  return folder

@@ -1,16 +1,22 @@
 """Compute embeddings with names and labels, for `jaxface evaluate` or other programs that read NumPy or Parquet files.
 
   jaxface embed --model models/mobilefacenet --records data/lfw --out lfw.npz
+  jaxface embed --model models/mobilefacenet --images PHOTOS --align --out photos.npz
 """
 
 import argparse
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 from jaxface.data.config import open_records
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import load
-from jaxface.options import add_mirror, add_model, add_template, load_network
+from jaxface.options import add_detector, add_mirror, add_model, add_template, load_network
+from jaxface.pipeline.photos.align_folder import align_photos
+from jaxface.pipeline.photos.people import template_of
 from jaxface.pipeline.say import say
 
 
@@ -20,6 +26,11 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   given = parser.add_mutually_exclusive_group(required=True)
   given.add_argument("--records", metavar="DIR", help="packed records")
   given.add_argument("--images", metavar="PATH", help="folder of aligned images, searched to any depth, or one image")
+  parser.add_argument(
+    "--align", nargs="?", const="", metavar="DIR",
+    help="find the largest face of each photo of --images and align it first, in this folder (default: a temporary one)",
+  )
+  add_detector(parser)
   add_template(parser, "alignment template of --images, if known (default: unknown)")
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   add_mirror(parser, "sum")
@@ -30,16 +41,27 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--devices", type=int, default=0, metavar="N", help="number of this host's devices to use (default: all)")
   parser.add_argument("--projector", metavar="DIR", help="also make this folder for TensorBoard's projector, with pictures")
   options = parser.parse_args(arguments)
+  if options.align is not None and not Path(options.images or "").is_dir():
+    parser.error("--align needs --images with a folder of photos")
   load_network(options)
   model = load(options.model)  # before the timer starts
-  faces = open_records(options.records) if options.records else options.images
-  start = time.perf_counter()
-  embeddings = embed_faces(
-    model, faces, options.out,
-    template=options.template, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size,
-    devices=options.devices, projector=options.projector, progress=sys.stderr.isatty(), say=say,
-  )
-  seconds = time.perf_counter() - start
+  progress = sys.stderr.isatty()
+  with ExitStack() as stack:
+    faces = open_records(options.records) if options.records else options.images
+    if options.align is not None:
+      faces = options.align or stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxface-aligned-"))
+      made = align_photos(
+        options.images, faces, template=options.template or template_of(model), detector=options.detector, sheet=bool(options.align),
+        progress=progress, say=say,
+      )
+      say(made.summary())
+    start = time.perf_counter()
+    embeddings = embed_faces(
+      model, faces, options.out,
+      template=options.template, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size,
+      devices=options.devices, projector=options.projector, progress=progress, say=say,
+    )
+    seconds = time.perf_counter() - start
   count, size = embeddings.embedding_nd.shape
   print(f"{options.out}: {count:,} embeddings of {size}, {count / seconds:,.0f} images/s")
   return 0

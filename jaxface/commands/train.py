@@ -2,10 +2,11 @@
 
   jaxface train quickstart
   jaxface train folder --data.images MY_FACES --workdir runs/mine
+  jaxface train folder --data.images PHOTOS --align --workdir runs/mine
   jaxface train deepface --small
   jaxface train path/to/experiment.py --steps 5000 --optimizer.learning_rate 0.05 --terms.0.margin arcface
 
---small selects the small form of a paper's experiment, which runs on two cores. Any field of the experiment is an option
+--align finds and aligns the faces of --data.images first (data.align). --small selects the small form of a paper's experiment, which runs on two cores. Any field of the experiment is an option
 (`jaxface train EXPERIMENT --help` lists them with their values). The same command resumes a run that was killed or
 interrupted from its last checkpoint; SIGTERM and Ctrl-C save a checkpoint first and exit with code 75. An evaluation that fails does
 not end the run; if the trained model has no figures at the end, the exit code is 3.
@@ -35,6 +36,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("experiment", metavar="EXPERIMENT", help=f"a path, or one of: {', '.join(list_experiments())}")
   parser.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/NAME)")
   parser.add_argument("--small", action="store_true", help="the experiment's small form, for a laptop, if it has one")
+  parser.add_argument("--align", action="store_true", help="align the faces of --data.images first, into WORKDIR/aligned")
   add_network(parser)
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
   if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
@@ -43,7 +45,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   load_network(options)
   try:
     result = train(
-      options.experiment, options.workdir, small=options.small, overrides=parse_overrides(rest), command=shown_command(arguments)
+      options.experiment, options.workdir, small=options.small, overrides=parse_overrides([*rest, *(["--data.align", "true"] if options.align else [])]), command=shown_command(arguments)
     )
   except Interrupted as stop:
     print(f"interrupted after step {stop.step}; a checkpoint is saved, the same command resumes", file=sys.stderr)

@@ -57,6 +57,7 @@ class DataConfig:
   Attributes:
     records: folder of a packed set.
     images: folder of images to pack first; ignored if `records` is given.
+    align: find the largest face of each photo of `images` first, and align it to `template` or else arcface112.
     size: side length in pixels to which images are resized when packed; 0 keeps their size.
     template: alignment template that `images` follow, "none" for none; "" if unknown.
     licence: licence of the images, for the model's card and exports; "" uses that of the record set.
@@ -79,6 +80,7 @@ class DataConfig:
 
   records: str = ""
   images: str = ""
+  align: bool = False
   size: int = 0
   template: str = ""
   licence: str = ""
@@ -101,6 +103,8 @@ class DataConfig:
       if getattr(self, name) not in valid:
         raise ValueError(f"data.{name} is {getattr(self, name)!r}, should be one of {', '.join(valid)}")
     check_template_name("data.template", self.template)
+    if self.align and (not self.images or self.template == "none"):
+      raise ValueError("data.align is for data.images, photos that are to be aligned to a template")
     for name, least in (("size", 0), ("threads", 0), ("min_images", 1), ("identities_per_batch", 1),
                         ("images_per_identity", 1)):
       if getattr(self, name) < least:

@@ -64,4 +64,20 @@ def folder_template(folder: str | Path) -> str:
   return read_aligned(folder).template if (Path(folder) / ALIGNED_FILE).is_file() else ""
 
 
-__all__ = ["ALIGNED_FILE", "Aligned", "folder_template", "read_aligned", "write_aligned"]
+def known_template(folder: str | Path, given: str = "") -> str:
+  """The template of the faces of a folder: the given one, or that of `jaxface align`; "" if neither is known.
+
+  Args:
+    folder: folder of images, or one image.
+    given: what the user says; "none" for aligned to no template.
+  Raises:
+    ValueError: the folder says otherwise.
+    DamagedData: the folder has a damaged file.
+  """
+  recorded = folder_template(folder) if Path(folder).is_dir() else ""
+  if given and recorded and given != recorded:
+    raise ValueError(f"{folder}: `jaxface align` aligned these faces to {recorded} ({ALIGNED_FILE}), but the given template is {given}")
+  return given or recorded
+
+
+__all__ = ["ALIGNED_FILE", "Aligned", "folder_template", "known_template", "read_aligned", "write_aligned"]

@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxface.formats import lock
+from jaxface.formats.aligned import known_template
 from jaxface.formats.atomic import write_json
 from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
@@ -234,8 +235,8 @@ def pack(
     list_file: for "list" and "flat".
     size: (height, width) or one number in pixels; None keeps the common size of all images.
     shard_mb: target size of a shard, in millions of bytes.
-    template: name of the alignment template, or "none" for faces aligned to none; None for unknown, since it cannot be
-      inferred from the image size.
+    template: name of the alignment template, or "none" for faces aligned to none; None takes that of `jaxface align`, if it made the
+      folder, and is else unknown, since it cannot be inferred from the image size.
     on_damage: "skip" skips damaged images and lists them in the manifest, "error" raises.
     duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first within an identity
       and none of those under several identities, "error" raises.
@@ -248,13 +249,15 @@ def pack(
   Returns:
     The manifest.
   Raises:
-    FileNotFoundError, UnsafePath, ValueError: the source does not match its layout; no usable image; mixed sizes.
+    FileNotFoundError, UnsafePath, ValueError: the source does not match its layout; no usable image; mixed sizes; another
+      template than `jaxface align` recorded in the folder.
     DamagedData: a damaged image, with on_damage="error".
     FileExistsError: `out` contains something else.
     FolderInUse: another process is packing into `out`.
     OSError: the disk is full; names the required bytes, and leaves only complete shards.
   """
-  options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, template or None, on_damage, duplicates)
+  known = known_template(src, template or "") or None
+  options = PackOptions(layout, (size, size) if isinstance(size, int) else size, shard_mb, known, on_damage, duplicates)
   for what, text in (("licence", licence), ("origin", origin)):
     provenance_text(what, text)
   if processes is not None and processes < 1:

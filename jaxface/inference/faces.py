@@ -8,7 +8,9 @@ import numpy as np
 
 from jaxface.data.source import Source
 from jaxface.formats.embeddings import Embeddings, embeddings_suffix, write_embeddings
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.projector import write_projector
+from jaxface.formats.unaligned import unaligned_note
 from jaxface.inference.model import Model, load
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ def embed_faces(
   if projector is not None and Path(projector).exists() and any(Path(projector).iterdir()):
     raise FileExistsError(f"{projector} exists already: choose another name or remove it")
   source = model.open(faces, template)
+  if isinstance(faces, (str, Path)) and source.template == UNKNOWN_TEMPLATE and (note := unaligned_note(faces, model.input_size)):
+    say(note)
   embeddings = model.embed_named(
     source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True,
     devices=devices, say=say,

@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxface.data.config import open_records
 from jaxface.data.folder import FolderSource
 from jaxface.data.source import Source
-from jaxface.formats.aligned import folder_template
+from jaxface.formats.aligned import known_template
 from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
 from jaxface.geometry.templates import check_template_name
 from jaxface.models.preprocess import Preprocess
@@ -25,7 +25,7 @@ def open_faces(faces: Path | str | Source, preprocess: Preprocess, template: str
       any size.
     template: alignment template of a folder, if known, "none" for not aligned; "" takes that of `jaxface align`, if it made the folder.
   Raises:
-    ValueError: an unknown template, or one given with packed records, which have their own.
+    ValueError: an unknown template, one that differs from aligned.json of the folder, or one given with packed records, which have their own.
     FileNotFoundError: the path does not exist.
   """
   check_template_name("template", template)
@@ -35,8 +35,7 @@ def open_faces(faces: Path | str | Source, preprocess: Preprocess, template: str
   if not isinstance(faces, (str, Path)):
     return faces
   if folder:
-    known = template or (folder_template(faces) if Path(faces).is_dir() else "") or UNKNOWN_TEMPLATE
-    return FolderSource(faces, size=folder_size(preprocess), template=known)
+    return FolderSource(faces, size=folder_size(preprocess), template=known_template(faces, template) or UNKNOWN_TEMPLATE)
   return open_records(faces)
 
 

@@ -1,5 +1,6 @@
 """Runs one experiment end to end, from images to a verified, saved and exported model."""
 
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +12,11 @@ import jax
 from jaxface.data.config import open_source
 from jaxface.data.source import identity_names
 from jaxface.evaluation.pairs.verification import Verification
+from jaxface.formats.aligned import known_template
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.provenance import Lineage, to_json
+from jaxface.formats.unaligned import unaligned_note
 from jaxface.geometry.templates import unknown_template
 from jaxface.inference.embed import check_template
 from jaxface.inference.model import Model
@@ -25,6 +28,7 @@ from jaxface.models.saved import SavedModel, save_model
 from jaxface.pipeline.evaluation_sets import check_paths, make_hook
 from jaxface.pipeline.judge import Judged, judge
 from jaxface.pipeline.lineage import run_lineage
+from jaxface.pipeline.photos.align_folder import align_photos
 from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
@@ -36,6 +40,9 @@ from jaxface.training.loop import train_run
 from jaxface.training.resolve import describe, resolve_run
 from jaxface.training.watchdog import watched
 from jaxface.training.workdir import Workdir
+
+# Side of packed faces without data.size: a usual input.
+FACES = 128
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,12 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
   """Pack every folder of images for training or for a pair list into `records/` of the workdir, once."""
   data, evaluation = experiment.data, []
   if data.images and not data.records:
+    if data.align:
+      data = replace(data, images=align_once(data.images, workdir.path / "aligned", data.template or "arcface112"))
+    elif not known_template(data.images, data.template):
+      side = (data.size or FACES,) * 2
+      if note := unaligned_note(data.images, side):
+        say(note)
     data = replace(data, records=pack_once(
       data.images, workdir.path / "records" / "train", data.size, data.template, licence=data.licence, origin=data.origin
     ))
@@ -201,6 +214,20 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
       config = replace(config, records=records)
     evaluation.append(config)
   return replace(experiment, data=data, evaluation=tuple(evaluation))
+
+
+def align_once(photos: str, out: Path, template: str) -> str:
+  """Aligns the faces of a folder of photos, and returns `out`; one host aligns, the others wait as long as it makes progress."""
+  if jax.process_index() == 0:
+    count = itertools.count(1)
+
+    def done() -> None:
+      stand_at(f"aligning {photos}: {next(count):,} photos")
+
+    stand_at(f"aligning {photos}")
+    say(align_photos(photos, out, template=template, progress=sys.stderr.isatty(), say=say, done=done).summary())
+  wait_for_hosts(f"aligning {out}")
+  return str(out)
 
 
 def pack_once(images: str, out: Path, size: int, template: str, *, licence: str = "", origin: str = "") -> str:

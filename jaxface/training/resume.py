@@ -22,7 +22,7 @@ FREE = frozenset({
 })
 # Paths or selection of data: the content is compared instead (`describe_data`), so that files may move.
 BY_CONTENT = frozenset({
-  "data.records", "data.images", "data.template", "data.licence", "data.origin", "data.embeddings",
+  "data.records", "data.images", "data.align", "data.template", "data.licence", "data.origin", "data.embeddings",
   "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.protocol",
   "evaluation.N.pairs", "evaluation.N.seed", "evaluation.N.mirror",
 })

@@ -76,26 +76,38 @@ def test_every_interval_of_the_far_is_that_of_the_list(seed):
 
 
 def test_the_threshold_has_as_many_false_accepts_as_95_of_100_samples():
-  """100 independent pairs, 4 expected: 4 ± 1.96 · 2 gives 0.08 to 7.92; with four times the variance nothing bounds it from above."""
-  found = ListedPairs(np.linspace(0.99, 0.0, 100), Units(np.arange(100), np.arange(100) + 100, 200))
-  assert threshold_interval(found, 0.04, 1.0) == (found.score_t[8], math.inf)
-  assert threshold_interval(found, 0.09, 1.0) == (found.score_t[15], found.score_t[2])  # 3.12 to 14.88
-  assert threshold_interval(found, 0.09, 4.0) == (found.score_t[21], math.inf)  # -2.76 to 20.76
-  assert threshold_interval(found, 1.0, 1.0) == (-math.inf, found.score_t[79])
+  """100 pairs that share nobody, 4 expected: 4 ± 1.96 · 2 gives 0.08 to 7.92. Where four each share a person, the variance is 3.81 times that."""
+  score_t, other_t = np.linspace(0.99, 0.0, 100), np.arange(100) + 100
+  found = ListedPairs(score_t, Units(np.arange(100), other_t, 200))
+  assert threshold_interval(found, 0.04) == (score_t[8], math.inf)
+  assert threshold_interval(found, 0.09) == (score_t[15], score_t[2])  # 3.12 to 14.88
+  assert threshold_interval(found, 1.0) == (-math.inf, score_t[79])
+  of_four = ListedPairs(score_t, Units(np.arange(100) // 4, other_t, 200))
+  assert of_four.design(9) == pytest.approx(80 / 21)
+  assert threshold_interval(of_four, 0.09) == (score_t[21], math.inf)  # -2.48 to 20.48
+
+
+def test_a_smaller_far_bounds_the_threshold_where_one_person_has_the_others():
+  """1,000 pairs: 40 share nobody, the next 260 one person. At FAR 0.3 nothing bounds the threshold, at 0.03 the scores above do."""
+  score_t = np.linspace(0.99, 0.0, 1000)
+  left_t = np.where((np.arange(1000) >= 40) & (np.arange(1000) < 300), 0, np.arange(1000))
+  found = ListedPairs(score_t, Units(left_t, np.arange(1000) + 1000, 2000))
+  assert found.design(300) * 1.96**2 > 300 and found.design(30) < 3
+  assert threshold_interval(found, 0.3)[1] == threshold_interval(found, 0.03)[1] < 1
 
 
 def test_equal_scores_are_accepted_together():
   score_t = np.repeat([0.9, 0.5, 0.1], [2, 3, 95])
   found = ListedPairs(score_t, Units(np.arange(100), np.arange(100) + 100, 200))
-  assert threshold_interval(found, 0.02, 1.0) == (0.1, math.inf)
-  assert threshold_interval(found, 0.06, 1.0) == (0.1, 0.9)  # 1.2 to 10.8
+  assert threshold_interval(found, 0.02) == (0.1, math.inf)
+  assert threshold_interval(found, 0.06) == (0.1, 0.9)  # 1.2 to 10.8
 
 
 def test_more_scores_are_asked_for_where_the_interval_needs_them():
-  score_t = np.linspace(0.99, 0.9, 10)
-  left_t, right_t = np.arange(10), np.arange(10) + 10
-  assert threshold_interval(AllPairs(score_t, left_t, right_t, np.ones(20, int)), 0.05, 1.0) is None  # 9.5 + 6.04 of 190 pairs
-  assert threshold_interval(AllPairs(score_t, left_t, right_t, np.ones(20, int)), 0.02, 1.0) == (score_t[8], math.inf)  # 3.8 + 3.8
+  score_t = np.linspace(0.99, 0.6, 40)
+  found = AllPairs(score_t, np.arange(40), np.arange(40) + 40, np.ones(80, int))  # of 3,160 pairs
+  assert threshold_interval(found, 0.01) is None  # 31.6 + 11.02
+  assert threshold_interval(found, 0.008) == (score_t[36], score_t[14])  # 15.4 to 35.1
 
 
 @pytest.mark.sweep

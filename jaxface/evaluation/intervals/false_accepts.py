@@ -165,20 +165,21 @@ class AllPairs(NonMated):
     return self.left_t[:kept].astype(np.int64), self.right_t[:kept].astype(np.int64)
 
 
-def threshold_interval(found: NonMated, target: float, design: float) -> Interval | None:
+def threshold_interval(found: NonMated, target: float) -> Interval | None:
   """95 % interval of the threshold whose FAR in the population is a target.
+
+  Its upper end is at most that of a tenth of the target, since thresholds fall with the FAR: few people may have most of the false accepts
+  at the target, which then bound nothing, but not of those above.
 
   Args:
     found: the highest non-mated scores.
     target: FAR in [0, 1].
-    design: the design factor at this FAR.
   Returns:
     (low, high); the ends are infinite where no score bounds the threshold; None if more scores than `found` has are needed.
   """
   expected = target * found.pairs
-  half = Z95 * math.sqrt(expected * design)
   # A threshold that accepts `most` pairs lies above the next score, one that accepts `fewest` at the last of them.
-  most, fewest = math.ceil(expected + half), math.floor(expected - half)
+  most = math.ceil(expected + _half(found, expected))
   at = int(most * found.share)
   if most < found.pairs and at < len(found.score_t):
     low = float(found.score_t[at])
@@ -186,9 +187,18 @@ def threshold_interval(found: NonMated, target: float, design: float) -> Interva
     low = -math.inf
   else:
     return None
-  # Without a pair above it, nothing bounds the threshold.
-  high = float(found.score_t[int((fewest - 1) * found.share)]) if fewest > 0 else math.inf
-  return low, high
+  return low, min(_upper(found, expected), _upper(found, expected / 10))
+
+
+def _half(found: NonMated, expected: float) -> float:
+  """Half the width of the interval of a number of false accepts."""
+  return Z95 * math.sqrt(expected * found.design(int(expected)))
+
+
+def _upper(found: NonMated, expected: float) -> float:
+  """The score with the fewest false accepts in the interval of their number; without a pair above it, nothing bounds the threshold."""
+  fewest = math.floor(expected - _half(found, expected))
+  return float(found.score_t[int((fewest - 1) * found.share)]) if fewest > 0 else math.inf
 
 
 __all__ = ["FEWEST", "AllPairs", "Interval", "ListedPairs", "NonMated", "threshold_interval"]

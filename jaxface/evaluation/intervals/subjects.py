@@ -54,7 +54,7 @@ def template_intervals(
   of_mated = Units(units.left_p[same_p], units.right_p[same_p], units.total)
   result = []
   for target, threshold in zip(targets, thresholds):
-    ends = threshold_interval(nonmated, target, nonmated.design(int(target * nonmated.pairs)))
+    ends = threshold_interval(nonmated, target)
     assert ends is not None  # no score of a list is left out
     tar, narrower, wider = (float((mated_m >= at).mean()) for at in (threshold, max(ends[1], threshold), min(ends[0], threshold)))
     fixed = rate_interval(mated_m >= threshold, of_mated)

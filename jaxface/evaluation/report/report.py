@@ -20,8 +20,8 @@ from jaxface.evaluation.report.page import (
   table,
 )
 from jaxface.evaluation.report.pictures import hardest
-from jaxface.evaluation.report.protocol_sections import protocol_figures, protocol_head
 from jaxface.evaluation.report.readout import readout
+from jaxface.evaluation.report.run_protocol import protocol_figures, protocol_head
 from jaxface.evaluation.report.tables import figures_table, thresholds_table
 from jaxface.formats.atomic import write_text
 

@@ -32,7 +32,7 @@ class PairInterval(NamedTuple):
   Attributes:
     point: TAR, actual FAR and threshold, as `all_pairs_tar_at_far`.
     tar: of the TAR at the threshold whose FAR in the population is the target: it includes that this threshold is not known.
-    tar_at_threshold: of the TAR in the population at the threshold `point.threshold`, as it is for a threshold that is in use; narrower.
+    tar_at_threshold: of the TAR in the population at the threshold `point.threshold`, as it is for a threshold that is in use.
     far: of the FAR in the population at the threshold `point.threshold`.
     threshold: of the threshold whose FAR in the population is the target; up to 1 where fewer than four false accepts are expected.
     design: variance of the number of false accepts, in that of independent pairs; at least 1. Of at least 30 false accepts.
@@ -89,7 +89,7 @@ def _intervals(
   count = {target: round(point.far * nonmated) for target, point in points.items()}
   limits: dict[float, Interval] = {}
   for target, point in points.items():
-    ends = threshold_interval(top[target], target, top[target].design(count[target]))
+    ends = threshold_interval(top[target], target)
     if ends is not None:
       limits[target] = max(min(ends[0], point.threshold), -1.0), max(min(ends[1], 1.0), point.threshold)
   limit_tk = np.array([[points[target].threshold, *ends] for target, ends in limits.items()]).reshape(-1, 3)

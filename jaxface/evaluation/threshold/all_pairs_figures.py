@@ -51,7 +51,7 @@ class AllPairsFigures:
     lines = ["  ".join(cell.rjust(size) for cell, size in zip(row, width)) for row in rows]
     images, identities, mated, nonmated = (f"{self.data[name]:,}" for name in ("images", "identities", "mated", "nonmated"))
     about = f"all pairs of {images} images of {identities} identities: {mated} mated, {nonmated} non-mated"
-    return "\n".join([about, *lines, "The interval of TAR includes that of the threshold. At one threshold in use it is narrower: jaxface threshold."])
+    return "\n".join([about, *lines, "The interval of TAR includes that of the threshold. That of TAR at one threshold in use: jaxface threshold."])
 
 
 def evaluate_all_pairs(

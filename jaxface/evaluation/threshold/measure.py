@@ -67,7 +67,7 @@ def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embe
     "pairs": Path(pairs.file).name if pairs.file else "a pair list", "images": len({*pairs.left, *pairs.right}), "identities": units.total,
     "sha256": _digest(part for row in zip(pairs.left, pairs.right, same_p) for part in (row[0], row[1], str(int(row[2])))),
   }
-  interval = threshold_interval(nonmated, far, nonmated.design(count))
+  interval = threshold_interval(nonmated, far)
   assert interval is not None
   return _threshold(
     point, far, interval, nonmated.interval(count), rate_interval(score_p[same_p] >= point.threshold, mated),

@@ -92,7 +92,7 @@ class AlignedFolder:
 def align_photos(
   photos: str | Path, out: str | Path, *, template: str = "arcface112", which: str = "largest",
   detector: Detector | str | Path | None = None, quality: int = 95, sheet: bool = True, progress: bool = False,
-  say: Callable[[str], object] = _log.info,
+  say: Callable[[str], object] = _log.info, done: Callable[[], object] | None = None,
 ) -> AlignedFolder:
   """Aligns the faces of a folder of photos.
 
@@ -110,6 +110,7 @@ def align_photos(
     sheet: write the contact sheet.
     progress: draw a progress bar.
     say: called with each line for the user.
+    done: called after each photo.
   Returns:
     `AlignedFolder`.
   Raises:
@@ -135,19 +136,21 @@ def align_photos(
   folder.mkdir(parents=True, exist_ok=True)
   with FolderLock(folder, say=say):
     _check_settings(folder, about)
-    done = _read_journal(folder / _JOURNAL)
-    waiting = [path for path in found.paths if path not in done]
-    if done and waiting:
-      say(f"{folder}: {len(done):,} photos are done; {len(waiting):,} are left")
+    rows_of = _read_journal(folder / _JOURNAL)
+    waiting = [path for path in found.paths if path not in rows_of]
+    if rows_of and waiting:
+      say(f"{folder}: {len(rows_of):,} photos are done; {len(waiting):,} are left")
     with open(folder / _JOURNAL, "a", encoding="utf-8") as journal, tqdm(
       total=len(found.paths), initial=len(found.paths) - len(waiting), unit="photo", desc="align", disable=not progress
     ) as bar:
       results = find_faces([source / path for path in waiting], template=template, which=which, detector=finder, done=bar.update)
       for path, result in zip(waiting, results):
-        done[path] = _write(folder, path, names[path], result, which, quality)
-        journal.write(json.dumps([asdict(row) for row in done[path]]) + "\n")
+        rows_of[path] = _write(folder, path, names[path], result, which, quality)
+        journal.write(json.dumps([asdict(row) for row in rows_of[path]]) + "\n")
         journal.flush()
-    rows = tuple(row for path in found.paths for row in done[path])
+        if done:
+          done()
+    rows = tuple(row for path in found.paths for row in rows_of[path])
     _write_table(folder / TABLE, rows)
     made = AlignedFolder(folder, rows, template, found.notes)
     if sheet:

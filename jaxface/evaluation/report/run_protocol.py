@@ -5,6 +5,7 @@ from jaxface.evaluation.protocols.logged import logged_figures, score_name
 from jaxface.evaluation.protocols.saved import protocol_of
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import percent, table
+from jaxface.evaluation.report.protocol_tables import protocol_sections
 from jaxface.evaluation.report.study import Study
 from jaxface.evaluation.report.study_page import identification_section, other_figures
 
@@ -42,6 +43,7 @@ def protocol_figures(after: ProtocolFigures, before: ProtocolFigures | None) -> 
   parts = [
     f'<section>\n<h2>Figures</h2>\n<div class="card scroll">\n{table("", heads, rows)}\n</div>\n</section>',
     identification_section(study),
+    *protocol_sections(study.named),
     other_figures(study),
     f"<section>\n<h2>Notes</h2>\n<ul>{notes}</ul>\n</section>" if notes else "",
   ]
