@@ -1,11 +1,18 @@
 """The verification sets of a run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxface.geometry.templates import check_template_name
-from jaxface.losses.ranges import check_choice, check_name, check_range
+from jaxface.losses.ranges import check_choice, check_range
 
+# The names of `PROTOCOLS`, which are not loaded here.
+ProtocolName = Literal[
+  "pairs", "lfw", "lfw-unsupervised", "lfw-restricted", "lfw-unrestricted", "lfw-view1", "ytf",
+  "ytf-max", "ytf-pooled", "cfp-ff", "cfp-fp", "agedb-30", "calfw", "cplfw", "bin", "ijb-b",
+  "ijb-b-1n", "ijb-c", "ijb-c-1n", "megaface-facescrub", "megaface-fgnet", "rfw", "trillion-pairs",
+  "closed-set",
+]
 MIRRORS = ("sum", "concat", "none")
 
 
@@ -31,7 +38,7 @@ class VerificationConfig:
   images: str = ""
   records: str = ""
   template: str = ""
-  protocol: str = "pairs"
+  protocol: ProtocolName = "pairs"
   pairs: str = ""
   seed: int = 0
   every: int = 0
@@ -40,12 +47,9 @@ class VerificationConfig:
   def __post_init__(self) -> None:
     check_range(self, "seed", 0, what="seed of the pairs")
     check_choice(self, "mirror", MIRRORS)
-    if self.protocol != "pairs":
-      from jaxface.evaluation.protocols.registry import PROTOCOLS  # loads every protocol
-
-      check_name("protocol", self.protocol, tuple(PROTOCOLS))
+    check_choice(self, "protocol", get_args(ProtocolName))
     check_template_name("template", self.template)
     check_range(self, "every", 0, what="steps between two verifications, 0 for the end only")
 
 
-__all__ = ["MIRRORS", "VerificationConfig"]
+__all__ = ["MIRRORS", "ProtocolName", "VerificationConfig"]

@@ -3,6 +3,7 @@
 import re
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 
 from jaxface.data.source import UnreadableRow
 from jaxface.evaluation import PROTOCOLS, evaluate, make_toy, read_protocol
-from jaxface.evaluation.config import VerificationConfig
+from jaxface.evaluation.config import ProtocolName, VerificationConfig
 from jaxface.evaluation.protocols.logged import logged_figures, score_name
 from jaxface.formats import DamagedData, Embeddings, read_embeddings
 from jaxface.inference import Model, evaluate_model
@@ -196,3 +197,9 @@ def test_a_model_is_evaluated_on_frames_and_groups_as_their_lists_name_them(name
   found = evaluate_model(model, Numbered([*names, "nobody/0/1"]), lists, protocol=name)
   expected = evaluate(Embeddings(np.stack(list(rows.values())), names), lists, protocol=name)
   assert str(found.figures) == str(expected.figures)
+
+
+def test_the_field_of_an_experiment_names_every_protocol():
+  assert get_args(ProtocolName) == tuple(PROTOCOLS)
+  with pytest.raises(ValueError, match="closed-set"):
+    VerificationConfig("set", protocol="closed")
