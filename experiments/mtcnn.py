@@ -3,7 +3,7 @@
 Paper: Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016 (loss weights 1/0.5/0.5
 and 1/0.5/1, the hardest 70 % of the scores, overlaps below 0.3, from 0.4 and from 0.65; WIDER FACE and CelebA).
 Command: jaxface train mtcnn --workdir runs/mtcnn
-Expected: see docs/detection.md; trained on 123 photos of WIDER FACE's validation set and on HELEN, not on the paper's 200,000 photos.
+Expected: see docs/detection.md; trained on 123 photos of WIDER FACE's validation set and on HELEN, not on the paper's photos.
 """
 
 from dataclasses import replace
