@@ -2,6 +2,7 @@ from .iterate import Iterated as Iterated
 from .iterate import align_iteratively as align_iteratively
 from .landmark_data import LandmarkSource as LandmarkSource
 from .landmark_finder import LandmarkFinder as LandmarkFinder
+from .landmark_training import LandmarkExperiment as LandmarkExperiment
 from .landmark_training import LandmarkTraining as LandmarkTraining
 from .landmark_training import train_landmarks as train_landmarks
 from .mean_shape import template_points as template_points

@@ -12,7 +12,7 @@ from jaxface.alignment.points import check_point_set
 from jaxface.layers.blocks import ConvNorm
 from jaxface.models.contract import takes_image
 from jaxface.models.preprocess import Preprocess, get_preprocess
-from jaxface.models.registry import register
+from jaxface.models.registry import register_unlisted
 from jaxface.models.smallresnet import Unit, patches
 
 SIDE = 96
@@ -67,7 +67,7 @@ class LandmarkNet(nn.Module):
     return mean_t + offset_bt * (image_bhwc.shape[1] / 10)
 
 
-@register
+@register_unlisted
 def landmarknet(
   points: int = 68,
   widths: tuple[int, ...] = (32, 64, 128),

@@ -1,8 +1,9 @@
 """Trains the landmark network: one run with the engine of all trainings, so that it is logged, saved and resumed like them."""
 
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +11,12 @@ from jaxface.alignment.landmark_data import LandmarkSource, SquareJitter
 from jaxface.alignment.landmark_net import LandmarkNet, landmarknet
 from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.order import UniformOrder
-from jaxface.formats.landmarks import AnnotatedFace
+from jaxface.formats.landmarks import AnnotatedFace, read_landmarks
 from jaxface.losses.landmarks import LandmarkLoss
 from jaxface.losses.ranges import check_choice, check_range
 from jaxface.models.saved import SavedModel, save_model
 from jaxface.training.config import MeshConfig
+from jaxface.training.custom import CustomExperiment, expand_path
 from jaxface.training.loop import train_run
 from jaxface.training.mesh import make_mesh
 from jaxface.training.optimizer import OptimizerConfig
@@ -37,8 +39,10 @@ class LandmarkTraining:
     loss: "wing" or "smooth_l1".
     width: where the loss becomes linear, in pixels of the input; see `jaxface.losses.LandmarkLoss`.
     ema: decay of the running average of the parameters, which becomes the model.
-    log_every, checkpoint_every: steps between two lines of the log, and between two saved states.
-    widths, units: of the network, see `landmarknet`.
+    log_every: steps between two lines of the log.
+    checkpoint_every: steps between two saved states.
+    widths: channels of the network's stages, see `landmarknet`.
+    units: residual units of each stage.
     init_from: folder of a trained landmark network to begin with; "" for random values.
     devices: number of devices to use, 0 for all; a run can be resumed on another number.
   """
@@ -101,6 +105,51 @@ def train_landmarks(
   return saved
 
 
+@dataclass(frozen=True)
+class LandmarkExperiment(LandmarkTraining, CustomExperiment):
+  """The training of the landmark network as an experiment of `jaxface train`.
+
+  Attributes:
+    photos: folder of the photos; may contain environment variables.
+    annotations: file of their faces, see `jaxface.formats.read_landmarks`.
+    entry: the entry of a face with its points, where the file has several.
+    licence: of the photos, for the card of the model.
+    origin: of the photos, likewise.
+  """
+
+  name: str = "landmarks"
+  photos: str = "$JAXFACE_DATA/photos/helen_train"
+  annotations: str = "$JAXFACE_DATA/photos/helen_train.json"
+  entry: str = "points68"
+  licence: str = ""
+  origin: str = ""
+
+  def run(self, folder: Path) -> "TrainedLandmarks":
+    """Trains the network, or goes on with an interrupted training; see `train_landmarks`."""
+    root, file = (expand_path(getattr(self, field), field) for field in ("photos", "annotations"))
+    faces = read_landmarks(file, points=self.entry)
+    config = LandmarkTraining(**{field.name: getattr(self, field.name) for field in fields(LandmarkTraining)})
+    saved = train_landmarks(root, faces, folder, config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
+    return TrainedLandmarks(Path(folder), saved)
+
+
+@dataclass(frozen=True)
+class TrainedLandmarks:
+  """Result of a finished training.
+
+  Attributes:
+    workdir: folder of the run; the model is in `workdir/model`.
+    saved: the network.
+  """
+
+  workdir: Path
+  saved: SavedModel
+
+  def __str__(self) -> str:
+    meta = self.saved.meta
+    return f"model {self.workdir / 'model'} · {meta['points']} points, {meta['images']:,} faces, step {meta['step']:,}"
+
+
 def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:
   """The parts of the run.
 
@@ -138,4 +187,4 @@ def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:
   )
 
 
-__all__ = ["LandmarkTraining", "make_run", "train_landmarks"]
+__all__ = ["LandmarkExperiment", "LandmarkTraining", "TrainedLandmarks", "make_run", "train_landmarks"]

@@ -34,6 +34,11 @@ class Checkpoints:
     """Step of the newest state that is finished or being written; None if there is none."""
     return self._last.steps[-1] if self._last.steps else None
 
+  @property
+  def best_step(self) -> int | None:
+    """Step of the best state that is finished or being written; None if there is none."""
+    return self._best.steps[-1] if self._best.steps else None
+
   def save(self, step: int, state: Tree) -> None:
     """Start writing `state`, unless that step is saved already; returns once it is copied to the host.
 

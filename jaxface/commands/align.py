@@ -18,7 +18,7 @@ from jaxface.pipeline.photos.align_folder import align_photos
 from jaxface.pipeline.photos.faces import WHICH
 from jaxface.pipeline.say import say
 
-RERUN = "the same command continues where it stopped"
+RERUN = "finished photos are kept: run the same command again to continue"
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

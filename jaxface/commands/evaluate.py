@@ -8,7 +8,8 @@ A pair list has lines `left right same` or `left right same fold` (same is 1 or 
 optional), or is in LFW's or YTF's own format. docs/evaluation.md describes all formats. `jaxface report` makes a page of the files
 of --save.
 
-All pairs of labelled embeddings, and two models on one list:
+All pairs of labelled embeddings, and two models on one list. The intervals of TAR at a FAR include that the threshold of this FAR is not
+known; `jaxface threshold` gives those at one threshold in use:
 
   jaxface evaluate --all-pairs --far 1e-4 1e-6 --embeddings lfw.npz
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --compare other.npz

@@ -4,7 +4,8 @@
   jaxface threshold --far 1e-3 --embeddings lfw.npz --pairs pairs.txt --gallery 500 --searches-per-day 200
 
 Prints the threshold, the FAR and TAR at it, and the false accepts to expect with a gallery and a traffic, each with a 95 % interval over
-identities. A small FAR needs many pairs: --all-pairs takes all pairs of the labelled embeddings, of which the images need one subfolder per
+identities. FAR and TAR are those of this threshold, as it will be used; `jaxface evaluate --all-pairs` gives TAR at a FAR, whose interval
+includes that the threshold of that FAR is not known. A small FAR needs many pairs: --all-pairs takes all pairs of the labelled embeddings, of which the images need one subfolder per
 person. docs/threshold.md explains the figures.
 """
 

@@ -6,24 +6,25 @@
   jaxface train deepface --small
   jaxface train path/to/experiment.py --steps 5000 --optimizer.learning_rate 0.05 --terms.0.margin arcface
 
---align finds and aligns the faces of --data.images first (data.align). --small selects the small form of a paper's experiment, which runs on two cores. Any field of the experiment is an option
-(`jaxface train EXPERIMENT --help` lists them with their values). The same command resumes a run that was killed or
-interrupted from its last checkpoint; SIGTERM and Ctrl-C save a checkpoint first and exit with code 75.
+--align finds and aligns the faces of --data.images first (data.align). --small selects the small form of a paper's experiment, which
+runs on two cores. Any field of the experiment is an option (`jaxface train EXPERIMENT --help` lists them with their values). The same
+command resumes a run that was killed or interrupted from its last checkpoint; SIGTERM and Ctrl-C save a checkpoint first and exit with
+code 75. An evaluation that fails does not end the run; if the trained model has no figures at the end, the exit code is 3.
 """
 
 import argparse
 import shlex
 import shutil
 import sys
-import textwrap
 
 from jaxface.options import add_network, load_network
 from jaxface.pipeline.api import train
-from jaxface.training.choices import CHOICES, kinds
-from jaxface.training.config import list_experiments, load_experiment
-from jaxface.training.field_help import groups
+from jaxface.training.config import list_experiments
+from jaxface.training.field_text import field_text
 from jaxface.training.interrupt import Interrupted
 
+# Exit code where the model is saved, but an evaluation set has no figures.
+WITHOUT_FIGURES = 3
 # Before the first step, and at a second Ctrl-C, no checkpoint is saved: the last one and complete packed shards are kept.
 RERUN = "the last checkpoint and complete packed shards are kept; the same command resumes from them"
 
@@ -37,17 +38,25 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   add_network(parser)
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
   if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
-    return _show_fields(arguments[0], small="--small" in arguments)
+    print(field_text(arguments[0], small="--small" in arguments, width=min(max(shutil.get_terminal_size().columns, 80), 120)))
+    return 0
   options, rest = parser.parse_known_args(arguments)
   load_network(options)
   try:
     result = train(
-      options.experiment, options.workdir, small=options.small, overrides=parse_overrides([*rest, *(["--data.align", "true"] if options.align else [])]), command=shown_command(arguments)
+      options.experiment, options.workdir, small=options.small, command=shown_command(arguments),
+      overrides=parse_overrides([*rest, *(["--data.align", "true"] if options.align else [])]),
     )
   except Interrupted as stop:
     print(f"interrupted after step {stop.step}; a checkpoint is saved, the same command resumes", file=sys.stderr)
     raise
   print(result or "the first host saves and reports")
+  if failed := getattr(result, "failed", ()):  # experiments of other kinds have no evaluation sets
+    print(
+      f"{', '.join(failed)}: no figures of the trained model. The model is saved; evaluate it again with the same command, or"
+      f" with jaxface evaluate", file=sys.stderr,
+    )
+    return WITHOUT_FIGURES
   return 0
 
 
@@ -76,27 +85,3 @@ def parse_overrides(words: list[str]) -> dict[str, str]:
       value = left.pop(0)
     overrides[name] = value
   return overrides
-
-
-def _show_fields(name: str, *, small: bool) -> int:
-  experiment, text = load_experiment(name, small=small)
-  print(f"usage: jaxface train {name} {'--small ' if small else ''}[--workdir DIR] [--FIELD VALUE ...]\n\n{text.strip()}")
-  chosen = kinds(experiment)
-  width = min(max(shutil.get_terminal_size().columns, 80), 120)
-  for group in groups(experiment):
-    print(f"\n{group.name or 'the run'}: {group.title}")
-    if group.name in chosen:
-      place = next(part for part in reversed(group.name.split(".")) if part in CHOICES)
-      line = f"{group.kind}, one of {', '.join(CHOICES[place])}"
-      print(textwrap.fill(line, width, initial_indent=f"  --{group.name} KIND  ", subsequent_indent=" " * 8))
-    for field in group.fields:
-      print(f"  --{field.name} {_shown(field.value)}")
-      print(textwrap.fill(field.text, width, initial_indent=" " * 8, subsequent_indent=" " * 8))
-  return 0
-
-
-def _shown(value: object) -> str:
-  """A value as written on the command line."""
-  if isinstance(value, (tuple, list)):
-    return ",".join(map(str, value)) or "''"
-  return str(value) if value not in ("", {}) else "''"

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
-from jaxface.formats.images import IMAGE_SUFFIXES, decode_image
+from jaxface.formats.images import IMAGE_SUFFIXES, decode_image, fit_image
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.parallel import num_cores
 from jaxface.formats.survey import read_bounded
@@ -25,6 +25,7 @@ class FolderSource:
       all images must then have the size of the first.
     template: alignment template of the images, "unknown" if not specified.
     threads: number of decoding threads; 0 for one per core that this process may use.
+    resize: images of another size than `size` are resized as `pack` does, instead of cropped.
   Attributes:
     notes: lines for the user on what was ignored, see `jaxface.formats.walk`.
   Raises:
@@ -32,7 +33,10 @@ class FolderSource:
     ValueError: no image below `path`, no readable image, or a file of an unsupported format.
   """
 
-  def __init__(self, path: Path | str, *, size: tuple[int, int] | None, template: str = UNKNOWN_TEMPLATE, threads: int = 0):
+  def __init__(
+    self, path: Path | str, *, size: tuple[int, int] | None, template: str = UNKNOWN_TEMPLATE, threads: int = 0,
+    resize: bool = False,
+  ):
     path = Path(path)
     self.notes: tuple[str, ...] = ()
     paths: tuple[str, ...]
@@ -55,7 +59,7 @@ class FolderSource:
     label = {name: number for number, name in enumerate(sorted(set(people)))}
     self.label_n = np.asarray([label[name] for name in people], np.int32)
     self.num_records, self.num_identities = len(paths), len(label)
-    self._whole = size is None
+    self._whole, self._resize = size is None, resize
     self.image_shape, self.template = (*(size or self._first_size(root)), 3), template
     self._pool = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="jaxface-decode")
 
@@ -99,6 +103,9 @@ class FolderSource:
     if self._whole and image_hwc.shape != out_hwc.shape:
       size = "x".join(map(str, image_hwc.shape[:2]))
       raise DamagedData(f"image is {size} pixels, the first of the folder {height}x{width}", file=str(file))
+    if self._resize and not self._whole:
+      out_hwc[:] = fit_image(image_hwc, (height, width))
+      return
     top, left = (image_hwc.shape[0] - height) // 2, (image_hwc.shape[1] - width) // 2
     if top < 0 or left < 0:
       raise DamagedData(

@@ -82,7 +82,7 @@ def read_image(source: Source, record: int) -> np.ndarray:
 
 
 def pictures_of(source: Source, read: Callable[[int], np.ndarray] | None = None) -> Callable[[str], bytes | None]:
-  """A function that gives an image as JPEG by name; None if it cannot be read.
+  """A function that gives an image as JPEG by name; None if it cannot be read or there is none.
 
   Args:
     source: of the images.
@@ -91,7 +91,9 @@ def pictures_of(source: Source, read: Callable[[int], np.ndarray] | None = None)
   record_of = {name: record for record, name in enumerate(source.names())}
 
   def encoded(name: str) -> bytes | None:
-    record = record_of[name]
+    record = record_of.get(name)
+    if record is None:  # of a video, for example
+      return None
     try:
       return encode_jpeg(read(record) if read else read_image(source, record))
     except DamagedData:

@@ -6,7 +6,7 @@ paper leaves open are those of its released code, and of facenet-pytorch, to whi
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,9 +91,19 @@ def propose(params: Any, image_bhwc: Array, size_b2: Array, level_bl2: Array, pl
   rows, columns = found.logit.shape[1:3]
   # A window is inside if its last pooling cell has a pixel.
   inside_bhw = left_bhw[:, ::STRIDE, ::STRIDE][:, :rows, :columns] > WINDOW - 2
+  return _rows(sums_bwhc), jnp.where(inside_bhw, _probability(found.logit), -1), found.offset
+
+
+def _rows(sums_bwhc: Array) -> Array:
+  """Sums of photos as rows for `crops`, as many as their class."""
   sums_m3 = sums_bwhc.reshape(-1, 3)
-  sums_m3 = jnp.pad(sums_m3, ((0, row_class(len(sums_m3)) - len(sums_m3)), (0, 0)))
-  return sums_m3, jnp.where(inside_bhw, _probability(found.logit), -1), found.offset
+  return jnp.pad(sums_m3, ((0, row_class(len(sums_m3)) - len(sums_m3)), (0, 0)))
+
+
+@jax.jit
+def photo_sums(image_bhwc: Array) -> Array:
+  """[B, H, W, 3] uint8 photos of one size class to the sums [M, 3] that `cut` takes."""
+  return _rows(integral(image_bhwc))
 
 
 def _probability(logit: Array) -> Array:
@@ -112,6 +122,25 @@ def score(params: Any, crop_nhwc: Array, net: str) -> tuple[Array, Array, Array 
   found = NETS[net].apply({"params": params}, normalise(crop_nhwc))
   assert isinstance(found, Found)
   return _probability(found.logit), found.offset, found.point
+
+
+class Candidates(NamedTuple):
+  """Squares that a network of the cascade is to score.
+
+  Attributes:
+    sums: of the photos, the first two arguments of `cut`.
+    photo_n: [N] the photo of each.
+    box_n4: [N, 4] squares, in pixels counted from 1, the last one included.
+  """
+
+  sums: tuple[Array, np.ndarray]
+  photo_n: np.ndarray
+  box_n4: np.ndarray
+
+
+def crop_edges(box_n4: np.ndarray) -> np.ndarray:
+  """Edges of the crops of candidates, [N, 4] int32: x0, y0 of the first pixel from 0, x1, y1 after the last one."""
+  return np.trunc(box_n4).astype(np.int32) - np.array([1, 1, 0, 0], np.int32)
 
 
 class Mtcnn:
@@ -141,22 +170,12 @@ class Mtcnn:
     Returns:
       `Detections` per photo.
     """
-    plan = layout(*image_bhwc.shape[1:3], **self.config.pyramid)
     photos = [(int(height), int(width)) for height, width in size_b2]
-    level_bl2 = np.stack([plan.photo_sizes(*size) for size in photos])
-    if not plan.scales or not level_bl2.any():
+    candidates = self.candidates("onet", image_bhwc, size_b2, device)
+    if candidates is None:
       return [no_faces(size) for size in photos]
-    params = self._params(device)
-    given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2, plan.places), device)
-    sums_m3, *maps = propose(params["pnet"], *given)
-    sums = sums_m3, np.array(image_bhwc.shape[2:0:-1], np.int32) + 1
-    photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
-
-    photo_n, box_n4, _, offset_n4, _, _ = self._refine("rnet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[1])
-    box_n4 = square_boxes(decode_boxes(box_n4, offset_n4, inclusive=True))
-
     photo_n, box_n4, score_n, offset_n4, point_n52, pixel_n4 = self._refine(
-      "onet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[2])
+      "onet", self._params(device), candidates.sums, size_b2, candidates.photo_n, candidates.box_n4, self.config.thresholds[2])
     assert point_n52 is not None
     if self.config.points_in == "crop":
       corner_n2, size_n2 = pixel_n4[:, :2], pixel_n4[:, 2:] - pixel_n4[:, :2]
@@ -170,6 +189,31 @@ class Mtcnn:
     edge_n4, point_n52, photo_n = edge_n4[kept], point_n52[kept].astype(np.float32), photo_n[kept]
     rows = [photo_n == number for number in range(len(photos))]
     return [Detections(edge_n4[row], score_n[row], point_n52[row], size) for row, size in zip(rows, photos)]
+
+  def candidates(
+    self, net: str, image_bhwc: np.ndarray, size_b2: np.ndarray, device: jax.Device | None = None
+  ) -> Candidates | None:
+    """What the networks before R-Net or O-Net leave for it; those after them need no parameters.
+
+    Args:
+      net: "rnet" or "onet".
+      image_bhwc, size_b2, device: as for `detect_batch`.
+    Returns:
+      `Candidates`; None for photos smaller than the smallest face.
+    """
+    plan = layout(*image_bhwc.shape[1:3], **self.config.pyramid)
+    level_bl2 = np.stack([plan.photo_sizes(int(height), int(width)) for height, width in size_b2])
+    if not plan.scales or not level_bl2.any():
+      return None
+    params = self._params(device)
+    given = jax.device_put((image_bhwc, np.asarray(size_b2, np.int32), level_bl2, plan.places), device)
+    sums_m3, *maps = propose(params["pnet"], *given)
+    sums = sums_m3, np.array(image_bhwc.shape[2:0:-1], np.int32) + 1
+    photo_n, box_n4 = self._proposals(np.asarray(maps[0]), np.asarray(maps[1]), plan)
+    if net == "onet":
+      photo_n, box_n4, _, offset_n4, _, _ = self._refine("rnet", params, sums, size_b2, photo_n, box_n4, self.config.thresholds[1])
+      box_n4 = square_boxes(decode_boxes(box_n4, offset_n4, inclusive=True))
+    return Candidates(sums, photo_n, box_n4)
 
   def _params(self, device: jax.Device | None) -> dict[str, Any]:
     held: dict[Any, dict[str, Any]] = self.__dict__.setdefault("_held", {})
@@ -200,7 +244,7 @@ class Mtcnn:
 
     Photo, box, score, offsets, points, and edges of the crop in pixels.
     """
-    pixel_n4 = np.trunc(box_n4).astype(np.int32) - np.array([1, 1, 0, 0], np.int32)
+    pixel_n4 = crop_edges(box_n4)
     inner_n4 = np.clip(pixel_n4, 0, np.asarray(size_b2)[photo_n][:, [1, 0, 1, 0]].astype(np.int32))
     inside = (inner_n4[:, 2:] > inner_n4[:, :2]).all(-1)  # the others lie outside of the photo
     photo_n, box_n4 = photo_n[inside], box_n4[inside]
@@ -223,4 +267,4 @@ class Mtcnn:
     return photo_n[chosen], box_n4[chosen], score_n[chosen], offset_n4[chosen], found, pixel_n4[chosen]
 
 
-__all__ = ["MOST_CROPS", "Mtcnn", "MtcnnConfig", "cut", "propose", "score"]
+__all__ = ["MOST_CROPS", "Candidates", "Mtcnn", "MtcnnConfig", "crop_edges", "cut", "photo_sums", "propose", "score"]

@@ -18,6 +18,8 @@ from jaxface.layers.pooling import max_pool
 STRIDE, WINDOW = 2, 12
 # Sides of the crops that R-Net and O-Net take, in pixels.
 SIDES = {"rnet": 24, "onet": 48}
+# Layer of P-Net and R-Net that gives points in training.
+POINT_LAYER = "landmarks"
 
 
 class Found(NamedTuple):
@@ -57,8 +59,13 @@ class _Stage(nn.Module):
 
 
 class PNet(nn.Module):
-  """Scores every 12×12 window of an image, with stride 2: [B, H, W, 3] to maps of ceil((H − 2) / 2) − 4 rows."""
+  """Scores every 12×12 window of an image, with stride 2: [B, H, W, 3] to maps of ceil((H − 2) / 2) − 4 rows.
 
+  Attributes:
+    learns_points: also gives points, by a layer of its own that training uses and a detector does not have.
+  """
+
+  learns_points: bool = False
   points = False
 
   @nn.compact
@@ -75,19 +82,30 @@ class PNet(nn.Module):
     x_bhwc = _Stage(32, 3, name="stage3")(x_bhwc)
     # One convolution with the channels of both outputs reads the features once.
     out_bhwc = Conv(6, (1, 1), use_bias=True, name="heads")(x_bhwc)
-    return Found(out_bhwc[..., :2], out_bhwc[..., 2:])
+    found = Found(out_bhwc[..., :2], out_bhwc[..., 2:])
+    if self.learns_points:
+      found = found._replace(point=_points(Conv(10, (1, 1), use_bias=True, name=POINT_LAYER)(x_bhwc)))
+    return found
+
+
+def _points(out_bt: Array) -> Array:
+  """[..., 10] to [..., 5, 2]: the released files have five x, then five y."""
+  return out_bt.reshape(*out_bt.shape[:-1], 2, 5).swapaxes(-2, -1)
 
 
 def _heads(x_bd: Array, points: bool) -> Found:
   out_bd = nn.Dense(16 if points else 6, name="heads")(x_bd)
-  # The released files have five x, then five y.
-  point_b52 = out_bd[:, 6:].reshape(-1, 2, 5).swapaxes(1, 2) if points else None
-  return Found(out_bd[:, :2], out_bd[:, 2:6], point_b52)
+  return Found(out_bd[:, :2], out_bd[:, 2:6], _points(out_bd[:, 6:]) if points else None)
 
 
 class RNet(nn.Module):
-  """Scores crops of 24×24 pixels: [B, 24, 24, 3] to [B, ...]."""
+  """Scores crops of 24×24 pixels: [B, 24, 24, 3] to [B, ...].
 
+  Attributes:
+    learns_points: as of `PNet`.
+  """
+
+  learns_points: bool = False
   points = False
 
   @nn.compact
@@ -97,7 +115,11 @@ class RNet(nn.Module):
     x_bhwc = _Stage(48, 3, 3, name="stage2")(x_bhwc)
     x_bhwc = _Stage(64, 2, name="stage3")(x_bhwc)
     x_bd = nn.Dense(128, name="dense")(x_bhwc.reshape(len(x_bhwc), -1))
-    return _heads(Activation("prelu", 128, name="prelu")(x_bd), points=False)
+    x_bd = Activation("prelu", 128, name="prelu")(x_bd)
+    found = _heads(x_bd, points=False)
+    if self.learns_points:
+      found = found._replace(point=_points(nn.Dense(10, name=POINT_LAYER)(x_bd)))
+    return found
 
 
 class ONet(nn.Module):
@@ -124,4 +146,4 @@ def normalise(image_bhwc: Array) -> Array:
   return (image_bhwc.astype(jnp.float32) - 127.5) * 0.0078125
 
 
-__all__ = ["NETS", "SIDES", "STRIDE", "WINDOW", "Found", "ONet", "PNet", "RNet", "normalise"]
+__all__ = ["NETS", "POINT_LAYER", "SIDES", "STRIDE", "WINDOW", "Found", "ONet", "PNet", "RNet", "normalise"]

@@ -9,6 +9,11 @@ from .detection.precision import precision_recall as precision_recall
 from .intervals.bootstrap import Drawn as Drawn
 from .intervals.bootstrap import draw_figures as draw_figures
 from .intervals.figure_intervals import FigureIntervals as FigureIntervals
+from .intervals.identification_intervals import bcubed_intervals as bcubed_intervals
+from .intervals.identification_intervals import cmc_interval as cmc_interval
+from .intervals.identification_intervals import fpir_interval as fpir_interval
+from .intervals.identification_intervals import retrieval_intervals as retrieval_intervals
+from .intervals.identification_intervals import tpir_interval as tpir_interval
 from .intervals.identity_units import Units as Units
 from .intervals.identity_units import units_of as units_of
 from .intervals.means import mean_interval as mean_interval
@@ -67,6 +72,7 @@ from .measures.roc import roc as roc
 from .measures.roc import tar_at_far as tar_at_far
 from .pairs.comparison import Difference as Difference
 from .pairs.comparison import compare as compare
+from .pairs.comparison import holm as holm
 from .pairs.holdout import holdout_pairs as holdout_pairs
 from .pairs.list_figures import Evaluation as Evaluation
 from .pairs.normalisation import LargestFeatures as LargestFeatures

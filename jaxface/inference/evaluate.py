@@ -9,7 +9,8 @@ from jaxface.data.source import Source
 from jaxface.data.subset import NamedSource
 from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.pairs.pair_names import finder
-from jaxface.evaluation.protocols.base import ProtocolFigures
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
+from jaxface.evaluation.protocols.pair_list import PairProtocol
 from jaxface.evaluation.protocols.registry import evaluate, read_protocol
 from jaxface.formats.embeddings import Embeddings, write_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
@@ -55,14 +56,14 @@ def evaluate_model(
 
 
 def embed_listed(
-  model: Model | str | Path, faces: str | Path | Source, wanted: Sequence[str] | None, *, template: str = "", mirror: str = "sum",
+  model: Model | str | Path, faces: str | Path | Source, wanted: Sequence[str] | Protocol | None, *, template: str = "", mirror: str = "sum",
   raw: bool = False, batch_size: int = 128, devices: int = 0, progress: bool = False, embeddings: str | Path | None = None,
   say: Callable[[str], object] = _log.info,
 ) -> Embeddings:
   """Embeddings of the images that lists name, with the provenance of the model in their metadata; unreadable ones are reported.
 
   Args:
-    wanted: names of the images; None for all.
+    wanted: names of the images, or the protocol that names them; None for all.
     model, faces, template, mirror, batch_size, devices, progress, embeddings, say: see `evaluate_model`.
     raw: keep the network's raw output.
   Raises:
@@ -75,9 +76,10 @@ def embed_listed(
   if wanted is not None:
     names = source.names()
     find = finder(names)
-    chosen = NamedSource(source, {find(name) for name in wanted})
+    chosen = NamedSource(source, wanted.used(names)[0] if isinstance(wanted, Protocol) else {find(name) for name in wanted})
     if not chosen.num_records:
-      raise ValueError(f"{faces}: none of its {len(names):,} images, named like {names[0]!r}, is in the lists, which name {wanted[0]!r}")
+      first = (wanted.images if isinstance(wanted, Protocol) else wanted)[0]
+      raise ValueError(f"{faces}: none of its {len(names):,} images, named like {names[0]!r}, is in the lists, which name {first!r}")
     source = chosen
   made = model.embed_named(
     source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True, devices=devices, say=say,
@@ -87,12 +89,17 @@ def embed_listed(
   return made
 
 
-def _wanted(pairs: Pairs | str | Path, protocol: str, threshold_from: Pairs | str | Path | None) -> list[str]:
-  """Names of the images in the lists, each once."""
+def _wanted(pairs: Pairs | str | Path, protocol: str, threshold_from: Pairs | str | Path | None) -> list[str] | Protocol:
+  """Names of the images in the lists, each once, or a protocol with its own rule of names."""
   def both(given: Pairs) -> list[str]:
     return [*given.left, *given.right]
 
-  names = both(pairs) if isinstance(pairs, Pairs) else list(read_protocol(protocol, pairs).images)
+  if isinstance(pairs, Pairs):
+    names = both(pairs)
+  elif isinstance(rules := read_protocol(protocol, pairs), PairProtocol):
+    names = list(rules.images)
+  else:
+    return rules
   if threshold_from is not None and (isinstance(threshold_from, Pairs) or not Path(threshold_from).is_dir()):
     names += both(threshold_from if isinstance(threshold_from, Pairs) else read_pairs(threshold_from))
   return list(dict.fromkeys(names))

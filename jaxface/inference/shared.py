@@ -13,11 +13,24 @@ from jax.experimental import multihost_utils
 from jaxface.data.source import Source, UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.inference.embed import embed_images
-from jaxface.training.hosts import gather
+from jaxface.training.host_error import from_elsewhere, sentence
+from jaxface.training.hosts import gather, host_name
 
 Tree = Any
 # Bytes of embeddings exchanged at once, which bounds the additional memory per host.
 EXCHANGED = 2**26
+
+
+class NotEmbedded(RuntimeError):
+  """There are no embeddings, since a host failed; raised on all hosts.
+
+  Attributes:
+    kind: type of the host's error.
+  """
+
+  def __init__(self, text: str, kind: str):
+    super().__init__(text)
+    self.kind = kind
 
 
 class _Part:
@@ -45,24 +58,34 @@ def embed_shared(
     (embeddings [N, D] float32, bitwise equal on all hosts; the message of each record without a row, by record number).
   Raises:
     DamagedData: a record cannot be read and `on_damage` is "raise", or most cannot. Of several hosts, on the one that read it.
+    NotEmbedded: any other error of a host, on all of them, except those of devices and connections: no host can go on after these.
   """
   hosts, index = jax.process_count(), jax.process_index()
   bounds = [source.num_records * host // hosts for host in range(hosts + 1)]
   part: Any = _Part(source, bounds[index], bounds[index + 1])
   errors: dict[int, DamagedData] = {}
   own_nd = np.zeros((0, 0), np.float32)
-  if part.num_records:
-    own_nd = embed_images(
-      embedder, variables, part, devices=devices, unreadable=None if on_damage == "raise" else errors
-    )
+  failure: list[str] = []
+  try:
+    if part.num_records:
+      own_nd = embed_images(
+        embedder, variables, part, devices=devices, unreadable=None if on_damage == "raise" else errors
+      )
+  except Exception as error:
+    if isinstance(error, DamagedData) or from_elsewhere(error):
+      raise
+    failure = [type(error).__name__, sentence(error)]
   said = [json.loads(text) for text in gather(what, json.dumps([
-    *own_nd.shape, [[bounds[index] + record, str(error)] for record, error in sorted(errors.items())],
+    *own_nd.shape, [[bounds[index] + record, str(error)] for record, error in sorted(errors.items())], failure,
   ]))]
-  unreadable = {int(record): text for _, _, lost in said for record, text in lost}
+  for host, (*_, failed) in enumerate(said):
+    if failed:
+      raise NotEmbedded(f"{host_name(host)}: {failed[1]}" if hosts > 1 else failed[1], failed[0])
+  unreadable = {int(record): text for _, _, lost, _ in said for record, text in lost}
   if 2 * len(unreadable) > source.num_records:
     first = min(unreadable)
     raise DamagedData(f"{unreadable[first]}. {len(unreadable):,} of {source.num_records:,} images cannot be used; this is the first")
-  return _exchange(own_nd, [(rows, size) for rows, size, _ in said]), unreadable
+  return _exchange(own_nd, [(rows, size) for rows, size, *_ in said]), unreadable
 
 
 def _exchange(own_nd: np.ndarray, shapes: list[tuple[int, int]]) -> np.ndarray:
@@ -83,4 +106,4 @@ def _exchange(own_nd: np.ndarray, shapes: list[tuple[int, int]]) -> np.ndarray:
   return np.concatenate([np.concatenate(part) for part in parts]) if math.prod((most, size)) else own_nd
 
 
-__all__ = ["embed_shared"]
+__all__ = ["NotEmbedded", "embed_shared"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxface.losses.center import CenterLoss, center_loss, move_centers
 from jaxface.losses.contract import check_margin, check_term
+from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore
 from jaxface.losses.distances import chi2, cosine, l1, l2, squared_l2
 from jaxface.losses.histogram import histogram as histogram_loss
 from jaxface.losses.joint import Geometry, Margin, Prep
@@ -60,8 +61,8 @@ from jaxface.losses.triplet_term import TripletLoss
 from jaxface.losses.triplets import triplet_loss
 
 __all__ = [
-  "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "CenterLoss", "CombinedMargin", "Contrastive", "ContrastiveCosine",
-  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss",
+  "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "BoxOffsets", "CenterLoss", "CombinedMargin", "Contrastive", "ContrastiveCosine",
+  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "FacePoints", "FaceScore", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss",
   "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss", "Prep",
   "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum", "Term",
   "TripletLoss", "VerificationSignal", "WrongPart", "binomial_deviance", "center_loss", "center_repulsion", "check_margin",

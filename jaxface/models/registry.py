@@ -14,8 +14,15 @@ from typing import Any
 import flax.linen as nn
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+_UNLISTED: set[str] = set()
 # Papers with several networks: the one that the paper's name stands for (docs/papers.md says why).
 PAPERS = {"facenet": "facenet_nn2", "lightcnn": "lightcnn29", "sphereface": "sphereface20", "vggface": "vggface_d"}
+
+
+def register_unlisted(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+  """`register` for a network that gives no embeddings: `create` knows it, `list_models` does not name it."""
+  _UNLISTED.add(builder.__name__)
+  return register(builder)
 
 
 def register(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -102,8 +109,8 @@ def _builders() -> dict[str, Callable[..., nn.Module]]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-  """Names of the registered networks that match a shell pattern, sorted."""
-  return sorted(fnmatch.filter(_builders(), pattern))
+  """Names of the registered embedding networks that match a shell pattern, sorted."""
+  return sorted(set(fnmatch.filter(_builders(), pattern)) - _UNLISTED)
 
 
 def unknown(kind: str, name: str, valid: list[str]) -> str:
@@ -185,5 +192,5 @@ def with_taken(name: str, **options: Any) -> dict[str, Any]:
 
 __all__ = [
   "PAPERS", "builder_of", "create", "family", "full_name", "list_models", "model_options", "network_modules", "register",
-  "undone_on_error", "unknown", "variant", "with_taken",
+  "register_unlisted", "undone_on_error", "unknown", "variant", "with_taken",
 ]

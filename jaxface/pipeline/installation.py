@@ -4,7 +4,7 @@ import importlib.util
 import os
 
 from jaxface.layers.explain import convolution
-from jaxface.training.config import experiment_folder, list_experiments, load_experiment
+from jaxface.training.config import experiment_folder, list_experiments, load_any_experiment
 from jaxface.training.workdir import environment
 
 # Optional packages, and their names for pip.
@@ -13,7 +13,7 @@ SOURCES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "torch": "'jaxface[benc
 
 def describe_experiments() -> dict[str, str]:
   """The experiments of jaxface: the first line of each docstring, by name."""
-  texts = {name: load_experiment(name)[1].strip() for name in list_experiments()}
+  texts = {name: load_any_experiment(name)[1].strip() for name in list_experiments()}
   return {name: text.partition("\n")[0] for name, text in texts.items()}
 
 

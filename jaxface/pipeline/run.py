@@ -1,7 +1,6 @@
 """Runs one experiment end to end, from images to a verified, saved and exported model."""
 
 import itertools
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,12 +25,14 @@ from jaxface.interop.onnx_file import need
 from jaxface.layers.explain import convolution
 from jaxface.models.calibration import norm_meta
 from jaxface.models.saved import SavedModel, save_model
-from jaxface.pipeline.judge import Judged, judge, make_hook
+from jaxface.pipeline.evaluation_sets import check_paths, make_hook
+from jaxface.pipeline.judge import Judged, judge
 from jaxface.pipeline.lineage import run_lineage
 from jaxface.pipeline.photos.align_folder import align_photos
 from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
+from jaxface.training.custom import expand_path
 from jaxface.training.host_facts import compare_hosts, run_facts
 from jaxface.training.hosts import join_hosts, stand_at, together, wait_for_hosts
 from jaxface.training.initial import resolve_model
@@ -51,7 +52,7 @@ class Result:
   Attributes:
     workdir: folder of the run.
     saved: the trained network.
-    judged: result of each verification set, by name, in the experiment's order.
+    judged: result of each evaluation set, by name, in the experiment's order.
     exported: the exported file, if the experiment exports one.
     notes: lines on skipped steps and replaced records.
   """
@@ -69,8 +70,13 @@ class Result:
 
   @property
   def verification(self) -> dict[str, Verification]:
-    """Figures of the trained network by verification set."""
-    return {name: each.figures for name, each in self.judged.items()}
+    """Figures of the trained network by evaluation set, of those that are pair lists; `judged` has all."""
+    return {name: each.figures for name, each in self.judged.items() if isinstance(each.figures, Verification)}
+
+  @property
+  def failed(self) -> tuple[str, ...]:
+    """Names of the evaluation sets that have no figures, since their evaluation failed."""
+    return tuple(name for name, each in self.judged.items() if each.figures is None)
 
   def __str__(self) -> str:
     exported = [f"export {self.exported}"] if self.exported else []
@@ -97,7 +103,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
   with together(), watched(experiment.mesh.stall_seconds):
     compare_hosts("the experiment", run_facts(describe(experiment)))
     workdir = Workdir(folder)
-    workdir.keep_states_in(_expand(experiment.checkpoints, "checkpoints"))
+    workdir.keep_states_in(expand_path(experiment.checkpoints, "checkpoints"))
     with workdir.own():
       return _run(experiment, workdir, command)
 
@@ -115,7 +121,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   hooks = [
     make_hook(
       config, prepared.model, holdout, workdir, threads=prepared.data.threads, devices=prepared.mesh.devices,
-      on_damage=prepared.data.on_damage,
+      size=prepared.data.size, on_damage=prepared.data.on_damage,
     )
     for config in prepared.evaluation
   ]
@@ -163,6 +169,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Experiment:
   expanded = expand_paths(experiment)
   # Report contradictions before anything is packed.
   expanded = replace(expanded, model=resolve_model(expanded.model, workdir.path))
+  for index, config in enumerate(expanded.evaluation):
+    check_paths(config, f"evaluation.{index}")
   return pack_images(expanded, workdir)
 
 
@@ -174,7 +182,7 @@ def expand_paths(experiment: Experiment) -> Experiment:
   """
 
   def expanded(config: Any, prefix: str, *fields: str) -> Any:
-    return replace(config, **{field: _expand(getattr(config, field), f"{prefix}.{field}") for field in fields})
+    return replace(config, **{field: expand_path(getattr(config, field), f"{prefix}.{field}") for field in fields})
 
   return replace(
     experiment,
@@ -187,18 +195,8 @@ def expand_paths(experiment: Experiment) -> Experiment:
   )
 
 
-def _expand(path: str, field: str) -> str:
-  full = os.path.expanduser(os.path.expandvars(path))
-  if "$" in full:
-    raise ValueError(
-      f"{field} is {path!r}, but {full[full.index('$'):].split('/')[0]} is not set: set it to the folder that holds the"
-      f" datasets, or give --{field} PATH"
-    )
-  return full
-
-
 def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
-  """Pack every folder of images that the experiment names into `records/` of the workdir, once."""
+  """Pack every folder of images for training or for a pair list into `records/` of the workdir, once."""
   data, evaluation = experiment.data, []
   if data.images and not data.records:
     if data.align:
@@ -211,7 +209,7 @@ def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
       data.images, workdir.path / "records" / "train", data.size, data.template, licence=data.licence, origin=data.origin
     ))
   for config in experiment.evaluation:
-    if config.images and not config.records:
+    if config.images and not config.records and config.protocol == "pairs":
       records = pack_once(config.images, workdir.path / "records" / config.name, data.size, config.template)
       config = replace(config, records=records)
     evaluation.append(config)

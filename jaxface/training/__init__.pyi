@@ -1,7 +1,9 @@
 from .config import Experiment as Experiment
 from .config import MeshConfig as MeshConfig
 from .config import list_experiments as list_experiments
+from .config import load_any_experiment as load_any_experiment
 from .config import load_experiment as load_experiment
+from .custom import CustomExperiment as CustomExperiment
 from .host_facts import HostsDiffer as HostsDiffer
 from .hosts import HostsApart as HostsApart
 from .hosts import join_hosts as join_hosts

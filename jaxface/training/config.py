@@ -21,8 +21,9 @@ from jaxface.losses.term import Term
 from jaxface.models.config import ModelConfig
 from jaxface.models.own import load_python
 from jaxface.training.choices import CHOICES
+from jaxface.training.custom import CustomExperiment
 from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.overrides import UnknownField, override
+from jaxface.training.overrides import override_all
 from jaxface.training.schedule import ScheduleConfig
 
 
@@ -177,19 +178,7 @@ class Experiment:
       blank = ModelConfig()
       taken = {name: getattr(blank, name) for name in ("name", "preprocess", "size", "fit", "embedding_size", "options")}
       experiment = replace(experiment, model=replace(experiment.model, **taken))
-    while left:
-      refused: dict[str, UnknownField] = {}
-      # Outer fields first, since a new margin resets the fields of the old one. A field that is valid only with another
-      # override is tried again after it.
-      for name in sorted(left, key=lambda name: name.count(".")):
-        try:
-          experiment = override(experiment, name, left[name], CHOICES)
-        except UnknownField as error:
-          refused[name] = error
-      if len(refused) == len(left):
-        raise next(iter(refused.values()))
-      left = {name: left[name] for name in refused}
-    return experiment
+    return override_all(experiment, left, CHOICES)
 
 
 def experiment_folder() -> Path:
@@ -204,11 +193,23 @@ PAPERS = {"arcface": "arcface_r50", "facenet": "facenet_triplet"}
 
 
 def list_experiments() -> list[str]:
-  """Names that `load_experiment` accepts."""
+  """Names that `load_experiment` and `load_any_experiment` accept."""
   return sorted(path.stem for path in experiment_folder().glob("*.py") if not path.stem.startswith("_"))
 
 
 def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]:
+  """`load_any_experiment` of an experiment that trains an embedding.
+
+  Raises:
+    ValueError: it is of another kind, or see `load_any_experiment`.
+  """
+  experiment, text = load_any_experiment(name, small=small)
+  if not isinstance(experiment, Experiment):
+    raise ValueError(f"experiment {name!r} is a {type(experiment).__name__}, which trains no embedding: use `load_any_experiment`")
+  return experiment, text
+
+
+def load_any_experiment(name: str, *, small: bool = False) -> tuple[Experiment | CustomExperiment, str]:
   """The experiment with a name in `experiments/`, or of a file, and the file's docstring.
 
   Args:
@@ -228,7 +229,7 @@ def load_experiment(name: str, *, small: bool = False) -> tuple[Experiment, str]
   module: Any = load_python(path)
   wanted = "SMALL" if small else "EXPERIMENT"
   experiment = getattr(module, wanted, None)
-  if not isinstance(experiment, Experiment):
+  if not isinstance(experiment, (Experiment, CustomExperiment)):
     hint = ": it has no small form, omit --small" if small and hasattr(module, "EXPERIMENT") else ""
     raise ValueError(f"{path}: defines no {wanted} of type jaxface.training.config.Experiment{hint}")
   return experiment, module.__doc__ or ""

@@ -48,7 +48,10 @@ GONE_APART = (
 
 
 class Hook(Protocol):
-  """Called between steps with the network as it stands; returns metrics to log, and "score" to rank states by."""
+  """Called between steps with the network as it stands; returns metrics to log, and "score" to rank states by.
+
+  Its exception ends the run. A hook that fails without ending it returns no "score": the best state stays what it was.
+  """
 
   def due(self, step: int, last: int) -> bool:
     """Whether to call after `step` of `last` steps."""
@@ -70,6 +73,7 @@ class Trained:
     damaged: records that could not be read and were replaced, on all hosts and in all lives of the run.
     skipped: steps of the whole run that a non-finite loss or gradient made void.
     centers: class centres by term, still on their devices.
+    chosen: whether the state was chosen as the best on the first evaluation set.
   """
 
   step: int
@@ -80,6 +84,7 @@ class Trained:
   damaged: int
   skipped: int
   centers: dict[str, CenterTable]
+  chosen: bool = False
 
 
 def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence[Hook] = ()) -> Trained:
@@ -169,9 +174,12 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
           raise Interrupted(number)
     between.log.flush()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
-    if plan.best:
+    chosen = plan.best and checkpoints.best_step is not None
+    if chosen:
       del state
       state = checkpoints.restore(into, best=True, least=step.unpadded())
+    elif plan.best:
+      between.log.note(["use is 'best', but no evaluation of the first set has succeeded: the last state becomes the model"])
   except BaseException as error:
     tell_hosts(error)  # before anything here waits for them
     raise
@@ -182,7 +190,8 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   variables = jax.tree.map(np.asarray, whole(model_variables(state)))
   centers = read_out(run.objective, state, mesh)
   return Trained(
-    int(state.step), variables, dict(run.network.options), run.network.preprocess, step.traces, damaged, skipped, centers
+    int(state.step), variables, dict(run.network.options), run.network.preprocess, step.traces, damaged, skipped, centers,
+    chosen,
   )
 
 

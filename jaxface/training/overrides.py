@@ -51,6 +51,30 @@ def override(config: Any, name: str, text: str, choices: Choices | None = None) 
   return _replace(config, name.split("."), text, name, choices or {}, "")
 
 
+def override_all(config: Any, overrides: Mapping[str, str], choices: Choices | None = None) -> Any:
+  """A copy of `config` with several fields changed, in any order; see `override`.
+
+  Args:
+    config: a frozen dataclass.
+    overrides: texts by dotted name.
+    choices: see `override`.
+  """
+  left = dict(overrides)
+  while left:
+    refused: dict[str, UnknownField] = {}
+    # Outer fields first, since a new margin resets the fields of the old one. A field that is valid only with another
+    # override is tried again after it.
+    for name in sorted(left, key=lambda name: name.count(".")):
+      try:
+        config = override(config, name, left[name], choices)
+      except UnknownField as error:
+        refused[name] = error
+    if len(refused) == len(left):
+      raise next(iter(refused.values()))
+    left = {name: left[name] for name in refused}
+  return config
+
+
 def _replace(config: Any, path: list[str], text: str, full: str, choices: Choices, field: str) -> Any:
   """`field` is the name of the field that holds `config`."""
   head, rest = path[0], path[1:]

@@ -12,6 +12,8 @@ from jaxface.training.progress import ProgressLine
 
 # Notes on the start of a run, which are also printed once.
 NOTES_FILE = "notes.txt"
+# Ends of the names of figures that the terminal shows.
+SHOWN = ("accuracy", "auc", "accuracy_mean", "rank-1", "tar@1e-4", "tpr_at_fpr_1e-3")
 # Share of an interval spent waiting for images from which on they are too slow.
 STARVED = 0.2
 
@@ -113,8 +115,9 @@ class RunLog:
     if self.writer is None or not row:
       return
     self.writer.write(number, row)
-    shown = (f"{name} {value:.4f}" for name, value in row.items() if name.endswith(("accuracy", "auc")))
-    self.line.note(f"step {number}: {', '.join(shown)}")
+    shown = [f"{name} {value:.4f}" for name, value in row.items() if name.endswith(SHOWN)]
+    if shown:
+      self.line.note(f"step {number}: {', '.join(shown)}")
 
   def close(self) -> None:
     """Close the files; call `flush` first to write a pending row."""

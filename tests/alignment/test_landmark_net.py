@@ -23,8 +23,10 @@ from jaxface.alignment import (
 from jaxface.alignment.landmark_data import FRAME_SIDE, SquareJitter
 from jaxface.alignment.landmark_net import SIDE, landmarknet, mean_points
 from jaxface.alignment.squares import box_square, point_square
-from jaxface.formats import AnnotatedFace, DamagedData, encode_jpeg
+from jaxface.formats import AnnotatedFace, DamagedData, encode_jpeg, write_landmarks
 from jaxface.models.saved import load_model
+from jaxface.pipeline import train
+from jaxface.training import load_experiment
 
 TINY = LandmarkTraining(points=5, steps=4, batch_size=4, log_every=1, checkpoint_every=2, widths=(4, 4, 4), units=(1, 1, 1), ema=0, devices=1)
 
@@ -218,3 +220,23 @@ def test_faults_of_a_finder_are_named():
     align_iteratively([photo], [np.eye(2, 3)], lambda crops: np.ones((1, 5, 2)), target, (112, 112))
   with pytest.raises(ValueError, match="passes is 0"):
     align_iteratively([photo], [np.eye(2, 3)], lambda crops: None, target, (112, 112), passes=0)
+
+
+def test_an_experiment_file_trains_a_landmark_network(photos, tmp_path):
+  folder, faces = photos
+  write_landmarks(tmp_path / "faces.json", faces)
+  (tmp_path / "mine.py").write_text(
+    '"""Mine."""\nfrom jaxface.alignment import LandmarkExperiment\n'
+    "EXPERIMENT = LandmarkExperiment(points=5, batch_size=4, widths=(4, 4, 4), units=(1, 1, 1), log_every=1, devices=1, entry='points')\n"
+  )
+  given = {"steps": 2, "photos": str(folder), "annotations": str(tmp_path / "faces.json"), "checkpoint_every": 1}
+  result = train(tmp_path / "mine.py", tmp_path / "run", overrides=given)
+  assert str(result) == f"model {tmp_path / 'run' / 'model'} · 5 points, 4 faces, step 2"
+  with pytest.raises(ValueError, match=r"(?s)other values.*steps"):
+    train(tmp_path / "mine.py", tmp_path / "run", overrides={**given, "steps": 3})
+  with pytest.raises(ValueError, match=r"has no field 'step'.*'steps'"):
+    train(tmp_path / "mine.py", tmp_path / "run", overrides={"step": 3})
+  with pytest.raises(ValueError, match=r"photos is .*NOWHERE_SET"):
+    train(tmp_path / "mine.py", tmp_path / "other", overrides={**given, "photos": "$NOWHERE_SET/x"})
+  with pytest.raises(ValueError, match="LandmarkExperiment, which trains no embedding"):
+    load_experiment(str(tmp_path / "mine.py"))

@@ -34,6 +34,7 @@ def test_all_pairs_from_the_command_line(tmp_path, capsys):
   for far, found in zip((0.1, 0.02), figures["tar_at_far"], strict=True):
     point, _ = measure_threshold(faces(0), None, far)
     assert (found["tar"], found["value"], tuple(found["interval"])) == (point.tar, point.value, point.interval)
+    assert tuple(found["tar_interval_at_threshold"]) == point.tar_interval != tuple(found["tar_interval"])
   out, err = capsys.readouterr()
   assert "8 identities" in out and "rule of 30" in err
   assert len(evaluate_all_pairs(faces(0)).points) == 1  # 448 pairs do not tell 1e-3 from 0

@@ -110,3 +110,11 @@ def test_few_people_make_wide_intervals():
 def test_one_kind_of_pairs_is_refused():
   with pytest.raises(ValueError, match="2 mated of 2 pairs"):
     draw_figures(np.zeros(2), np.ones(2, bool), Units(np.zeros(2, int), np.zeros(2, int), 1), TARGETS)
+
+
+def test_without_targets_there_is_no_tar():
+  score, same = np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False])
+  units = Units(np.array([0, 1, 0, 2]), np.array([0, 1, 1, 3]), 4)
+  drawn, other = draw_figures(score, same, units, [], draws=300), draw_figures(score, same, units, [0.5], draws=300)
+  assert drawn.tar_rt.shape == (300, 0) and other.tar_rt.shape == (300, 1)
+  np.testing.assert_array_equal(drawn.auc_r, other.auc_r)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxface.evaluation import compare
+from jaxface.evaluation import compare, holm
 from jaxface.evaluation.pairs.verification import verify_pairs
 from jaxface.formats.pairs import Pairs
 
@@ -80,3 +80,20 @@ def test_other_lists_are_refused(three):
   other = replace(first, pairs=replace(first.pairs, left=first.pairs.right, right=first.pairs.left))
   with pytest.raises(ValueError, match="compare models on one list"):
     compare(first, other)
+
+
+def test_holm_by_hand_and_as_a_sequence_of_tests():
+  np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+  assert holm([0.5, 0.9]).tolist() == [1.0, 1.0] and holm([0.2]).tolist() == [0.2] and holm([]).size == 0
+  random = np.random.default_rng(0)
+  for _ in range(50):
+    p, level = random.random(6) ** 3, random.random()
+    rejected = set()  # the definition: the smallest against level / M, the next against level / (M - 1), until one is not rejected
+    for step, at in enumerate(np.argsort(p)):
+      if p[at] > level / (6 - step):
+        break
+      rejected.add(int(at))
+    assert set(np.flatnonzero(holm(p) <= level).tolist()) == rejected
+  for wrong in ([1.2], [np.nan], [[0.1]]):
+    with pytest.raises(ValueError, match="in \\[0, 1\\]"):
+      holm(wrong)

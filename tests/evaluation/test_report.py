@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxface.evaluation import evaluate, make_toy
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.evaluation.pairs.holdout import holdout_pairs
 from jaxface.evaluation.pairs.verification import Verification, verify_pairs
+from jaxface.evaluation.protocols.logged import logged_figures
 from jaxface.evaluation.report.report import Report, flatten, write_report
 
 EVIL = """<script>alert("1")</script> & 'x'"""
@@ -244,3 +246,22 @@ def test_flatten():
   rows = flatten({"a": {"b": 1, "c": VerificationConfig(name="x")}, "d": "", "e": {}})
   assert rows[:3] == [("a.b", "1"), ("a.c.name", "x"), ("a.c.images", "''")]
   assert rows[-2:] == [("d", "''"), ("e", "{}")]
+
+
+@pytest.mark.parametrize("name", ["closed-set", "ijb-c-1n", "ijb-c", "rfw"])
+def test_a_protocol_that_is_no_pair_list_has_its_figures_lines_and_notes(name, tmp_path, tmp_path_factory):
+  toy = tmp_path_factory.mktemp("set") / "toy"
+  lists = make_toy(name, toy)
+  found = evaluate(toy / "embeddings.npz", lists, protocol=name)
+  found = dataclasses.replace(found, notes=(*found.notes, EVIL))
+  rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+  text, page = written(tmp_path, Report(EVIL, found, before=found, lead=EVIL, metrics=rows, command="jaxface train x"))
+  words = " ".join(page.words)
+  assert EVIL not in text and EVIL in words
+  for key, value in logged_figures(found).items():
+    assert key in words and f"{value:.5f}" in words
+  assert ("Cumulative match characteristic (CMC)" in words) == bool(found.searches)
+  assert "Loss" in words and "jaxface train x" in words
+  if not found.searches:
+    assert found.lines[0] in words
+  assert "compared with" in words and "compared with" not in " ".join(written(tmp_path, Report("Bare", found))[1].words)

@@ -1,18 +1,20 @@
 """The threshold at a FAR: exact, with intervals that agree with those of a list of all pairs and that hold the true threshold."""
 
 import itertools
+import math
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from jaxface.evaluation.intervals.false_accepts import FEWEST, AllPairs, ListedPairs, threshold_interval
 from jaxface.evaluation.intervals.identity_units import Units
 from jaxface.evaluation.intervals.rates import rate_interval
 from jaxface.evaluation.measures import roc
 from jaxface.evaluation.pairs.verification import cosine_of_pairs
-from jaxface.evaluation.threshold.false_accepts import AllPairs, ListedPairs, threshold_interval
-from jaxface.evaluation.threshold.measure import mated_interval, measure_threshold
+from jaxface.evaluation.streaming.pair_intervals import mated_interval
+from jaxface.evaluation.threshold.measure import measure_threshold
 from jaxface.evaluation.threshold.report import report_threshold
 from jaxface.evaluation.threshold.traffic import Traffic
 from jaxface.formats import Embeddings, Pairs
@@ -63,33 +65,49 @@ def test_every_interval_of_the_far_is_that_of_the_list(seed):
   slow = ListedPairs.of(score_p, np.asarray(pairs.same), units)
   order = np.argsort(-score_p[~pairs.same], kind="stable")
   left_t, right_t = units.left_p[~pairs.same][order], units.right_p[~pairs.same][order]
-  fast = AllPairs(slow.score_t, left_t, right_t, np.bincount(given.label_n))
+  fast = AllPairs(slow.score_t, left_t, right_t, np.bincount(given.label_n), whole=True)
   assert fast.pairs == slow.pairs
   for count in range(slow.pairs + 1):
+    np.testing.assert_allclose(fast.variance_ratio(count), slow.variance_ratio(count), rtol=1e-9)
     np.testing.assert_allclose(fast.interval(count), slow.interval(count), rtol=1e-9, atol=1e-12)
-  # The interval of the threshold has exactly the thresholds whose interval of the FAR contains the target.
-  far = 0.1
-  inside = [count for count in range(slow.pairs + 1) if slow.interval(count)[0] <= far <= slow.interval(count)[1]]
-  if inside == list(range(inside[0], inside[-1] + 1)):  # the width may vary
-    low, high = threshold_interval(fast, far, inside[len(inside) // 2])
-    assert high == (1.0 if inside[0] == 0 else slow.score_t[inside[0] - 1])
-    assert low == (slow.score_t[inside[-1]] if inside[-1] < slow.pairs else -1.0)
+    if FEWEST <= count < slow.pairs:
+      accepted_t = np.arange(slow.pairs) < count
+      np.testing.assert_allclose(slow.interval(count), rate_interval(accepted_t, slow.units), rtol=1e-9)
+
+
+def test_the_threshold_has_as_many_false_accepts_as_95_of_100_samples():
+  """100 pairs that share nobody, 4 expected: 4 ± 1.96 · 2 gives 0.08 to 7.92. Where four each share a person, the variance is 3.81 times that."""
+  score_t, other_t = np.linspace(0.99, 0.0, 100), np.arange(100) + 100
+  found = ListedPairs(score_t, Units(np.arange(100), other_t, 200))
+  assert threshold_interval(found, 0.04) == (score_t[8], math.inf)
+  assert threshold_interval(found, 0.09) == (score_t[15], score_t[2])  # 3.12 to 14.88
+  assert threshold_interval(found, 1.0) == (-math.inf, score_t[79])
+  of_four = ListedPairs(score_t, Units(np.arange(100) // 4, other_t, 200))
+  assert of_four.design(9) == pytest.approx(80 / 21)
+  assert threshold_interval(of_four, 0.09) == (score_t[21], math.inf)  # -2.48 to 20.48
+
+
+def test_a_smaller_far_bounds_the_threshold_where_one_person_has_the_others():
+  """1,000 pairs: 40 share nobody, the next 260 one person. At FAR 0.3 nothing bounds the threshold, at 0.03 the scores above do."""
+  score_t = np.linspace(0.99, 0.0, 1000)
+  left_t = np.where((np.arange(1000) >= 40) & (np.arange(1000) < 300), 0, np.arange(1000))
+  found = ListedPairs(score_t, Units(left_t, np.arange(1000) + 1000, 2000))
+  assert found.design(300) * 1.96**2 > 300 and found.design(30) < 3
+  assert threshold_interval(found, 0.3)[1] == threshold_interval(found, 0.03)[1] < 1
 
 
 def test_equal_scores_are_accepted_together():
   score_t = np.repeat([0.9, 0.5, 0.1], [2, 3, 95])
   found = ListedPairs(score_t, Units(np.arange(100), np.arange(100) + 100, 200))
-  low, high = threshold_interval(found, 0.02, 2)
-  assert {low, high} <= {-1.0, 0.1, 0.5, 0.9, 1.0} and low <= 0.5 and high >= 0.9
+  assert threshold_interval(found, 0.02) == (0.1, math.inf)
+  assert threshold_interval(found, 0.06) == (0.1, 0.9)  # 1.2 to 10.8
 
 
 def test_more_scores_are_asked_for_where_the_interval_needs_them():
-  given = faces(people=30)
-  _, score_p, units = listed(given)
-  same_p = units.left_p == units.right_p
-  all_of_them = ListedPairs.of(score_p, same_p, units)
-  short = AllPairs(all_of_them.score_t[:5], *(side[~same_p][np.argsort(-score_p[~same_p])][:5] for side in units[:2]), np.bincount(given.label_n))
-  assert threshold_interval(short, 0.05, 5) is None
+  score_t = np.linspace(0.99, 0.6, 40)
+  found = AllPairs(score_t, np.arange(40), np.arange(40) + 40, np.ones(80, int))  # of 3,160 pairs
+  assert threshold_interval(found, 0.01) is None  # 31.6 + 11.02
+  assert threshold_interval(found, 0.008) == (score_t[36], score_t[14])  # 15.4 to 35.1
 
 
 @pytest.mark.sweep

@@ -88,6 +88,7 @@ def test_many_threads_hammer_all_devices():
       jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), one, expected)
 
 
+@pytest.mark.sweep
 def test_a_thousand_shapes_leave_no_memory_behind(no_cache_of_onednn):
   # Every choice of pads is a problem of its own; the array and the kernel stay the same.
   pads = list(itertools.product(range(4), range(4), range(8), range(8)))

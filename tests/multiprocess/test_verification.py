@@ -1,4 +1,4 @@
-"""Hosts share the images of a verification set: every figure and every embedding is, bit for bit, that of one host."""
+"""Hosts share the images of an evaluation set: every figure and every embedding is, bit for bit, that of one host; so is its failure."""
 
 import json
 
@@ -55,7 +55,49 @@ def verify():
   row.pop("set/images_per_second")
   embedding_nd = embedded[0][0]
   assert embedding_nd.shape == (301, 8) and np.isfinite(embedding_nd).all()
-  return json.dumps([row, hashlib.sha256(embedding_nd.tobytes()).hexdigest()])
+  return json.dumps([row, hashlib.sha256(embedding_nd.tobytes()).hexdigest(), closed_set(source, module, model)])
+
+def closed_set(source, module, model):
+  """Rows of a closed set: of a good step; of a failure of the last host, then of the first; of a good step again."""
+  import tempfile
+  import warnings
+  from pathlib import Path
+
+  import jax
+  import jax.numpy as jnp
+  from jaxface.evaluation.config import VerificationConfig
+  from jaxface.evaluation.protocols.registry import read_protocol
+
+  def fail(*given):
+    raise OSError("no space left")
+
+  with tempfile.TemporaryDirectory() as folder:
+    lines = [f"{name} {name.split('/')[0]} {'gallery' if at % 7 < 3 else 'probe'}" for at, name in enumerate(source.names())]
+    (Path(folder) / "closed_set.txt").write_text("\\n".join(lines))
+    rules = read_protocol("closed-set", folder)
+  config = VerificationConfig(name="closed", protocol="closed-set", pairs="there")
+  hook = module.VerificationHook(config, source, rules, model, devices=1)
+  embed = hook._embed = jax.jit(lambda variables, image_bhwc: image_bhwc.reshape(len(image_bhwc), -1)[:, ::200].astype(jnp.float32) - 127)
+  rows = [hook(1, {})]
+  with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    if jax.process_index() == jax.process_count() - 1:
+      hook._embed = fail
+    rows.append(hook(2, {}))
+    rows[-1]["told"] = hook.failure.endswith("no space left")
+    hook._embed = embed
+    if jax.process_index() == 0:
+      hook.evaluate = fail
+    rows.append(hook(3, {}))
+    rows[-1]["told"] = hook.failure.endswith("no space left")
+  assert len(told) == (jax.process_index() == 0), told
+  hook.__dict__.pop("evaluate", None)
+  rows.append(hook(4, {}))
+  for row in rows:
+    row.pop("closed/images_per_second", None)
+  assert rows[0] == rows[3] and 0 < rows[0]["score"] < 1, rows
+  assert rows[1] == rows[2] == {"closed/failed": 1.0, "told": True}, rows
+  return rows
 '''
 
 WORKER = HOOK + '''

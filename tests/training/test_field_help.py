@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from jaxface.training.choices import CHOICES
-from jaxface.training.config import list_experiments, load_experiment
+from jaxface.training.config import list_experiments, load_any_experiment
 from jaxface.training.field_help import documented, groups
 from jaxface.training.overrides import field_values
 
@@ -52,7 +52,7 @@ def test_docstrings_are_read_into_groups():
 
 @pytest.mark.parametrize("name", list_experiments())
 def test_every_option_is_there_and_explained(name):
-  experiment, _ = load_experiment(name)
+  experiment, _ = load_any_experiment(name)
   fields = [field for group in groups(experiment) for field in group.fields]
   assert {field.name: field.value for field in fields} == field_values(experiment)
   assert [field.name for field in fields if not field.text] == []

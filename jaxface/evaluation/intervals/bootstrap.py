@@ -47,7 +47,7 @@ def draw_figures(
     score_p: [P] float, higher is more similar.
     same_p: [P] bool, true for mated pairs.
     units: identities of the pairs.
-    targets: [T] target FARs.
+    targets: [T] target FARs; may be empty, then there is no TAR.
     draws: R, fewer for lists of more than two million pairs.
     seed: of the weights.
   Returns:
@@ -72,8 +72,8 @@ def draw_figures(
     false_rk = _shares(weight_ru[:, first] * weight_ru[:, second], false_k)
     auc.append((np.diff(false_rk) * (true_rk[:, 1:] + true_rk[:, :-1])).sum(axis=1) / 2)
     eer.append(_crossing(false_rk + true_rk - 1.0, false_rk))
-    tar.append(np.stack([_crossing(false_rk - target, true_rk) for target in targets], axis=1))
-  return Drawn(np.concatenate(auc), np.concatenate(eer), np.concatenate(tar).reshape(-1, len(targets)))
+    tar.append(np.array([_crossing(false_rk - target, true_rk) for target in targets]).reshape(len(targets), len(true_rk)).T)
+  return Drawn(np.concatenate(auc), np.concatenate(eer), np.concatenate(tar))
 
 
 def percentiles(value_r: np.ndarray, level: float = 0.95) -> tuple[float, float]:

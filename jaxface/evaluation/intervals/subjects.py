@@ -5,11 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxface.evaluation.intervals.false_accepts import ListedPairs, threshold_interval
 from jaxface.evaluation.intervals.identity_units import Units
-from jaxface.evaluation.intervals.rates import Z95, rate_interval, shared_variance
-
-# The design factor is estimated from at least this many false accepts.
-FEWEST = 30
+from jaxface.evaluation.intervals.rates import rate_interval
 
 
 def subject_units(left_p: np.ndarray, right_p: np.ndarray, same_p: np.ndarray, templates: int) -> Units:
@@ -41,8 +39,7 @@ def template_intervals(
 ) -> list[tuple[float, float]]:
   """95 % intervals of TAR at the thresholds whose FAR in the population is a target.
 
-  Combines, as independent, TAR's interval at the threshold found and its change over the threshold's own interval, as in
-  `streaming.pair_intervals`: λ ± 1.96 √(λ d) false accepts, with λ = target · non-mated pairs and the design factor d of at least 30.
+  Combines, as independent, TAR's interval at the threshold found and its change over the threshold's own interval (`threshold_interval`).
 
   Args:
     score_p: [P] float.
@@ -53,21 +50,13 @@ def template_intervals(
   Returns:
     T times (low, high), both within [0, 1].
   """
-  mated_m, nonmated_q = score_p[same_p], score_p[~same_p]
-  of_mated, of_nonmated = (Units(units.left_p[kind], units.right_p[kind], units.total) for kind in (same_p, ~same_p))
-  falling_q, nonmated = np.sort(nonmated_q)[::-1], len(nonmated_q)
+  mated_m, nonmated = score_p[same_p], ListedPairs.of(score_p, same_p, units)
+  of_mated = Units(units.left_p[same_p], units.right_p[same_p], units.total)
   result = []
   for target, threshold in zip(targets, thresholds):
-    expected = target * nonmated
-    residual_q = (nonmated_q >= falling_q[min(max(int(expected), FEWEST), nonmated) - 1]).astype(np.float64)
-    residual_q -= residual_q.mean()
-    independent = float((residual_q**2).sum())
-    factor = shared_variance(residual_q, of_nonmated) / independent if independent else 1.0
-    half = Z95 * math.sqrt(expected * factor)
-    low, high = math.floor(expected - half), math.ceil(expected + half)
-    highest = float(falling_q[low - 1]) if low > 0 else np.inf
-    lowest = float(falling_q[high]) if high < nonmated else -np.inf
-    tar, narrower, wider = (float((mated_m >= at).mean()) for at in (threshold, max(highest, threshold), min(lowest, threshold)))
+    ends = threshold_interval(nonmated, target)
+    assert ends is not None  # no score of a list is left out
+    tar, narrower, wider = (float((mated_m >= at).mean()) for at in (threshold, max(ends[1], threshold), min(ends[0], threshold)))
     fixed = rate_interval(mated_m >= threshold, of_mated)
     below, above = math.hypot(tar - fixed[0], tar - narrower), math.hypot(fixed[1] - tar, wider - tar)
     result.append((max(0.0, tar - below), min(1.0, tar + above)))

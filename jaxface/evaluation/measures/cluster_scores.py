@@ -56,10 +56,31 @@ def bcubed(identity_n: np.ndarray, cluster_n: np.ndarray) -> ClusterScore:
   Source: Bagga and Baldwin, "Entity-Based Cross-Document Coreferencing Using the Vector Space Model", 1998; Amigó et al., "A
     comparison of extrinsic clustering evaluation metrics based on formal constraints", 2009.
   """
-  both_k, identity_k, cluster_k = _counts(identity_n, cluster_n)
-  precision_k, recall_k = (both_k / _sizes(number_k, both_k)[number_k] for number_k in (cluster_k, identity_k))
+  both_k, _, precision_k, recall_k = _bcubed_cells(identity_n, cluster_n)
   samples = both_k.sum()
   return ClusterScore(float((both_k * precision_k).sum() / samples), float((both_k * recall_k).sum() / samples))
+
+
+def bcubed_samples(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """BCubed precision and recall of each sample, ordered by identity.
+
+  Args:
+    identity_n, cluster_n: as for `bcubed`.
+  Returns:
+    Number of the identity [N] int64, precision [N] float64, recall [N] float64.
+  Raises:
+    ValueError: as `bcubed`.
+  """
+  both_k, identity_k, precision_k, recall_k = _bcubed_cells(identity_n, cluster_n)
+  number_n, precision_n, recall_n = (np.repeat(value_k, both_k) for value_k in (identity_k, precision_k, recall_k))
+  return number_n, precision_n, recall_n
+
+
+def _bcubed_cells(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """Samples of each identity in each cluster: their number, the identity's number, and the precision and recall of each of them."""
+  both_k, identity_k, cluster_k = _counts(identity_n, cluster_n)
+  precision_k, recall_k = (both_k / _sizes(number_k, both_k)[number_k] for number_k in (cluster_k, identity_k))
+  return both_k, identity_k, precision_k, recall_k
 
 
 def _counts(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,4 +105,4 @@ def _pairs(size_k: np.ndarray) -> int:
   return int((size_k * (size_k - 1) // 2).sum())
 
 
-__all__ = ["ClusterScore", "bcubed", "pairwise_f"]
+__all__ = ["ClusterScore", "bcubed", "bcubed_samples", "pairwise_f"]

@@ -1,6 +1,6 @@
 """Two models on one pair list: differences of their figures, with paired intervals and tests over identities."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -58,6 +58,28 @@ def compare(first: Verification, second: Verification) -> Mapping[str, Differenc
   return found
 
 
+def holm(p_m: Sequence[float] | np.ndarray) -> np.ndarray:
+  """Holm's correction of the probabilities of several tests, valid however they depend on each other.
+
+  Rejecting where the result is at most α, the probability of any false rejection is at most α.
+
+  Args:
+    p_m: [M] probabilities in [0, 1].
+  Returns:
+    [M] float64: of the k-th smallest, the largest of (M − i + 1) p₍ᵢ₎ for i ≤ k, at most 1.
+  Raises:
+    ValueError: not probabilities [M].
+  Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+  """
+  p_m = np.asarray(p_m, np.float64)
+  if p_m.ndim != 1 or not ((p_m >= 0) & (p_m <= 1)).all():
+    raise ValueError(f"probabilities {p_m}: they must be numbers [M] in [0, 1]")
+  order_m = np.argsort(p_m, kind="stable")
+  corrected_m = np.empty_like(p_m)
+  corrected_m[order_m] = np.minimum(np.maximum.accumulate(p_m[order_m] * np.arange(p_m.size, 0, -1)), 1.0)
+  return corrected_m
+
+
 def _accuracy(first: Verification, second: Verification) -> Difference:
   correct_p, other_p = ((one.score_p >= one.threshold_p) == one.pairs.same for one in (first, second))
   weight_p = first.folds.weight_of(first.pairs.fold)
@@ -77,4 +99,4 @@ def _drawn(value: float, change_r: np.ndarray) -> Difference:
   return Difference(value, min(low, value), max(high, value), float(p))
 
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Difference", "compare", "holm"]

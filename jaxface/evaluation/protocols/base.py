@@ -1,8 +1,8 @@
 """The interface of a protocol, and the figures that it gives."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ class Protocol(ABC):
   def images(self) -> tuple[str, ...]:
     """Names of the images that need an embedding, each once, in order of first use."""
 
+  def used(self, names: Sequence[str]) -> tuple[set[str], list[str]]:
+    """Which images the lists name, to embed only those, and which of them are missing.
+
+    Args:
+      names: names of the images that there are; they match as in `pair_names.matched`.
+    Returns:
+      (those of `names` that the lists name, names in the lists without an image).
+    """
+    known, find = set(names), finder(names)
+    image_of = {name: find(name) for name in self.images}
+    return {found for found in image_of.values() if found in known}, [name for name, found in image_of.items() if found not in known]
+
   @abstractmethod
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> Any:
     """The figures of embeddings.
@@ -68,6 +80,29 @@ class Protocol(ABC):
     Raises:
       ValueError: an image without an embedding; an embedding that is zero or not finite, or whose name occurs twice.
     """
+
+
+def list_parts(part: Any) -> Iterator[str | np.ndarray]:
+  """What a protocol's lists contain, wherever their files are: equal for equal lists, for a digest.
+
+  Args:
+    part: a `Protocol`, or a part of one.
+  """
+  if is_dataclass(part):
+    for one in fields(part):
+      if one.name not in ("file", "line", "notes"):  # where it stands, and what is said of it
+        yield one.name
+        yield from list_parts(getattr(part, one.name))
+  elif isinstance(part, Mapping):
+    for key, value in part.items():
+      yield str(key)
+      yield from list_parts(value)
+  elif isinstance(part, (list, tuple)):
+    yield str(len(part))
+    for value in part:
+      yield from list_parts(value)
+  else:
+    yield part if isinstance(part, np.ndarray) else str(part)
 
 
 def percent(value: float, interval: Sequence[float]) -> str:
@@ -160,4 +195,4 @@ def find_file(lists: str | Path, names: tuple[str, ...], what: str) -> Path:
   raise FileNotFoundError(f"{lists}: has no {what}: looked for {', '.join(names)}")
 
 
-__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "percent", "rate_name", "rows_of", "unit_embeddings"]
+__all__ = ["Protocol", "ProtocolFigures", "check_counts", "find_file", "list_parts", "percent", "rate_name", "rows_of", "unit_embeddings"]

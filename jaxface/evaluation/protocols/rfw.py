@@ -7,7 +7,7 @@ Source: Wang et al., "Racial Faces in the Wild", 2019; Wang, Deng, "Mitigating B
 Learning", 2020 (standard deviation and skewed error ratio).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,23 @@ class Groups(Protocol):
   def images(self) -> tuple[str, ...]:
     return images_of(*self.groups.values())
 
+  def used(self, names: Sequence[str]) -> tuple[set[str], list[str]]:
+    return Protocol.used(replace(self, groups=self.named_as(names)), names)
+
+  def named_as(self, names: Sequence[str]) -> Mapping[str, Pairs]:
+    """The pairs by group, with names as images have them: without the group if no image is named with it."""
+    if any(name.startswith(f"{group}/") for group in self.groups for name in names):
+      return self.groups
+    plain: dict[str, Pairs] = {}
+    for group, pairs in self.groups.items():
+      left, right = ([name.removeprefix(f"{group}/") for name in side] for side in (pairs.left, pairs.right))
+      plain[group] = replace(pairs, left=left, right=right)
+    return plain
+
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
     notes = list(self.notes)
     found: dict[str, Any] = {}
-    plain = not any(name.startswith(f"{group}/") for group in self.groups for name in embeddings.names)
-    for group, pairs in self.groups.items():
-      if plain:
-        left, right = ([name.removeprefix(f"{group}/") for name in side] for side in (pairs.left, pairs.right))
-        pairs = replace(pairs, left=left, right=right)
+    for group, pairs in self.named_as(embeddings.names).items():
       one = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing)
       notes += [f"{group}: {note}" for note in one.notes]
       found[group] = {key: value for key, value in one.figures.items() if key != "notes"}

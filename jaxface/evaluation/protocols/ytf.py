@@ -11,7 +11,7 @@ An embedding is a frame of the video `Person/0` if it is named `Person/0/…`.
 Source: Wolf, Hassner, Maoz, "Face Recognition in Unconstrained Videos with Matched Background Similarity", 2011.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ class Ytf(Protocol):
   def images(self) -> tuple[str, ...]:
     """Names of the videos."""
     return images_of(self.pairs)
+
+  def used(self, names: Sequence[str]) -> tuple[set[str], list[str]]:
+    """The frames of the videos, and the videos without a frame."""
+    frames = _frames(names)
+    return (
+      {names[row] for video in self.images for row in frames.get(video, ())}, [video for video in self.images if video not in frames],
+    )
 
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False, **options: Any) -> Evaluation:
     frames = _frames(embeddings.names)
@@ -87,7 +94,7 @@ def video_scores(embeddings: Embeddings, frames: Mapping[str, list[int]], pairs:
   return np.array([mean[a] @ mean[b] for a, b in zip(pairs.left, pairs.right)])
 
 
-def _frames(names: list[str]) -> dict[str, list[int]]:
+def _frames(names: Sequence[str]) -> dict[str, list[int]]:
   """Rows of the frames of each video, `Person/0` of `Person/0/…`."""
   frames: dict[str, list[int]] = {}
   for row, name in enumerate(names):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxface.evaluation.measures.curves import det
-from jaxface.evaluation.measures.identification import Searches, cmc
+from jaxface.evaluation.measures.identification import Searches, cmc, open_set
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.report.drawing import NARROW, Axis, Mark, Series, chart, histogram, thinned
 
@@ -137,6 +137,26 @@ def cmc_chart(named: Sequence[tuple[str, Searches]]) -> str:
   return chart("Cumulative match characteristic", series, x, y, legend="lower right")
 
 
+def open_set_chart(named: Sequence[tuple[str, Searches]]) -> str:
+  """TPIR over FPIR of each open-set search, with mates of rank 1.
+
+  Args:
+    named: (name, searches) of each, with mated and non-mated probes.
+  """
+  curves = [(name, open_set(one, rank=1)) for name, one in named]
+  # FPIR of 0 is not on a logarithmic axis: drawn from its left end.
+  x = Axis("FPIR (% of non-mated probes with a false match)", min(0.1, 1 / max(one.nonmated for _, one in curves)), 1.0, "log", percent=True)
+  assert x.low is not None
+  series, worst = [], 1.0
+  for number, (name, one) in enumerate(curves):
+    first = int(np.searchsorted(one.fpir, 0, side="right")) - 1
+    worst = min(worst, float(one.tpir[first]))
+    x_k, y_k = thinned(np.maximum(one.fpir[first:], x.low), one.tpir[first:], x, Axis("", 0.0, 1.0))
+    series.append(Series(name, f"model{number % 8}", x_k, y_k, step=True, dashes=number))
+  y = Axis("TPIR (% of mated probes found)", _floor(worst), 1.0, percent=True)
+  return chart("Open-set identification: TPIR over FPIR", series, x, y, legend="lower right")
+
+
 def points(title: str, named: Sequence[tuple[str, Sequence[tuple[Any, float, tuple[float, float] | None]]]], x: str, y: str) -> str:
   """A figure with its interval over the values of a sweep, or over groups.
 
@@ -200,4 +220,4 @@ def _running_mean(value_k: np.ndarray, reach: int) -> np.ndarray:
   return np.divide(total, count, out=np.full(len(value_k), np.nan), where=count > 0)
 
 
-__all__ = ["cmc_chart", "curve", "det_chart", "points", "roc_chart", "score_range", "similarity"]
+__all__ = ["cmc_chart", "curve", "det_chart", "open_set_chart", "points", "roc_chart", "score_range", "similarity"]

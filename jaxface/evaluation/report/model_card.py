@@ -103,10 +103,11 @@ def _rates(rates: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _compared(study: Study) -> str:
   rows = [
-    [row["list"], f"{row['second']} − {row['first']}", row["figure"], f"{100 * row['value']:+.2f} ({interval(row['interval'])})".replace("-", "−"), f"{row['p']:.3g}"]
+    [row["list"], f"{row['second']} − {row['first']}", row["figure"], f"{100 * row['value']:+.2f} ({interval(row['interval'])})".replace("-", "−"), f"{row['p']:.3g}", f"{row['p_holm']:.3g}" if "p_holm" in row else "–"]
     for row in study.figures["comparisons"]
   ]
-  return "## Models compared\n\nPaired tests over people.\n\n" + _table(["List", "Models", "Figure", "Difference (% points)", "p"], rows) if rows else ""
+  heads = ["List", "Models", "Figure", "Difference (% points)", "p", "p (Holm)"]
+  return "## Models compared\n\nPaired tests over people. Holm: corrected for the comparisons of more than two models.\n\n" + _table(heads, rows) if rows else ""
 
 
 def _slices(one: Mapping[str, Any]) -> str:

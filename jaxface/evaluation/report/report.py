@@ -1,4 +1,4 @@
-"""`report.html`: one file with the training curves, verification figures and hardest pairs of a run."""
+"""`report.html`: one file with the training curves, the figures of one evaluation set, and its hardest pairs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.evaluation.pairs.verification import Verification
+from jaxface.evaluation.protocols.base import ProtocolFigures
 from jaxface.evaluation.report import charts
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import (
@@ -20,6 +21,7 @@ from jaxface.evaluation.report.page import (
 )
 from jaxface.evaluation.report.pictures import hardest
 from jaxface.evaluation.report.readout import readout
+from jaxface.evaluation.report.run_protocol import protocol_figures, protocol_head
 from jaxface.evaluation.report.tables import figures_table, thresholds_table
 from jaxface.formats.atomic import write_text
 
@@ -37,8 +39,8 @@ class Report:
 
   Attributes:
     title: heading.
-    after: verification of the trained (or imported) network.
-    before: verification of the same pairs before training.
+    after: figures of the trained (or imported) network: `Verification` of a pair list, or `ProtocolFigures`.
+    before: the same before training, of the same kind.
     lead: a sentence or two below the heading.
     command: command line that reproduces the run.
     metrics: rows with `step` and the keys of `curves`; rows without a key are skipped in that curve.
@@ -50,8 +52,8 @@ class Report:
   """
 
   title: str
-  after: Verification
-  before: Verification | None = None
+  after: Verification | ProtocolFigures
+  before: Verification | ProtocolFigures | None = None
   lead: str = ""
   command: str = ""
   metrics: Sequence[Mapping[str, Any]] = ()
@@ -69,16 +71,28 @@ def write_report(path: str | Path, report: Report) -> None:
     path: file to write.
     report: contents.
   """
-  sections = [
-    _head(report),
-    thresholds_table(report.after),
-    _training(report),
-    _separation(report),
-    hardest(report.after, report.image_of or (lambda name: None), SHOWN_WRONG, "The hardest wrong pairs"),
-    _faces(report),
-    figures_table(report.after, report.before),
-    _reproduce(report),
-  ]
+  after, before = report.after, report.before
+  if isinstance(after, ProtocolFigures):
+    was = before if isinstance(before, ProtocolFigures) else None
+    sections = [
+      protocol_head(report.title, report.lead, after, was),
+      protocol_figures(after, was),
+      _training(report),
+      _faces(report),
+      _reproduce(report),
+    ]
+  else:
+    earlier = before if isinstance(before, Verification) else None
+    sections = [
+      _head(report, after, earlier),
+      thresholds_table(after),
+      _training(report),
+      _separation(after, earlier),
+      hardest(after, report.image_of or (lambda name: None), SHOWN_WRONG, "The hardest wrong pairs"),
+      _faces(report),
+      figures_table(after, earlier),
+      _reproduce(report),
+    ]
   write_text(path, document(report.title, sections))
 
 
@@ -95,25 +109,23 @@ def flatten(config: Any, prefix: str = "") -> list[tuple[str, str]]:
   return [(prefix, config if isinstance(config, str) and config else repr(config))]
 
 
-def _head(report: Report) -> str:
-  after = report.after
+def _head(report: Report, after: Verification, before: Verification | None) -> str:
   verdict = (
     f"The network classifies <strong>{percent(after.accuracy)}</strong> of {len(after.pairs):,} pairs of photos correctly as the same"
     " or different people"
-    + (f", compared with {percent(report.before.accuracy)} before training." if report.before else ".")
+    + (f", compared with {percent(before.accuracy)} before training." if before else ".")
   )
   lead = f'<p class="soft">{escape(report.lead)}</p>' if report.lead else ""
   legend = "Each bar shows its figure on a scale from 0 to 1" + (
-    "; the vertical mark is the figure before training." if report.before else "."
+    "; the vertical mark is the figure before training." if before else "."
   )
   return (
     f'<header>\n<h1>{escape(report.title)}</h1>\n<p class="lead">{verdict}</p>\n{lead}</header>\n'
-    f'<div class="figures">\n{_figures(report)}\n</div>\n<p class="soft legend">{legend}</p>'
+    f'<div class="figures">\n{_figures(after, before)}\n</div>\n<p class="soft legend">{legend}</p>'
   )
 
 
-def _figures(report: Report) -> str:
-  after, before = report.after, report.before
+def _figures(after: Verification, before: Verification | None) -> str:
   low, high = after.intervals.tar_at_far["1e-2"]
   cards = [
     _figure(
@@ -170,8 +182,7 @@ def _training(report: Report) -> str:
   return section("Training", "", cards, three=len(cards) % 3 == 0) if cards else ""
 
 
-def _separation(report: Report) -> str:
-  after, before = report.after, report.before
+def _separation(after: Verification, before: Verification | None) -> str:
   low, high = charts.score_range([one for one in (before, after) if one])
   named = [("after training" if before else "", after), *([("before training", before)] if before else [])]
   cards = [

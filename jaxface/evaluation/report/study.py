@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxface.evaluation.intervals.rates import wilson
 from jaxface.evaluation.measures.identification import Searches, open_set, top_n, tpir_at_fpir
-from jaxface.evaluation.pairs.comparison import compare
+from jaxface.evaluation.pairs.comparison import compare, holm
 from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.protocols.base import ProtocolFigures
@@ -117,16 +117,25 @@ class Study:
 
 
 def comparisons(one: ListOfPairs) -> list[dict[str, Any]]:
-  """Differences of the models of a list, the second minus the first, with paired intervals and tests."""
+  """Differences of the models of a list, the second minus the first, with paired intervals and tests.
+
+  Of more than two models, `p_holm` is Holm's correction for the compared models, for each figure by itself.
+  """
   models = one.models
   chosen = list(combinations(models, 2)) if len(models) <= ALL_PAIRS else [(models[0], other) for other in models[1:]]
-  return [
+  rows: list[dict[str, Any]] = [
     {
       "list": one.name, "first": first, "second": second, "figure": figure, "value": found.value,
       "interval": [found.low, found.high], "p": found.p,
     }
     for (first, ours), (second, theirs) in chosen for figure, found in compare(ours, theirs).items()
   ]
+  if len(chosen) > 1:
+    for figure in dict.fromkeys(row["figure"] for row in rows):
+      of_figure = [row for row in rows if row["figure"] == figure]
+      for row, corrected in zip(of_figure, holm([row["p"] for row in of_figure])):
+        row["p_holm"] = float(corrected)
+  return rows
 
 
 def identification(searches: Searches) -> dict[str, Any]:

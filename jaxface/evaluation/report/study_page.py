@@ -10,6 +10,7 @@ from jaxface.evaluation.report import charts
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import card, document, folded, interval, percent, section, table
 from jaxface.evaluation.report.pictures import hardest
+from jaxface.evaluation.report.protocol_tables import has_distractors, has_groups, protocol_tables
 from jaxface.evaluation.report.readout import readout
 from jaxface.evaluation.report.slices_page import slices_section
 from jaxface.evaluation.report.study import ListOfPairs, Study
@@ -31,11 +32,12 @@ def write_study(path: str | Path, study: Study) -> None:
     _head(study),
     _summary(study),
     *(_list(study, one, number) for number, one in enumerate(study.lists)),
-    _identification(study),
+    identification_section(study),
+    *protocol_tables(study.named),
     _comparisons(study),
     *(slices_section(one) for one in study.slices),
     *sweeps_sections(study.sweeps),
-    _without_curves(study),
+    other_figures(study),
     _reproduce(study),
   ]
   write_text(path, document(study.heading, parts))
@@ -103,7 +105,8 @@ def _wrong(found: Verification, image_of: Callable[[str], bytes | None] | None, 
   return hardest(found, image_of, count, f"The hardest wrong pairs{of}")
 
 
-def _identification(study: Study) -> str:
+def identification_section(study: Study) -> str:
+  """CMC and rates of the searches (1:N); "" if there are none."""
   rows = []
   for row in study.figures["identification"]:
     ranks = [_with(percent(rate["value"]), interval(rate["interval"])) for rate in row["rank"].values()]
@@ -116,8 +119,11 @@ def _identification(study: Study) -> str:
   several = len({where for where, _, _, _ in study.searches}) > 1
   named = [(f"{name}, {f'{where}, ' if several else ''}{gallery}", found) for where, name, gallery, found in study.searches]
   note = "Share of mated probes whose mate is within the rank; ties count against the mate. Small numbers are 95 % intervals (Wilson)."
+  cards = [card("Cumulative match characteristic (CMC)", charts.cmc_chart(named))]
+  if open_sets := [(name, found) for name, found in named if not found.mated.all()]:
+    cards.append(card("Open set: TPIR over FPIR, mates of rank 1", charts.open_set_chart(open_sets)))
   return (
-    section("Identification", "", [card("Cumulative match characteristic (CMC)", charts.cmc_chart(named))])
+    section("Identification", "", cards)
     + f'\n<div class="card scroll">\n{table(note, heads, rows)}\n</div>'
   )
 
@@ -131,24 +137,34 @@ def _comparisons(study: Study) -> str:
     return ""
   rows = [
     (f"{second} − {first}", [
-      escape(where), *(_with(f"{100 * one['value']:+.2f}".replace("-", "−"), f"{interval(one['interval'])}<br>p = {one['p']:.3g}") for one in ours)
+      escape(where), *(_with(f"{100 * one['value']:+.2f}".replace("-", "−"), f"{interval(one['interval'])}<br>{_probability(one)}") for one in ours)
     ])
     for (where, first, second), ours in found.items()
   ]
   heads = ["Models", "List", *(figure_label(one["figure"]) for one in next(iter(found.values())))]
-  tests = sum(map(len, found.values()))
+  corrected = any("p_holm" in row for row in study.figures["comparisons"])
+  holm_note = (
+    " Where a list has more than two models, p is also given with Holm's correction for the comparisons of the models of the list, for each"
+    " figure by itself; it is not corrected for the number of figures."
+  )
   note = (
     "Differences on the same pairs, in % points, with 95 % intervals and two-sided probabilities p by paired tests over people: both models see the same"
-    f" people, so the interval of a difference is narrower than those of the figures suggest. p is not corrected for the {tests} tests of this table."
+    " people, so the interval of a difference is narrower than those of the figures suggest."
+    + (holm_note if corrected else " p is not corrected for the number of figures.")
   )
   return f'<section>\n<h2>Models compared</h2>\n<div class="card scroll">\n{table(note, heads, rows)}\n</div>\n</section>'
 
 
-def _without_curves(study: Study) -> str:
+def _probability(one: Mapping[str, Any]) -> str:
+  return f"p = {one['p']:.3g}" + (f", Holm {one['p_holm']:.3g}" if "p_holm" in one else "")
+
+
+def other_figures(study: Study) -> str:
   """The lines of protocols that are neither one pair list nor a search."""
   parts = [
     f"<h3>{escape(name)}, {escape(where)}</h3>\n<pre>{escape(one)}</pre>" for where, name, one in study.named
     if not (isinstance(one, Evaluation) and one.verification) and not getattr(one, "searches", None)
+    and not has_distractors(one) and not has_groups(one)
   ]
   return "<section>\n<h2>Other figures</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
@@ -172,4 +188,4 @@ def _reproduce(study: Study) -> str:
   return "<section>\n<h2>Notes, and how to reproduce this</h2>\n" + "\n".join(parts) + "\n</section>" if parts else ""
 
 
-__all__ = ["write_study"]
+__all__ = ["identification_section", "other_figures", "write_study"]

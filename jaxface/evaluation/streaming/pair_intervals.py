@@ -3,12 +3,9 @@
   found = all_pairs_intervals(embedding_nd, label_n, [1e-6])[1e-6]
   found.point.tar, found.tar                                # 0.83, (0.82, 0.84)
 
-The number of false accepts at a threshold has the variance of the U-statistic: the sum over all pairs of pairs that share an identity.
-Its ratio to that of independent pairs is the *design factor* d. With λ = target · non-mated pairs, the threshold whose FAR is the
-target has λ ± 1.96 √(λ d) false accepts in 95 % of samples: the scores at these two positions are the threshold's interval. That of TAR
-combines the change of TAR between these scores and the interval of TAR at a fixed threshold, with their correlation (MOVER).
-Sources: Fogliato, Patil, Perona, "Confidence Intervals for Error Rates in 1:1 Matching Tasks", 2023; Zou, "Toward Using Confidence
-Intervals to Compare Correlations", 2007.
+`intervals.false_accepts` gives the intervals of the FAR and of the threshold. That of TAR at FAR combines the change of TAR over the
+threshold's interval and the interval of TAR at the threshold found, with their correlation (MOVER).
+Source: Zou, "Toward Using Confidence Intervals to Compare Correlations", 2007.
 """
 
 import math
@@ -18,8 +15,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxface.evaluation.intervals.figure_intervals import Interval
-from jaxface.evaluation.intervals.rates import Z95, wilson
+from jaxface.evaluation.intervals.false_accepts import FEWEST, AllPairs, Interval, threshold_interval
+from jaxface.evaluation.intervals.rates import wilson
 from jaxface.evaluation.measures.roc import Operating
 from jaxface.evaluation.streaming.all_pairs import operating_points
 from jaxface.evaluation.streaming.pair_passes import PairPasses
@@ -27,8 +24,6 @@ from jaxface.evaluation.streaming.score_blocks import Layout, Rows
 
 # Non-mated pairs that are kept for each target: 24 MB. Of more, a random part.
 KEPT = 2**20
-# The design factor is estimated from at least this many false accepts.
-FEWEST = 30
 
 
 class PairInterval(NamedTuple):
@@ -36,37 +31,19 @@ class PairInterval(NamedTuple):
 
   Attributes:
     point: TAR, actual FAR and threshold, as `all_pairs_tar_at_far`.
-    tar: of the TAR at the threshold whose FAR in the population is the target.
+    tar: of the TAR at the threshold whose FAR in the population is the target: it includes that this threshold is not known.
+    tar_at_threshold: of the TAR in the population at the threshold `point.threshold`, as it is for a threshold that is in use.
     far: of the FAR in the population at the threshold `point.threshold`.
     threshold: of the threshold whose FAR in the population is the target; up to 1 where fewer than four false accepts are expected.
-    design: variance of the number of false accepts, in that of independent pairs; at least 1.
+    design: variance of the number of false accepts, in that of independent pairs; at least 1. Of at least 30 false accepts.
   """
 
   point: Operating
   tar: Interval
+  tar_at_threshold: Interval
   far: Interval
   threshold: Interval
   design: float
-
-
-class NonmatedPairs(NamedTuple):
-  """The non-mated pairs with the highest scores, or a random part of them.
-
-  Attributes:
-    score_q: [Q] float64, falling.
-    left_q, right_q: [Q] int, numbers of the identities.
-    share: probability with which a pair was kept.
-  """
-
-  score_q: np.ndarray
-  left_q: np.ndarray
-  right_q: np.ndarray
-  share: float
-
-  def at(self, position: int) -> float:
-    """The score at a position among all scores, from 0; 1 before the first, −1 after the last."""
-    place = int(position * self.share) if position >= 0 else -1
-    return 1.0 if place < 0 else float(self.score_q[place]) if place < len(self.score_q) else -1.0
 
 
 def all_pairs_intervals(
@@ -107,83 +84,56 @@ def _intervals(
   pairs: PairPasses, points: dict[float, Operating], floors: dict[float, float], depth: int, seed: int
 ) -> dict[float, PairInterval]:
   """Intervals of the targets whose threshold's interval lies above the floor."""
-  mated, nonmated = pairs.counts()
-  sides = _sizes(pairs)
+  nonmated = pairs.counts()[1]
   top = _collect(pairs, points, floors, depth, seed)
-  design, reach, sums = {}, {}, {}
+  count = {target: round(point.far * nonmated) for target, point in points.items()}
+  limits: dict[float, Interval] = {}
   for target, point in points.items():
-    accepts = min(max(round(point.far * nonmated), FEWEST), nonmated)
-    design[target], sums[target] = design_factor(top[target], accepts, *sides, pairs.one_set)
-    expected = target * nonmated
-    half = Z95 * math.sqrt(expected * design[target])
-    low, high = math.floor(expected - half), math.ceil(expected + half)
-    if high >= nonmated or high * top[target].share < len(top[target].score_q):
-      reach[target] = min(top[target].at(high), point.threshold), max(top[target].at(max(low, 0) - 1), point.threshold)
-  limits = np.array([[points[target].threshold, *reach[target]] for target in reach]).reshape(-1, 3)
-  accepted_tki, mated_i = _mated(pairs, limits, len(sides[0]))
+    ends = threshold_interval(top[target], target)
+    if ends is not None:
+      limits[target] = max(min(ends[0], point.threshold), -1.0), max(min(ends[1], 1.0), point.threshold)
+  limit_tk = np.array([[points[target].threshold, *ends] for target, ends in limits.items()]).reshape(-1, 3)
+  accepted_tki, mated_i = _mated(pairs, limit_tk, len(top[next(iter(top))].left_i))
   result = {}
-  for (target, limit), accepted_ki in zip(reach.items(), accepted_tki):
-    point, factor = points[target], design[target]
-    tar, wider, narrower = (accepted_ki.sum(1) / mated).tolist()
-    trials = max(1.0, nonmated / factor)
-    far = wilson(min(point.far * trials, trials), trials)
-    residual_i = accepted_ki[0] - tar * mated_i
-    variance = max(float((residual_i**2).sum()), mated * tar * (1 - tar))
-    independent = mated * tar * (1 - tar) * mated / variance if variance else float(np.count_nonzero(mated_i))
-    fixed = wilson(min(tar * independent, independent), independent) if independent >= 1 else (0.0, 1.0)
-    scale = math.sqrt(variance * float((sums[target] ** 2).sum()))
-    shared = float(np.clip((residual_i * sums[target]).sum() / scale, -1, 1)) if scale else 0.0
+  for (target, limit), accepted_ki in zip(limits.items(), accepted_tki):
+    found, enough = top[target], min(max(count[target], FEWEST), nonmated)
+    tar, wider, narrower = (accepted_ki.sum(1) / mated_i.sum()).tolist()
+    fixed = mated_interval(accepted_ki[0], mated_i)
+    residual_i, surplus_i = accepted_ki[0] - tar * mated_i, found.surplus(enough)
+    scale = math.sqrt(_mated_variance(accepted_ki[0], mated_i) * float((surplus_i**2).sum()))
+    shared = float(np.clip((residual_i * surplus_i).sum() / scale, -1, 1)) if scale else 0.0
     low = tar - _combined(tar - fixed[0], tar - narrower, shared)
     high = tar + _combined(fixed[1] - tar, wider - tar, shared)
-    result[target] = PairInterval(point, (max(0.0, low), min(1.0, high)), far, limit, factor)
+    of_target = max(0.0, low), min(1.0, high)
+    result[target] = PairInterval(points[target], of_target, fixed, found.interval(count[target]), limit, found.design(count[target]))
   return result
 
 
-def design_factor(
-  top: NonmatedPairs, accepts: int, left_i: np.ndarray, right_i: np.ndarray, one_set: bool
-) -> tuple[float, np.ndarray]:
-  """Variance of the number of false accepts, in that of independent pairs.
+def mated_interval(accepted_i: np.ndarray, mated_i: np.ndarray) -> Interval:
+  """95 % interval of the TAR of all mated pairs at a given threshold; equal to `rate_interval` over them.
 
   Args:
-    top: the pairs with the highest scores.
-    accepts: how many of all pairs are accepted.
-    left_i, right_i: [I] number of embeddings of each identity on both sides.
-    one_set: both sides are one set, and pairs have i < j.
-  Returns:
-    The factor, at least 1; and [I] false accepts of each identity, minus the number expected of its pairs.
+    accepted_i: [I] int, accepted mated pairs of each identity.
+    mated_i: [I] int, mated pairs of each identity.
   """
-  half = 0.5 if one_set else 1.0
-  total_left, total_right = float(left_i.sum()), float(right_i.sum())
-  pairs_i = half * (left_i * (total_right - right_i) + right_i * (total_left - left_i))
-  rate = accepts / (pairs_i.sum() / 2)
-  kept = max(1, round(accepts * top.share))
-  left_q, right_q = top.left_q[:kept].astype(np.int64), top.right_q[:kept].astype(np.int64)
-  count_i = np.bincount(left_q, minlength=len(left_i)) + np.bincount(right_q, minlength=len(left_i))
-  sum_i = count_i / top.share - rate * pairs_i
-  # Squares of counts of a random part are too large by the variance of the choice.
-  excess = (1 - top.share) / top.share**2
-  key, count_k = np.unique(np.minimum(left_q, right_q) * len(left_i) + np.maximum(left_q, right_q), return_counts=True)
-  one_k, two_k = key // len(left_i), key % len(left_i)
-  size_k = half * (left_i[one_k] * right_i[two_k] + left_i[two_k] * right_i[one_k])
-  square_left, square_right = float((left_i**2).sum()), float((right_i**2).sum())
-  size_square = half**2 * (square_left * square_right + float((left_i * right_i).sum()) ** 2 - 2 * float((left_i**2 * right_i**2).sum()))
-  of_unit = float((sum_i**2).sum()) - excess * float(count_i.sum())
-  # Pairs of the same two identities were counted at both.
-  of_two = float(((count_k / top.share) ** 2).sum()) - excess * kept - 2 * rate * float((count_k * size_k).sum()) / top.share
-  of_two += rate**2 * size_square
-  independent = accepts * (1 - rate)
-  return float(max(1.0, (of_unit - of_two) / independent)) if independent > 0 else 1.0, sum_i
+  pairs, accepted = int(mated_i.sum()), int(accepted_i.sum())
+  if accepted in (0, pairs):
+    trials = float(max(1, int((mated_i > 0).sum())))
+    return wilson(trials * (accepted > 0), trials)
+  share = accepted / pairs
+  trials = min(max(share * (1 - share) * pairs**2 / _mated_variance(accepted_i, mated_i), 1.0), float(pairs))
+  return wilson(share * trials, trials)
 
 
-def _sizes(pairs: PairPasses) -> tuple[np.ndarray, np.ndarray]:
-  identities = 1 + int(max(pairs.left_label.max(), pairs.right_label.max()))
-  left_i, right_i = (np.bincount(label, minlength=identities).astype(np.float64) for label in (pairs.left_label, pairs.right_label))
-  return left_i, right_i
+def _mated_variance(accepted_i: np.ndarray, mated_i: np.ndarray) -> float:
+  """Variance of the number of accepted mated pairs, at least that of independent ones."""
+  share = float(accepted_i.sum() / mated_i.sum())
+  return max(float(((accepted_i - share * mated_i) ** 2).sum()), float(accepted_i.sum()) * (1 - share))
 
 
 def _collect(
   pairs: PairPasses, points: dict[float, Operating], floors: dict[float, float], depth: int, seed: int
-) -> dict[float, NonmatedPairs]:
+) -> dict[float, AllPairs]:
   """The non-mated pairs from each target's floor on, or a random part of them."""
   nonmated = pairs.counts()[1]
   wanted = {target: min(depth * (point.far * nonmated + FEWEST), nonmated) for target, point in points.items()}
@@ -199,11 +149,14 @@ def _collect(
       parts[target].append(tuple(column[kept] for column in columns))
 
   pairs.each_above(min(floors.values()), receive)
+  identities = 1 + int(max(pairs.left_label.max(), pairs.right_label.max()))
+  left_i, right_i = (np.bincount(label, minlength=identities) for label in (pairs.left_label, pairs.right_label))
   top = {}
   for target, part in parts.items():
-    score_q, left_q, right_q = (np.concatenate(column) for column in zip(*part))
-    order = np.argsort(-score_q, kind="stable")
-    top[target] = NonmatedPairs(score_q[order], left_q[order], right_q[order], share[target])
+    score_t, left_t, right_t = (np.concatenate(column) for column in zip(*part))
+    order_t = np.argsort(-score_t, kind="stable")
+    columns = score_t[order_t], left_t[order_t], right_t[order_t]
+    top[target] = AllPairs(*columns, left_i, None if pairs.one_set else right_i, share[target], wanted[target] == nonmated)
   return top
 
 
@@ -225,4 +178,4 @@ def _combined(fixed: float, moved: float, shared: float) -> float:
   return math.sqrt(max(0.0, fixed * fixed + moved * moved - 2 * shared * fixed * moved))
 
 
-__all__ = ["NonmatedPairs", "PairInterval", "all_pairs_intervals", "design_factor"]
+__all__ = ["PairInterval", "all_pairs_intervals", "mated_interval"]

@@ -150,30 +150,6 @@ class PairPasses:
     if waiting is not None:
       waiting()
 
-  def nonmated_above(self, floor: float, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Non-mated pairs with a score of at least `floor`, the highest first, in one pass.
-
-    Args:
-      floor: cosine.
-      limit: the largest number of pairs to hold.
-    Returns:
-      (score_t [T] float64, left_t [T] and right_t [T] int64, rows of both).
-    Raises:
-      ValueError: more than `limit` pairs.
-    """
-    error, found, count = score_error(self.left.shape[1]), [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
-    for left, right, product_rr in self._products():
-      for left_p, right_p, _ in hits(product_rr, max(floor, BOTTOM) - error):
-        score_p = exact_scores(left, right, left_p, right_p)
-        keep_p = score_p >= floor
-        found.append((score_p[keep_p], left.start + left_p[keep_p], right.start + right_p[keep_p]))
-        count += int(keep_p.sum())
-        if count > limit:
-          raise ValueError(f"more than {limit:,} non-mated pairs have a cosine of {floor:.4f} or more: use fewer identities, or a smaller FAR")
-    score_t, left_t, right_t = (np.concatenate(part) for part in zip(*found))
-    order_t = np.lexsort((right_t, left_t, -score_t))
-    return score_t[order_t], left_t[order_t], right_t[order_t]
-
   def _products(self) -> Iterator[tuple[Block, Block, jax.Array]]:
     layout = self.layout
     for starts in layout.groups(len(self.left_label)):
@@ -213,15 +189,6 @@ class PairPasses:
         above_t[place] += accepted_p.size
         least_t[place] = min(least_t[place], accepted_p.min(initial=np.inf))
     return above_t, least_t
-
-  def mated_accepts(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mated pairs of each identity: those with a score of at least `threshold` [I] int64, and all [I] int64."""
-    count = 1 + int(max(self.left_label.max(initial=-1), self.right_label.max(initial=-1)))
-    accepted_i, mated_i = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for score_p, label_p in self.mated_scores():
-      accepted_i += np.bincount(label_p[score_p >= threshold], minlength=count)
-      mated_i += np.bincount(label_p, minlength=count)
-    return accepted_i, mated_i
 
   def mated_scores(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Scores [P] of some mated pairs at a time, and the number of the identity [P] of each."""

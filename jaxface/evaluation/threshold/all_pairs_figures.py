@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.evaluation.intervals.rates import size_note
-from jaxface.evaluation.threshold.measure import measure_threshold
+from jaxface.evaluation.streaming.pair_intervals import PairInterval, all_pairs_intervals
+from jaxface.evaluation.threshold.measure import labels_of, pair_counts
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
-from jaxface.formats.threshold import Threshold
 
 FARS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -19,43 +19,48 @@ class AllPairsFigures:
   """Result of `evaluate_all_pairs`; `print` shows a table.
 
   Attributes:
-    points: a `Threshold` for each target FAR.
+    points: TAR, FAR and threshold with 95 % intervals, by target FAR.
+    data: numbers of images, identities, mated and nonmated pairs.
     notes: caveats, a line each.
   """
 
-  points: tuple[Threshold, ...]
+  points: Mapping[float, PairInterval]
+  data: Mapping[str, int]
   notes: tuple[str, ...]
 
   @property
   def figures(self) -> Mapping[str, Any]:
-    """Everything as plain JSON values."""
-    first = self.points[0]
-    kept = ("target_far", "far", "far_interval", "tar", "tar_interval", "value", "interval")
-    return {
-      "pairs": first.data["pairs"], "images": first.data["images"], "identities": first.data["identities"], "mated": first.mated,
-      "nonmated": first.nonmated, "tar_at_far": [{name: point.to_json()[name] for name in kept} for point in self.points],
-      "notes": list(self.notes),
-    }
+    """Everything as plain JSON values. `tar_interval` is that of TAR at the target FAR, `tar_interval_at_threshold` at the threshold `value`."""
+    rows = [
+      {
+        "target_far": target, "far": one.point.far, "far_interval": list(one.far), "tar": one.point.tar, "tar_interval": list(one.tar),
+        "tar_interval_at_threshold": list(one.tar_at_threshold), "value": one.point.threshold, "interval": list(one.threshold),
+      }
+      for target, one in self.points.items()
+    ]
+    return {"pairs": "all pairs", **self.data, "tar_at_far": rows, "notes": list(self.notes)}
 
   def __str__(self) -> str:
-    first = self.points[0]
     rows = [("target FAR", "TAR", "95 %", "threshold", "95 %")]
-    for point in self.points:
-      tar, cosine = point.tar_interval, point.interval
+    for target, one in self.points.items():
       rows.append((
-        f"{point.target_far:g}", f"{100 * point.tar:.2f} %", f"{100 * tar[0]:.2f} to {100 * tar[1]:.2f}", f"{point.value:.4f}",
-        f"{cosine[0]:.4f} to {cosine[1]:.4f}",
+        f"{target:g}", f"{100 * one.point.tar:.2f} %", f"{100 * one.tar[0]:.2f} to {100 * one.tar[1]:.2f}", f"{one.point.threshold:.4f}",
+        f"{one.threshold[0]:.4f} to {one.threshold[1]:.4f}",
       ))
     width = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join(cell.rjust(size) for cell, size in zip(row, width)) for row in rows]
-    about = f"all pairs of {first.data['images']:,} images of {first.data['identities']:,} identities: {first.mated:,} mated, {first.nonmated:,} non-mated"
-    return "\n".join([about, *lines])
+    images, identities, mated, nonmated = (f"{self.data[name]:,}" for name in ("images", "identities", "mated", "nonmated"))
+    about = f"all pairs of {images} images of {identities} identities: {mated} mated, {nonmated} non-mated"
+    return "\n".join([about, *lines, "The interval of TAR includes that of the threshold. That of TAR at one threshold in use: jaxface threshold."])
 
 
 def evaluate_all_pairs(
   embeddings: Embeddings | str | Path, fars: Sequence[float] | None = None, *, out: str | Path | None = None
 ) -> AllPairsFigures:
   """TAR, FAR and threshold at target FARs over all pairs of labelled embeddings, exact, each with a 95 % interval over identities.
+
+  All targets share the passes over the pairs. The interval of TAR at a FAR includes that the threshold of this FAR is not known; that at
+  the threshold found is `tar_at_threshold`.
 
   Args:
     embeddings: an `Embeddings` with labels, or a file of them.
@@ -64,16 +69,19 @@ def evaluate_all_pairs(
   Returns:
     `AllPairsFigures`.
   Raises:
-    ValueError: as `measure_threshold`.
+    ValueError: a target outside (0, 1); no labels; no mated or no non-mated pairs; an embedding that is zero or not finite.
     DamagedData: a file that cannot be read.
   """
   given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
-  first, *rest = FARS if fars is None else fars
-  points = [measure_threshold(given, None, first)[0]]
-  chosen = [far for far in rest if fars is not None or far * points[0].nonmated >= 3]
-  points += [measure_threshold(given, None, far)[0] for far in chosen]
-  notes = [size_note(point.target_far, point.nonmated) for point in points]
-  found = AllPairsFigures(tuple(points), tuple(note for note in notes if note))
+  label_n = labels_of(given)
+  mated, nonmated = pair_counts(label_n)
+  targets = [far for far in FARS if far == FARS[0] or far * nonmated >= 3] if fars is None else list(fars)
+  if not targets or not all(0 < far < 1 for far in targets):
+    raise ValueError(f"target FARs {targets}: at least one, each between 0 and 1, such as 1e-4")
+  points = all_pairs_intervals(given.embedding_nd, label_n, targets)
+  notes = [size_note(target, nonmated) for target in points]
+  data = {"images": len(label_n), "identities": int(label_n.max()) + 1, "mated": mated, "nonmated": nonmated}
+  found = AllPairsFigures(points, data, tuple(note for note in notes if note))
   if out is not None:
     write_json(out, found.figures)
   return found

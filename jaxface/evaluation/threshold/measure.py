@@ -6,27 +6,26 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxface.evaluation.intervals.false_accepts import Interval, ListedPairs, threshold_interval
 from jaxface.evaluation.intervals.identity_units import Units, units_of
-from jaxface.evaluation.intervals.rates import rate_interval, wilson
+from jaxface.evaluation.intervals.rates import rate_interval
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.pairs.list_figures import evaluate_pairs
-from jaxface.evaluation.streaming.all_pairs import all_pairs_tar_at_far
-from jaxface.evaluation.streaming.pair_passes import PairPasses
-from jaxface.evaluation.streaming.score_blocks import Layout
-from jaxface.evaluation.threshold.false_accepts import AllPairs, Interval, ListedPairs, threshold_interval
+from jaxface.evaluation.streaming.pair_intervals import all_pairs_intervals
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.formats.threshold import Threshold
 
 ALL = "all pairs"
-# Pairs with the highest scores that are held in memory (1.5 GiB).
-_LIMIT = 2**26
 
 
 def measure_threshold(
   embeddings: Embeddings | str | Path, pairs: Pairs | str | Path | None, far: float, *, skip_missing: bool = False
 ) -> tuple[Threshold, list[str]]:
   """The threshold with the largest TAR at a FAR of at most `far`.
+
+  It is meant to be used as it is, so the intervals of FAR and TAR are those at this threshold. `evaluate_all_pairs` gives the interval of
+  TAR at a FAR, which includes that the threshold of this FAR in the population is not known.
 
   Args:
     embeddings: an `Embeddings`, or a file of them (.npz, .parquet), of one model and mirror setting.
@@ -68,7 +67,7 @@ def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embe
     "pairs": Path(pairs.file).name if pairs.file else "a pair list", "images": len({*pairs.left, *pairs.right}), "identities": units.total,
     "sha256": _digest(part for row in zip(pairs.left, pairs.right, same_p) for part in (row[0], row[1], str(int(row[2])))),
   }
-  interval = threshold_interval(nonmated, far, count)
+  interval = threshold_interval(nonmated, far)
   assert interval is not None
   return _threshold(
     point, far, interval, nonmated.interval(count), rate_interval(score_p[same_p] >= point.threshold, mated),
@@ -77,58 +76,37 @@ def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embe
 
 
 def of_all_pairs(embeddings: Embeddings, far: float) -> Threshold:
-  """The threshold on all pairs of labelled embeddings, exact.
+  """The threshold on all pairs of labelled embeddings, exact. The interval of its TAR is at this threshold, which is to be used.
 
   Raises:
-    ValueError: no labels; no mated or no non-mated pairs; too many false accepts to hold.
+    ValueError: no labels; no mated or no non-mated pairs.
+  """
+  label_n = labels_of(embeddings)
+  found = all_pairs_intervals(embeddings.embedding_nd, label_n, [far])[far]
+  data = {
+    "pairs": ALL, "images": len(label_n), "identities": int(label_n.max()) + 1,
+    "sha256": _digest(part for name, label in zip(embeddings.names, label_n) for part in (name, str(label))),
+  }
+  mated, nonmated = pair_counts(label_n)
+  return _threshold(found.point, far, found.threshold, found.far, found.tar_at_threshold, (nonmated, mated), data, embeddings)
+
+
+def labels_of(embeddings: Embeddings) -> np.ndarray:
+  """[N] int64, the identities numbered from 0.
+
+  Raises:
+    ValueError: no labels.
   """
   if embeddings.label_n is None:
     raise ValueError("the embeddings have no labels, which all pairs need: embed a folder with one subfolder per person, or packed records")
-  embedding_nd, (_, label_n) = embeddings.embedding_nd, np.unique(embeddings.label_n, return_inverse=True)
-  passes = PairPasses.of(embedding_nd, label_n, None, None, Layout.of(None, None))
-  mated, nonmated = passes.counts()
-  # The interval reaches to thresholds that accept more pairs than the target allows.
-  wide = min(1.0, 2 * far + 40 / max(nonmated, 1))
-  while True:
-    points = all_pairs_tar_at_far(embedding_nd, label_n, [far, wide])
-    point, floor = points[far], points[wide].threshold
-    found = AllPairs(*_tail(passes, floor if wide < 1 else -1.0), np.bincount(label_n))
-    count = int((found.score_t >= point.threshold).sum())
-    interval = threshold_interval(found, far, count)
-    if interval is not None:
-      break
-    wide = min(1.0, 4 * wide)
-  accepted_i, mated_i = passes.mated_accepts(point.threshold)
-  data = {
-    "pairs": ALL, "images": len(label_n), "identities": len(found.images_i),
-    "sha256": _digest(part for name, label in zip(embeddings.names, label_n) for part in (name, str(label))),
-  }
-  return _threshold(
-    point, far, interval, found.interval(count), mated_interval(accepted_i, mated_i), (nonmated, mated), data, embeddings
-  )
+  return np.unique(embeddings.label_n, return_inverse=True)[1]
 
 
-def mated_interval(accepted_i: np.ndarray, mated_i: np.ndarray) -> Interval:
-  """95 % interval of the TAR of all mated pairs; equal to `rate_interval` over them.
-
-  Args:
-    accepted_i: [I] int, accepted mated pairs of each identity.
-    mated_i: [I] int, mated pairs of each identity.
-  """
-  pairs, accepted = int(mated_i.sum()), int(accepted_i.sum())
-  if accepted in (0, pairs):
-    trials = float(max(1, int((mated_i > 0).sum())))
-    return wilson(trials * (accepted > 0), trials)
-  share = accepted / pairs
-  total = max(float(((accepted_i - share * mated_i) ** 2).sum()), accepted * (1 - share))
-  trials = min(max(share * (1 - share) * pairs**2 / total, 1.0), float(pairs))
-  return wilson(share * trials, trials)
-
-
-def _tail(passes: PairPasses, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Scores and identities of the non-mated pairs of at least a score."""
-  score_t, left_t, right_t = passes.nonmated_above(floor, _LIMIT)
-  return score_t, passes.left_label[left_t], passes.right_label[right_t]
+def pair_counts(label_n: np.ndarray) -> tuple[int, int]:
+  """Number of mated and of non-mated pairs of one set."""
+  images_i = np.unique(label_n, return_counts=True)[1]
+  mated = int((images_i * (images_i - 1) // 2).sum())
+  return mated, len(label_n) * (len(label_n) - 1) // 2 - mated
 
 
 def _threshold(
@@ -138,7 +116,7 @@ def _threshold(
   low, high = interval
   meta = embeddings.meta
   return Threshold(
-    value=point.threshold, interval=(min(low, point.threshold), min(max(high, point.threshold), 1.0)), target_far=target,
+    value=point.threshold, interval=(max(min(low, point.threshold), -1.0), min(max(high, point.threshold), 1.0)), target_far=target,
     far=point.far, far_interval=far_interval, tar=point.tar, tar_interval=tar_interval, nonmated=counts[0], mated=counts[1], data=data,
     mirror=str(meta.get("mirror", "")), model_digest=str(meta.get("model_digest", "")),
   )
@@ -151,4 +129,4 @@ def _digest(parts: Iterable[str]) -> str:
   return total.hexdigest()
 
 
-__all__ = ["ALL", "mated_interval", "measure_threshold", "of_all_pairs", "of_pair_list"]
+__all__ = ["ALL", "labels_of", "measure_threshold", "of_all_pairs", "of_pair_list", "pair_counts"]

@@ -1,0 +1,26 @@
+"""MTCNN: P-Net, R-Net and O-Net in turn, with hard samples of the stages before.
+
+Paper: Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016 (loss weights 1/0.5/0.5
+and 1/0.5/1, the hardest 70 % of the scores, overlaps below 0.3, from 0.4 and from 0.65; WIDER FACE and CelebA).
+Command: jaxface train mtcnn --workdir runs/mtcnn
+Expected: see docs/detection.md; trained on 123 photos of WIDER FACE's validation set and on HELEN, not on the paper's photos.
+"""
+
+from dataclasses import replace
+
+from jaxface.detection.crop_sampling import Sampling
+from jaxface.detection.detector_experiment import DetectorExperiment
+from jaxface.detection.mtcnn_training import StageTraining
+
+EXPERIMENT = DetectorExperiment(
+  pnet=StageTraining(steps=4000), rnet=StageTraining(steps=3000, batch_size=252),
+  onet=StageTraining(steps=2000, batch_size=126, point_weight=1.0), licence="research only",
+  origin="WIDER FACE (Yang et al., 2016); HELEN (Le et al., 2012), iBUG",
+)
+
+# A check of the pipeline in a few minutes; it finds hardly a face.
+SMALL = replace(
+  EXPERIMENT, name="mtcnn_small", sampling=Sampling(around=5, near=1, anywhere=5, with_points=2, mined=10),
+  pnet=StageTraining(steps=100, batch_size=112), rnet=StageTraining(steps=60, batch_size=56),
+  onet=StageTraining(steps=30, batch_size=28, point_weight=1.0),
+)
