@@ -36,7 +36,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
        "candidates": [{"person": each.person, "score": each.score} for each in one.found.candidates]}
       for one in found
     ]
-    print(json.dumps({"threshold": rule.threshold, "faces": faces}, indent=2))
+    print(json.dumps({"threshold": rule.threshold, "people": rule.people, "false_accepts": rule.false_accepts(rule.people), "faces": faces}, indent=2))
   else:
     for one in found:
       x0, y0, x1, y1 = one.face.box_4

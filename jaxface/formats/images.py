@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.orientation import UPRIGHT, jpeg_orientation, upright
@@ -26,6 +26,8 @@ def _open(data: bytes | memoryview, where: str) -> Image.Image:
       return Image.open(io.BytesIO(data))
   except Image.DecompressionBombError as error:
     raise DamagedData(f"huge image: {error}", file=where) from error
+  except UnidentifiedImageError as error:
+    raise DamagedData(f"not an image that can be read ({len(data)} bytes): no known format", file=where) from error
   except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged headers
     raise DamagedData(f"not an image that can be read ({len(data)} bytes): {error}", file=where) from error
 

@@ -23,6 +23,8 @@ _ADVICE = {
   **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"), "unpack first"),
 }
 _FEW = 10
+# What `jaxface align` writes beside the faces: no note about them.
+_OF_ALIGN = frozenset({"aligned.json", "faces.csv", "contact_sheet.html", ".faces.jsonl", ".lock"})
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,11 @@ def _enter(root: Path, start: str, found: _Found) -> None:
     except OSError as error:
       found.closed.append(f"{folder} ({error.strerror})")
       continue
+    own = _OF_ALIGN if any(entry.name == "aligned.json" for entry in entries) else frozenset()
     for entry in entries:
       path = f"{folder}/{entry.name}" if folder else entry.name
+      if entry.name in own:
+        continue
       if is_hidden(entry.name):
         found.hidden.append(path)
       elif _is_folder(entry):

@@ -6,15 +6,20 @@ import json
 import numpy as np
 import pytest
 from painted import PaintedDetector, photo, save
-from PIL import Image
 
 import jaxface
+from jaxface.commands.main import main
 from jaxface.formats.aligned import folder_template, read_aligned
+from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
+from jaxface.formats.manifest import read_manifest
+from jaxface.formats.packing import pack
+from jaxface.formats.unaligned import unaligned_note
 from jaxface.gallery import OtherMaker, read_gallery
 from jaxface.models.saved import save_model
 from jaxface.pipeline import (
+  Decision,
   NoFace,
   OtherSettings,
   align_photos,
@@ -25,6 +30,8 @@ from jaxface.pipeline import (
   identify_photo,
 )
 from jaxface.pipeline.photos.faces import choose, face_quality
+from jaxface.pipeline.run import align_once
+from tfrecords_tools.__main__ import main as tools
 
 POINTS = np.array([(38.0, 51.0), (74.0, 51.0), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)])  # eyes on a level line
 
@@ -151,8 +158,44 @@ def test_other_settings_and_places_are_refused(folder, tmp_path):
 
 
 def test_the_template_of_an_aligned_folder_is_taken_from_it(folder, tmp_path, model):
-  align_photos(folder, tmp_path / "out", detector=PaintedDetector(), sheet=False)
-  assert model.embed_named(tmp_path / "out").meta["template"] == "arcface112"
+  align_photos(folder, tmp_path / "out", detector=PaintedDetector())
+  notes = []
+  assert model.embed_named(tmp_path / "out", say=notes.append).meta["template"] == "arcface112"
+  manifest = pack(tmp_path / "out", tmp_path / "records", say=notes.append)
+  assert manifest.template == "arcface112" and manifest.num_records == 2
+  assert not [note for note in notes if "aligned.json" in note or "hidden" in note]  # its own files
+  for call in (lambda **more: pack(tmp_path / "out", tmp_path / "other", **more), lambda **more: model.embed_named(tmp_path / "out", **more)):
+    with pytest.raises(ValueError, match="aligned these faces to arcface112"):
+      call(template="lightcnn128")
+
+
+def test_a_folder_that_looks_unaligned_gets_a_line(tmp_path):
+  for number, size in enumerate([(112, 112)] * 3):
+    save(tmp_path / "crops" / f"{number}.png", photo((), size=size))
+    save(tmp_path / "photos" / f"{number}.png", photo((), size=(112, 112 + 30 * number)))
+    save(tmp_path / "large" / f"{number}.png", photo((), size=(250, 250)))
+  assert unaligned_note(tmp_path / "crops", (112, 112)) == "" == unaligned_note(tmp_path / "crops" / "0.png", (112, 112))
+  assert "their sizes vary, 112×112 to 112×172 pixels" in unaligned_note(tmp_path / "photos", (112, 112))
+  assert "they have 250×250 pixels, the network takes 112×112" in unaligned_note(tmp_path / "large", (112, 112))
+  assert unaligned_note(tmp_path / "large", (224, 224)) == ""
+
+
+def test_photos_are_aligned_on_the_way(folder, tmp_path, model, monkeypatch, capsys):
+  detector = PaintedDetector()
+  monkeypatch.setattr("jaxface.pipeline.photos.align_folder.load_detector", lambda given: detector)
+  save(folder / "eve" / "one.png", photo(seed=8, size=(230, 210)))
+  save_model(tmp_path / "net", model.saved)
+  given = ["embed", "--model", str(tmp_path / "net"), "--images", str(folder), "--out", str(tmp_path / "e.npz")]
+  assert main([*given, "--align", str(tmp_path / "kept")]) == 0
+  kept = read_embeddings(tmp_path / "e.npz")
+  assert sorted(kept.names) == ["ann/one", "ann/two", "eve/one"] and kept.meta["template"] == "arcface112"
+  assert main([*given, "--align"]) == 0
+  np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
+  capsys.readouterr()
+  assert tools(["pack", str(folder), str(tmp_path / "set"), "--align"]) == 0
+  assert "set.aligned" in capsys.readouterr().out and read_manifest(tmp_path / "set").template == "arcface112"
+  assert align_once(str(folder), tmp_path / "again", "arcface112") == str(tmp_path / "again")
+  assert (tmp_path / "again" / "eve" / "one.jpg").read_bytes() == (tmp_path / "kept" / "eve" / "one.jpg").read_bytes()
 
 
 def test_photos_are_compared(tmp_path, model):
@@ -191,12 +234,19 @@ def test_people_are_enrolled_and_identified(people, tmp_path, model):
   assert [photo for photo, _ in made.refused] == ["eve/none.png"]
   save(tmp_path / "two.png", photo(((10, 10, 0.7, 4), (110, 60, 0.6, 77)), size=(180, 220)))
   found, rule = identify_photo(file, tmp_path / "two.png", threshold=0.9999, **given)
-  assert [one.found.accepted for one in found] == ["bob", None] and rule.far is None
+  assert [one.found.accepted for one in found] == ["bob", None] and rule.far is None and rule.people == 3
   assert {each.person for each in found[0].found.candidates} == {"ann", "bob", "eve"}
   # Enrolling again changes nothing.
   before = file.read_bytes()
   enrol_people(file, people, **given)
   assert file.read_bytes() == before
+
+
+def test_the_rule_says_what_its_rate_means_for_a_gallery():
+  assert Decision(0.4, 1e-4).false_accepts(500) == pytest.approx(0.05)
+  assert "in the gallery of 500 accepts 0.05 people on average" in str(Decision(0.4, 1e-4, 500))
+  assert "in a gallery of 10,000 accepts 1 people on average" in str(Decision(0.4, 1e-4))
+  assert Decision(0.4, None, 500).false_accepts(500) is None and str(Decision(0.4, None, 500)) == "threshold 0.4000 (given)"
 
 
 def test_a_gallery_of_another_model_is_refused(people, tmp_path, model, random_model):
@@ -231,27 +281,3 @@ def test_faces_are_grouped_by_person(people, tmp_path, model):
   plain = json.loads((tmp_path / "c.json").read_text())
   assert plain["refused"] == [{"photo": "eve/none.png", "reason": "no face was found"}] and len(plain["groups"]) == 3
   assert (tmp_path / "c.html").read_text().count("<section>") == 3
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "I;16", "P"])
-def test_photos_of_any_mode_are_read(mode, tmp_path):
-  image = Image.fromarray(photo(((30, 20, 0.8),)))
-  if mode == "I;16":
-    image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-  else:
-    image = image.convert(mode)
-  path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-  image.save(path)
-  [found] = find_faces([path], detector=PaintedDetector())
-  assert found.found >= 1 and found.faces[0].image_hwc.shape == (112, 112, 3)
-
-
-def test_what_is_no_photo_gets_a_line_and_the_others_go_on(tmp_path):
-  (tmp_path / "video.jpg").write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(100))
-  (tmp_path / "empty.png").write_bytes(b"")
-  save(tmp_path / "one.png", np.full((1, 1, 3), 20, np.uint8))
-  save(tmp_path / "good.png", photo())
-  paths = [tmp_path / name for name in ("video.jpg", "empty.png", "absent.png", "one.png", "good.png")]
-  found = list(find_faces(paths, detector=PaintedDetector()))
-  assert [bool(one.faces) for one in found] == [False] * 4 + [True]
-  assert all(one.refused for one in found[:4]) and found[3].refused == "no face was found"

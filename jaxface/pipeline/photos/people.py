@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxface.detection import Detector
-from jaxface.evaluation import cosine_of_pairs
+from jaxface.evaluation import Traffic, cosine_of_pairs
 from jaxface.formats.walk import walk
 from jaxface.gallery import Found, Gallery, Maker, read_gallery, write_gallery
 from jaxface.inference.chosen_model import model_path
@@ -20,6 +20,8 @@ from jaxface.pipeline.photos.faces import Face, PhotoFaces, find_faces
 
 MIRROR = "sum"
 BATCH = 128
+# People of a gallery, to show what a false-accept rate means where there is none.
+EXAMPLE = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -34,14 +36,27 @@ class Decision:
   Attributes:
     threshold: cosine.
     far: false-accept rate at which the model's threshold was measured; None for a threshold that was given.
+    people: number of people in the gallery that is searched; 0 for a comparison of two photos.
   """
 
   threshold: float
   far: float | None
+  people: int = 0
+
+  def false_accepts(self, people: int) -> float | None:
+    """Expected number of people that a search of a stranger accepts in a gallery, people · FAR; None if the FAR is unknown.
+
+    The data of the threshold and the gallery are assumed to be alike: in a gallery of relatives there are more.
+    """
+    return None if self.far is None else Traffic(people, 1).per_search(self.far)
 
   def __str__(self) -> str:
     measured = "given" if self.far is None else f"false-accept rate {self.far:.3g} in the data on which it was measured"
-    return f"threshold {self.threshold:.4f} ({measured})"
+    line = f"threshold {self.threshold:.4f} ({measured})"
+    people = self.people or EXAMPLE
+    if (expected := self.false_accepts(people)) is None:
+      return line
+    return f"{line}; a search of a stranger in {'the' if self.people else 'a'} gallery of {people:,} accepts {expected:.2g} people on average"
 
 
 @dataclass(frozen=True)
@@ -213,7 +228,7 @@ def identify_photo(
   if not found.faces:
     raise NoFace(f"{photo}: {found.refused}")
   results = known.identify(embed_aligned(net, found.faces), threshold=decision.threshold, count=count)
-  return [Identified(face, one) for face, one in zip(found.faces, results)], decision
+  return [Identified(face, one) for face, one in zip(found.faces, results)], replace(decision, people=len(known))
 
 
 def embed_aligned(net: Model, faces: Sequence[Face]) -> np.ndarray:
