@@ -52,6 +52,13 @@ EXPERIMENT = Experiment(
 '''
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clean(kept_registry):
+  """The registry as it was, after the networks of these experiments."""
+  with kept_registry():
+    yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   """Eight people with six images each; a closed set of them, and templates in the form of IJB-C, whose images lie in one folder."""

@@ -103,6 +103,7 @@ def test_columns_in_another_order_are_turned(monkeypatch, tmp_path):
     assert_embeds(saved, x_bhwc, expected)
 
 
+@pytest.mark.sweep
 def test_order_that_no_shape_shows_is_refused_until_names_say_it(monkeypatch, tmp_path):
   state, x_bhwc, expected = made(Net.tutorial, width=WIDTH, embedding_size=EMBEDDING)
   options = {"options": {"width": WIDTH}}

@@ -101,6 +101,7 @@ def test_dropout_acts_on_f7_in_training_only(tiny):
   assert set(np.unique(np.round(np.asarray(dropped / jnp.where(calm > 0, calm, 1)), 4))) == {0.0, 2.0}
 
 
+@pytest.mark.sweep
 def test_weights_start_as_the_paper_says_and_otherwise_if_asked():
   def initial(**options):
     net = create("deepface", width=0.25, embedding_size=64, **options)

@@ -214,6 +214,7 @@ def test_the_command_prints_the_table_and_writes_the_pictures(world, tmp_path, c
   assert "numbers separated by commas" in capsys.readouterr().err
 
 
+@pytest.mark.sweep
 @pytest.mark.real_data
 def test_strong_compression_and_few_components_cost_accuracy_on_lfw(face_data, pretrained_onnx, tmp_path):
   import_model(pretrained_onnx, "mobilefacenet", tmp_path / "model", preprocess="imagenet")

@@ -96,7 +96,7 @@ def images(source):
   return image
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.sweep)])
 def test_folded_weights_survive_their_first_step(devices, whole, imported, source, run, tmp_path, with_devices, keep_first):
   saved, begun = load_model(imported), keep_first()
   assert len(folded_norms(saved.variables)) == 8

@@ -87,6 +87,7 @@ def test_padding_changes_no_number(devices, terms, experiment, plain, batch_of, 
 
 
 # The other direction, from eight devices to fewer, is in test_survival.py.
+@pytest.mark.sweep
 @pytest.mark.parametrize(("first", "second"), [(1, 4), pytest.param(4, 1, marks=pytest.mark.sweep)])
 def test_a_run_resumes_with_another_padding(first, second, experiment, few, tmp_path, with_devices, run, stop_at):
   straight = replace(experiment, steps=8, log_every=4, checkpoint_every=8)
