@@ -181,7 +181,7 @@ def test_the_same_names_for_other_people_are_found_out(whole, first, source, run
   assert "16 identities have the same names, but their centres do not point to their images" in notes
 
 
-@pytest.mark.parametrize("margin", [Softmax(), SubcenterArcFace()])
+@pytest.mark.parametrize("margin", [Softmax(), pytest.param(SubcenterArcFace(), marks=pytest.mark.sweep)])
 def test_what_another_head_cannot_take_is_left_and_said(margin, whole, first, named, run, tmp_path):
   still = replace(whole.optimizer, rates=("*=0",))
   begun = replace(going_on(whole, first[0], optimizer=still, steps=1), terms=(Classification(margin, center_init="mean_embedding"),))

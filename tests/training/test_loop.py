@@ -49,7 +49,7 @@ def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straigh
   assert [row for row in rows if "loss" in row] == straight[1]
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.sweep), 8])
 def test_losses_do_not_depend_on_the_mesh(devices, straight, experiment, source, tmp_path, with_devices, run):
   _, rows = run(with_devices(experiment, devices), source, tmp_path)
   for row, expected in zip(rows, straight[1]):
