@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import chex
 import jax
@@ -115,14 +116,17 @@ def test_variables_outside_of_the_folder_are_refused(old, tmp_path, name):
 
 
 WRITER = """
+import os
 import sys
 from jaxface.models.saved import SavedModel, load_model, save_model
 import jax
 folder = sys.argv[1]
 models = [load_model(f"{folder}/{name}") for name in ("old", "new")]
 print("ready", flush=True)
-for turn in range(12):
+turn = 0
+while not os.path.exists(f"{folder}/stop"):
   save_model(f"{folder}/net", models[turn % 2])
+  turn += 1
 """
 
 
@@ -133,10 +137,15 @@ def test_readers_meet_a_whole_model_while_another_process_replaces_it(old, new, 
   environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
   writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], env=environment, stdout=subprocess.PIPE)
   assert writer.stdout.readline() == b"ready\n"
-  seen = set()
-  while writer.poll() is None:
-    found = load_model(tmp_path / "net")
-    expected = new if found.meta == {"source": "new"} else old
-    chex.assert_trees_all_equal(found.variables, expected.variables)
-    seen.add(found.meta.get("source"))
-  assert writer.returncode == 0 and len(seen) == 2
+  # The writer goes on until the reader has met both models, so that neither depends on how the two are scheduled.
+  seen, reads, deadline = set(), 0, time.monotonic() + 120
+  try:
+    while (len(seen) < 2 or reads < 12) and time.monotonic() < deadline and writer.poll() is None:
+      found = load_model(tmp_path / "net")
+      expected = new if found.meta == {"source": "new"} else old
+      chex.assert_trees_all_equal(found.variables, expected.variables)
+      seen.add(found.meta.get("source"))
+      reads += 1
+  finally:
+    (tmp_path / "stop").touch()
+  assert writer.wait(60) == 0 and seen == {old.meta.get("source"), "new"}
