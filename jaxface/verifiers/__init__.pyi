@@ -3,6 +3,7 @@ from .base import Verifier as Verifier
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
 from .front import Front as Front
+from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
 from .plain import L2 as L2
 from .plain import Cosine as Cosine

@@ -11,7 +11,7 @@ from jaxface.evaluation.matrix_checks import check_labels
 from jaxface.formats.embedding_rows import EmbeddingRows
 from jaxface.verifiers.front import Front
 
-CHUNK = 1024  # rows of a score matrix, or pairs, at a time
+CHUNK = 1024  # columns of a score matrix at a time
 
 Rows = np.ndarray | EmbeddingRows
 
@@ -77,17 +77,20 @@ class Verifier(ABC):
     Raises:
       ValueError: as `score`.
     """
-    left_nk, right_mk = self.front.apply(left_nd, "left embedding"), self.front.apply(right_md, "right embedding")
+    return self.compare_all(self.front.apply(left_nd, "left embedding"), self.front.apply(right_md, "right embedding"))
+
+  @abstractmethod
+  def compare(self, left_pk: np.ndarray, right_pk: np.ndarray) -> np.ndarray:
+    """[P] float64 scores of rows that went through `front`, [P, K] float64 each."""
+
+  def compare_all(self, left_nk: np.ndarray, right_mk: np.ndarray) -> np.ndarray:
+    """[N, M] float64 scores of rows that went through `front`."""
     score_nm = np.empty((len(left_nk), len(right_mk)))
     for row, left_k in enumerate(left_nk):
       for start in range(0, len(right_mk), CHUNK):
         here_mk = right_mk[start : start + CHUNK]
         score_nm[row, start : start + CHUNK] = self.compare(np.broadcast_to(left_k, here_mk.shape), here_mk)
     return score_nm
-
-  @abstractmethod
-  def compare(self, left_pk: np.ndarray, right_pk: np.ndarray) -> np.ndarray:
-    """[P] float64 scores of rows that went through `front`, [P, K] float64 each."""
 
   def settings(self) -> dict[str, Any]:
     """The settings of the kind as plain JSON values; those of `front` are kept beside them."""
