@@ -14,6 +14,7 @@ from . import models as models
 from . import pipeline as pipeline
 from . import testing as testing
 from . import training as training
+from . import verifiers as verifiers
 from .evaluation import verify as verify
 from .inference import load as load
 from .pipeline import train as train

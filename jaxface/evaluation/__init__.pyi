@@ -61,6 +61,9 @@ from .measures.landmark_errors import error_auc as error_auc
 from .measures.landmark_errors import error_curve as error_curve
 from .measures.landmark_errors import failure_rate as failure_rate
 from .measures.landmark_errors import landmark_errors as landmark_errors
+from .measures.principal_components import PrincipalComponents as PrincipalComponents
+from .measures.principal_components import fit_components as fit_components
+from .measures.principal_components import fit_components_by_blocks as fit_components_by_blocks
 from .measures.retrieval import Retrieval as Retrieval
 from .measures.retrieval import concatenate_retrievals as concatenate_retrievals
 from .measures.retrieval import retrieve as retrieve
@@ -116,8 +119,6 @@ from .streaming.pair_intervals import PairInterval as PairInterval
 from .streaming.pair_intervals import all_pairs_intervals as all_pairs_intervals
 from .streaming.search_files import SearchResult as SearchResult
 from .streaming.search_files import search_files as search_files
-from .sweeps.sizes import PrincipalComponents as PrincipalComponents
-from .sweeps.sizes import fit_components as fit_components
 from .sweeps.sizes import verify_components as verify_components
 from .sweeps.sizes import verify_truncated as verify_truncated
 from .sweeps.table import Sweep as Sweep

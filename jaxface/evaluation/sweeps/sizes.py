@@ -1,51 +1,18 @@
 """Verification with shorter embeddings: the first numbers of each, or principal components fitted on other images."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from jaxface.evaluation.intervals.identity_units import units_of
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.folds import Folds, best_threshold
+from jaxface.evaluation.measures.principal_components import fit_components
 from jaxface.evaluation.pairs.pair_names import list_notes, matched
 from jaxface.evaluation.pairs.verification import Verification, score_pairs, verify_pairs
 from jaxface.evaluation.protocols.base import rows_of
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs
-
-
-class PrincipalComponents(NamedTuple):
-  """Directions of largest variance of embeddings at length one.
-
-  Attributes:
-    mean_d: [D] float64, the mean, which is subtracted.
-    axis_kd: [K, D] float64, orthonormal, by falling variance; K is the smaller of D and one less than the number of rows.
-  """
-
-  mean_d: np.ndarray
-  axis_kd: np.ndarray
-
-  def apply(self, unit_nd: np.ndarray, size: int) -> np.ndarray:
-    """[N, size] float64, the first `size` components of rows at length one."""
-    return (unit_nd - self.mean_d) @ self.axis_kd[:size].T
-
-
-def fit_components(unit_nd: np.ndarray) -> PrincipalComponents:
-  """Principal components of rows.
-
-  Args:
-    unit_nd: [N, D] float, rows at length one, N at least 2.
-  Raises:
-    ValueError: fewer than two rows.
-  """
-  if len(unit_nd) < 2:
-    raise ValueError(f"{len(unit_nd)} embeddings: principal components need at least two")
-  mean_d = unit_nd.mean(0)
-  around_nd = unit_nd - mean_d
-  # Of the covariance, [D, D], which is far smaller than the rows; eigenvalues ascend.
-  axis_dk = np.linalg.eigh(around_nd.T @ around_nd)[1][:, ::-1]
-  return PrincipalComponents(mean_d, axis_dk.T[: len(unit_nd) - 1])
 
 
 def verify_truncated(embeddings: Embeddings, pairs: Pairs, size: int, *, train: Pairs | None = None) -> Verification:
@@ -150,4 +117,4 @@ def check_size(what: str, size: int, most: int) -> None:
     raise ValueError(f"{what} = {size:g}: these embeddings allow whole numbers from 1 to {most}")
 
 
-__all__ = ["PrincipalComponents", "fit_components", "verify_components", "verify_truncated"]
+__all__ = ["check_size", "verify_components", "verify_truncated"]

@@ -1,0 +1,10 @@
+from .base import RowPairs as RowPairs
+from .base import Verifier as Verifier
+from .file import read_verifier as read_verifier
+from .file import write_verifier as write_verifier
+from .front import Front as Front
+from .joint_bayesian import JointBayesian as JointBayesian
+from .kinds import VERIFIERS as VERIFIERS
+from .plain import L2 as L2
+from .plain import Cosine as Cosine
+from .plain import InnerProduct as InnerProduct
