@@ -2,6 +2,7 @@ from .base import RowPairs as RowPairs
 from .base import Verifier as Verifier
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
+from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
