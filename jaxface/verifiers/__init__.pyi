@@ -6,6 +6,8 @@ from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
+from .lfw import LfwVerifier as LfwVerifier
+from .lfw import evaluate_on_lfw as evaluate_on_lfw
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct

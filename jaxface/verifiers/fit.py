@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def fit_verifier(
-  kind: str, embeddings: Embeddings | str | Path, *, pairs: Pairs | str | Path | None = None, out: str | Path | None = None,
+  kind: str, embeddings: Embeddings | str | Path, *, pair_list: Pairs | str | Path | None = None, out: str | Path | None = None,
   say: Callable[[str], object] = _log.info, **options: Any,
 ) -> Verifier:
   """Fits a verifier on embeddings of a training set.
@@ -29,7 +29,7 @@ def fit_verifier(
   Args:
     kind: one of `VERIFIERS`.
     embeddings: an `Embeddings` with labels, or a file of them (.npz, .parquet) as `jaxface embed` writes it.
-    pairs: pairs to learn from instead of labels, a `Pairs` or the file of a list; only for kinds that learn from pairs.
+    pair_list: pairs to learn from instead of labels, a `Pairs` or the file of a list; only for kinds that learn from pairs.
     out: file to write the verifier to, .npz.
     say: called with each line for the user, such as the iterations of EM.
     **options: settings of the kind, the keyword arguments of its `fit`.
@@ -50,10 +50,10 @@ def fit_verifier(
   given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
   made = VERIFIERS[kind]
   target: Any = None
-  if pairs is not None:
+  if pair_list is not None:
     if made.learns != "pairs":
       raise ValueError(f"{kind} learns from {made.learns}, not from a list of pairs")
-    target = rows_of_pairs(given, pairs if isinstance(pairs, Pairs) else read_pairs(pairs))
+    target = rows_of_pairs(given, pair_list if isinstance(pair_list, Pairs) else read_pairs(pair_list))
   elif made.learns != "nothing":
     if given.label_n is None:
       raise ValueError(f"{where}: has no labels, which {kind} learns from: `jaxface embed` writes those of a folder per person")

@@ -141,7 +141,7 @@ def test_fits_say_what_they_need():
   with pytest.raises(ValueError, match="has no labels, which joint-bayesian learns from"):
     fit_verifier("joint-bayesian", Embeddings(given.embedding_nd, given.names))
   with pytest.raises(ValueError, match="joint-bayesian learns from labels, not from a list of pairs"):
-    fit_verifier("joint-bayesian", given, pairs=pair_list())
+    fit_verifier("joint-bayesian", given, pair_list=pair_list())
   found = fit_verifier("l2", Embeddings(given.embedding_nd, given.names, None, {"raw": True}), components=2)
   assert isinstance(found, L2) and found.raw and dict(found.made_from) == {"raw": True, "images": 120}
 
