@@ -10,3 +10,4 @@ from .kinds import VERIFIERS as VERIFIERS
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
+from .siamese import Siamese as Siamese

@@ -42,7 +42,7 @@ class ChiSquare(Verifier):
   @classmethod
   def fit(
     cls, embedding_nd: Rows, target: Any = None, *, unit: bool = False, weights: str = "svm", normalise: bool = True, epsilon: float = EPSILON,
-    split: bool = False, penalty: float = 0.01, pairs: int | None = None, seed: int = 0,
+    split: bool = False, penalty: float = 1.0, pairs: int | None = None, seed: int = 0,
   ) -> Self:
     """Fits the maxima and the weights. There are no principal components: they are negative.
 

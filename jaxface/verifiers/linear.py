@@ -26,7 +26,7 @@ class Linear(NamedTuple):
 
 
 def fit_svm(feature_pk: np.ndarray, same_p: np.ndarray, *, penalty: float) -> Linear:
-  """A linear support vector machine on features that are divided by their standard deviations: mean of max(0, 1 − y s)², plus ½ λ (‖w‖² + bias²).
+  """A linear support vector machine on features with mean 0 and deviation 1: mean of max(0, 1 − y s)², plus ½ λ (‖w‖² + bias²).
 
   The solver is LIBLINEAR's, by scikit-learn.
 
@@ -38,18 +38,19 @@ def fit_svm(feature_pk: np.ndarray, same_p: np.ndarray, *, penalty: float) -> Li
     ValueError: a penalty that is not positive; features that are all constant; no convergence.
     ModuleNotFoundError: scikit-learn is not installed.
   """
-  scale_k = _scale(feature_pk, penalty)
+  mean_k, scale_k = _moments(feature_pk, penalty)
+  # The solver penalises the bias too: the terms of pairs have means far from 0, which the bias must cancel.
   svm = _svm()(C=1 / (penalty * len(same_p)), dual=False, tol=1e-6, max_iter=10_000)
-  svm.fit(feature_pk / scale_k, same_p)
+  svm.fit((feature_pk - mean_k) / scale_k, same_p)
   if svm.n_iter_ >= 10_000:
     raise ValueError(f"the support vector machine did not converge in 10,000 iterations: use a larger penalty than {penalty:g}")
-  return Linear(svm.coef_[0] / scale_k, float(svm.intercept_[0]))
+  return _moved(svm.coef_[0], svm.intercept_[0], mean_k, scale_k)
 
 
 def fit_logistic(feature_pk: np.ndarray, same_p: np.ndarray, *, penalty: float, iterations: int = 500) -> Linear:
-  """Logistic regression on features that are divided by their standard deviations: mean cross-entropy + ½ λ ‖w‖², the bias free.
+  """Logistic regression on features with mean 0 and deviation 1: mean cross-entropy + ½ λ ‖w‖², the bias free.
 
-  Solved by L-BFGS in float64.
+  L-BFGS (SciPy's) of the compiled loss and its gradient, in float64.
 
   Args:
     feature_pk: [P, K] float64, finite.
@@ -60,70 +61,62 @@ def fit_logistic(feature_pk: np.ndarray, same_p: np.ndarray, *, penalty: float, 
     ValueError: a penalty that is not positive; features that are all constant; no convergence.
   """
   import jax
+  from scipy.optimize import minimize
 
-  scale_k = _scale(feature_pk, penalty)
+  mean_k, scale_k = _moments(feature_pk, penalty)
   with jax.enable_x64(True):
-    (weight_k, bias), slope, used = _solver(iterations)(feature_pk / scale_k, np.asarray(same_p, bool), np.float64(penalty))
-    slope, used = float(slope), int(used)
+    given = jax.device_put(((feature_pk - mean_k) / scale_k, np.asarray(same_p, bool), np.float64(penalty)))
+
+    def value_and_slope(point: np.ndarray) -> tuple[float, np.ndarray]:
+      value, slope = _value_and_slope()(point, *given)
+      return float(value), np.asarray(slope)
+
+    # Ends by the slope alone (ftol 0), which is checked below: the line search may end first where rounding hides the descent.
+    found = minimize(
+      value_and_slope, np.zeros(feature_pk.shape[1] + 1), jac=True, method="L-BFGS-B",
+      options={"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": 20, "gtol": TOLERANCE / 100, "ftol": 0},
+    )
+  slope = float(np.abs(found.jac).max())
   if not slope <= TOLERANCE:
     raise ValueError(
-      f"logistic regression did not converge in {used:,} iterations (largest slope {slope:.1e}, to be below {TOLERANCE:g}): use a larger penalty"
+      f"logistic regression did not converge in {found.nit:,} iterations (largest slope {slope:.1e}, to be at most {TOLERANCE:g}): use a larger penalty"
       f" than {penalty:g}"
     )
-  return Linear(np.asarray(weight_k) / scale_k, float(bias))
+  return _moved(found.x[:-1], found.x[-1], mean_k, scale_k)
 
 
-# Largest slope of the mean loss at which L-BFGS ends.
-TOLERANCE = 1e-7
+# Largest slope of the loss at a solution.
+TOLERANCE = 1e-6
 
 
-def logistic_loss(parameters: Any, feature_pk: Any, same_p: Any, penalty: Any) -> Any:
-  """Mean cross-entropy of "same" plus ½ penalty ‖w‖²; `parameters` are (weight_k, bias)."""
-  weight_k, bias = parameters
+def logistic_loss(point: Any, feature_pk: Any, same_p: Any, penalty: Any) -> Any:
+  """Mean cross-entropy of "same" plus ½ penalty ‖w‖²; `point` [K + 1] are the weights and the bias."""
+  weight_k, bias = point[:-1], point[-1]
   return siamese_logistic(-(feature_pk @ weight_k), same_p, bias=bias).mean() + 0.5 * penalty * (weight_k**2).sum()
 
 
 @cache
-def _solver(iterations: int) -> Callable:
+def _value_and_slope() -> Callable:
   import jax
-  import jax.numpy as jnp
-  import optax
 
-  method = optax.lbfgs(memory_size=20)
-
-  def slope_of(state: Any) -> Any:
-    return jnp.max(jnp.abs(jnp.concatenate([jnp.ravel(part) for part in jax.tree.leaves(optax.tree.get(state, "grad"))])))
-
-  @jax.jit
-  def solve(feature_pk, same_p, penalty):  # noqa: ANN001
-    def loss(parameters):  # noqa: ANN001
-      return logistic_loss(parameters, feature_pk, same_p, penalty)
-
-    value_and_slope = optax.value_and_grad_from_state(loss)
-
-    def step(carry):  # noqa: ANN001
-      parameters, state, _, number = carry
-      value, slope = value_and_slope(parameters, state=state)
-      update, state = method.update(slope, state, parameters, value=value, grad=slope, value_fn=loss)
-      return optax.apply_updates(parameters, update), state, slope_of(state), number + 1
-
-    start = jnp.zeros(feature_pk.shape[1]), jnp.zeros(())
-    carry = start, method.init(start), jnp.array(jnp.inf), 0
-    found, _, slope, number = jax.lax.while_loop(lambda carry: (carry[2] > TOLERANCE) & (carry[3] < iterations), step, carry)
-    return found, slope, number
-
-  return solve
+  return jax.jit(jax.value_and_grad(logistic_loss))
 
 
-def _scale(feature_pk: np.ndarray, penalty: float) -> np.ndarray:
-  """Standard deviations of the features; 1 for those that are constant."""
+def _moments(feature_pk: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+  """Means and standard deviations of the features; a deviation of 1 for those that are constant."""
   if not (np.isfinite(penalty) and penalty > 0):
     raise ValueError(f"the penalty is {penalty}: it must be a positive number")
-  scale_k = feature_pk.std(0)
+  mean_k, scale_k = feature_pk.mean(0), feature_pk.std(0)
   constant_k = scale_k <= 1e-12 * np.abs(feature_pk).max(0, initial=0)
   if constant_k.all():
     raise ValueError(f"all {len(feature_pk):,} pairs have the same features: there is nothing to learn from")
-  return np.where(constant_k, 1.0, scale_k)
+  return mean_k, np.where(constant_k, 1.0, scale_k)
+
+
+def _moved(weight_k: np.ndarray, bias: Any, mean_k: np.ndarray, scale_k: np.ndarray) -> Linear:
+  """The score of the features themselves."""
+  weight_k = weight_k / scale_k
+  return Linear(weight_k, float(bias) - float(weight_k @ mean_k))
 
 
 def _svm() -> Any:
