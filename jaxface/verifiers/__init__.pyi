@@ -14,3 +14,4 @@ from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
 from .siamese import Siamese as Siamese
+from .threshold import set_verifier_threshold as set_verifier_threshold
