@@ -90,7 +90,7 @@ class AlignedFolder:
 
 
 def align_photos(
-  photos: str | Path, out: str | Path, *, template: str = "arcface112", which: str = "largest",
+  photos: str | Path, out: str | Path, *, template: str = "arcface112", which: str = "main",
   detector: Detector | str | Path | None = None, quality: int = 95, sheet: bool = True, progress: bool = False,
   say: Callable[[str], object] = _log.info, done: Callable[[], object] | None = None,
 ) -> AlignedFolder:
@@ -104,7 +104,7 @@ def align_photos(
     photos: folder of photos, searched to any depth.
     out: folder to write, apart from `photos`.
     template: one of `jaxface.geometry.TEMPLATES`.
-    which: "largest", "central" or "all", see `find_faces`.
+    which: "main", "largest", "central" or "all", see `find_faces`.
     detector: a detector, or the folder or name of one.
     quality: of the JPEG files, 1 to 100.
     sheet: write the contact sheet.
