@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from jaxface.detection import Detector, load_detector
 from jaxface.formats.aligned import ALIGNED_FILE, Aligned, read_aligned, write_aligned
-from jaxface.formats.atomic import atomic_file, write_text
+from jaxface.formats.atomic import atomic_file, remove_leftovers, write_text
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.lock import FolderLock
@@ -138,6 +138,8 @@ def align_photos(
     _check_settings(folder, about)
     rows_of = _read_journal(folder / _JOURNAL)
     waiting = [path for path in found.paths if path not in rows_of]
+    for place in {(folder / names[path]).parent for path in waiting} if rows_of else ():
+      remove_leftovers(place / "*")
     if rows_of and waiting:
       say(f"{folder}: {len(rows_of):,} photos are done; {len(waiting):,} are left")
     with open(folder / _JOURNAL, "a", encoding="utf-8") as journal, tqdm(
