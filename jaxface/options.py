@@ -46,6 +46,23 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_which(parser: argparse.ArgumentParser, default: str = "main", *, several: bool = False) -> None:
+  """Declare --which, the faces of a photo that are taken.
+
+  Args:
+    parser: the command's parser.
+    default: one of `jaxface.pipeline.photos.faces.WHICH`.
+    several: whether the command can take all faces.
+  """
+  from jaxface.pipeline.photos.faces import ONE, WHICH
+
+  parser.add_argument(
+    "--which", choices=WHICH if several else ONE, default=default,
+    help="of several faces in a photo: the main one, large and near the centre; the largest; the most central"
+         f"{'; or all' if several else ''} (default: %(default)s)",
+  )
+
+
 def add_threshold(parser: argparse.ArgumentParser) -> None:
   """Declare --threshold, for commands that decide."""
   parser.add_argument(
@@ -145,6 +162,7 @@ __all__ = [
   "add_provenance",
   "add_template",
   "add_threshold",
+  "add_which",
   "faces_of",
   "image_size",
   "load_network",

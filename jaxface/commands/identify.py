@@ -9,8 +9,7 @@ Every face of the photo is compared with everybody in the gallery. Below the thr
 import argparse
 import json
 
-from jaxface.options import add_detector, add_model, add_threshold, load_network
-from jaxface.pipeline.photos.faces import WHICH
+from jaxface.options import add_detector, add_model, add_threshold, add_which, load_network
 from jaxface.pipeline.photos.people import identify_photo
 
 
@@ -21,7 +20,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   add_model(parser)
   add_detector(parser)
   add_threshold(parser)
-  parser.add_argument("--which", choices=WHICH, default="all", help="faces of the photo (default: %(default)s)")
+  add_which(parser, "all", several=True)
   parser.add_argument("--top", type=int, default=5, metavar="N", help="number of candidates (default: %(default)s)")
   parser.add_argument("--json", action="store_true", help="print the result as JSON")
   options = parser.parse_args(arguments)
