@@ -66,8 +66,16 @@ def add_which(parser: argparse.ArgumentParser, default: str = "main", *, several
 def add_threshold(parser: argparse.ArgumentParser) -> None:
   """Declare --threshold, for commands that decide."""
   parser.add_argument(
-    "--threshold", type=float, metavar="COSINE",
-    help="the same person if the cosine is at least this (default: that of the model's folder, see `jaxface threshold --help`)",
+    "--threshold", type=float, metavar="SCORE",
+    help="the same person if the cosine, or the verifier's score where one is given, is at least this (default: the measured one, of the model's folder"
+    " or the verifier's file, see `jaxface threshold --help`)",
+  )
+
+
+def add_verifier(parser: argparse.ArgumentParser) -> None:
+  """Declare --verifier, for commands that compare photos."""
+  parser.add_argument(
+    "--verifier", metavar="FILE", help="score faces by this verifier of the model's embeddings instead of the cosine, see `jaxface verifier --help`"
   )
 
 
@@ -162,6 +170,7 @@ __all__ = [
   "add_provenance",
   "add_template",
   "add_threshold",
+  "add_verifier",
   "add_which",
   "faces_of",
   "image_size",
