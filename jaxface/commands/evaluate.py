@@ -3,6 +3,7 @@
   jaxface evaluate --protocol lfw --pairs pairs.txt --model models/mobilefacenet --images LFW_ALIGNED --save lfw.npz
   jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --json lfw.json
   jaxface evaluate --pairs mine.csv --threshold-from tuning.csv --embeddings mine.npz
+  jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --verifier verifier.npz
 
 A pair list has lines `left right same` or `left right same fold` (same is 1 or 0; separated by tabs or commas; the header is
 optional), or is in LFW's or YTF's own format. docs/evaluation.md describes all formats. `jaxface report` makes a page of the files
@@ -13,10 +14,6 @@ known; `jaxface threshold` gives those at one threshold in use:
 
   jaxface evaluate --all-pairs --far 1e-4 1e-6 --embeddings lfw.npz
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --compare other.npz
-
-A verifier scores the pairs instead of the cosine; `jaxface verifier fit` makes it:
-
-  jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --verifier joint_bayesian.npz
 
 DeepFace's normalisation, fitted on embeddings of the training set (made with `jaxface embed --raw`):
 
@@ -61,10 +58,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     " other folds; for a list without folds its own pairs, which is optimistic), or a model directory, whose threshold is used beside"
     " the folds",
   )
-  parser.add_argument(
-    "--skip-missing", action="store_true", help="ignore pairs of images without an embedding, also of the list of --threshold-from,"
-    " with a note (default: error)"
-  )
+  parser.add_argument("--skip-missing", action="store_true",
+                      help="ignore pairs of images without an embedding, also of the list of --threshold-from, with a note (default: error)")
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   parser.add_argument("--save", metavar="FILE", help="also write scores, ranks and figures to this .npz file, for `jaxface report`")
   parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of the file of --save)")

@@ -62,7 +62,12 @@ def fit_verifier(
     options["say"] = say
   about: dict[str, Any] = {name: given.meta[name] for name in MADE_WITH if name in given.meta}
   about |= {"images": len(given.names)} | ({} if given.label_n is None else {"people": len(np.unique(given.label_n))})
-  verifier = replace(made.fit(given.embedding_nd, target, **options), made_from=about)
+  for row in np.flatnonzero(~np.isfinite(given.embedding_nd).all(1))[:1]:
+    raise ValueError(f"{where}: the embedding of {given.names[row]!r} is not finite")
+  try:
+    verifier = replace(made.fit(given.embedding_nd, target, **options), made_from=about)
+  except ValueError as error:
+    raise ValueError(f"{where}: {error}") from error
   if out is not None:
     write_verifier(out, verifier)
   return verifier

@@ -93,6 +93,9 @@ def run_em(
 
   between_dd, within_dd = given.mean_id.T @ given.mean_id / identities, given.within_dd / free
   try:
+    # Equal images of a person differ by the rounding of their mean, which a Cholesky factor may take for variance.
+    if np.linalg.eigvalsh(within_dd)[0] <= size * np.finfo(np.float64).eps * np.linalg.eigvalsh(between_dd + within_dd)[-1]:
+      raise np.linalg.LinAlgError("singular")
     np.linalg.cholesky(within_dd)
   except np.linalg.LinAlgError as error:
     raise ValueError(

@@ -27,6 +27,15 @@ SHELLS = {
   "threshold --far 1e-3 --all-pairs --embeddings e --write m --gallery 9": (
     "jaxface.inference.set_threshold", (1e-3, None), {"embeddings": "e", "write": "m", "gallery": 9, "searches_per_day": 5000, "mirror": None}
   ),
+  "threshold --far 1e-3 --pairs p --embeddings e --verifier v --write w": (
+    "jaxface.verifiers.set_verifier_threshold", ("v", 1e-3, "p"), {"embeddings": "e", "write": "w"}
+  ),
+  "verifier fit joint-bayesian --embeddings e --out o --components 9": (
+    "jaxface.verifiers.fit_verifier", (), {"kind": "joint-bayesian", "embeddings": "e", "out": "o", "components": 9, "pair_list": None}
+  ),
+  "verifier lfw siamese --embeddings e --lists l --view 1 --pairs 50": (
+    "jaxface.verifiers.evaluate_on_lfw", (), {"kind": "siamese", "embeddings": "e", "lists": "l", "view": 1, "pairs": 50}
+  ),
   "evaluate --all-pairs --embeddings e --far 1e-3 1e-4": ("jaxface.evaluation.evaluate_all_pairs", ("e", [1e-3, 1e-4]), {"out": None}),
   "evaluate --pairs p --embeddings e --compare f": ("jaxface.evaluation.compare_embeddings", ("e", "f", "p"), {"protocol": "pairs"}),
   "search g p --top 3": ("jaxface.evaluation.search_files", ("g", "p"), {"top": 3, "out": None}),
