@@ -61,7 +61,7 @@ class DataConfig:
   Attributes:
     records: folder of a packed set, or an MXNet record file (`.rec`) or the folder of one.
     images: folder of images to pack first; ignored if `records` is given.
-    align: find the largest face of each photo of `images` first, and align it to `template` or else arcface112.
+    align: find one face of each photo of `images` first, the large and central one, and align it to `template` or else arcface112.
     size: side length in pixels to which images are resized when packed; 0 keeps their size.
     template: alignment template that `images` or a record file follow, "none" for none; "" if unknown.
     licence: licence of the images, for the model's card and exports; "" uses that of the record set.

@@ -20,6 +20,7 @@ from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.detection.sample_files import FILE, CropSource, KindOrder, write_samples
 from jaxface.detection.saved import SavedDetector, write_detector
 from jaxface.formats import provenance
+from jaxface.formats.atomic import remove_leftovers
 from jaxface.formats.provenance import Lineage
 from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore
 from jaxface.losses.ranges import check_range
@@ -167,6 +168,7 @@ def _crops(
     "photos": digest([part for photo in photos for part in (Path(photo.file).name, photo.box_n4, photo.point_n52)]),
     "networks": digest([part for _, part in sorted(_leaves(params).items())]),
   }
+  remove_leftovers(folder)  # the caller owns the workdir
   if not (folder / FILE).is_file():
     first, second, *_ = (*thresholds, 0.0, 0.0)  # of networks that are not there yet
     before = Mtcnn(params, MtcnnConfig(thresholds=(first, second, 0.0))) if params else None

@@ -1,10 +1,17 @@
 from .base import RowPairs as RowPairs
 from .base import Verifier as Verifier
+from .chi_square import ChiSquare as ChiSquare
+from .drawn_pairs import draw_pairs as draw_pairs
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
+from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
+from .lfw import LfwVerifier as LfwVerifier
+from .lfw import evaluate_on_lfw as evaluate_on_lfw
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
+from .siamese import Siamese as Siamese
+from .threshold import set_verifier_threshold as set_verifier_threshold
