@@ -7,6 +7,8 @@ from .file import write_verifier as write_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
+from .neural import Neural as Neural
+from .neural_network import PairNetwork as PairNetwork
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
