@@ -10,6 +10,8 @@ from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
 from .lfw import LfwVerifier as LfwVerifier
 from .lfw import evaluate_on_lfw as evaluate_on_lfw
+from .neural import Neural as Neural
+from .neural_network import PairNetwork as PairNetwork
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
