@@ -36,6 +36,9 @@ from .report import report_files as report_files
 from .run import Result as Result
 from .run import run_experiment as run_experiment
 from .slicing import slices as slices
+from .staged import Stage as Stage
+from .staged import StagedExperiment as StagedExperiment
+from .staged import StagedResult as StagedResult
 from .sweeps.axes import AXES as AXES
 from .sweeps.axes import BY as BY
 from .sweeps.axes import Axis as Axis
