@@ -1,5 +1,7 @@
 from .base import RowPairs as RowPairs
 from .base import Verifier as Verifier
+from .chi_square import ChiSquare as ChiSquare
+from .drawn_pairs import draw_pairs as draw_pairs
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
 from .front import Front as Front
@@ -8,3 +10,4 @@ from .kinds import VERIFIERS as VERIFIERS
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
+from .siamese import Siamese as Siamese
