@@ -4,9 +4,12 @@ from .chi_square import ChiSquare as ChiSquare
 from .drawn_pairs import draw_pairs as draw_pairs
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
+from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
+from .lfw import LfwVerifier as LfwVerifier
+from .lfw import evaluate_on_lfw as evaluate_on_lfw
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct

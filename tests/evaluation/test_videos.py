@@ -10,6 +10,7 @@ from jaxface.evaluation import POOLING, evaluate, make_toy
 from jaxface.evaluation.pairs.videos import FrameRule, Videos, frames_of, random_frame_pairs, video_scores
 from jaxface.evaluation.protocols.ytf import read_ytf
 from jaxface.formats import DamagedData, Embeddings, read_embeddings
+from jaxface.verifiers import L2
 
 
 def made(seed=0, count=3, size=4):
@@ -140,6 +141,19 @@ def test_the_command_takes_count_seed_and_quality(tmp_path, capsys):
   with pytest.raises(SystemExit):
     main([*common, "--protocol", "ytf", "--frame-count", "2"])
   assert "ytf-random or ytf-top" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ytf", "ytf-max", "ytf-pooled", "ytf-random", "ytf-top"])
+def test_a_fitted_verifier_scores_videos(name, tmp_path):
+  lists = make_toy("ytf", tmp_path / "toy")
+  given_ = read_embeddings(tmp_path / "toy" / "embeddings.npz")
+  verifier = L2.fit(given_.embedding_nd, components=5)
+  found = evaluate(given_, lists, protocol=name, score=verifier)
+  pairs = found.pairs
+  videos = videos_of(given_.names, given_.embedding_nd)
+  right = video_scores(videos, pairs.left, pairs.right, found.figures["pooling"], score=verifier.score)
+  np.testing.assert_allclose(found.score_p, right)
+  assert found.figures["score"] == "l2, 5 components" and found.figures["accuracy"] > 0.7
 
 
 @pytest.mark.real_data

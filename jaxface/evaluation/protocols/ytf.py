@@ -20,8 +20,9 @@ from typing import Any
 
 from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.pairs.pair_names import images_of, without_missing
+from jaxface.evaluation.pairs.pair_score import COSINE, PairScore
 from jaxface.evaluation.pairs.videos import COUNTS as COUNTS_OF_FRAMES
-from jaxface.evaluation.pairs.videos import POOLING, FrameRule, Score, Videos, frames_of, video_scores
+from jaxface.evaluation.pairs.videos import POOLING, FrameRule, Videos, frames_of, video_scores
 from jaxface.evaluation.protocols.base import Protocol, find_file
 from jaxface.evaluation.protocols.pair_list import check_pairs, folder_of, of_scores, with_protocol
 from jaxface.formats.embeddings import Embeddings
@@ -57,18 +58,20 @@ class Ytf(Protocol):
       {names[row] for video in self.images for row in frames.get(video, ())}, [video for video in self.images if video not in frames],
     )
 
-  def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False, score: Score | None = None, **options: Any) -> Evaluation:
+  def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False, score: PairScore | None = None, **options: Any) -> Evaluation:
     """Verification figures.
 
     Args:
       embeddings: of the frames.
       skip_missing: see `Protocol.evaluate`.
-      score: scores rows of embeddings as they are, for example `verifier.score`; None is the cosine.
+      score: what scores two frames, such as a `jaxface.verifiers.Verifier`; None is the cosine.
     Returns:
       `Evaluation`.
     Raises:
-      ValueError: a video without frames, or see `video_scores`.
+      ValueError: a video without frames, a score of other embeddings, or see `video_scores`.
     """
+    if score is not None:
+      score.check_meta(embeddings.meta, "the embeddings")
     frames = frames_of(embeddings.names)
     pairs, notes = without_missing(self.pairs, list(frames)) if skip_missing else (self.pairs, [])
     for pair, names in enumerate(zip(pairs.left, pairs.right)):
@@ -77,7 +80,7 @@ class Ytf(Protocol):
           have = ", ".join(map(repr, embeddings.names[:3]))
           raise ValueError(f"{pairs.where(pair)}: no frame is named {name + '/…'!r}; the embeddings are named like {have}")
     videos = Videos(frames, embeddings.names, embeddings.embedding_nd)
-    score_p = video_scores(videos, pairs.left, pairs.right, self.pooling, rule=self.rule, score=score)
+    score_p = video_scores(videos, pairs.left, pairs.right, self.pooling, rule=self.rule, score=None if score is None else score.score)
     about = {}
     if self.pooling in COUNTS_OF_FRAMES:
       about["frames"] = self.rule.count or COUNTS_OF_FRAMES[self.pooling]
@@ -85,7 +88,7 @@ class Ytf(Protocol):
       about["frame_seed"] = self.rule.seed
     if self.pooling == "top" and not self.rule.quality:
       notes = [*notes, "frames are ranked by the length of their embedding, those of equal length by name: no frame scores are given."]
-    return with_protocol(of_scores(pairs, score_p), self, notes=notes, pooling=self.pooling, **about)
+    return with_protocol(of_scores(pairs, score_p, score.name if score else COSINE), self, notes=notes, pooling=self.pooling, **about)
 
 
 def read_ytf(lists: str | Path, pooling: str = "mean") -> Ytf:
