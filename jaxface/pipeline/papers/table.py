@@ -159,20 +159,14 @@ def paper_rows(papers: Sequence[Paper], results: Mapping[str, Measured]) -> Iter
   Args:
     papers: from `read_papers`.
     results: from `read_results`.
-  Raises:
-    ValueError: a result has no figure of the name that a paper refers to.
   """
   for paper in papers:
     for figure in paper.figures:
       name, _, key = figure.ours.partition("/")
       measured = results.get(name)
-      if measured is None:
-        yield Row(paper, figure, None, {})
-      elif key not in measured.figures:
-        have = ", ".join(map(repr, measured.figures))
-        raise ValueError(f"result {name!r} has the figures {have}, but not {key!r}, to which {paper.paper}: {figure.what!r} refers")
-      else:
-        yield Row(paper, figure, measured, measured.figures[key])
+      found = measured.figures.get(key) if measured else None
+      # A system with one network has no figures of an ensemble.
+      yield Row(paper, figure, measured, found) if found else Row(paper, figure, None, {})
 
 
 def as_text(table: Sequence[Row]) -> str:
