@@ -9,7 +9,7 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "sweep", "threshold", "verifier")
+HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "papers", "sweep", "threshold", "verifier")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
@@ -34,6 +34,7 @@ COMMANDS = {
   "use": ("jaxface.commands.use", "set the model that commands take where none is given"),
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
+  "papers": ("jaxface.commands.papers", "list the papers with their figures and those measured here"),
   "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),
 }
 
