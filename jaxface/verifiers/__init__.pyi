@@ -5,6 +5,14 @@ from .file import write_verifier as write_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
+from .patch_features import PatchFeatures as PatchFeatures
+from .patch_features import read_selection as read_selection
+from .patch_picture import draw_patches as draw_patches
+from .patch_picture import patch_box as patch_box
+from .patch_picture import write_trace as write_trace
+from .patch_selection import PairScores as PairScores
+from .patch_selection import Selection as Selection
+from .patch_selection import select_patches as select_patches
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
