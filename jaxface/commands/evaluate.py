@@ -14,6 +14,10 @@ known; `jaxface threshold` gives those at one threshold in use:
   jaxface evaluate --all-pairs --far 1e-4 1e-6 --embeddings lfw.npz
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --compare other.npz
 
+A verifier scores the pairs instead of the cosine; `jaxface verifier fit` makes it:
+
+  jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --verifier joint_bayesian.npz
+
 DeepFace's normalisation, fitted on embeddings of the training set (made with `jaxface embed --raw`):
 
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --normalise train.npz --save-fit fit.json
@@ -30,6 +34,7 @@ from jaxface.evaluation.threshold.all_pairs_figures import evaluate_all_pairs
 from jaxface.inference.evaluate import embed_listed, evaluate_model
 from jaxface.options import add_faces, add_mirror, add_model, faces_of
 from jaxface.pipeline.say import say
+from jaxface.verifiers import read_verifier
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -49,6 +54,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     help="divide each feature by its maximum over these embeddings of a training set (.npz or .parquet), or by a saved fit"
     " (.json)",
   )
+  parser.add_argument("--verifier", metavar="FILE", help="score pairs by this verifier instead of the cosine, see `jaxface verifier --help`")
   parser.add_argument("--save-fit", metavar="FILE", help="write the fit of --normalise as .json")
   parser.add_argument(
     "--threshold-from", metavar="PATH", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
@@ -67,12 +73,15 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.error("--far goes with --all-pairs, --compare FILE with --embeddings and --pairs")
   if (options.all_pairs or options.compare) and (options.save or options.normalise or options.title):
     parser.error("--save, --title and --normalise go with --pairs, without --compare")
+  if options.verifier and (options.all_pairs or options.compare or options.save or options.title or options.normalise):
+    parser.error("--verifier goes with --pairs, without --compare, --save, --title and --normalise")
   if options.save_fit and not options.normalise:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
   faces = faces_of(parser, options)
   rules: dict[str, Any] = {
     "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
     "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
+    "score": read_verifier(options.verifier) if options.verifier else None,
   }
   images = {
     "template": options.template, "mirror": options.mirror, "batch_size": options.batch_size, "devices": options.devices,

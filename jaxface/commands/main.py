@@ -9,7 +9,7 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "sweep", "threshold")
+HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "sweep", "threshold", "verifier")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
@@ -25,6 +25,7 @@ COMMANDS = {
   "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
   "slices": ("jaxface.commands.slices", "compute figures per group of people or images, with differences"),
   "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
+  "verifier": ("jaxface.commands.verifier", "fit a learned score of two embeddings, or describe one"),
   "search": ("jaxface.commands.search", "find the most similar embeddings of a gallery for every probe"),
   "patches": ("jaxface.commands.patches", "select patches of an ensemble by their accuracy, and take their features"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),

@@ -79,8 +79,8 @@ from .pairs.comparison import holm as holm
 from .pairs.holdout import holdout_pairs as holdout_pairs
 from .pairs.list_figures import Evaluation as Evaluation
 from .pairs.normalisation import LargestFeatures as LargestFeatures
+from .pairs.pair_score import cosine_of_pairs as cosine_of_pairs
 from .pairs.verification import Verification as Verification
-from .pairs.verification import cosine_of_pairs as cosine_of_pairs
 from .pairs.verification import l2_squared as l2_squared
 from .pairs.verification import verify_pairs as verify_pairs
 from .pairs.verify import verify as verify

@@ -48,9 +48,10 @@ def evaluate_model(
     FileNotFoundError: no model, faces or lists there.
     DamagedData: a list cannot be read, or most images.
   """
+  score = options.get("score")
   made = embed_listed(
     model, faces, _wanted(pairs, protocol, options.get("threshold_from")), template=template, mirror=mirror,
-    raw=options.get("normalise") is not None, batch_size=batch_size, devices=devices, progress=progress, embeddings=embeddings, say=say,
+    raw=options.get("normalise") is not None or (score is not None and score.raw), batch_size=batch_size, devices=devices, progress=progress, embeddings=embeddings, say=say,
   )
   return evaluate(made, pairs, protocol=protocol, **options)
 

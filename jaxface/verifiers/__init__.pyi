@@ -1,10 +1,15 @@
 from .base import RowPairs as RowPairs
 from .base import Verifier as Verifier
+from .chi_square import ChiSquare as ChiSquare
+from .drawn_pairs import draw_pairs as draw_pairs
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
+from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
+from .lfw import LfwVerifier as LfwVerifier
+from .lfw import evaluate_on_lfw as evaluate_on_lfw
 from .patch_features import PatchFeatures as PatchFeatures
 from .patch_features import read_selection as read_selection
 from .patch_picture import draw_patches as draw_patches
@@ -13,6 +18,7 @@ from .patch_picture import write_trace as write_trace
 from .patch_selection import PairScores as PairScores
 from .patch_selection import Selection as Selection
 from .patch_selection import select_patches as select_patches
-from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
+from .plain import L2 as L2
+from .siamese import Siamese as Siamese

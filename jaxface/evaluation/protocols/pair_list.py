@@ -40,7 +40,7 @@ class PairProtocol(Protocol):
     Args:
       embeddings: named embeddings.
       skip_missing: see `Protocol.evaluate`.
-      **options: `normalise`, `save_fit` and `threshold_from` of `evaluate_pairs`.
+      **options: `normalise`, `save_fit`, `threshold_from` and `score` of `evaluate_pairs`.
     Returns:
       `Evaluation`.
     """

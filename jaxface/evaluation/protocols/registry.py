@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
 from jaxface.evaluation.pairs.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.pair_score import PairScore
 from jaxface.evaluation.protocols.age_pose import read_six_thousand
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
 from jaxface.evaluation.protocols.cfp import read_cfp
@@ -76,7 +77,7 @@ def read_protocol(name: str, lists: str | Path) -> Protocol:
 def evaluate(
   embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "pairs",
   normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
-  threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
+  threshold_from: Pairs | str | Path | None = None, score: PairScore | None = None, skip_missing: bool = False, out: str | Path | None = None,
   save: str | Path | None = None, title: str = "",
 ) -> Evaluation | ProtocolFigures:
   """Figures of embeddings, made here or elsewhere, by the rules of a protocol.
@@ -93,6 +94,8 @@ def evaluate(
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
       pairs, which is optimistic. A model folder adds the figures at its threshold beside those of the folds. Pair lists only.
+    score: what scores pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only, without `save` and without the
+      threshold of a model folder, which are of cosines.
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
     save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
@@ -105,12 +108,16 @@ def evaluate(
     DamagedData: a file that cannot be read.
   """
   check_name("protocol", protocol, tuple(PROTOCOLS))
+  if score is not None and save:
+    raise ValueError(f"saved evaluations and reports show cosines, not the scores of {score.name}: write its figures as JSON")
   folder: str | Path | None = None
   if isinstance(threshold_from, (str, Path)) and Path(threshold_from).is_dir():
+    if score is not None:
+      raise ValueError(f"{threshold_from}: the threshold of a model is a cosine, the pairs are scored by {score.name}")
     folder, threshold_from = threshold_from, None
     embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
     threshold = shipped_threshold(folder, embeddings.meta)
-  options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from}
+  options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from, "score": score}
   found: Any
   if isinstance(pairs, Pairs):
     if protocol != "pairs":
