@@ -18,7 +18,7 @@ from .patch_picture import write_trace as write_trace
 from .patch_selection import PairScores as PairScores
 from .patch_selection import Selection as Selection
 from .patch_selection import select_patches as select_patches
+from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
-from .plain import L2 as L2
 from .siamese import Siamese as Siamese
