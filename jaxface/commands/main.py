@@ -35,6 +35,7 @@ COMMANDS = {
   "use": ("jaxface.commands.use", "set the model that commands take where none is given"),
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
+  "papers": ("jaxface.commands.papers", "list the papers with their figures and those measured here"),
   "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),
 }
 

@@ -115,6 +115,8 @@ def _threshold(
 ) -> Threshold:
   low, high = interval
   meta = embeddings.meta
+  if crops := meta.get("crops"):
+    raise ValueError(f"the embeddings are means over {crops} crops: a model's threshold is for embeddings of the whole face (--crops one)")
   return Threshold(
     value=point.threshold, interval=(max(min(low, point.threshold), -1.0), min(max(high, point.threshold), 1.0)), target_far=target,
     far=point.far, far_interval=far_interval, tar=point.tar, tar_interval=tar_interval, nonmated=counts[0], mated=counts[1], data=data,
