@@ -10,6 +10,8 @@ from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
 from .lfw import LfwVerifier as LfwVerifier
 from .lfw import evaluate_on_lfw as evaluate_on_lfw
+from .neural import Neural as Neural
+from .neural_network import PairNetwork as PairNetwork
 from .patch_features import PatchFeatures as PatchFeatures
 from .patch_features import read_selection as read_selection
 from .patch_picture import draw_patches as draw_patches
