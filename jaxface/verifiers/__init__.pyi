@@ -12,6 +12,14 @@ from .lfw import LfwVerifier as LfwVerifier
 from .lfw import evaluate_on_lfw as evaluate_on_lfw
 from .neural import Neural as Neural
 from .neural_network import PairNetwork as PairNetwork
+from .patch_features import PatchFeatures as PatchFeatures
+from .patch_features import read_selection as read_selection
+from .patch_picture import draw_patches as draw_patches
+from .patch_picture import patch_box as patch_box
+from .patch_picture import write_trace as write_trace
+from .patch_selection import PairScores as PairScores
+from .patch_selection import Selection as Selection
+from .patch_selection import select_patches as select_patches
 from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
