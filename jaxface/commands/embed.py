@@ -14,7 +14,15 @@ from pathlib import Path
 from jaxface.data.config import open_records
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import load
-from jaxface.options import add_crops, add_detector, add_mirror, add_model, add_template, add_which, load_network
+from jaxface.options import (
+  add_crops,
+  add_detector,
+  add_mirror,
+  add_model,
+  add_template,
+  add_which,
+  load_network,
+)
 from jaxface.pipeline.photos.align_folder import align_photos
 from jaxface.pipeline.photos.decision import template_of
 from jaxface.pipeline.say import say
