@@ -5,6 +5,8 @@ from .drawn_pairs import draw_pairs as draw_pairs
 from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
 from .front import Front as Front
+from .fusion import Fusion as Fusion
+from .fusion import FusionPart as FusionPart
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
 from .neural import Neural as Neural
