@@ -6,6 +6,8 @@ from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
 from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
+from .fusion import Fusion as Fusion
+from .fusion import FusionPart as FusionPart
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
 from .lfw import LfwVerifier as LfwVerifier
