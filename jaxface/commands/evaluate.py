@@ -22,6 +22,7 @@ DeepFace's normalisation, fitted on embeddings of the training set (made with `j
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 from jaxface.evaluation.protocols.compared import compare_embeddings
@@ -69,26 +70,27 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.error("--save, --title and --normalise go with --pairs, without --compare")
   if options.save_fit and not options.normalise:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
-  faces = faces_of(parser, options)
-  rules: dict[str, Any] = {
-    "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
-    "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
-  }
-  images = {
-    "template": options.template, "mirror": options.mirror, "batch_size": options.batch_size, "devices": options.devices,
-    "embeddings": options.embeddings, "progress": sys.stderr.isatty(), "say": say,
-  }
-  found: Any
-  if options.all_pairs:
-    made = embed_listed(options.model, faces, None, **images) if faces else options.embeddings
-    found = evaluate_all_pairs(made, options.far, out=options.json)
-  elif options.compare:
-    kept = {name: rules[name] for name in ("protocol", "threshold_from", "skip_missing", "out")}
-    found = compare_embeddings(options.embeddings, options.compare, options.pairs, **kept)
-  elif faces:
-    found = evaluate_model(options.model, faces, options.pairs, **images, **rules)
-  else:
-    found = evaluate(options.embeddings, options.pairs, **rules)
+  with ExitStack() as stack:
+    faces = faces_of(parser, options, stack)
+    rules: dict[str, Any] = {
+      "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
+      "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
+    }
+    images = {
+      "template": options.template, "mirror": options.mirror, "batch_size": options.batch_size, "devices": options.devices,
+      "embeddings": options.embeddings, "progress": sys.stderr.isatty(), "say": say,
+    }
+    found: Any
+    if options.all_pairs:
+      made = embed_listed(options.model, faces, None, **images) if faces else options.embeddings
+      found = evaluate_all_pairs(made, options.far, out=options.json)
+    elif options.compare:
+      kept = {name: rules[name] for name in ("protocol", "threshold_from", "skip_missing", "out")}
+      found = compare_embeddings(options.embeddings, options.compare, options.pairs, **kept)
+    elif faces:
+      found = evaluate_model(options.model, faces, options.pairs, **images, **rules)
+    else:
+      found = evaluate(options.embeddings, options.pairs, **rules)
   for note in found.notes:
     print(f"note: {note}", file=sys.stderr)
   print(found if sys.stdout.isatty() or options.json else json.dumps(found.figures, indent=2))

@@ -1,6 +1,7 @@
 """Measure the threshold of a model at a false-accept rate, and write it into the model's folder.
 
   jaxface threshold --far 1e-4 --model models/mobilefacenet --images LFW_ALIGNED --all-pairs --write models/mobilefacenet
+  jaxface threshold --far 1e-3 --model models/mobilefacenet --images PHOTOS --align --all-pairs
   jaxface threshold --far 1e-3 --embeddings lfw.npz --pairs pairs.txt --gallery 500 --searches-per-day 200
 
 Prints the threshold, the FAR and TAR at it, and the false accepts to expect with a gallery and a traffic, each with a 95 % interval over
@@ -12,6 +13,7 @@ person. docs/threshold.md explains the figures.
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 
 from jaxface.evaluation.config import MIRRORS
 from jaxface.evaluation.protocols.registry import PROTOCOLS
@@ -42,13 +44,14 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--write", metavar="DIR", help="model directory or workdir to write threshold.json into")
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   options = parser.parse_args(arguments)
-  faces = faces_of(parser, options)
-  found = set_threshold(
-    options.far, options.pairs, embeddings=options.embeddings, model=options.model,
-    faces=faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,
-    searches_per_day=options.searches_per_day, skip_missing=options.skip_missing, write=options.write, out=options.json,
-    template=options.template, batch_size=options.batch_size, devices=options.devices, progress=sys.stderr.isatty(), say=say,
-  )
+  with ExitStack() as stack:
+    faces = faces_of(parser, options, stack)
+    found = set_threshold(
+      options.far, options.pairs, embeddings=options.embeddings, model=options.model,
+      faces=faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,
+      searches_per_day=options.searches_per_day, skip_missing=options.skip_missing, write=options.write, out=options.json,
+      template=options.template, batch_size=options.batch_size, devices=options.devices, progress=sys.stderr.isatty(), say=say,
+    )
   for note in found.notes:
     print(f"note: {note}", file=sys.stderr)
   print(found if sys.stdout.isatty() or options.json else json.dumps(found.figures, indent=2))

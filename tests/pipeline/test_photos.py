@@ -235,6 +235,15 @@ def test_photos_are_aligned_on_the_way(folder, tmp_path, model, monkeypatch, cap
   assert sorted(kept.names) == ["ann/one", "ann/two", "eve/one"] and kept.meta["template"] == "arcface112"
   assert main([*given, "--align"]) == 0
   np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
+  # The commands that measure align as `embed` does.
+  given[0:1] = ["threshold", "--far", "0.4", "--all-pairs"]
+  given[given.index("--out")] = "--embeddings"
+  with pytest.raises(SystemExit):
+    main(["threshold", "--far", "0.4", "--all-pairs", "--embeddings", str(tmp_path / "e.npz"), "--align"])
+  assert "--align needs --images" in capsys.readouterr().err
+  (tmp_path / "e.npz").unlink()
+  assert main([*given, "--align", "--which", "largest"]) == 0
+  np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
   capsys.readouterr()
   assert tools(["pack", str(folder), str(tmp_path / "set"), "--align"]) == 0
   assert "set.aligned" in capsys.readouterr().out and read_manifest(tmp_path / "set").template == "arcface112"
