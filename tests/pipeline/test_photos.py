@@ -262,6 +262,12 @@ def test_photos_are_compared(tmp_path, model):
   assert same.score > 0.9999 and same.same and other.score < same.score
   with pytest.raises(NoFace, match=r"none\.png: no face was found"):
     compare_photos(tmp_path / "a.png", tmp_path / "none.png", **given)
+  (tmp_path / "damaged.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+  with pytest.raises(NoFace) as fault:
+    compare_photos(tmp_path / "a.png", tmp_path / "damaged.jpg", **given)
+  assert str(fault.value).count("damaged.jpg") == 1
+  with pytest.raises(FileNotFoundError, match="a folder, but one photo is needed"):
+    compare_photos(tmp_path / "a.png", tmp_path, **given)
   with pytest.raises(FileNotFoundError, match="no such photo"):
     compare_photos(tmp_path / "a.png", tmp_path / "absent.png", **given)
   with pytest.raises(ValueError, match="the model has no threshold"):
