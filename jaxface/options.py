@@ -46,11 +46,36 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_which(parser: argparse.ArgumentParser, default: str = "main", *, several: bool = False) -> None:
+  """Declare --which, the faces of a photo that are taken.
+
+  Args:
+    parser: the command's parser.
+    default: one of `jaxface.pipeline.photos.faces.WHICH`.
+    several: whether the command can take all faces.
+  """
+  from jaxface.pipeline.photos.faces import ONE, WHICH
+
+  parser.add_argument(
+    "--which", choices=WHICH if several else ONE, default=default,
+    help="of several faces in a photo: the main one, large and near the centre; the largest; the most central"
+         f"{'; or all' if several else ''} (default: %(default)s)",
+  )
+
+
 def add_threshold(parser: argparse.ArgumentParser) -> None:
   """Declare --threshold, for commands that decide."""
   parser.add_argument(
-    "--threshold", type=float, metavar="COSINE",
-    help="the same person if the cosine is at least this (default: that of the model's folder, see `jaxface threshold --help`)",
+    "--threshold", type=float, metavar="SCORE",
+    help="the same person if the cosine, or the verifier's score where one is given, is at least this (default: the measured one, of the model's folder"
+    " or the verifier's file, see `jaxface threshold --help`)",
+  )
+
+
+def add_verifier(parser: argparse.ArgumentParser) -> None:
+  """Declare --verifier, for commands that compare photos."""
+  parser.add_argument(
+    "--verifier", metavar="FILE", help="score faces by this verifier of the model's embeddings instead of the cosine, see `jaxface verifier --help`"
   )
 
 
@@ -157,6 +182,8 @@ __all__ = [
   "add_provenance",
   "add_template",
   "add_threshold",
+  "add_verifier",
+  "add_which",
   "faces_of",
   "image_size",
   "load_network",

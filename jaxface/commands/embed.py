@@ -14,9 +14,17 @@ from pathlib import Path
 from jaxface.data.config import open_records
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import load
-from jaxface.options import add_crops, add_detector, add_mirror, add_model, add_template, load_network
+from jaxface.options import (
+  add_crops,
+  add_detector,
+  add_mirror,
+  add_model,
+  add_template,
+  add_which,
+  load_network,
+)
 from jaxface.pipeline.photos.align_folder import align_photos
-from jaxface.pipeline.photos.people import template_of
+from jaxface.pipeline.photos.decision import template_of
 from jaxface.pipeline.say import say
 
 
@@ -28,9 +36,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   given.add_argument("--images", metavar="PATH", help="folder of aligned images, searched to any depth, or one image")
   parser.add_argument(
     "--align", nargs="?", const="", metavar="DIR",
-    help="find the largest face of each photo of --images and align it first, in this folder (default: a temporary one)",
+    help="find one face of each photo of --images and align it first, in this folder (default: a temporary one)",
   )
   add_detector(parser)
+  add_which(parser)
   add_template(parser, "alignment template of --images, if known (default: unknown)")
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   add_mirror(parser, "sum")
@@ -52,7 +61,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     if options.align is not None:
       faces = options.align or stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxface-aligned-"))
       made = align_photos(
-        options.images, faces, template=options.template or template_of(model), detector=options.detector, sheet=bool(options.align),
+        options.images, faces, template=options.template or template_of(model), which=options.which, detector=options.detector, sheet=bool(options.align),
         progress=progress, say=say,
       )
       say(made.summary())

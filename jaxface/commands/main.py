@@ -27,6 +27,7 @@ COMMANDS = {
   "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
   "verifier": ("jaxface.commands.verifier", "fit a learned score of two embeddings, or describe one"),
   "search": ("jaxface.commands.search", "find the most similar embeddings of a gallery for every probe"),
+  "patches": ("jaxface.commands.patches", "select patches of an ensemble by their accuracy, and take their features"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
