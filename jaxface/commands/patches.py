@@ -8,7 +8,7 @@
 of LFW's view 1, pairsDevTrain.txt and pairsDevTest.txt; any other pair list measures accuracy at its own best threshold.
 
 `system` is DeepID's whole system: trains the ensemble if WORKDIR has no trained one, embeds its training images and LFW, and writes the figures
-of the cosine and of Joint Bayesian after principal components, for several numbers of patches, to WORKDIR/system.
+of the cosine, of Joint Bayesian after principal components and of the neural verifier, for several numbers of patches, to WORKDIR/system.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import shlex
 import sys
 
 import jaxface.pipeline.patches as patches
-from jaxface.pipeline.patch_system import FITS, run_system
+from jaxface.pipeline.patch_system import SCORES, run_system
 
 RERUN = "the same command continues after the last finished step"
 
@@ -48,15 +48,15 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   system.add_argument("--workdir", required=True, metavar="DIR", help="folder of the run, resumed or reused")
   system.add_argument("--numbers", type=int, nargs="+", default=[1, 5, 15, 60], metavar="N", help="numbers of patches (default: 1 5 15 60); all are added")
   system.add_argument("--components", type=int, default=150, metavar="N", help="principal components (default: 150)")
-  system.add_argument("--fits", nargs="+", choices=FITS, default=list(FITS), help="what Joint Bayesian is fitted on: the training images, LFW's other folds, both (default: all three)")
+  system.add_argument("--scores", nargs="+", choices=SCORES, default=list(SCORES), help="beside the cosine: Joint Bayesian fitted on the training images, on LFW's other folds or on both, the neural verifier (default: all)")
   system.add_argument("--view", type=int, choices=(1, 2), default=2, help="of LFW: 2 for the figures, 1 to tune (default: 2)")
   options = parser.parse_args(arguments)
   if options.action == "system":
-    found = run_system(
-      options.experiment, options.workdir, small=options.small, numbers=options.numbers, components=options.components, fits=options.fits,
+    measured = run_system(
+      options.experiment, options.workdir, small=options.small, numbers=options.numbers, components=options.components, scores=options.scores,
       view=options.view, command=shlex.join(["jaxface", "patches", *arguments]), progress=sys.stderr.isatty(),
     )
-    print(found.table() if sys.stdout.isatty() else json.dumps(found.figures, indent=2))
+    print(measured.table() if sys.stdout.isatty() else json.dumps(measured.figures, indent=2))
     return 0
   if options.action == "take":
     made = patches.take(options.embeddings, options.selection, options.out, group=options.group)

@@ -14,7 +14,9 @@ from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import Model, load
+from jaxface.losses.ranges import check_name
 from jaxface.models.ensemble import PatchEnsemble
+from jaxface.pipeline.papers.result_file import Measured, about_data, about_network, machine, main_figures
 from jaxface.pipeline.run import expand_paths, run_experiment
 from jaxface.pipeline.say import say as say_line
 from jaxface.training.config import load_experiment
@@ -24,8 +26,9 @@ from jaxface.verifiers.lfw import evaluate_on_lfw
 from jaxface.verifiers.patch_features import MIRRORED, PatchFeatures
 from jaxface.verifiers.patch_selection import PairScores, select_patches
 
-# What Joint Bayesian is fitted on: the training images of the networks, LFW's other nine folds, or both.
-FITS = ("outside", "folds", "both")
+# Joint Bayesian on principal components, fitted on the training images of the networks, on LFW's other nine folds, or on both; and DeepID's
+# neural verifier, trained on the training images of the networks.
+SCORES = ("joint-bayesian", "joint-bayesian-folds", "joint-bayesian-both", "neural")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class SystemFigures:
 
   Attributes:
     order: patches in the order of selection; a number of patches takes the first ones, each with its mirror image.
-    figures: figures of LFW by "SCORE, N patches", where SCORE is "cosine" or "joint-bayesian FIT"; as `Evaluation.figures`.
+    figures: figures of LFW by "SCORE, N patches", where SCORE is "cosine" or one of `SCORES`; as `Evaluation.figures`.
   """
 
   order: tuple[str, ...]
@@ -60,7 +63,7 @@ def embed_once(model: Model, images: str | Path, file: Path, *, template: str, p
 
 def measure_system(
   training: Embeddings, lfw: Embeddings, patches: Sequence[str], lists: str | Path, *, numbers: Sequence[int] = (1, 5, 15, 60),
-  components: int = 150, fits: Sequence[str] = FITS, view: int = 2, state: str | Path | None = None, say: Callable[[str], object] = say_line,
+  components: int = 150, scores: Sequence[str] = SCORES, view: int = 2, state: str | Path | None = None, say: Callable[[str], object] = say_line,
 ) -> SystemFigures:
   """The figures of an ensemble's embeddings on LFW, for several numbers of patches.
 
@@ -73,39 +76,39 @@ def measure_system(
     lists: folder of LFW's lists.
     numbers: numbers of patches; those above the number of networks are left out, which itself is added.
     components: principal components before Joint Bayesian, at most half the size of the features.
-    fits: some of `FITS`.
+    scores: some of `SCORES`, beside the cosine.
     view: 2 for the figures, 1 to tune.
     state: file of the selection, to continue it.
     say: called with each line for the user.
   Raises:
-    ValueError: an unknown fit; embeddings of another ensemble; what the verifiers raise.
+    ValueError: an unknown score; embeddings of another ensemble; what the verifiers raise.
   """
-  for fit in fits:
-    if fit not in FITS:
-      raise ValueError(f"fit {fit!r}: takes some of {', '.join(FITS)}")
+  for score in scores:
+    check_name("score", score, SCORES)
   features = PatchFeatures.of(lfw, patches)
   order = _ordered(lfw, features, patches, lists, state)
   figures: dict[str, Mapping[str, Any]] = {}
+  protocol = "lfw" if view == 2 else "lfw-view1"
   for number in sorted({min(number, len(patches)) for number in numbers} | {len(patches)}):
     chosen = [*order[:number], *(f"{name}{MIRRORED}" for name in order[:number])] if lfw.meta.get("mirror") == "concat" else list(order[:number])
     begun = time.monotonic()
     known, tested = features.take(training, chosen), features.take(lfw, chosen)
+    ours = {"cosine": evaluate(tested, lists, protocol=protocol).figures}
+    if "neural" in scores:
+      mirrored = lfw.meta.get("mirror") == "concat"
+      neural = fit_verifier("neural", known, groups=number, mirrored=mirrored, say=lambda line: None)
+      ours["neural"] = evaluate(tested, lists, protocol=protocol, score=neural).figures
     front = Front.fit(known.embedding_nd, unit=True, components=min(components, number * features.size // 2))
     known, tested = (_reduced(front, one) for one in (known, tested))
-    ours = {}
-    for fit in fits:
-      if fit == "outside":
-        verifier = fit_verifier("joint-bayesian", known, unit=False, say=lambda line: None)
-        protocol = {"pairs": lists, "protocol": "lfw" if view == 2 else "lfw-view1"}
-        ours[f"joint-bayesian {fit}"] = evaluate(tested, **protocol, score=verifier).figures
-      else:
-        found = evaluate_on_lfw(
-          "joint-bayesian", tested, lists, view=view, outside=known if fit == "both" else None, unit=False, say=lambda line: None
-        )
-        ours[f"joint-bayesian {fit}"] = found.found.figures
-    cosine = evaluate(features.take(lfw, chosen), lists, protocol="lfw" if view == 2 else "lfw-view1").figures
-    for name, one in {"cosine": cosine, **ours}.items():
-      figures[f"{name}, {number} patches" if number > 1 else f"{name}, 1 patch"] = one
+    if "joint-bayesian" in scores:
+      bayes = fit_verifier("joint-bayesian", known, unit=False, say=lambda line: None)
+      ours["joint-bayesian"] = evaluate(tested, lists, protocol=protocol, score=bayes).figures
+    for name, outside in (("joint-bayesian-folds", None), ("joint-bayesian-both", known)):
+      if name in scores:
+        fitted = evaluate_on_lfw("joint-bayesian", tested, lists, view=view, outside=outside, unit=False, say=lambda line: None)
+        ours[name] = fitted.found.figures
+    for name, one in ours.items():
+      figures[f"{name}, {number} patch{'es' if number > 1 else ''}"] = one
       say(f"{number} patches, {name}: {100 * one['accuracy']:.2f} %, AUC {one['auc']:.4f}")
     say(f"{number} patches took {time.monotonic() - begun:.0f} s")
   return SystemFigures(tuple(order), figures)
@@ -129,17 +132,18 @@ def _reduced(front: Front, embeddings: Embeddings) -> Embeddings:
 
 def run_system(
   experiment: str, workdir: str | Path, *, small: bool = False, numbers: Sequence[int] = (1, 5, 15, 60), components: int = 150,
-  fits: Sequence[str] = FITS, view: int = 2, command: str = "", progress: bool = False,
+  scores: Sequence[str] = SCORES, view: int = 2, command: str = "", progress: bool = False,
 ) -> SystemFigures:
   """Trains an ensemble unless the workdir has a trained one, embeds its training images and LFW, and measures them.
 
-  Writes to `workdir/system`: both embeddings, the selection, and the figures as view1.json or view2.json.
+  Writes to `workdir/system`: both embeddings, the selection, the figures as view1.json or view2.json, and those of view 2 as NAME_system.json
+  for `jaxface papers --keep`.
 
   Args:
     experiment: name or path of an experiment of an ensemble, with a folder of training images and LFW as its first evaluation set.
     workdir: folder of the run.
     small: the small form of the experiment.
-    numbers, components, fits, view: see `measure_system`.
+    numbers, components, scores, view: see `measure_system`.
     command: command line that is kept with the figures.
     progress: draw progress bars.
   Raises:
@@ -157,9 +161,13 @@ def run_system(
   training = embed_once(model, known, out / "train.npz", template=plan.data.template, progress=progress)
   lfw = embed_once(model, plan.evaluation[0].images, out / "lfw.npz", template=plan.evaluation[0].template, progress=progress)
   found = measure_system(
-    training, lfw, patches, lists, numbers=numbers, components=components, fits=fits, view=view, state=out / "selection.json",
+    training, lfw, patches, lists, numbers=numbers, components=components, scores=scores, view=view, state=out / "selection.json",
   )
   write_json(out / f"view{view}.json", {"command": command, "order": list(found.order), "components": components, "figures": dict(found.figures)})
+  if view == 2:
+    figures = {name: main_figures(one) for name, one in found.figures.items()}
+    name = f"{plan.name}_system"
+    Measured(name, command, figures, about_data(model), about_network(model), None, machine()).write(out / f"{name}.json")
   return found
 
 
@@ -175,4 +183,4 @@ def patches_of(model: Model) -> list[str]:
   return [patch.name for patch in net.patches]
 
 
-__all__ = ["FITS", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_system"]
+__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_system"]
