@@ -83,6 +83,13 @@ def test_a_figure_that_a_result_lacks_is_not_reproduced():
   assert [row.ours for row in table][:2] == [MISSING, MISSING] and not any(row.measured for row in table)
 
 
+def test_all_figures_of_a_result_that_a_paper_names_are_shown():
+  more = replace(RESULT, figures={"lfw": FOUND, "joint-bayesian, 8 patches": {**FOUND, "accuracy": 0.84}})
+  table = list(paper_rows([replace(PAPER, results=("small", "absent"))], {"small": more}))
+  assert len(table) == len(PAPER.figures) + 1
+  assert (table[-1].figure.what, table[-1].theirs) == ("LFW, joint-bayesian, 8 patches", "–") and table[-1].ours.startswith("84.00 ± 0.58")
+
+
 def test_figures_without_pairs_of_both_kinds_are_an_error():
   with pytest.raises(ValueError, match="no accuracy"):
     main_figures({"pairs": 3, "cosine_min": 0.1})
