@@ -1,6 +1,7 @@
 """Measure the threshold of a model at a false-accept rate, and write it into the model's folder.
 
   jaxface threshold --far 1e-4 --model models/mobilefacenet --images LFW_ALIGNED --all-pairs --write models/mobilefacenet
+  jaxface threshold --far 1e-3 --model models/mobilefacenet --images PHOTOS --align --all-pairs
   jaxface threshold --far 1e-3 --embeddings lfw.npz --pairs pairs.txt --gallery 500 --searches-per-day 200
   jaxface threshold --far 1e-3 --embeddings lfw.npz --pairs pairs.txt --verifier verifier.npz --write verifier.npz
 
@@ -14,6 +15,7 @@ import argparse
 import functools
 import json
 import sys
+from contextlib import ExitStack
 
 from jaxface.evaluation.config import MIRRORS
 from jaxface.evaluation.protocols.registry import PROTOCOLS
@@ -48,14 +50,15 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   )
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   options = parser.parse_args(arguments)
-  faces = faces_of(parser, options)
   measure = functools.partial(set_verifier_threshold, options.verifier) if options.verifier else set_threshold
-  found = measure(
-    options.far, options.pairs, embeddings=options.embeddings, model=options.model,
-    faces=faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,
-    searches_per_day=options.searches_per_day, skip_missing=options.skip_missing, write=options.write, out=options.json,
-    template=options.template, batch_size=options.batch_size, devices=options.devices, progress=sys.stderr.isatty(), say=say,
-  )
+  with ExitStack() as stack:
+    faces = faces_of(parser, options, stack)
+    found = measure(
+      options.far, options.pairs, embeddings=options.embeddings, model=options.model,
+      faces=faces, protocol=options.protocol, mirror=options.mirror, gallery=options.gallery,
+      searches_per_day=options.searches_per_day, skip_missing=options.skip_missing, write=options.write, out=options.json,
+      template=options.template, batch_size=options.batch_size, devices=options.devices, progress=sys.stderr.isatty(), say=say,
+    )
   for note in found.notes:
     print(f"note: {note}", file=sys.stderr)
   print(found if sys.stdout.isatty() or options.json else json.dumps(found.figures, indent=2))

@@ -15,7 +15,8 @@ import inspect
 import json
 import re
 import sys
-from typing import Any, get_args, get_type_hints
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jaxface.pipeline.say import say
 from jaxface.verifiers import VERIFIERS, evaluate_on_lfw, fit_verifier, read_verifier
@@ -75,12 +76,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
   for name, kinds in kinds_of.items():
     first = VERIFIERS[kinds[0]].fit
     hint = get_type_hints(first)[name]
-    types = [one for one in (get_args(hint) or (hint,)) if one is not type(None)]
+    several = get_origin(hint) is Sequence  # of verifiers, given as files
+    types = [str] if several else [one for one in (get_args(hint) or (hint,)) if one is not type(None)]
     defaults = {kind: inspect.signature(VERIFIERS[kind].fit).parameters[name].default for kind in kinds}
     every = len(kinds) == len(VERIFIERS)
     told = str(defaults[kinds[0]]) if len(set(map(str, defaults.values()))) == 1 else ", ".join(f"{kind} {value}" for kind, value in defaults.items())
     text = f"{'' if every else ', '.join(kinds) + ': '}{_described(first, name)} (default: {told})".replace("%", "%%")
-    more: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if types[0] is bool else {"type": types[0], "metavar": types[0].__name__.upper()}
+    more: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if types[0] is bool else {"type": types[0], "metavar": "FILE" if several else types[0].__name__.upper()}
+    more |= {"nargs": "+"} if several else {}
     group.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **more)
 
 

@@ -84,6 +84,12 @@ from .pairs.verification import Verification as Verification
 from .pairs.verification import l2_squared as l2_squared
 from .pairs.verification import verify_pairs as verify_pairs
 from .pairs.verify import verify as verify
+from .pairs.videos import POOLING as POOLING
+from .pairs.videos import FrameRule as FrameRule
+from .pairs.videos import Videos as Videos
+from .pairs.videos import frames_of as frames_of
+from .pairs.videos import random_frame_pairs as random_frame_pairs
+from .pairs.videos import video_scores as video_scores
 from .protocols.base import Protocol as Protocol
 from .protocols.base import ProtocolFigures as ProtocolFigures
 from .protocols.compared import Compared as Compared

@@ -102,7 +102,7 @@ class LfwVerifier:
 
 def evaluate_on_lfw(
   kind: str, embeddings: Embeddings | str | Path, lists: str | Path, *, view: int = 2, setting: str = "unrestricted", skip_missing: bool = False,
-  out: str | Path | None = None, progress: bool = False, say: Callable[[str], object] = _log.info, **options: Any,
+  outside: Embeddings | None = None, out: str | Path | None = None, progress: bool = False, say: Callable[[str], object] = _log.info, **options: Any,
 ) -> LfwVerifier:
   """Fits a verifier for each fold of view 2 on the other nine, and tests it on the fold; the threshold is the best on the training pairs.
 
@@ -117,6 +117,7 @@ def evaluate_on_lfw(
     view: 1 or 2.
     setting: "restricted" or "unrestricted".
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
+    outside: labelled embeddings of other people, which every fit gets too; only for the unrestricted setting.
     out: JSON file for every figure.
     progress: draw a progress bar.
     say: called with each line for the user.
@@ -134,13 +135,15 @@ def evaluate_on_lfw(
   if setting == "restricted" and VERIFIERS[kind].learns == "labels":
     raise ValueError(f"{kind} learns from labels of people, which the restricted setting does not give: use unrestricted")
   given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+  if outside is not None and (setting != "unrestricted" or outside.label_n is None):
+    raise ValueError("outside embeddings need labels, and the unrestricted setting")
   rules = read_view_2(lists, setting) if view == 2 else read_view_1(lists)
   cosine = rules.evaluate(given, skip_missing=skip_missing)
   assert cosine.verification is not None
   pairs = cosine.verification.pairs
   score_p, fits, folds = np.empty(len(pairs)), [], []
   for task in tqdm(list(tasks(rules, lists, setting)), unit="fit", desc=kind, disable=not progress):
-    fit = fit_fold(kind, given, task, skip_missing=skip_missing, say=say, **options)
+    fit = fit_fold(kind, given, task, outside=outside, skip_missing=skip_missing, say=say, **options)
     inside_p = pairs.fold == task.fold
     score_p[inside_p] = score_pairs(given.embedding_nd, given.names, _taken(pairs, inside_p), fit.verifier)[1]
     fits.append(fit)
@@ -151,6 +154,8 @@ def evaluate_on_lfw(
     fits[0].verifier.name,
   )
   notes = [note for note in cosine.notes if note not in (*rules.notes, *result.notes)] + ([POOLED.format(count=len(fits))] if view == 2 else [])
+  if options.get("parts"):
+    notes.append("the parts of the fusion were fitted beforehand: the figures hold only if none of them has seen LFW, which is not checked.")
   found = Evaluation(pairs, score_p, result, {**result.to_json(), "setting": setting, "fits": _told(fits)}, result.notes, given.meta)
   made = LfwVerifier(with_protocol(found, replace(rules, name=f"lfw-view{view}-{setting}"), notes), cosine, compare(cosine.verification, result), tuple(fits))
   if out is not None:
@@ -185,12 +190,13 @@ def tasks(rules: PairProtocol, lists: str | Path, setting: str) -> Iterator[Task
 
 
 def fit_fold(
-  kind: str, embeddings: Embeddings, task: Task, *, skip_missing: bool = False, say: Callable[[str], object] = _log.info, **options: Any
+  kind: str, embeddings: Embeddings, task: Task, *, outside: Embeddings | None = None, skip_missing: bool = False,
+  say: Callable[[str], object] = _log.info, **options: Any,
 ) -> FoldFit:
   """The fit of one fold. It is given only the rows of images that the task allows.
 
   Args:
-    kind, skip_missing, say, options: see `evaluate_on_lfw`.
+    kind, outside, skip_missing, say, options: see `evaluate_on_lfw`.
     embeddings: of all images.
     task: one of `tasks`.
   """
@@ -204,12 +210,21 @@ def fit_fold(
   part = Embeddings(embeddings.embedding_nd[row_n[there_n]], names, label_n, embeddings.meta)
   pair_list = train if not task.person and VERIFIERS[kind].learns == "pairs" else None
   try:
-    verifier = fit_verifier(kind, part, pair_list=pair_list, **options)
+    verifier = fit_verifier(kind, part if outside is None else _joined(part, outside), pair_list=pair_list, **options)
     threshold = best_threshold(score_pairs(part.embedding_nd, names, train, verifier)[1], train.same)
   except ValueError as error:
     raise ValueError(f"the fit for fold {task.fold}: {error}") from error
   say(f"fold {task.fold}: {verifier.name} fitted on {len(names):,} images, threshold {threshold:.4f} on {len(train):,} pairs")
   return FoldFit(task.fold, tuple(names), verifier, threshold)
+
+
+def _joined(part: Embeddings, outside: Embeddings) -> Embeddings:
+  """Embeddings of LFW and those of other people, whose labels follow those of LFW."""
+  if part.embedding_nd.shape[1] != outside.embedding_nd.shape[1]:
+    raise ValueError(f"outside embeddings have {outside.embedding_nd.shape[1]} numbers, those of LFW {part.embedding_nd.shape[1]}")
+  assert part.label_n is not None and outside.label_n is not None
+  label_n = np.concatenate([part.label_n, np.unique(outside.label_n, return_inverse=True)[1] + part.label_n.max() + 1])
+  return Embeddings(np.concatenate([part.embedding_nd, outside.embedding_nd]), [*part.names, *outside.names], label_n, part.meta)
 
 
 def _apart(task: Task, where: str | Path) -> Task:

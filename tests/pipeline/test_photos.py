@@ -235,6 +235,15 @@ def test_photos_are_aligned_on_the_way(folder, tmp_path, model, monkeypatch, cap
   assert sorted(kept.names) == ["ann/one", "ann/two", "eve/one"] and kept.meta["template"] == "arcface112"
   assert main([*given, "--align"]) == 0
   np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
+  # The commands that measure align as `embed` does.
+  given[0:1] = ["threshold", "--far", "0.4", "--all-pairs"]
+  given[given.index("--out")] = "--embeddings"
+  with pytest.raises(SystemExit):
+    main(["threshold", "--far", "0.4", "--all-pairs", "--embeddings", str(tmp_path / "e.npz"), "--align"])
+  assert "--align needs --images" in capsys.readouterr().err
+  (tmp_path / "e.npz").unlink()
+  assert main([*given, "--align", "--which", "largest"]) == 0
+  np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
   capsys.readouterr()
   assert tools(["pack", str(folder), str(tmp_path / "set"), "--align"]) == 0
   assert "set.aligned" in capsys.readouterr().out and read_manifest(tmp_path / "set").template == "arcface112"
@@ -253,6 +262,12 @@ def test_photos_are_compared(tmp_path, model):
   assert same.score > 0.9999 and same.same and other.score < same.score
   with pytest.raises(NoFace, match=r"none\.png: no face was found"):
     compare_photos(tmp_path / "a.png", tmp_path / "none.png", **given)
+  (tmp_path / "damaged.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+  with pytest.raises(NoFace) as fault:
+    compare_photos(tmp_path / "a.png", tmp_path / "damaged.jpg", **given)
+  assert str(fault.value).count("damaged.jpg") == 1
+  with pytest.raises(FileNotFoundError, match="a folder, but one photo is needed"):
+    compare_photos(tmp_path / "a.png", tmp_path, **given)
   with pytest.raises(FileNotFoundError, match="no such photo"):
     compare_photos(tmp_path / "a.png", tmp_path / "absent.png", **given)
   with pytest.raises(ValueError, match="the model has no threshold"):

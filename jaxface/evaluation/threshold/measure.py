@@ -122,6 +122,8 @@ def _threshold(
   low, high = interval
   least, most = (-1.0, 1.0) if name == COSINE else (-inf, inf)
   meta = embeddings.meta
+  if crops := meta.get("crops"):
+    raise ValueError(f"the embeddings are means over {crops} crops: a model's threshold is for embeddings of the whole face (--crops one)")
   return Threshold(
     value=point.threshold, interval=(max(min(low, point.threshold), least), min(max(high, point.threshold), most)), target_far=target,
     far=point.far, far_interval=far_interval, tar=point.tar, tar_interval=tar_interval, nonmated=counts[0], mated=counts[1], data=data,

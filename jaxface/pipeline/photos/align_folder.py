@@ -85,7 +85,7 @@ class AlignedFolder:
     lines = [f"{self.folder}: {faces:,} faces of {photos:,} photos, aligned to {self.template}; {sum(refused.values()):,} photos refused"]
     lines += [f"  {count:,} × {reason}" for reason, count in refused.most_common()]
     if several:
-      lines.append(f"  {several:,} photos have more than one face")
+      lines.append(f"  {several:,} {'photo has' if several == 1 else 'photos have'} more than one face")
     return "\n".join(lines)
 
 

@@ -102,7 +102,7 @@ def compare_photos(
   found = list(find_faces([first, second], template=template_of(net), which=which, detector=detector))
   for one in found:
     if not one.faces:
-      raise NoFace(f"{one.photo}: {one.refused}")
+      raise NoFace(_why(one))
   faces = found[0].faces[0], found[1].faces[0]
   embedding_nd = embed_aligned(net, faces)
   if scored is None:
@@ -204,14 +204,21 @@ def identify_photo(
   _check_file(photo)
   [found] = find_faces([photo], template=template_of(net), which=which, detector=detector)
   if not found.faces:
-    raise NoFace(f"{photo}: {found.refused}")
+    raise NoFace(_why(found))
   results = known.identify(embed_aligned(net, found.faces), threshold=decision.threshold, count=count, score=scored)
   return [Identified(face, one) for face, one in zip(found.faces, results)], replace(decision, people=len(known))
 
 
 def _check_file(photo: str | Path) -> None:
+  if Path(photo).is_dir():
+    raise FileNotFoundError(f"{photo}: a folder, but one photo is needed")
   if not Path(photo).is_file():
     raise FileNotFoundError(f"{photo}: no such photo")
+
+
+def _why(found: PhotoFaces) -> str:
+  """Why a photo has no face, with its name once: messages of reading have it already."""
+  return found.refused if found.refused.startswith(found.photo) else f"{found.photo}: {found.refused}"
 
 
 def _several(found: Sequence[PhotoFaces], which: str) -> list[str]:
