@@ -5,7 +5,7 @@ momentum 0.9, batch 64, weight decay 5e-4, dropout 0.5, rate 0.01 divided by ten
 fixed steps. B and D start from A's layers and random new ones, at a smaller rate, which the paper does not give: here 0.001. The
 projection, 4,096 to 1,024 numbers: all else frozen, rate 0.25, ten epochs.
 Command: jaxface train vggface_stages --stages.0.experiment.data.records DIR (and the same for stages 1, 2 and 3)
-One stage alone: --stages.0.experiment.steps 100; every field of a stage is set like this.
+Any field of a stage is an option: --stages.0.experiment.steps 100
 
 Small form: a quarter of the channels, 48×48 pixels, 512 numbers, AdamW, on the CelebA subset of celeba_lfw.
 Command: JAXFACE_DATA=FOLDER jaxface train vggface_stages --small
