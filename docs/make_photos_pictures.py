@@ -64,12 +64,12 @@ def picture(page: Path, file: Path) -> None:
 
   with tempfile.TemporaryDirectory() as folder:
     browser = Browser(find_browser() or sys.exit("no Chromium was found: see tests/evaluation/browser.py"), Path(folder) / "profile")
-    browser.view(1200, 900)
+    browser.view(1200, 1320)
     browser.open(page)
     browser.picture(Path(folder) / "page.png")
     browser.close()
     with Image.open(Path(folder) / "page.png") as image:
-      image.convert("RGB").crop((0, 0, image.width, min(image.height, 900))).save(file, quality=80)
+      image.convert("RGB").crop((0, 0, image.width, min(image.height, 1320))).save(file, quality=80)
 
 
 def main() -> None:

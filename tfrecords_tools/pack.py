@@ -3,8 +3,8 @@
   python -m tfrecords_tools pack MY_FACES data/mine --size 112
   python -m tfrecords_tools pack PHOTOS data/mine --align
 
---align finds the largest face of each photo and aligns it into OUT.aligned, beside OUT, which is packed; needs weights of the detector (`jaxface
-detect --help`).
+--align finds one face of each photo, large and near the centre, and aligns it into OUT.aligned, beside OUT, which is packed; needs weights
+of the detector (`jaxface detect --help`).
 """
 
 import argparse
