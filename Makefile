@@ -19,7 +19,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench sweep sweep-losses sweep-models sweep-papers sweep-rates clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -135,7 +135,17 @@ sweep-models: $(VENV)/test
 
 # The small forms of the papers' experiments.
 sweep-papers: $(VENV)/test
-	for name in deepid deepface lightcnn sphereface arcface_r50; do $(BIN)/jaxface train $$name --small || exit 1; done
+	for name in deepid deepface lightcnn sphereface arcface_r50 vggface_stages; do $(BIN)/jaxface train $$name --small || exit 1; done
+	$(BIN)/jaxface papers deepface --run --model runs/deepface_small --lfw '$$JAXFACE_DATA/lfw_aligned112' \
+	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_system.json
+
+# Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
+PAPER_RUNS := $(addprefix runs/,deepid_small deepid_small/system/deepid_small_system.json deepface_small deepface_system.json facenet_triplet vggface vggface_triplet \
+  $(addprefix vggface_stages_small/,vggface_a vggface_b vggface_d vggface_b_projected) center_loss cosface \
+  sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
+papers: $(VENV)/test
+	$(BIN)/jaxface papers --keep $(wildcard $(PAPER_RUNS))
+	$(BIN)/python docs/make_papers_table.py
 
 # Accuracy with sampled classes, three rates and three seeds, about four minutes each. Results: docs/class_centers.md.
 sweep-rates: $(VENV)/test

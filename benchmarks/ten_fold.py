@@ -17,7 +17,7 @@ from benchmarks.options import benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from jaxface.evaluation.measures.folds import fold_accuracy
 from jaxface.evaluation.measures.roc import auc, eer, roc, tar_at_far
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 
 PAIRS, SIZE, FOLDS = 6_000, 512, 10
 BAR, GOAL = 10.0, 50.0

@@ -43,11 +43,15 @@ MARGINS, _ = load_experiment("margins")
 SMALL = replace(
   MARGINS,
   name="deepid_small",
-  steps=1500,
+  steps=1800,
+  checkpoint_every=200,
   model=ModelConfig(
-    "deepid_ensemble", options={"regions": ("face", "middle", "nose", "left_eye"), "scales": (1.0,)},
+    "deepid_ensemble",
+    options={
+      "regions": ("face", "upper", "bridge", "middle", "lower", "left_eye", "nose", "left_mouth"), "scales": (1.25,),
+    },
   ),
-  terms=(PerMember(Classification(Softmax()), members=8),),
+  terms=(PerMember(Classification(Softmax()), members=16),),
   optimizer=OptimizerConfig(name="adamw", learning_rate=2e-3, weight_decay=0.01, clip_norm=5.0),
   evaluation=(replace(MARGINS.evaluation[0], mirror="concat"),),
 )

@@ -70,8 +70,16 @@ def add_which(parser: argparse.ArgumentParser, default: str = "main", *, several
 def add_threshold(parser: argparse.ArgumentParser) -> None:
   """Declare --threshold, for commands that decide."""
   parser.add_argument(
-    "--threshold", type=float, metavar="COSINE",
-    help="the same person if the cosine is at least this (default: that of the model's folder, see `jaxface threshold --help`)",
+    "--threshold", type=float, metavar="SCORE",
+    help="the same person if the cosine, or the verifier's score where one is given, is at least this (default: the measured one, of the model's folder"
+    " or the verifier's file, see `jaxface threshold --help`)",
+  )
+
+
+def add_verifier(parser: argparse.ArgumentParser) -> None:
+  """Declare --verifier, for commands that compare photos."""
+  parser.add_argument(
+    "--verifier", metavar="FILE", help="score faces by this verifier of the model's embeddings instead of the cosine, see `jaxface verifier --help`"
   )
 
 
@@ -88,6 +96,17 @@ def add_mirror(parser: argparse.ArgumentParser, default: str, prefix: str = "") 
   parser.add_argument(
     "--mirror", choices=MIRRORS, default=default,
     help=f"{prefix}embedding of the mirrored image: add it, concatenate it, or do not compute it (default: %(default)s)",
+  )
+
+
+def add_crops(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+  """Declare --crops; `prefix` of the help text."""
+  from jaxface.inference.crops import CROPS
+
+  parser.add_argument(
+    "--crops", choices=CROPS, default="one",
+    help=f"{prefix}embed the face, or the mean over its corners and its middle, with --mirror sum ten crops, or the same at three sizes"
+    " (thirty), as VGG-Face does; 5 and 15 times slower (default: %(default)s)",
   )
 
 
@@ -199,6 +218,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 __all__ = [
   "add_align",
+  "add_crops",
   "add_detector",
   "add_faces",
   "add_mirror",
@@ -209,6 +229,7 @@ __all__ = [
   "add_provenance",
   "add_template",
   "add_threshold",
+  "add_verifier",
   "add_which",
   "aligned_images",
   "faces_of",

@@ -13,7 +13,15 @@ from pathlib import Path
 from jaxface.data.config import open_records
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import load
-from jaxface.options import add_align, add_mirror, add_model, add_template, aligned_images, load_network
+from jaxface.options import (
+  add_align,
+  add_crops,
+  add_mirror,
+  add_model,
+  add_template,
+  aligned_images,
+  load_network,
+)
 from jaxface.pipeline.say import say
 
 
@@ -27,6 +35,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   add_template(parser, "alignment template of --images, if known (default: unknown)")
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   add_mirror(parser, "sum")
+  add_crops(parser)
   parser.add_argument(
     "--raw", action="store_true", help="keep the network's raw output (default: scale each embedding to length one)"
   )
@@ -44,7 +53,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     start = time.perf_counter()
     embeddings = embed_faces(
       model, faces, options.out,
-      template=options.template, mirror=options.mirror, raw=options.raw, batch_size=options.batch_size,
+      template=options.template, mirror=options.mirror, raw=options.raw, crops=options.crops, batch_size=options.batch_size,
       devices=options.devices, projector=options.projector, progress=progress, say=say,
     )
     seconds = time.perf_counter() - start

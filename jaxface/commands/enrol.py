@@ -3,13 +3,13 @@
   jaxface enrol people.gallery PEOPLE --model models/mobilefacenet
 
 PEOPLE has a folder of photos for each person, named like the person. One face of each photo is used, weighted by its quality. The
-file is made if it does not exist; it records the model and the template, and refuses others. docs/gallery.md describes it.
+file is made if it does not exist; it records the model, the template and the verifier, and refuses others. docs/gallery.md describes it.
 """
 
 import argparse
 import sys
 
-from jaxface.options import add_detector, add_model, add_which, load_network
+from jaxface.options import add_detector, add_model, add_verifier, add_which, load_network
 from jaxface.pipeline.photos.people import enrol_people
 from jaxface.pipeline.say import say
 
@@ -20,11 +20,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("people", metavar="PEOPLE", help="folder with a folder of photos for each person")
   add_model(parser)
   add_detector(parser)
+  add_verifier(parser)
   add_which(parser)
   options = parser.parse_args(arguments)
   load_network(options)
   made = enrol_people(
-    options.gallery, options.people, model=options.model, detector=options.detector, which=options.which, progress=sys.stderr.isatty(),
+    options.gallery, options.people, model=options.model, detector=options.detector, verifier=options.verifier, which=options.which, progress=sys.stderr.isatty(),
     say=say,
   )
   for photo, reason in made.refused:

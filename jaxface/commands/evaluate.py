@@ -14,6 +14,10 @@ known; `jaxface threshold` gives those at one threshold in use:
   jaxface evaluate --all-pairs --far 1e-4 1e-6 --embeddings lfw.npz
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --compare other.npz
 
+A verifier scores the pairs instead of the cosine; `jaxface verifier fit` makes it:
+
+  jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --verifier joint_bayesian.npz
+
 DeepFace's normalisation, fitted on embeddings of the training set (made with `jaxface embed --raw`):
 
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --normalise train.npz --save-fit fit.json
@@ -25,12 +29,14 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from jaxface.evaluation.pairs.videos import FrameRule
 from jaxface.evaluation.protocols.compared import compare_embeddings
-from jaxface.evaluation.protocols.registry import PROTOCOLS, evaluate
+from jaxface.evaluation.protocols.registry import FRAME_PROTOCOLS, PROTOCOLS, evaluate
 from jaxface.evaluation.threshold.all_pairs_figures import evaluate_all_pairs
 from jaxface.inference.evaluate import embed_listed, evaluate_model
-from jaxface.options import add_faces, add_mirror, add_model, faces_of
+from jaxface.options import add_crops, add_faces, add_mirror, add_model, faces_of
 from jaxface.pipeline.say import say
+from jaxface.verifiers import read_verifier
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -45,11 +51,13 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   add_model(parser)
   add_faces(parser)
   add_mirror(parser, "sum", "with --model: ")
+  add_crops(parser, "with --model: ")
   parser.add_argument(
     "--normalise", metavar="FILE",
     help="divide each feature by its maximum over these embeddings of a training set (.npz or .parquet), or by a saved fit"
     " (.json)",
   )
+  parser.add_argument("--verifier", metavar="FILE", help="score pairs by this verifier instead of the cosine, see `jaxface verifier --help`")
   parser.add_argument("--save-fit", metavar="FILE", help="write the fit of --normalise as .json")
   parser.add_argument(
     "--threshold-from", metavar="PATH", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
@@ -60,6 +68,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     "--skip-missing", action="store_true", help="ignore pairs of images without an embedding, also of the list of --threshold-from,"
     " with a note (default: error)"
   )
+  parser.add_argument("--frame-count", type=int, default=0, metavar="N", help="pairs of frames of ytf-random (default: 50), frames of ytf-top (default: 100)")
+  parser.add_argument("--frame-seed", type=int, default=0, metavar="N", help="of the pairs of frames of ytf-random (default: 0)")
+  parser.add_argument(
+    "--frame-quality", metavar="FILE", help="ytf-top: table (.csv, .tsv, .parquet) with the frame in the first column and a column"
+    " quality, such as faces.csv of `jaxface align` (default: the length of the embedding)",
+  )
   parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
   parser.add_argument("--save", metavar="FILE", help="also write scores, ranks and figures to this .npz file, for `jaxface report`")
   parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of the file of --save)")
@@ -68,16 +82,23 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.error("--far goes with --all-pairs, --compare FILE with --embeddings and --pairs")
   if (options.all_pairs or options.compare) and (options.save or options.normalise or options.title):
     parser.error("--save, --title and --normalise go with --pairs, without --compare")
+  if options.verifier and (options.all_pairs or options.compare or options.save or options.title or options.normalise):
+    parser.error("--verifier goes with --pairs, without --compare, --save, --title and --normalise")
   if options.save_fit and not options.normalise:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
+  if (options.frame_count or options.frame_seed or options.frame_quality) and options.protocol not in FRAME_PROTOCOLS:
+    parser.error(f"--frame-count, --frame-seed and --frame-quality go with --protocol {' or '.join(FRAME_PROTOCOLS)}")
   with ExitStack() as stack:
     faces = faces_of(parser, options, stack)
     rules: dict[str, Any] = {
       "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
       "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
+      "score": read_verifier(options.verifier) if options.verifier else None,
     }
+    if options.protocol in FRAME_PROTOCOLS:
+      rules["frames"] = FrameRule.read(options.frame_quality, count=options.frame_count, seed=options.frame_seed)
     images = {
-      "template": options.template, "mirror": options.mirror, "batch_size": options.batch_size, "devices": options.devices,
+      "template": options.template, "mirror": options.mirror, "crops": options.crops, "batch_size": options.batch_size, "devices": options.devices,
       "embeddings": options.embeddings, "progress": sys.stderr.isatty(), "say": say,
     }
     found: Any

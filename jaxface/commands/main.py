@@ -9,7 +9,7 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "sweep", "threshold")
+HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "papers", "sweep", "threshold", "verifier")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
@@ -25,7 +25,9 @@ COMMANDS = {
   "sweep": ("jaxface.commands.sweep", "compute figures at levels of image quality, embedding size, or by models"),
   "slices": ("jaxface.commands.slices", "compute figures per group of people or images, with differences"),
   "threshold": ("jaxface.commands.threshold", "measure the threshold of a model at a false-accept rate, for its folder"),
+  "verifier": ("jaxface.commands.verifier", "fit a learned score of two embeddings, or describe one"),
   "search": ("jaxface.commands.search", "find the most similar embeddings of a gallery for every probe"),
+  "patches": ("jaxface.commands.patches", "select patches of an ensemble by their accuracy, and take their features"),
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
@@ -33,6 +35,7 @@ COMMANDS = {
   "use": ("jaxface.commands.use", "set the model that commands take where none is given"),
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
+  "papers": ("jaxface.commands.papers", "list the papers with their figures and those measured here"),
   "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),
 }
 

@@ -9,7 +9,7 @@ from jaxface.losses.ranges import check_choice, check_range
 # The names of `PROTOCOLS`, which are not loaded here.
 ProtocolName = Literal[
   "pairs", "lfw", "lfw-unsupervised", "lfw-restricted", "lfw-unrestricted", "lfw-view1", "ytf",
-  "ytf-max", "ytf-pooled", "cfp-ff", "cfp-fp", "agedb-30", "calfw", "cplfw", "bin", "ijb-b",
+  "ytf-max", "ytf-pooled", "ytf-random", "ytf-top", "cfp-ff", "cfp-fp", "agedb-30", "calfw", "cplfw", "bin", "ijb-b",
   "ijb-b-1n", "ijb-c", "ijb-c-1n", "megaface-facescrub", "megaface-fgnet", "rfw", "trillion-pairs",
   "closed-set",
 ]

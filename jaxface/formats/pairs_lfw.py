@@ -31,11 +31,12 @@ def read_lfw_pairs(path: str | Path) -> Pairs:
   return lfw_pairs(path, cut(path, lines_of(path)))
 
 
-def read_people(path: str | Path) -> list[dict[str, int]]:
+def read_people(path: str | Path, *, folds: bool = True) -> list[dict[str, int]]:
   """Reads LFW's `people.txt`: a number of folds, and for each its size and lines `name images`.
 
   Args:
     path: text file, UTF-8.
+    folds: false for view 1's `peopleDevTrain.txt` and `peopleDevTest.txt`, which have one fold and no number of folds.
   Returns:
     Per fold, images by person.
   Raises:
@@ -43,26 +44,28 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
   """
   rows = cut(path, lines_of(path))
   if not rows or len(rows[0][1]) != 1:
-    raise wrong(path, rows[0][0] if rows else 1, "the first line must be the number of folds")
-  folds: list[dict[str, int]] = []
+    raise wrong(path, rows[0][0] if rows else 1, f"the first line must be the number of {'folds' if folds else 'people'}")
+  if not folds:
+    rows = [(rows[0][0], ["1"]), *rows]
+  found: list[dict[str, int]] = []
   expected, at = 0, rows[0][0]
   for at, row in rows[1:]:
     if len(row) == 1:
-      if folds and len(folds[-1]) != expected:
+      if found and len(found[-1]) != expected:
         raise wrong(
-          path, at, f"fold {len(folds) - 1} has {len(folds[-1])} people, expected {expected}"
+          path, at, f"fold {len(found) - 1} has {len(found[-1])} people, expected {expected}"
         )
-      folds.append({})
+      found.append({})
       expected = whole(path, at, row[0])
-    elif len(row) == 2 and folds and row[0] not in folds[-1]:
-      folds[-1][row[0]] = whole(path, at, row[1])
+    elif len(row) == 2 and found and row[0] not in found[-1]:
+      found[-1][row[0]] = whole(path, at, row[1])
     else:
       raise wrong(path, at, f"{row}: expected a new `name images`, or the size of a fold before it")
-  if len(folds) != whole(path, rows[0][0], rows[0][1][0]) or (folds and len(folds[-1]) != expected):
+  if len(found) != whole(path, rows[0][0], rows[0][1][0]) or (found and len(found[-1]) != expected):
     raise wrong(
-      path, at, f"ends after {len(folds)} folds, the last with {len(folds[-1]) if folds else 0} people"
+      path, at, f"ends after {len(found)} folds, the last with {len(found[-1]) if found else 0} people"
     )
-  return folds
+  return found
 
 
 def lfw_pairs(path: str | Path, rows: Rows) -> Pairs:

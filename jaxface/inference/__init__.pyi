@@ -1,6 +1,7 @@
 from .chosen_model import NoModel as NoModel
 from .chosen_model import default_model as default_model
 from .chosen_model import set_default_model as set_default_model
+from .crops import CROPS as CROPS
 from .embed import check_template as check_template
 from .embed import embed_images as embed_images
 from .embed import embed_source as embed_source

@@ -18,6 +18,7 @@ from jaxface.data.source import Source
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
+from jaxface.inference.crops import CROPS, mean_of_crops
 from jaxface.losses.ranges import check_name
 from jaxface.models.config import UNKNOWN_TEMPLATES
 from jaxface.models.preprocess import Preprocess
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_embedder(
-  model: nn.Module, preprocess: Preprocess, *, mirror: str = "sum", raw: bool = False
+  model: nn.Module, preprocess: Preprocess, *, mirror: str = "sum", raw: bool = False, crops: str = "one"
 ) -> Callable[[Tree, Array], Array]:
   """A compiled function (variables, image [B, H, W, C] uint8) -> [B, D] float32 of unit length.
 
@@ -42,15 +43,20 @@ def make_embedder(
     mirror: "sum" embeds the mirror image too and adds both before normalising; "concat" appends it, which doubles the length;
       "none" does not use it.
     raw: do not normalise.
+    crops: one of `CROPS`: "one" embeds the face, "ten" and "thirty" the mean over five crops at one or three sizes, each with
+      its mirror image as `mirror` says.
   Raises:
-    ValueError: unknown `mirror`.
+    ValueError: unknown `mirror` or `crops`.
   """
   check_name("mirror", mirror, MIRRORS)
+  check_name("crops", crops, list(CROPS))
 
   @jax.jit
   def embed(variables: Tree, image_bhwc: Array) -> Array:
-    x_bhwc = preprocess.apply(image_bhwc)
-    embedding_bd = with_mirror(lambda x: model.apply(variables, x, train=False), x_bhwc, mirror)
+    def network(x_bhwc: Array) -> Array:
+      return with_mirror(lambda x: model.apply(variables, x, train=False), x_bhwc, mirror)
+
+    embedding_bd = mean_of_crops(network, image_bhwc, preprocess, crops)
     if raw:
       return embedding_bd
     return _unit(embedding_bd)
@@ -186,7 +192,7 @@ def unusable(errors: Sequence[DamagedData], count: int) -> str:
 
 
 def embed_source(
-  saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
+  saved: SavedModel, source: Source, *, mirror: str = "sum", raw: bool = False, crops: str = "one", batch_size: int = 128, progress: bool = False,
   skip_unreadable: bool = False, say: Callable[[str], object] = _log.info, devices: int = 0,
   embedder: Callable[[Tree, Array], Array] | None = None,
 ) -> Embeddings:
@@ -197,12 +203,13 @@ def embed_source(
     source: anything with `num_records`, `label_n`, `names()`, `template` and `read` (see `jaxface.data`).
     mirror: use of the mirror image, see `make_embedder`.
     raw: do not normalise, for methods that are fitted on raw outputs.
+    crops: see `make_embedder`.
     batch_size: images per batch over all devices; the result does not depend on it.
     progress: show a progress bar.
     skip_unreadable: skip unreadable images, with a message and their names in `meta["unreadable"]`.
     say: called with each line for the user.
     devices: how many of this host's devices to use, 0 for all.
-    embedder: result of `make_embedder` for this model, mirror and raw, to reuse it: a new one compiles again.
+    embedder: result of `make_embedder` for this model, mirror, raw and crops, to reuse it: a new one compiles again.
   Returns:
     Embeddings, of unit length unless raw, with names and labels.
   Raises:
@@ -211,7 +218,7 @@ def embed_source(
   """
   for line in check_template(source.template, saved.preprocess.template):
     say(line)
-  embedder = embedder or make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw)
+  embedder = embedder or make_embedder(saved.module, saved.preprocess, mirror=mirror, raw=raw, crops=crops)
   unreadable: dict[int, DamagedData] = {}
   embedding_nd = embed_images(
     embedder, saved.variables, source, batch_size=batch_size, progress=progress,
@@ -228,6 +235,7 @@ def embed_source(
   read_n = np.array([record for record in range(source.num_records) if record not in unreadable], np.int64)
   meta = {
     "model": saved.name, "model_digest": saved.digest, "preprocess": saved.preprocess.name, "template": source.template, "mirror": mirror, "raw": raw,
+    **({"crops": crops} if crops != "one" else {}),
     **({"unreadable": [names[record] for record in unreadable]} if unreadable else {}),
   }
   label_n = np.asarray(source.label_n, np.int64)[read_n]

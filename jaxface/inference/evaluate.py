@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 
 def evaluate_model(
   model: Model | str | Path, faces: str | Path | Source, pairs: Pairs | str | Path, *, protocol: str = "pairs", template: str = "",
-  mirror: str = "sum", batch_size: int = 128, devices: int = 0, progress: bool = False, embeddings: str | Path | None = None,
-  say: Callable[[str], object] = _log.info, **options: Any,
+  mirror: str = "sum", crops: str = "one", batch_size: int = 128, devices: int = 0, progress: bool = False,
+  embeddings: str | Path | None = None, say: Callable[[str], object] = _log.info, **options: Any,
 ) -> Evaluation | ProtocolFigures:
   """Figures of a model on a folder of images or packed records.
 
@@ -35,6 +35,7 @@ def evaluate_model(
     protocol: one of `jaxface.evaluation.PROTOCOLS`.
     template: alignment template of a folder, if known; "none" for not aligned.
     mirror: embedding of the mirrored image: "sum" adds it, "concat" appends it, "none" does not compute it.
+    crops: "one" embeds the face, "ten" and "thirty" the mean over parts of it, see `jaxface.inference.CROPS`.
     batch_size: images per batch over all devices; the result does not depend on it.
     devices: number of this host's devices to use, 0 for all.
     progress: draw a progress bar.
@@ -48,23 +49,25 @@ def evaluate_model(
     FileNotFoundError: no model, faces or lists there.
     DamagedData: a list cannot be read, or most images.
   """
+  score = options.get("score")
   made = embed_listed(
     model, faces, _wanted(pairs, protocol, options.get("threshold_from")), template=template, mirror=mirror,
-    raw=options.get("normalise") is not None, batch_size=batch_size, devices=devices, progress=progress, embeddings=embeddings, say=say,
+    raw=options.get("normalise") is not None or (score is not None and score.raw), crops=crops, batch_size=batch_size, devices=devices,
+    progress=progress, embeddings=embeddings, say=say,
   )
   return evaluate(made, pairs, protocol=protocol, **options)
 
 
 def embed_listed(
   model: Model | str | Path, faces: str | Path | Source, wanted: Sequence[str] | Protocol | None, *, template: str = "", mirror: str = "sum",
-  raw: bool = False, batch_size: int = 128, devices: int = 0, progress: bool = False, embeddings: str | Path | None = None,
+  raw: bool = False, crops: str = "one", batch_size: int = 128, devices: int = 0, progress: bool = False, embeddings: str | Path | None = None,
   say: Callable[[str], object] = _log.info,
 ) -> Embeddings:
   """Embeddings of the images that lists name, with the provenance of the model in their metadata; unreadable ones are reported.
 
   Args:
     wanted: names of the images, or the protocol that names them; None for all.
-    model, faces, template, mirror, batch_size, devices, progress, embeddings, say: see `evaluate_model`.
+    model, faces, template, mirror, crops, batch_size, devices, progress, embeddings, say: see `evaluate_model`.
     raw: keep the network's raw output.
   Raises:
     ValueError: none of the images is in the lists.
@@ -82,7 +85,7 @@ def embed_listed(
       raise ValueError(f"{faces}: none of its {len(names):,} images, named like {names[0]!r}, is in the lists, which name {first!r}")
     source = chosen
   made = model.embed_named(
-    source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True, devices=devices, say=say,
+    source, mirror=mirror, raw=raw, crops=crops, batch_size=batch_size, progress=progress, skip_unreadable=True, devices=devices, say=say,
   )
   if embeddings is not None:
     write_embeddings(embeddings, made)

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 def embed_faces(
   model: Model | str | Path, faces: str | Path | Source, out: str | Path | None = None, *, template: str = "",
-  mirror: str = "sum", raw: bool = False, batch_size: int = 128, devices: int = 0, progress: bool = False,
+  mirror: str = "sum", raw: bool = False, crops: str = "one", batch_size: int = 128, devices: int = 0, progress: bool = False,
   projector: str | Path | None = None, say: Callable[[str], object] = _log.info,
 ) -> Embeddings:
   """Embeddings of a folder or of packed records, with names and labels, in memory and in a file.
@@ -32,6 +32,7 @@ def embed_faces(
     template: alignment template of a folder, if known; "none" for not aligned.
     mirror: embedding of the mirrored image: "sum" adds it, "concat" appends it, "none" does not compute it.
     raw: keep the network's raw output; by default each embedding has length one.
+    crops: "one" embeds the face, "ten" and "thirty" the mean over parts of it, see `jaxface.inference.CROPS`.
     batch_size: images per batch over all devices; the result does not depend on it.
     devices: number of this host's devices to use, 0 for all.
     progress: draw a progress bar.
@@ -55,7 +56,7 @@ def embed_faces(
   if isinstance(faces, (str, Path)) and source.template == UNKNOWN_TEMPLATE and (note := unaligned_note(faces, model.input_size)):
     say(note)
   embeddings = model.embed_named(
-    source, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=True,
+    source, mirror=mirror, raw=raw, crops=crops, batch_size=batch_size, progress=progress, skip_unreadable=True,
     devices=devices, say=say,
   )
   if out is not None:

@@ -40,7 +40,7 @@ class Model:
 
   def __init__(self, saved: SavedModel):
     self.saved = saved
-    self._embedders: dict[tuple[str, bool], Any] = {}
+    self._embedders: dict[tuple[str, bool, str], Any] = {}
 
   @property
   def name(self) -> str:
@@ -106,7 +106,7 @@ class Model:
       f" {self.preprocess}, licence {self.licence}>"
     )
 
-  def __call__(self, images: Any, *, mirror: str = "sum", raw: bool = False) -> Array:
+  def __call__(self, images: Any, *, mirror: str = "sum", raw: bool = False, crops: str = "one") -> Array:
     """Embeddings of images in memory; compiled once per shape; works inside `jax.jit`.
 
     Args:
@@ -114,6 +114,7 @@ class Model:
         may have another size than `input_size`.
       mirror: "sum" adds the embedding of the mirror image, "concat" appends it, "none" does not use it.
       raw: do not normalise; by default each embedding has length one.
+      crops: "one" embeds the face; "ten" the mean over its corners and its middle, "thirty" at three sizes, as VGG-Face does.
     Returns:
       [B, D] float32, or [D] for one image.
     Raises:
@@ -123,11 +124,11 @@ class Model:
     if image_bhwc.ndim not in (3, 4):
       raise ValueError(f"images have shape {image_bhwc.shape}: expected [B, H, W, C], or [H, W, C] for one image")
     one = image_bhwc.ndim == 3
-    embedding_bd = self._embedder(mirror, raw)(self._variables, jnp.asarray(image_bhwc[None] if one else image_bhwc))
+    embedding_bd = self._embedder(mirror, raw, crops)(self._variables, jnp.asarray(image_bhwc[None] if one else image_bhwc))
     return embedding_bd[0] if one else embedding_bd
 
   def embed(
-    self, source: Any, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False
+    self, source: Any, *, mirror: str = "sum", raw: bool = False, crops: str = "one", batch_size: int = 128, progress: bool = False
   ) -> np.ndarray:
     """Embeddings of any number of images, in batches that are sharded over all devices of this host.
 
@@ -136,6 +137,7 @@ class Model:
         images, an array [N, H, W, C] or one image [H, W, C], or a `jaxface.data.Source`.
       mirror: as in `__call__`.
       raw: as in `__call__`.
+      crops: as in `__call__`.
       batch_size: images per batch over all devices; the result does not depend on it.
       progress: show a progress bar.
     Returns:
@@ -145,7 +147,7 @@ class Model:
       ValueError: an unsupported source, or images with another template than the model's.
       DamagedData: an unreadable image; names the file.
     """
-    settings: dict[str, Any] = {"mirror": mirror, "raw": raw, "batch_size": batch_size, "progress": progress}
+    settings: dict[str, Any] = {"mirror": mirror, "raw": raw, "crops": crops, "batch_size": batch_size, "progress": progress}
     if isinstance(source, (str, Path)) and not Path(source).is_dir():
       source = [source]
     if isinstance(source, (str, Path)) or hasattr(source, "read"):
@@ -158,8 +160,8 @@ class Model:
     raise ValueError(f"cannot embed {type(source).__name__}: expected {TAKEN}")
 
   def embed_named(
-    self, source: str | Path | Source, *, mirror: str = "sum", raw: bool = False, batch_size: int = 128, progress: bool = False,
-    template: str = "", skip_unreadable: bool = False, devices: int = 0, say: Callable[[str], object] = _log.info,
+    self, source: str | Path | Source, *, mirror: str = "sum", raw: bool = False, crops: str = "one", batch_size: int = 128,
+    progress: bool = False, template: str = "", skip_unreadable: bool = False, devices: int = 0, say: Callable[[str], object] = _log.info,
   ) -> Embeddings:
     """The same for a folder, packed records or a `Source`, with names and labels, as `jaxface.verify` and files take them.
 
@@ -167,6 +169,7 @@ class Model:
       source: a folder of images, one image, packed records, or a `jaxface.data.Source`.
       mirror: as in `__call__`.
       raw: as in `__call__`.
+      crops: as in `__call__`.
       batch_size: images at a time over all devices; the result does not depend on it.
       progress: draw a progress bar.
       template: as in `open`.
@@ -183,8 +186,8 @@ class Model:
     for note in getattr(opened, "notes", ()):
       say(note)
     found = embed_source(
-      self.saved, opened, mirror=mirror, raw=raw, batch_size=batch_size, progress=progress, skip_unreadable=skip_unreadable,
-      devices=devices, say=say, embedder=self._embedder(mirror, raw),
+      self.saved, opened, mirror=mirror, raw=raw, crops=crops, batch_size=batch_size, progress=progress, skip_unreadable=skip_unreadable,
+      devices=devices, say=say, embedder=self._embedder(mirror, raw, crops),
     )
     # Terms and size go with the embeddings, for the model card of an evaluation.
     about = {"licence": self.licence, "origin": self.origin, "parameters": self.num_parameters}
@@ -210,19 +213,19 @@ class Model:
   def _spread(self) -> tuple[Any, NamedSharding]:
     return spread(self.saved.variables)
 
-  def _embedder(self, mirror: str, raw: bool) -> Any:
-    key = mirror, raw
+  def _embedder(self, mirror: str, raw: bool, crops: str = "one") -> Any:
+    key = mirror, raw, crops
     if key not in self._embedders:
-      self._embedders[key] = make_embedder(self.saved.module, self.preprocess, mirror=mirror, raw=raw)
+      self._embedders[key] = make_embedder(self.saved.module, self.preprocess, mirror=mirror, raw=raw, crops=crops)
     return self._embedders[key]
 
   def _embed(
-    self, images: Iterator[np.ndarray], count: int, *, mirror: str, raw: bool, batch_size: int, progress: bool
+    self, images: Iterator[np.ndarray], count: int, *, mirror: str, raw: bool, crops: str, batch_size: int, progress: bool
   ) -> np.ndarray:
     """Embeddings of images that may differ in size; batched by size."""
     if not count:
       raise ValueError("no images to embed")
-    embedder, (variables, sharding) = self._embedder(mirror, raw), self._spread
+    embedder, (variables, sharding) = self._embedder(mirror, raw, crops), self._spread
     devices = len(sharding.device_set)
     waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
     found: list[tuple[list[int], Array]] = []

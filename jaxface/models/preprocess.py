@@ -92,6 +92,16 @@ class Preprocess:
       ValueError: another rank, dtype or number of channels; an image too small for the crop; outside `jit` also floats
         outside of 0..255, or all between 0 and 1 (already scaled).
     """
+    self.check(image_bhwc)
+    x_bhwc = self._fit(image_bhwc.astype(jnp.float32))
+    if self.colour == "grey" and x_bhwc.shape[-1] == 3:
+      x_bhwc = to_grey(x_bhwc)
+    elif self.colour == "bgr":
+      x_bhwc = x_bhwc[..., ::-1]
+    return (x_bhwc - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
+
+  def check(self, image_bhwc: Array) -> None:
+    """Rejects images that `apply` does not take, with its errors."""
     height, width = self.size
     least = f"H >= {height}, W >= {width}" if self.fit == "crop" else "H, W"
     last = "3 or 1" if self.colour == "grey" else "3"
@@ -111,24 +121,22 @@ class Preprocess:
     rows, columns = image_bhwc.shape[1:3]
     if self.fit == "crop" and (rows < height or columns < width):
       raise ValueError(f"{want}; got {rows}x{columns} pixels")
-    x_bhwc = self._fit(image_bhwc.astype(jnp.float32))
-    if self.colour == "grey" and x_bhwc.shape[-1] == 3:
-      x_bhwc = to_grey(x_bhwc)
-    elif self.colour == "bgr":
-      x_bhwc = x_bhwc[..., ::-1]
-    return (x_bhwc - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
 
-  def _fit(self, x_bhwc: Array) -> Array:
-    """`x_bhwc` at the size of the convention."""
-    (rows, columns), (height, width) = x_bhwc.shape[1:3], self.size
+  def middle(self, image_bhwc: Array) -> Array:
+    """The part of images that the network sees, before it is resized: the middle, at `size` or at its aspect ratio."""
+    (rows, columns), (height, width) = image_bhwc.shape[1:3], self.size
     if self.fit == "crop":
       keep_h, keep_w = height, width
     else:
       keep_h = min(rows, max(1, round(columns * height / width)))
       keep_w = min(columns, max(1, round(rows * width / height)))
     top, left = (rows - keep_h) // 2, (columns - keep_w) // 2
-    x_bhwc = x_bhwc[:, top : top + keep_h, left : left + keep_w]
-    if (keep_h, keep_w) == self.size:
+    return image_bhwc[:, top : top + keep_h, left : left + keep_w]
+
+  def _fit(self, x_bhwc: Array) -> Array:
+    """`x_bhwc` at the size of the convention."""
+    x_bhwc, (height, width) = self.middle(x_bhwc), self.size
+    if x_bhwc.shape[1:3] == self.size:
       return x_bhwc
     return jax.image.resize(x_bhwc, (x_bhwc.shape[0], height, width, x_bhwc.shape[-1]), "linear")
 

@@ -8,6 +8,14 @@ from .leaks.find import find_leaks as find_leaks
 from .leaks.images import ImageLeak as ImageLeak
 from .leaks.names import IdentityLeak as IdentityLeak
 from .leaks.page import write_leak_page as write_leak_page
+from .papers.keep import keep_results as keep_results
+from .papers.result_file import Measured as Measured
+from .papers.table import Figure as Figure
+from .papers.table import Paper as Paper
+from .papers.table import Row as Row
+from .papers.table import paper_rows as paper_rows
+from .papers.table import read_papers as read_papers
+from .papers.table import read_results as read_results
 from .photos.align_folder import AlignedFolder as AlignedFolder
 from .photos.align_folder import OtherSettings as OtherSettings
 from .photos.align_folder import align_photos as align_photos
@@ -28,6 +36,9 @@ from .report import report_files as report_files
 from .run import Result as Result
 from .run import run_experiment as run_experiment
 from .slicing import slices as slices
+from .staged import Stage as Stage
+from .staged import StagedExperiment as StagedExperiment
+from .staged import StagedResult as StagedResult
 from .sweeps.axes import AXES as AXES
 from .sweeps.axes import BY as BY
 from .sweeps.axes import Axis as Axis

@@ -9,9 +9,14 @@ import numpy as np
 
 from jaxface.evaluation.matrix_checks import check_labels
 from jaxface.formats.embedding_rows import EmbeddingRows
+from jaxface.formats.threshold import Threshold
 from jaxface.verifiers.front import Front
 
 CHUNK = 1024  # columns of a score matrix at a time
+
+# Metadata of embeddings that must be equal where they are known: embeddings of another making have another distribution.
+MADE_WITH = ("model", "model_digest", "preprocess", "template", "mirror", "raw")
+_COMPARED = ("model_digest", "preprocess", "mirror", "raw")
 
 Rows = np.ndarray | EmbeddingRows
 
@@ -35,15 +40,21 @@ class Verifier(ABC):
   """A fitted score of two embeddings: higher is more similar.
 
   Attributes:
+    kind: name of the kind.
+    what: what its score is, for messages.
+    learns: what it learns from: "nothing", "labels" or "pairs" (labels or pairs); components need embeddings only.
     front: transform of the embeddings before they are compared.
-    made_from: metadata of the embeddings of the fit, plain JSON values.
+    made_from: what made the embeddings of the fit, and their numbers, plain JSON values.
+    threshold: the measured threshold of its scores, see `jaxface threshold --verifier`; None for none.
   """
 
   kind: ClassVar[str]
   what: ClassVar[str]
+  learns: ClassVar[str] = "nothing"
 
   front: Front
   made_from: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+  threshold: Threshold | None = field(default=None, kw_only=True)
 
   @classmethod
   @abstractmethod
@@ -117,6 +128,25 @@ class Verifier(ABC):
       parts.append(f"{self.front.output_size} components" + (", whitened" if self.front.whiten else ""))
     return ", ".join(parts)
 
+  @property
+  def raw(self) -> bool:
+    """Whether it was fitted on the network's own numbers, not on embeddings of length one."""
+    return bool(self.made_from.get("raw", False))
+
+  def check_meta(self, meta: Mapping[str, Any], where: str = "the embeddings") -> None:
+    """Rejects embeddings that were made otherwise than those of the fit, as far as both say how.
+
+    Args:
+      meta: metadata of the embeddings.
+      where: their file, for the message.
+    Raises:
+      ValueError: names each difference.
+    """
+    ours = self.made_from
+    differ = [f"{name} {meta[name]!r}, not {ours[name]!r}" for name in _COMPARED if name in meta and name in ours and meta[name] != ours[name]]
+    if differ:
+      raise ValueError(f"{where}: made with {'; '.join(differ)}, as the embeddings that {self.name} was fitted on")
+
   def __repr__(self) -> str:
     return f"<verifier {self.name}, of embeddings of {self.front.size} numbers>"
 
@@ -158,4 +188,4 @@ def checked_pairs(pairs: RowPairs | Sequence, count: int) -> RowPairs:
   return RowPairs(left_p.astype(np.int64), right_p.astype(np.int64), same_p)
 
 
-__all__ = ["RowPairs", "Rows", "Verifier", "checked_pairs", "identities"]
+__all__ = ["MADE_WITH", "RowPairs", "Rows", "Verifier", "checked_pairs", "identities"]

@@ -47,6 +47,7 @@ class JointBayesian(Verifier):
 
   kind = "joint-bayesian"
   what = "log-likelihood ratio"
+  learns = "labels"
 
   @classmethod
   def fit(

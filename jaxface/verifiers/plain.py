@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 from jaxface.verifiers.base import Rows, Verifier
 from jaxface.verifiers.front import Front
 

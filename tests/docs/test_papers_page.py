@@ -1,5 +1,6 @@
 """docs/papers.md: each name in the table of papers is there, and gives what the page says."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from jaxface import losses, models
 from jaxface.training import list_experiments, load_experiment
 
-PAGE = Path(__file__).parents[2] / "docs" / "papers.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "papers.md"
 
 
 def rows():
@@ -25,6 +27,13 @@ def names(cell):
 def same(cell):
   """Pairs of a paper's name and what it stands for."""
   return re.findall(r"`(\w+)` = `(\w+)`", cell)
+
+
+def test_the_table_of_figures_is_current(monkeypatch):
+  monkeypatch.syspath_prepend(str(DOCS))
+  script = importlib.import_module("make_papers_table")
+  text = PAGE.read_text(encoding="utf-8")
+  assert script.replaced(text, script.NAME, script.part(), PAGE) == text, "docs/papers.md is not current: python docs/make_papers_table.py"
 
 
 def test_ten_papers():

@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from jaxface.evaluation.measures import agglomeration
 from jaxface.evaluation.measures.agglomeration import LINKAGES, agglomerate, cluster
 from jaxface.evaluation.measures.graph import components
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 
 seeds = st.integers(0, 2**32 - 1)
 

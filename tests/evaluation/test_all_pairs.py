@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxface.evaluation.measures.roc import roc, tar_at_far
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 from jaxface.evaluation.streaming import score_blocks
 from jaxface.evaluation.streaming.all_pairs import all_pairs_tar_at_far, count_all_pairs
 from jaxface.evaluation.streaming.pair_passes import PairPasses

@@ -5,7 +5,7 @@ import pytest
 
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.identification import search_gallery
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 from jaxface.evaluation.streaming import embedding_search
 from jaxface.evaluation.streaming.embedding_search import search_embeddings
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxface.evaluation.pairs.pair_names import list_notes, matched, threshold_notes
-from jaxface.evaluation.pairs.verification import score_pairs, verify_pairs
+from jaxface.evaluation.pairs.pair_score import score_pairs
+from jaxface.evaluation.pairs.verification import verify_pairs
 from jaxface.formats.pairs import Pairs, read_pairs
 
 

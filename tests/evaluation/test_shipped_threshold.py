@@ -44,6 +44,15 @@ def test_embeddings_of_another_model_or_mirror_setting_are_refused(toy, meta):
     evaluate(replace(given, meta=meta), file, threshold_from=folder / "model")
 
 
+def test_means_over_crops_are_refused(toy):
+  given, file, _, folder = toy
+  crops = replace(given, meta={**META, "crops": "ten"})
+  with pytest.raises(ValueError, match="means over ten crops"):
+    evaluate(crops, file, threshold_from=folder / "model")
+  with pytest.raises(ValueError, match="means over ten crops"):
+    measure_threshold(crops, file, 0.1)
+
+
 def test_a_folder_without_a_threshold_says_how_to_measure_one(toy):
   given, file, _, folder = toy
   with pytest.raises(FileNotFoundError, match="jaxface threshold --write"):

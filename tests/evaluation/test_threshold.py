@@ -12,7 +12,7 @@ from jaxface.evaluation.intervals.false_accepts import FEWEST, AllPairs, ListedP
 from jaxface.evaluation.intervals.identity_units import Units
 from jaxface.evaluation.intervals.rates import rate_interval
 from jaxface.evaluation.measures import roc
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 from jaxface.evaluation.streaming.pair_intervals import mated_interval
 from jaxface.evaluation.threshold.measure import measure_threshold
 from jaxface.evaluation.threshold.report import report_threshold

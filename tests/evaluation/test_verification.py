@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.evaluation.pairs import verification
-from jaxface.evaluation.pairs.verification import cosine_of_pairs, verify_pairs
+from jaxface.evaluation.pairs import pair_score
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
+from jaxface.evaluation.pairs.verification import verify_pairs
 from jaxface.formats.pairs import Pairs, read_pairs
 
 
@@ -72,7 +73,7 @@ def test_cosine_is_the_definition():
 def test_chunks_change_no_bit(monkeypatch, chunk, size):
   embedding_nd, names, pairs = made(size=size)
   whole = verify_pairs(embedding_nd, names, pairs)
-  monkeypatch.setattr(verification, "CHUNK", chunk)
+  monkeypatch.setattr(pair_score, "CHUNK", chunk)
   np.testing.assert_array_equal(verify_pairs(embedding_nd, names, pairs).score_p, whole.score_p)
 
 

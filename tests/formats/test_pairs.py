@@ -168,6 +168,9 @@ def test_lengths_must_agree():
 
 def test_people_by_hand(written):
   assert read_people(written("2\n1\nAnn\t3\n2\nBob\t1\nCy\t2\n")) == [{"Ann": 3}, {"Bob": 1, "Cy": 2}]
+  assert read_people(written("2\nAnn\t3\nBob\t1\n"), folds=False) == [{"Ann": 3, "Bob": 1}]
+  with pytest.raises(DamagedData, match="the last with 2 people"):
+    read_people(written("3\nAnn\t3\nBob\t1\n"), folds=False)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxface
+from jaxface.pipeline.papers.result_file import of_run
 from jaxface.training.config import load_experiment
 
 TINY = {
@@ -58,3 +59,13 @@ def test_a_value_is_trained_as_well_and_a_finished_run_is_found(result):
 def test_what_is_wrong_is_named(arguments, message, tmp_path):
   with pytest.raises(ValueError, match=message):
     jaxface.train(**arguments, workdir=tmp_path / "run")
+
+
+def test_a_result_file_has_the_figures_and_the_size_of_the_run(result):
+  found = of_run(result.workdir)
+  verification = result.verification["unseen"]
+  assert found.name == result.workdir.name == "tiny"
+  assert found.figures["unseen"]["accuracy"] == verification.accuracy and found.figures["unseen"]["pairs"] == len(verification.pairs)
+  assert found.network["parameters"] == result.model.num_parameters and found.network["input"] == [32, 32, 3]
+  assert found.data == {"images": result.saved.meta["images"], "identities": result.saved.meta["identities"]}
+  assert found.seconds is not None and found.seconds >= 0

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxface.evaluation.matrix_checks import NEAR, check_score_matrix, unit_rows
 from jaxface.evaluation.measures.graph import join, numbered, roots
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 
 LINKAGES = ("single", "average", "complete")
 # Rows of one block of cosines; and the most members of a component whose cosines are stored (512 MiB).

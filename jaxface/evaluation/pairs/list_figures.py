@@ -10,7 +10,8 @@ import numpy as np
 from jaxface.evaluation.measures.folds import best_threshold
 from jaxface.evaluation.pairs.normalisation import LargestFeatures
 from jaxface.evaluation.pairs.pair_names import list_notes, matched, scores_of_one_kind, without_missing
-from jaxface.evaluation.pairs.verification import Verification, score_pairs, verify_pairs
+from jaxface.evaluation.pairs.pair_score import COSINE, PairScore, score_pairs
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
@@ -24,7 +25,7 @@ class Evaluation:
 
   Attributes:
     pairs: the list, under the names of the embeddings.
-    score_p: [P] float64, cosine of each pair.
+    score_p: [P] float64, cosine of each pair, or another score.
     verification: the figures; None for a list without mated or without non-mated pairs, which has scores only.
     figures: everything as plain JSON values.
     notes: caveats of the figures, a line each.
@@ -41,23 +42,24 @@ class Evaluation:
   def __str__(self) -> str:
     if self.verification:
       return f"{self.verification.summary()}\n{self.verification.threshold_table()}{_at_shipped(self.figures)}"
-    pairs, score_p = self.pairs, self.score_p
-    lines = ["cosine  pair"]
+    pairs, score_p, name = self.pairs, self.score_p, str(self.figures.get("score", COSINE))
+    lines = [f"{name}  pair"]
     lines += [f"{score:.4f}  {left}  {right}" for score, left, right in zip(score_p[:SHOWN], pairs.left, pairs.right)]
     if "accepted" in self.figures:
-      threshold = self.figures["threshold_cosine"]
+      threshold = self.figures["threshold_cosine" if name == COSINE else "threshold"]
       lines.append(
         f"{self.figures['accepted']:,} of {len(pairs):,} accepted at the threshold {threshold:.4f} of the other list"
       )
     if len(pairs) > SHOWN:
-      lines.append(f"… and {len(pairs) - SHOWN:,} more, in the JSON; cosine {score_p.min():.4f} to {score_p.max():.4f}")
+      lines.append(f"… and {len(pairs) - SHOWN:,} more, in the JSON; {name} {score_p.min():.4f} to {score_p.max():.4f}")
     return "\n".join(lines)
 
 
 def evaluate_pairs(
   embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *,
   normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
-  threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
+  threshold_from: Pairs | str | Path | None = None, score: PairScore | None = None, skip_missing: bool = False,
+  out: str | Path | None = None,
 ) -> Evaluation:
   """Verification figures of embeddings, made here or elsewhere, on a pair list.
 
@@ -72,21 +74,26 @@ def evaluate_pairs(
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
       pairs, which is optimistic.
+    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine.
     skip_missing: ignore pairs of images without an embedding, of both lists, with a note; otherwise they raise an error.
     out: JSON file for every figure.
   Returns:
     `Evaluation`.
   Raises:
     ValueError: a pair has no embedding, or no pair is left; embeddings of length one where `normalise`
-      needs the network's own numbers; `save_fit` without `normalise`.
+      needs the network's own numbers; `save_fit` without `normalise`; `score` with `normalise`, or of another model.
     DamagedData: a file that cannot be read.
   """
+  if score is not None and normalise is not None:
+    raise ValueError(f"normalise changes the embeddings that {score.name} was fitted on: give one of both")
   if save_fit and normalise is None:
     raise ValueError("save_fit needs normalise, the embeddings to fit on")
   pairs = pairs if isinstance(pairs, Pairs) else read_pairs(pairs)
   where = "these embeddings" if isinstance(embeddings, Embeddings) else str(embeddings)
   embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
   embedding_nd = embeddings.embedding_nd
+  if score is not None:
+    score.check_meta(embeddings.meta, where)
   if normalise is not None:
     fit = normalise if isinstance(normalise, LargestFeatures) else _fitted(Path(normalise))
     embedding_nd = fit.apply(_network_numbers(where, embeddings))
@@ -100,7 +107,7 @@ def evaluate_pairs(
       train, more = _present(train, embeddings.names)
       notes += [f"the list that sets the threshold: {line}" for line in more]
   notes += _unreadable(embeddings)
-  found = _judged(embedding_nd, embeddings.names, pairs, train)
+  found = _judged(embedding_nd, embeddings.names, pairs, train, score)
   notes += found.notes
   found = Evaluation(
     found.pairs, found.score_p, found.verification, {**found.figures, "notes": notes}, tuple(notes), embeddings.meta
@@ -133,20 +140,21 @@ def _present(pairs: Pairs, names: list[str]) -> tuple[Pairs, list[str]]:
   return pairs, notes
 
 
-def _judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pairs | None) -> Evaluation:
+def _judged(embedding_nd: np.ndarray, names: list[str], pairs: Pairs, train: Pairs | None, score: PairScore | None) -> Evaluation:
   """The figures of a list; only the scores if it has no mated or no non-mated pairs."""
   if pairs.same.any() and not pairs.same.all():
-    result = verify_pairs(embedding_nd, names, pairs, train=train)
+    result = verify_pairs(embedding_nd, names, pairs, train=train, score=score)
     return Evaluation(result.pairs, result.score_p, result, result.to_json(), result.notes)
-  pairs, score_p = score_pairs(embedding_nd, names, pairs)
-  figures = scores_of_one_kind(pairs, score_p)
+  pairs, score_p = score_pairs(embedding_nd, names, pairs, score)
+  key = COSINE if score is None else "score"
+  figures = scores_of_one_kind(pairs, score_p, key) | ({} if score is None else {"score": score.name})
   missing = "non-mated" if pairs.same.any() else "mated"
   note = f"the list has no {missing} pair: accuracy, rates and thresholds need pairs of both kinds, only scores are given."
   if train is not None:
-    train, train_score_p = score_pairs(embedding_nd, names, train)
+    train, train_score_p = score_pairs(embedding_nd, names, train, score)
     threshold = best_threshold(train_score_p, train.same)
     figures |= {
-      "threshold_cosine": threshold, "threshold_from": "train pairs", "accepted": int((score_p >= threshold).sum()),
+      "threshold_cosine" if score is None else "threshold": threshold, "threshold_from": "train pairs", "accepted": int((score_p >= threshold).sum()),
     }
   return Evaluation(pairs, score_p, None, figures, (*list_notes(pairs), note))
 

@@ -161,24 +161,25 @@ def threshold_notes(pairs: Pairs, threshold_from: str, train: Pairs | None = Non
   ]
 
 
-def scores_of_one_kind(pairs: Pairs, score_p: np.ndarray) -> dict:
+def scores_of_one_kind(pairs: Pairs, score_p: np.ndarray, name: str = "cosine") -> dict:
   """Figures of a list without mated or without non-mated pairs: its scores.
 
   Args:
     pairs: the list.
-    score_p: [P] float64, cosine of each.
+    score_p: [P] float64, cosine or another score of each.
+    name: of the score, as a key.
   Returns:
-    Plain JSON values: counts, the minimum, mean and maximum cosine, and the cosine of each pair.
+    Plain JSON values: counts, the minimum, mean and maximum score, and the score of each pair.
   """
   return {
     "pairs": len(pairs),
     "mated": int(pairs.same.sum()),
     "nonmated": int((~pairs.same).sum()),
-    "cosine_min": float(score_p.min()),
-    "cosine_mean": float(score_p.mean()),
-    "cosine_max": float(score_p.max()),
+    f"{name}_min": float(score_p.min()),
+    f"{name}_mean": float(score_p.mean()),
+    f"{name}_max": float(score_p.max()),
     "scores": [
-      {"left": left, "right": right, "same": bool(same), "cosine": float(score)}
+      {"left": left, "right": right, "same": bool(same), name: float(score)}
       for left, right, same, score in zip(pairs.left, pairs.right, pairs.same, score_p)
     ],
   }

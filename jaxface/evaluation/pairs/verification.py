@@ -14,11 +14,11 @@ from jaxface.evaluation.intervals.rates import size_note
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.measures.curves import rates_at
 from jaxface.evaluation.measures.folds import Folds, fold_accuracy
-from jaxface.evaluation.pairs.pair_names import check_unique, list_notes, matched, threshold_notes
+from jaxface.evaluation.pairs.pair_names import list_notes, threshold_notes
+from jaxface.evaluation.pairs.pair_score import COSINE, PairScore, score_pairs
 from jaxface.formats.pairs import Pairs
 
 TARGETS: Mapping[str, float] = MappingProxyType({"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3})
-CHUNK = 256  # pairs at a time: their float64 rows stay in the cache
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,17 @@ class Verification:
 
   Attributes:
     pairs: the list.
-    score_p: [P] float64, cosine of each pair.
+    score_p: [P] float64, cosine of each pair, or another score.
     folds: accuracy and threshold per fold.
     notes: lines on peculiarities of the list, see `pair_names`.
+    score_name: "cosine", or the name of the other score, whose thresholds are no cosines.
   """
 
   pairs: Pairs
   score_p: np.ndarray
   folds: Folds
   notes: tuple[str, ...] = ()
+  score_name: str = COSINE
 
   @cached_property
   def roc(self) -> measures.Roc:
@@ -75,9 +77,20 @@ class Verification:
     return FigureIntervals(self.score_p, self.pairs.same, self.pairs.fold, self.folds, units_of(self.pairs), TARGETS)
 
   @property
-  def threshold_cosine(self) -> float:
-    """Mean threshold over the folds: the same person if cosine >= threshold."""
+  def threshold(self) -> float:
+    """Mean threshold over the folds: the same person if score >= threshold."""
     return float(self.folds.threshold.mean())
+
+  @property
+  def threshold_cosine(self) -> float:
+    """`threshold`, where the score is the cosine.
+
+    Raises:
+      ValueError: the score is another one.
+    """
+    if self.score_name != COSINE:
+      raise ValueError(f"the pairs were scored by {self.score_name}: the threshold {self.threshold:.4f} is no cosine")
+    return self.threshold
 
   @property
   def threshold_l2_squared(self) -> float:
@@ -104,8 +117,11 @@ class Verification:
     return index[np.argsort(-depth[index], kind="stable")][:count].tolist()
 
   def to_json(self) -> dict[str, Any]:
-    """The figures as plain JSON values: shares in [0, 1], thresholds in cosine and squared distance."""
+    """The figures as plain JSON values: shares in [0, 1], thresholds in cosine and squared distance, or as `threshold` of another score."""
+    named = {} if self.score_name == COSINE else {"score": self.score_name}
+    suffix = "_cosine" if self.score_name == COSINE else ""
     return {
+      **named,
       "pairs": len(self.pairs),
       "mated": self.roc.mated,
       "nonmated": self.roc.nonmated,
@@ -118,9 +134,8 @@ class Verification:
       "eer_interval": list(self.intervals.eer),
       "tar_at_far": self.tar_at_far,
       "tar_at_far_interval": {name: list(ends) for name, ends in self.intervals.tar_at_far.items()},
-      "tar_at_far_threshold_cosine": {name: point.threshold for name, point in self.operating.items()},
-      "threshold_cosine": self.threshold_cosine,
-      "threshold_l2_squared": self.threshold_l2_squared,
+      f"tar_at_far_threshold{suffix}": {name: point.threshold for name, point in self.operating.items()},
+      **self._thresholds(self.threshold),
       "threshold_from": self.folds.threshold_from,
       "notes": list(self.notes),
       "folds": [
@@ -128,14 +143,19 @@ class Verification:
           "fold": int(fold),
           "pairs": int(pairs),
           "accuracy": float(accuracy),
-          "threshold_cosine": float(threshold),
-          "threshold_l2_squared": l2_squared(float(threshold)),
+          **self._thresholds(float(threshold)),
         }
         for fold, pairs, accuracy, threshold in zip(
           self.folds.fold, self.folds.pairs, self.folds.accuracy, self.folds.threshold
         )
       ],
     }
+
+  def _thresholds(self, threshold: float) -> dict[str, float]:
+    """A threshold as JSON values."""
+    if self.score_name != COSINE:
+      return {"threshold": threshold}
+    return {"threshold_cosine": threshold, "threshold_l2_squared": l2_squared(threshold)}
 
   def at(self, threshold: float) -> measures.Operating:
     """TAR and FAR at a threshold, over all pairs."""
@@ -144,30 +164,37 @@ class Verification:
 
   def threshold_table(self) -> str:
     """Table of thresholds for a terminal: that of the best accuracy and those at each target FAR, with their rates."""
-    rows = [("", "cosine", "L2²", "FAR", "TAR", "95 % of TAR")]
-    points = {"best accuracy": (self.at(self.threshold_cosine), "")}
+    plain = self.score_name == COSINE
+    heads = ("cosine", "L2²") if plain else ("score",)
+    rows = [("", *heads, "FAR", "TAR", "95 % of TAR")]
+    points = {"best accuracy": (self.at(self.threshold), "")}
     for name, point in self.operating.items():
       low, high = self.intervals.tar_at_far[name]
       points[f"FAR ≤ {name}"] = (point, f"{100 * low:.2f} to {100 * high:.2f}")
     for name, (point, interval) in points.items():
       rates = (f"{100 * point.far:.2f} %", f"{100 * point.tar:.2f} %")
-      rows.append((name, f"{point.threshold:.4f}", f"{l2_squared(point.threshold):.4f}", *rates, interval))
-    width = [max(len(row[column]) for row in rows) for column in range(6)]
+      values = (point.threshold, l2_squared(point.threshold)) if plain else (point.threshold,)
+      rows.append((name, *(f"{value:.4f}" for value in values), *rates, interval))
+    width = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
       "  ".join([row[0].ljust(width[0]), *(cell.rjust(size) for cell, size in zip(row[1:], width[1:]))]).rstrip()
       for row in rows
     ]
     small = [note for note in (size_note(target, self.roc.nonmated) for target in TARGETS.values()) if note]
-    return "\n".join(["thresholds: the same person if cosine ≥, or L2² of unit embeddings ≤", *lines, *small])
+    rule = "cosine ≥, or L2² of unit embeddings ≤" if plain else f"score ≥ ({self.score_name})"
+    return "\n".join([f"thresholds: the same person if {rule}", *lines, *small])
 
   def summary(self) -> str:
     """One line for a terminal."""
     rates = ", ".join(f"TAR@FAR {name} {100 * tar:.2f} %" for name, tar in self.tar_at_far.items())
     low, high = (100 * end for end in self.intervals.accuracy)
+    if self.score_name == COSINE:
+      threshold = f"threshold cosine {self.threshold:.4f} (L2² {self.threshold_l2_squared:.4f})"
+    else:
+      threshold = f"threshold {self.threshold:.4f} of {self.score_name}"
     return (
       f"accuracy {100 * self.accuracy:.2f} % ± {100 * self.accuracy_se:.2f} (95 %: {low:.2f} to {high:.2f}), AUC {self.auc:.4f}, "
-      f"EER {100 * self.eer:.2f} %, {rates}, threshold cosine {self.threshold_cosine:.4f} "
-      f"(L2² {self.threshold_l2_squared:.4f}), {len(self.pairs)} pairs"
+      f"EER {100 * self.eer:.2f} %, {rates}, {threshold}, {len(self.pairs)} pairs"
     )
 
 
@@ -182,8 +209,9 @@ def verify_pairs(
   pairs: Pairs,
   *,
   train: Pairs | None = None,
+  score: PairScore | None = None,
 ) -> Verification:
-  """Scores pairs by cosine and evaluates them by folds.
+  """Scores pairs and evaluates them by folds.
 
   Every pair is computed separately in float64, so the figures do not depend on the order of the embeddings, on
   batch sizes or on chunking.
@@ -194,98 +222,22 @@ def verify_pairs(
     pairs: pairs with folds.
     train: pairs on which the threshold for all folds is chosen (LFW view 1: the development training list);
       by default the threshold of a fold is chosen on the other folds.
+    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine.
   Returns:
     `Verification`.
   Raises:
     ValueError: a pair refers to a missing name, or to an embedding with a duplicate name, zero or not finite.
   """
-  pairs, score_p = score_pairs(embedding_nd, names, pairs)
+  pairs, score_p = score_pairs(embedding_nd, names, pairs, score)
   other = None
   if train is not None:
-    train, train_score_p = score_pairs(embedding_nd, names, train)
+    train, train_score_p = score_pairs(embedding_nd, names, train, score)
     other = (train_score_p, train.same)
   folds = fold_accuracy(score_p, pairs.same, pairs.fold, train=other)
   notes = (*list_notes(pairs), *threshold_notes(pairs, folds.threshold_from, train))
-  result = Verification(pairs, score_p, folds, notes)
+  result = Verification(pairs, score_p, folds, notes, COSINE if score is None else score.name)
   result.roc  # noqa: B018 - raise here for a list of only mated pairs, not in the middle of a report
   return result
 
 
-def score_pairs(embedding_nd: np.ndarray, names: Sequence[str], pairs: Pairs) -> tuple[Pairs, np.ndarray]:
-  """The pairs with the names of the embeddings, and the cosine of each.
-
-  Args:
-    embedding_nd: [N, D] float, not necessarily normalised.
-    names: N names.
-    pairs: the pairs; a name may have a suffix that the embeddings' names lack, see `matched`.
-  Returns:
-    (pairs, [P] float64).
-  Raises:
-    ValueError: as `verify_pairs`.
-  """
-  row_of = _rows(embedding_nd, names)
-  pairs = matched(pairs, names)
-  return pairs, _score(embedding_nd, names, row_of, pairs)
-
-
-def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> np.ndarray:
-  """Cosine of pairs of rows.
-
-  Args:
-    embedding_nd: [N, D] float.
-    left_p: [P] int, rows.
-    right_p: [P] int, rows.
-  Returns:
-    [P] float64 in [-1, 1], NaN if a row is zero or not finite.
-  """
-  cosine_p = np.empty(len(left_p))
-  for start in range(0, len(left_p), CHUNK):
-    here = slice(start, start + CHUNK)
-    left_pd = np.asarray(embedding_nd[left_p[here]], np.float64)
-    right_pd = np.asarray(embedding_nd[right_p[here]], np.float64)
-    # A sum along the last axis adds every row in the same order for any number of rows; a matrix product
-    # does not.
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-      square_p = (left_pd * left_pd).sum(1) * (right_pd * right_pd).sum(1)
-      cosine_p[here] = np.clip((left_pd * right_pd).sum(1) / np.sqrt(square_p), -1.0, 1.0)
-  return cosine_p
-
-
-def _rows(embedding_nd: np.ndarray, names: Sequence[str]) -> dict[str, int]:
-  if embedding_nd.ndim != 2 or len(embedding_nd) != len(names):
-    raise ValueError(
-      f"embeddings {embedding_nd.shape} with {len(names)} names: they must be [N, D] with N names"
-    )
-  return {name: row for row, name in enumerate(names)}
-
-
-def _score(
-  embedding_nd: np.ndarray, names: Sequence[str], row_of: dict[str, int], pairs: Pairs
-) -> np.ndarray:
-  absent = [
-    pair for pair in range(len(pairs)) if pairs.left[pair] not in row_of or pairs.right[pair] not in row_of
-  ]
-  if absent:
-    first = pairs.left[absent[0]] if pairs.left[absent[0]] not in row_of else pairs.right[absent[0]]
-    have = ", ".join(repr(name) for name in list(names)[:3]) or "none at all"
-    raise ValueError(
-      f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs "
-      f"lack one). The {len(names)} embeddings are named like {have}"
-    )
-  check_unique(names, {*pairs.left, *pairs.right})
-  left_p = np.array([row_of[name] for name in pairs.left], np.int64)
-  right_p = np.array([row_of[name] for name in pairs.right], np.int64)
-  score_p = cosine_of_pairs(embedding_nd, left_p, right_p)
-  for pair in np.flatnonzero(~np.isfinite(score_p))[:1]:
-    row = next((row for row in (left_p[pair], right_p[pair]) if not _sound(embedding_nd[row])), left_p[pair])
-    raise ValueError(
-      f"embedding {row} ({names[row]!r}) is zero or not finite: its direction is undefined"
-    )
-  return score_p
-
-
-def _sound(embedding_d: np.ndarray) -> bool:
-  return bool(np.isfinite(embedding_d).all() and embedding_d.any())
-
-
-__all__ = ["TARGETS", "Verification", "cosine_of_pairs", "l2_squared", "score_pairs", "verify_pairs"]
+__all__ = ["TARGETS", "Verification", "l2_squared", "verify_pairs"]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxface.evaluation.measures.folds import fold_accuracy
 from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
 from jaxface.evaluation.pairs.pair_names import images_of, list_notes, threshold_notes
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.protocols.base import Protocol, check_counts, find_file
 from jaxface.formats.embeddings import Embeddings
@@ -40,7 +41,7 @@ class PairProtocol(Protocol):
     Args:
       embeddings: named embeddings.
       skip_missing: see `Protocol.evaluate`.
-      **options: `normalise`, `save_fit` and `threshold_from` of `evaluate_pairs`.
+      **options: `normalise`, `save_fit`, `threshold_from` and `score` of `evaluate_pairs`.
     Returns:
       `Evaluation`.
     """
@@ -50,7 +51,7 @@ class PairProtocol(Protocol):
     return with_protocol(found, self)
 
 
-def of_scores(pairs: Pairs, score_p: np.ndarray) -> Evaluation:
+def of_scores(pairs: Pairs, score_p: np.ndarray, score_name: str = COSINE) -> Evaluation:
   """The figures of scores that are not the cosine of two embeddings, such as those of sets of images.
 
   Raises:
@@ -58,7 +59,7 @@ def of_scores(pairs: Pairs, score_p: np.ndarray) -> Evaluation:
   """
   folds = fold_accuracy(score_p, pairs.same, pairs.fold)
   notes = (*list_notes(pairs), *threshold_notes(pairs, folds.threshold_from))
-  found = Verification(pairs, score_p, folds, notes)
+  found = Verification(pairs, score_p, folds, notes, score_name)
   return Evaluation(pairs, score_p, found, found.to_json(), notes)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
 from jaxface.evaluation.pairs.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.pair_score import PairScore
+from jaxface.evaluation.pairs.videos import FrameRule
 from jaxface.evaluation.protocols.age_pose import read_six_thousand
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures
 from jaxface.evaluation.protocols.cfp import read_cfp
@@ -21,7 +23,7 @@ from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
 from jaxface.evaluation.protocols.rfw import read_rfw
 from jaxface.evaluation.protocols.saved import save_evaluation
 from jaxface.evaluation.protocols.trillion_pairs import read_trillion_pairs
-from jaxface.evaluation.protocols.ytf import read_ytf
+from jaxface.evaluation.protocols.ytf import Ytf, read_ytf
 from jaxface.evaluation.threshold.shipped import shipped_threshold, with_shipped
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
@@ -38,6 +40,8 @@ PROTOCOLS: MappingProxyType[str, Callable[[str | Path], Protocol]] = MappingProx
   "ytf": read_ytf,
   "ytf-max": partial(read_ytf, pooling="max"),
   "ytf-pooled": partial(read_ytf, pooling="pooled"),
+  "ytf-random": partial(read_ytf, pooling="random"),
+  "ytf-top": partial(read_ytf, pooling="top"),
   "cfp-ff": partial(read_cfp, kind="ff"),
   "cfp-fp": partial(read_cfp, kind="fp"),
   "agedb-30": partial(read_six_thousand, name="agedb-30"),
@@ -54,6 +58,8 @@ PROTOCOLS: MappingProxyType[str, Callable[[str | Path], Protocol]] = MappingProx
   "trillion-pairs": read_trillion_pairs,
   "closed-set": read_closed_set,
 })
+
+FRAME_PROTOCOLS = ("ytf-random", "ytf-top")
 
 
 def read_protocol(name: str, lists: str | Path) -> Protocol:
@@ -76,8 +82,8 @@ def read_protocol(name: str, lists: str | Path) -> Protocol:
 def evaluate(
   embeddings: Embeddings | str | Path, pairs: Pairs | str | Path, *, protocol: str = "pairs",
   normalise: LargestFeatures | str | Path | None = None, save_fit: str | Path | None = None,
-  threshold_from: Pairs | str | Path | None = None, skip_missing: bool = False, out: str | Path | None = None,
-  save: str | Path | None = None, title: str = "",
+  threshold_from: Pairs | str | Path | None = None, score: PairScore | None = None, skip_missing: bool = False, out: str | Path | None = None,
+  save: str | Path | None = None, title: str = "", frames: FrameRule | None = None,
 ) -> Evaluation | ProtocolFigures:
   """Figures of embeddings, made here or elsewhere, by the rules of a protocol.
 
@@ -93,10 +99,13 @@ def evaluate(
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
       pairs, which is optimistic. A model folder adds the figures at its threshold beside those of the folds. Pair lists only.
+    score: what scores pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only, without `save` and without the
+      threshold of a model folder, which are of cosines.
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
     save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
     title: name of the model in reports; "" for the name of the file.
+    frames: count, seed and quality of frames for "ytf-random" and "ytf-top"; None takes those of the papers.
   Returns:
     `Evaluation` for pairs, else `ProtocolFigures`.
   Raises:
@@ -105,22 +114,32 @@ def evaluate(
     DamagedData: a file that cannot be read.
   """
   check_name("protocol", protocol, tuple(PROTOCOLS))
+  if score is not None and save:
+    raise ValueError(f"saved evaluations and reports show cosines, not the scores of {score.name}: write its figures as JSON")
   folder: str | Path | None = None
   if isinstance(threshold_from, (str, Path)) and Path(threshold_from).is_dir():
+    if score is not None:
+      raise ValueError(f"{threshold_from}: the threshold of a model is a cosine, the pairs are scored by {score.name}")
     folder, threshold_from = threshold_from, None
     embeddings = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
     threshold = shipped_threshold(folder, embeddings.meta)
-  options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from}
+  options: dict[str, Any] = {"normalise": normalise, "save_fit": save_fit, "threshold_from": threshold_from, "score": score}
   found: Any
+  if frames is not None and protocol not in FRAME_PROTOCOLS:
+    raise ValueError(f"frames applies to the protocols {' and '.join(FRAME_PROTOCOLS)}, not to {protocol!r}")
   if isinstance(pairs, Pairs):
     if protocol != "pairs":
       raise ValueError(f"protocol {protocol!r} reads its official lists: give their path, or use protocol 'pairs' for a Pairs")
     found = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing, **options)
   else:
     rules = read_protocol(protocol, pairs)
+    if frames is not None and isinstance(rules, Ytf):
+      rules = replace(rules, rule=frames)
     given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
     if isinstance(rules, PairProtocol):
       found = rules.evaluate(given, skip_missing=skip_missing, **options)
+    elif isinstance(rules, Ytf) and normalise is threshold_from is None:
+      found = rules.evaluate(given, skip_missing=skip_missing, score=score)
     else:
       for name, value in options.items():
         if value is not None:
@@ -139,4 +158,4 @@ def evaluate(
   return found
 
 
-__all__ = ["PROTOCOLS", "evaluate", "read_protocol"]
+__all__ = ["FRAME_PROTOCOLS", "PROTOCOLS", "evaluate", "read_protocol"]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxface.evaluation.measures.folds import Folds
 from jaxface.evaluation.measures.identification import Searches
 from jaxface.evaluation.pairs.list_figures import Evaluation
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.protocols.base import ProtocolFigures
 from jaxface.formats.atomic import atomic_file
@@ -27,8 +28,10 @@ def save_evaluation(path: str | Path, found: Evaluation | ProtocolFigures) -> No
     path: file to write, .npz.
     found: from `evaluate`.
   Raises:
-    ValueError: another suffix, or metadata that are not JSON values.
+    ValueError: another suffix, metadata that are not JSON values, or scores that are no cosines, as reports show them.
   """
+  if (name := found.figures.get("score", COSINE)) != COSINE:
+    raise ValueError(f"saved evaluations and reports show cosines, not the scores of {name}: write its figures as JSON")
   if Path(path).suffix.lower() != ".npz":
     raise ValueError(f"{path}: evaluations are stored in .npz")
   about: dict[str, Any] = {"figures": dict(found.figures), "notes": list(found.notes), "meta": dict(found.meta)}

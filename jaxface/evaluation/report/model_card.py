@@ -17,7 +17,7 @@ from jaxface.formats.atomic import write_text
 UNKNOWN = "unknown"
 ABOUT = {
   "model": "Network", "parameters": "Parameters", "preprocess": "Input convention", "template": "Alignment template of the images",
-  "mirror": "Mirror image", "raw": "Raw output (not scaled to length one)",
+  "mirror": "Mirror image", "crops": "Crops of each face", "raw": "Raw output (not scaled to length one)",
 }
 
 

@@ -12,7 +12,7 @@ from jaxface.evaluation.intervals.identity_units import units_of
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.measures.folds import best_threshold
 from jaxface.evaluation.pairs.pair_names import matched, without_missing
-from jaxface.evaluation.pairs.verification import score_pairs
+from jaxface.evaluation.pairs.pair_score import score_pairs
 from jaxface.evaluation.protocols.pair_list import PairProtocol
 from jaxface.evaluation.protocols.registry import read_protocol
 from jaxface.evaluation.slices.attributes import Attributes, read_attributes

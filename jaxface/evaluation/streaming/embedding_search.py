@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxface.evaluation.matrix_checks import NEAR, check_labels, unit_rows
 from jaxface.evaluation.measures.identification import Searches, concatenate_searches, search_gallery
-from jaxface.evaluation.pairs.verification import cosine_of_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
 
 # Cosines of one block of probes with the gallery (128 MiB).
 BLOCK = 2**24

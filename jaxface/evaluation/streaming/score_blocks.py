@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxface.evaluation.pairs.verification import CHUNK
+from jaxface.evaluation.pairs.pair_score import CHUNK
 
 # Rows of a block: its products take 16 MB.
 ROWS = 2048

@@ -9,7 +9,8 @@ from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.folds import Folds, best_threshold
 from jaxface.evaluation.measures.principal_components import fit_components
 from jaxface.evaluation.pairs.pair_names import list_notes, matched
-from jaxface.evaluation.pairs.verification import Verification, score_pairs, verify_pairs
+from jaxface.evaluation.pairs.pair_score import score_pairs
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
 from jaxface.evaluation.protocols.base import rows_of
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs

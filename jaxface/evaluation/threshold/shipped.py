@@ -23,7 +23,7 @@ def shipped_threshold(model: str | Path, meta: Mapping[str, Any]) -> Threshold:
     meta: of the embeddings.
   Raises:
     FileNotFoundError: no threshold there.
-    ValueError: the embeddings are of another or an unknown model or mirror setting.
+    ValueError: the embeddings are of another or an unknown model or mirror setting, or means over crops.
   """
   files = [Path(model) / THRESHOLD_FILE, Path(model) / "model" / THRESHOLD_FILE]
   file = next((file for file in files if file.is_file()), None)
@@ -36,6 +36,8 @@ def shipped_threshold(model: str | Path, meta: Mapping[str, Any]) -> Threshold:
       f"{file}: the threshold holds for embeddings of the model with digest {found.model_digest} and mirror {found.mirror!r}; these have"
       f" {made[0]} and {made[1]!r}"
     )
+  if crops := meta.get("crops"):
+    raise ValueError(f"{file}: the threshold holds for embeddings of the whole face; these are means over {crops} crops")
   return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxface.evaluation import Traffic
+from jaxface.formats.threshold import COSINE
 from jaxface.inference.chosen_model import model_path
 from jaxface.inference.model import Model, load
 from jaxface.models.threshold import read_threshold
@@ -25,17 +26,19 @@ class NoFace(ValueError):
 
 @dataclass(frozen=True)
 class Decision:
-  """The rule of a decision: the same person if the cosine is at least `threshold`.
+  """The rule of a decision: the same person if the score is at least `threshold`.
 
   Attributes:
-    threshold: cosine.
-    far: false-accept rate at which the model's threshold was measured; None for a threshold that was given.
+    threshold: cosine, or score of a verifier.
+    far: false-accept rate at which the threshold was measured; None for a threshold that was given.
     people: number of people in the gallery that is searched; 0 for a comparison of two photos.
+    score: name of the score.
   """
 
   threshold: float
   far: float | None
   people: int = 0
+  score: str = COSINE
 
   def false_accepts(self, people: int) -> float | None:
     """Expected number of people that a search of a stranger accepts in a gallery, people · FAR; None if the FAR is unknown.

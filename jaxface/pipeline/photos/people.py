@@ -11,19 +11,13 @@ from tqdm import tqdm
 from jaxface.detection import Detector
 from jaxface.evaluation import cosine_of_pairs
 from jaxface.formats.walk import walk
-from jaxface.gallery import Found, Gallery, Maker, read_gallery, write_gallery
+from jaxface.gallery import Found, Gallery, read_gallery, write_gallery
 from jaxface.inference.model import Model
 from jaxface.losses.ranges import check_name
-from jaxface.pipeline.photos.decision import (
-  MIRROR,
-  Decision,
-  NoFace,
-  embed_aligned,
-  load_for_photos,
-  network_and_rule,
-  template_of,
-)
+from jaxface.pipeline.photos.decision import Decision, NoFace, embed_aligned, load_for_photos, template_of
 from jaxface.pipeline.photos.faces import ONE, Face, PhotoFaces, find_faces
+from jaxface.pipeline.photos.scoring import maker_of, prepared, verifier_for
+from jaxface.verifiers import Verifier
 
 # For the user, what `which` takes.
 NAMES = {"main": "one that is large and near the centre", "largest": "largest", "central": "most central"}
@@ -35,7 +29,7 @@ class Comparison:
   """Whether two photos show the same person.
 
   Attributes:
-    score: cosine of the embeddings.
+    score: cosine of the embeddings, or score of the verifier.
     decision: the rule.
     faces: the compared faces, of the first and of the second photo.
     notes: caveats, a line each.
@@ -84,7 +78,7 @@ class Identified:
 
 def compare_photos(
   first: str | Path, second: str | Path, *, model: Model | str | Path | None = None, detector: Detector | str | Path | None = None,
-  which: str = "main", threshold: float | None = None,
+  verifier: Verifier | str | Path | None = None, which: str = "main", threshold: float | None = None,
 ) -> Comparison:
   """Compares one face of each of two photos.
 
@@ -93,15 +87,16 @@ def compare_photos(
     second: likewise.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
+    verifier: what scores the embeddings, a `Verifier` or its file; None is the cosine.
     which: "main", "largest" or "central" face of each photo, see `find_faces`.
-    threshold: cosine; None for that of the model's folder (`jaxface threshold`).
+    threshold: cosine, or score of the verifier; None for the measured one, of the model's folder or the verifier's file (`jaxface threshold`).
   Raises:
     NoFace: a photo without a face, or that cannot be read; names it.
     FileNotFoundError: no such photo or model, or a model without a threshold.
-    ValueError: a threshold outside [-1, 1], an unknown `which`.
+    ValueError: a cosine as threshold outside [-1, 1], an unknown `which`; a verifier of other embeddings, or without a threshold.
   """
   check_name("which", which, ONE)
-  net, decision = network_and_rule(model, threshold)
+  net, scored, decision = prepared(model, verifier, threshold)
   for photo in (first, second):
     _check_file(photo)
   found = list(find_faces([first, second], template=template_of(net), which=which, detector=detector))
@@ -110,13 +105,16 @@ def compare_photos(
       raise NoFace(_why(one))
   faces = found[0].faces[0], found[1].faces[0]
   embedding_nd = embed_aligned(net, faces)
-  score = float(cosine_of_pairs(embedding_nd, np.array([0]), np.array([1]))[0])
+  if scored is None:
+    score = float(cosine_of_pairs(embedding_nd, np.array([0]), np.array([1]))[0])
+  else:
+    score = float(scored.score(embedding_nd[:1], embedding_nd[1:])[0])
   return Comparison(score, decision, faces, tuple(_several(found, which)))
 
 
 def enrol_people(
   gallery: str | Path, people: str | Path, *, model: Model | str | Path | None = None, detector: Detector | str | Path | None = None,
-  which: str = "main", progress: bool = False, say: Callable[[str], object] = _log.info,
+  verifier: Verifier | str | Path | None = None, which: str = "main", progress: bool = False, say: Callable[[str], object] = _log.info,
 ) -> Enrolment:
   """Adds people to a gallery file, which is made if it does not exist.
 
@@ -126,11 +124,12 @@ def enrol_people(
       that the gallery has gets more photos; a photo of the same name is replaced.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
+    verifier: what scores the embeddings, a `Verifier` or its file; None is the cosine.
     which: "main", "largest" or "central" face of each photo, see `find_faces`.
     progress: draw a progress bar.
     say: called with each line for the user.
   Raises:
-    OtherMaker: the gallery was made with another model, template or mirror setting.
+    OtherMaker: the gallery was made with another model, template, mirror setting or verifier.
     NoFace: none of the photos has a face.
     ValueError: photos that are in no person's folder, an unknown `which`.
     FileNotFoundError: no such folder or model.
@@ -138,7 +137,7 @@ def enrol_people(
   """
   check_name("which", which, ONE)
   net = load_for_photos(model)
-  maker = _maker(net)
+  maker = maker_of(net, verifier_for(verifier, net))
   found = walk(people)
   for note in found.notes:
     say(note)
@@ -176,7 +175,8 @@ def enrol_people(
 
 def identify_photo(
   gallery: str | Path | Gallery, photo: str | Path, *, model: Model | str | Path | None = None,
-  detector: Detector | str | Path | None = None, which: str = "all", count: int = 5, threshold: float | None = None,
+  detector: Detector | str | Path | None = None, verifier: Verifier | str | Path | None = None, which: str = "all", count: int = 5,
+  threshold: float | None = None,
 ) -> tuple[list[Identified], Decision]:
   """The people of a gallery that the faces of a photo resemble.
 
@@ -185,31 +185,28 @@ def identify_photo(
     photo: of any size.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
+    verifier: what scores the embeddings, a `Verifier` or its file; None is the cosine.
     which: "all" faces, or the "main", "largest" or "central" one, see `find_faces`.
     count: number of candidates for each face.
-    threshold: cosine; None for that of the model's folder (`jaxface threshold`).
+    threshold: cosine, or score of the verifier; None for the measured one, of the model's folder or the verifier's file (`jaxface threshold`).
   Returns:
     (a result for each face, the rule). `found.accepted` is None where the face is of nobody in the gallery.
   Raises:
     NoFace: the photo has no face, or cannot be read.
-    OtherMaker: the gallery was made with another model, template or mirror setting.
+    OtherMaker: the gallery was made with another model, template, mirror setting or verifier.
     FileNotFoundError: no such photo, gallery or model, or a model without a threshold.
     ValueError: an empty gallery, or a number out of its range.
     DamagedData: a damaged gallery.
   """
-  net, decision = network_and_rule(model, threshold)
+  net, scored, decision = prepared(model, verifier, threshold)
   known = gallery if isinstance(gallery, Gallery) else read_gallery(gallery)
-  known.maker.check(_maker(net), "the gallery" if isinstance(gallery, Gallery) else str(gallery))
+  known.maker.check(maker_of(net, scored), "the gallery" if isinstance(gallery, Gallery) else str(gallery))
   _check_file(photo)
   [found] = find_faces([photo], template=template_of(net), which=which, detector=detector)
   if not found.faces:
     raise NoFace(_why(found))
-  results = known.identify(embed_aligned(net, found.faces), threshold=decision.threshold, count=count)
+  results = known.identify(embed_aligned(net, found.faces), threshold=decision.threshold, count=count, score=scored)
   return [Identified(face, one) for face, one in zip(found.faces, results)], replace(decision, people=len(known))
-
-
-def _maker(net: Model) -> Maker:
-  return Maker(net.name, net.saved.digest, template_of(net), MIRROR)
 
 
 def _check_file(photo: str | Path) -> None:

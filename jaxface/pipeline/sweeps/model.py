@@ -14,7 +14,8 @@ from jaxface.data.fingerprint import digest
 from jaxface.data.source import Source, UnreadableRow
 from jaxface.evaluation.measures.folds import Folds, fold_accuracy
 from jaxface.evaluation.pairs.pair_names import list_notes, threshold_notes
-from jaxface.evaluation.pairs.verification import Verification, cosine_of_pairs, verify_pairs
+from jaxface.evaluation.pairs.pair_score import cosine_of_pairs
+from jaxface.evaluation.pairs.verification import Verification, verify_pairs
 from jaxface.evaluation.sweeps.sizes import verify_components, verify_truncated
 from jaxface.evaluation.sweeps.table import SweepRow
 from jaxface.formats.embeddings import Embeddings

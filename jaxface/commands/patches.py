@@ -1,0 +1,80 @@
+"""Selects patches of an ensemble by the accuracy of their features, as DeepID2 does, and takes their features out of embeddings.
+
+  jaxface patches select --model runs/deepid2 --embeddings lfw.npz --pairs LISTS --count 25 --groups 7 --out selection
+  jaxface patches take --embeddings celeba.npz --selection selection/selection.json --group 1 --out group1.npz
+  JAXFACE_DATA=FOLDER jaxface patches system deepid --small --workdir runs/deepid_small
+
+`select` writes selection.json, trace.csv (a row for each step) and patches.png (the boxes on a face) to its folder. LISTS is the folder
+of LFW's view 1, pairsDevTrain.txt and pairsDevTest.txt; any other pair list measures accuracy at its own best threshold.
+
+`system` is DeepID's whole system: trains the ensemble if WORKDIR has no trained one, embeds its training images and LFW, and writes the figures
+of the cosine, of Joint Bayesian after principal components and of the neural verifier, for several numbers of patches, to WORKDIR/system.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+
+import jaxface.pipeline.patches as patches
+from jaxface.pipeline.patch_system import SCORES, run_system
+
+RERUN = "the same command continues after the last finished step"
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+  """Parse, select or take, print."""
+  table = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+  select = table.add_parser("select", help="select groups of patches", description="Selects groups of patches, forward and backward.")
+  select.add_argument("--embeddings", required=True, metavar="FILE", help="of an ensemble, .npz or .parquet of `jaxface embed` (--mirror concat: each patch and its mirror image)")
+  select.add_argument("--pairs", required=True, metavar="PATH", help="folder of LFW's view 1, or a pair list")
+  select.add_argument("--out", required=True, metavar="DIR", help="folder of the results; an unfinished selection there is continued")
+  select.add_argument("--model", metavar="DIR", help="the ensemble, which names and places the patches (default: they are numbered, and not drawn)")
+  select.add_argument("--size", type=int, default=160, metavar="N", help="without --model: numbers of each patch (default: 160)")
+  select.add_argument("--count", type=int, default=25, metavar="N", help="patches of a group (default: 25)")
+  select.add_argument("--groups", type=int, default=1, metavar="N", help="groups, each of what the earlier ones left (DeepID2: 7; default: 1)")
+  select.add_argument("--score", choices=patches.SCORES, default="cosine", help="of each patch's features; those of a group are added (default: cosine)")
+  select.add_argument("--training", metavar="FILE", help="with joint-bayesian: labelled embeddings of other people")
+  select.add_argument("--components", type=int, metavar="N", help="with joint-bayesian: principal components of each patch")
+  select.add_argument("--face", metavar="FILE", help="an aligned face to draw on (default: a drawing)")
+  take = table.add_parser("take", help="write the features of a group", description="Writes embeddings that have only the features of a group.")
+  take.add_argument("--embeddings", required=True, metavar="FILE", help="of the same ensemble, with the same --mirror")
+  take.add_argument("--selection", required=True, metavar="FILE", help="selection.json of `jaxface patches select`")
+  take.add_argument("--group", type=int, default=1, metavar="N", help="number of the group (default: 1)")
+  take.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
+  system = table.add_parser("system", help="train and measure DeepID's whole system", description="Trains, embeds, fits and measures; what exists is reused.")
+  system.add_argument("experiment", metavar="EXPERIMENT", help="deepid, or the path of an experiment with an ensemble of patches")
+  system.add_argument("--small", action="store_true", help="the experiment's small form")
+  system.add_argument("--workdir", required=True, metavar="DIR", help="folder of the run, resumed or reused")
+  system.add_argument("--numbers", type=int, nargs="+", default=[1, 5, 15, 60], metavar="N", help="numbers of patches (default: 1 5 15 60); all are added")
+  system.add_argument("--components", type=int, default=150, metavar="N", help="principal components (default: 150)")
+  system.add_argument("--scores", nargs="+", choices=SCORES, default=list(SCORES), help="beside the cosine: Joint Bayesian fitted on the training images, on LFW's other folds or on both, the neural verifier (default: all)")
+  system.add_argument("--view", type=int, choices=(1, 2), default=2, help="of LFW: 2 for the figures, 1 to tune (default: 2)")
+  options = parser.parse_args(arguments)
+  if options.action == "system":
+    measured = run_system(
+      options.experiment, options.workdir, small=options.small, numbers=options.numbers, components=options.components, scores=options.scores,
+      view=options.view, command=shlex.join(["jaxface", "patches", *arguments]), progress=sys.stderr.isatty(),
+    )
+    print(measured.table() if sys.stdout.isatty() else json.dumps(measured.figures, indent=2))
+    return 0
+  if options.action == "take":
+    made = patches.take(options.embeddings, options.selection, options.out, group=options.group)
+    print(f"{options.out}: {made.embedding_nd.shape[0]:,} embeddings of {made.embedding_nd.shape[1]:,} numbers")
+    return 0
+  if options.score != "joint-bayesian" and (options.training or options.components):
+    parser.error("--training and --components go with --score joint-bayesian")
+  if options.score == "joint-bayesian" and not options.training:
+    parser.error("--score joint-bayesian needs --training")
+  if options.face and not options.model:
+    parser.error("--face needs --model, which places the patches")
+  found = patches.select(
+    options.embeddings, options.pairs, options.out, model=options.model, size=options.size, count=options.count, groups=options.groups,
+    score=options.score, training=options.training, components=options.components, face=options.face, progress=sys.stderr.isatty(),
+  )
+  if sys.stdout.isatty():
+    for number, group in enumerate(found.groups, 1):
+      print(f"group {number}: {100 * found.accuracy(number):.2f} % of the pairs it was selected on\n  {' '.join(group)}")
+  else:
+    print(json.dumps([{"group": n, "accuracy": found.accuracy(n), "patches": group} for n, group in enumerate(found.groups, 1)], indent=2))
+  return 0
