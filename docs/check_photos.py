@@ -23,8 +23,9 @@ from jaxface.evaluation import best_threshold, cosine_of_pairs
 from jaxface.formats import Pairs, decode_image, read_lfw_pairs
 from jaxface.formats.walk import record_names
 from jaxface.inference.model import Model
-from jaxface.pipeline.photos.faces import ONE, TO_CENTRES, Face, PhotoFaces, choose, find_faces
+from jaxface.pipeline.photos.faces import ONE, SPREAD, TO_CENTRES, Face, PhotoFaces, choose, find_faces
 
+SPREADS = (0.1, 0.2, 0.25, 0.3)
 SHIFTS = (0.0, TO_CENTRES, 1.0)
 MIRRORED = [1, 0, 2, 4, 3]  # left eye, right eye, nose, left and right mouth corner in a mirrored photo
 
@@ -118,7 +119,8 @@ def taken(data: Path, detector: Detector) -> None:
     if row["part"] == "train" and "manual" in row:
       sets["LFW, train"].append((data / "photos/lfw_raw" / row["file"], np.mean(row["manual"]["points5"], 0)))
   for name, rows in sets.items():
-    several, wrong = 0, dict.fromkeys(ONE, 0)
+    rules = {which: (which, SPREAD) for which in ONE} | {f"main with s = {spread}": ("main", spread) for spread in SPREADS}
+    several, wrong = 0, dict.fromkeys(rules, 0)
     found = detect([photo for photo, _ in rows], detector)
     for faces, (_, point) in zip(found, rows):
       if faces is None or len(faces) < 2:
@@ -126,8 +128,8 @@ def taken(data: Path, detector: Detector) -> None:
       covers = (faces.box_n4[:, :2] < point).all(1) & (point < faces.box_n4[:, 2:]).all(1)
       if covers.any():
         several += 1
-        for which in ONE:
-          wrong[which] += not covers[choose(faces, which)[0]]
+        for rule, (which, spread) in rules.items():
+          wrong[rule] += not covers[choose(faces, which, spread=spread)[0]]
     print(f"{name}: {several} photos with several faces; another face than the labelled one is taken by", ", ".join(f"{which} {count}" for which, count in wrong.items()))
 
 

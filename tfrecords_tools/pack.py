@@ -4,8 +4,8 @@
   python -m tfrecords_tools pack PHOTOS data/mine --align
   python -m tfrecords_tools pack faces_emore data/ms1m --template arcface112        # a folder with train.rec of InsightFace
 
---align finds the largest face of each photo and aligns it into OUT.aligned, beside OUT, which is packed; needs weights of the detector (`jaxface
-detect --help`).
+--align finds one face of each photo, large and near the centre, and aligns it into OUT.aligned, beside OUT, which is packed; needs weights
+of the detector (`jaxface detect --help`).
 """
 
 import argparse

@@ -172,8 +172,8 @@ def _crops(photos: list[np.ndarray], points: list[np.ndarray], template: str) ->
   return [crop for photo, point_52 in zip(photos, points) for crop in _crops([photo], [point_52], template)]
 
 
-def choose(faces: Detections, which: str) -> list[int]:
-  """Rows of the chosen faces, see `find_faces`; equal ones in order of their scores."""
+def choose(faces: Detections, which: str, *, spread: float = SPREAD) -> list[int]:
+  """Rows of the chosen faces, see `find_faces`; equal ones in order of their scores. `spread` is s of "main", in diagonals."""
   if not len(faces):
     return []
   side_n2 = faces.box_n4[:, 2:] - faces.box_n4[:, :2]
@@ -187,7 +187,7 @@ def choose(faces: Detections, which: str) -> list[int]:
   if which == "central":
     return [int(np.argmin(away_n / np.sqrt(area_n)))]
   # The logarithm: far outside, the weight itself would be 0.
-  return [int(np.argmax(np.log(area_n) - (away_n / (SPREAD * np.hypot(*faces.size))) ** 2 / 2))]
+  return [int(np.argmax(np.log(area_n) - (away_n / (spread * np.hypot(*faces.size))) ** 2 / 2))]
 
 
 def face_quality(point_52: np.ndarray, score: float, scale: float) -> float:
