@@ -135,10 +135,13 @@ sweep-models: $(VENV)/test
 
 # The small forms of the papers' experiments.
 sweep-papers: $(VENV)/test
-	for name in deepid deepface lightcnn sphereface arcface_r50; do $(BIN)/jaxface train $$name --small || exit 1; done
+	for name in deepid deepface lightcnn sphereface arcface_r50 vggface_stages; do $(BIN)/jaxface train $$name --small || exit 1; done
+	$(BIN)/jaxface papers deepface --run --model runs/deepface_small --lfw '$$JAXFACE_DATA/lfw_aligned112' \
+	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_system.json
 
 # Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
-PAPER_RUNS := $(addprefix runs/,deepid_small deepface_small facenet_triplet vggface vggface_triplet center_loss cosface \
+PAPER_RUNS := $(addprefix runs/,deepid_small deepid_small/system/deepid_small_system.json deepface_small deepface_system.json facenet_triplet vggface vggface_triplet \
+  $(addprefix vggface_stages_small/,vggface_a vggface_b vggface_d vggface_b_projected) center_loss cosface \
   sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
 papers: $(VENV)/test
 	$(BIN)/jaxface papers --keep $(wildcard $(PAPER_RUNS))

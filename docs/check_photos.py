@@ -1,9 +1,10 @@
 """From raw photos to verification on LFW's folds 1 and 2, beside the crops of the same pairs, for docs/photos.md.
 
-  python docs/check_photos.py DATA MODEL [--detector DIR] [--only convention]
+  python docs/check_photos.py DATA MODEL [--detector DIR] [--only which|convention|verify]
 
 DATA has `photos/lfw_raw` with `lfw_raw.json`, `lfw_aligned112` and `protocols/pairs.txt`. The threshold is the most accurate one on the
-crops of the other eight folds. A pair with a photo without a face counts as wrong. Then the convention of the points: their mean distance
+crops of the other eight folds. A pair with a photo without a face counts as wrong. `which` counts the photos with several faces of HELEN's training
+part and of LFW's `train` part in which a rule takes another face than the labelled one, which was the choice of the rule "main". Then the convention of the points: their mean distance
 from points set by hand, and the sum of a point and its counterpart in the mirrored photo.
 """
 
@@ -22,7 +23,7 @@ from jaxface.evaluation import best_threshold, cosine_of_pairs
 from jaxface.formats import Pairs, decode_image, read_lfw_pairs
 from jaxface.formats.walk import record_names
 from jaxface.inference.model import Model
-from jaxface.pipeline.photos.faces import TO_CENTRES, Face, PhotoFaces, choose, find_faces
+from jaxface.pipeline.photos.faces import ONE, TO_CENTRES, Face, PhotoFaces, choose, find_faces
 
 SHIFTS = (0.0, TO_CENTRES, 1.0)
 MIRRORED = [1, 0, 2, 4, 3]  # left eye, right eye, nose, left and right mouth corner in a mirrored photo
@@ -90,10 +91,10 @@ def verify(data: Path, model: Model, detector: Detector) -> None:
   pixels = [read(photo) for photo in photos]
   none = [one.photo for one in found if not one.faces]
   print(f"{len(photos):,} photos, {len(none)} without a face, {sum(one.found > 1 for one in found):,} with several")
-  for which in ("largest", "central"):
+  for which in ONE:
     faces = [chosen(one, image.shape[:2], which) for one, image in zip(found, pixels)]
     held = [at for at, face in enumerate(faces) if face]
-    for shift in SHIFTS:
+    for shift in SHIFTS if which == "central" else (TO_CENTRES,):
       image_nhwc = align_faces([pixels[at] for at in held], [face.point_52 - shift for face in faces if face])
       if shift == TO_CENTRES:  # what `find_faces` gives
         assert all((image == face.image_hwc).all() for image, face in zip(image_nhwc, filter(None, faces)))
@@ -104,6 +105,30 @@ def verify(data: Path, model: Model, detector: Detector) -> None:
         f"{which}, points moved by −{shift}: {100 * right:.2f} %, {100 * (right - reference):+.2f} points; {failed} pairs without a face;"
         f" mean cosine with the given crops {cosine:.4f}"
       )
+
+
+def taken(data: Path, detector: Detector) -> None:
+  """Photos in which the rules take another face than the labelled one, among those with several faces."""
+  sets: dict[str, list[tuple[Path, np.ndarray]]] = {"HELEN, train": [], "LFW, train": []}
+  for row in json.loads((data / "photos/helen_train.json").read_text()):
+    for face in row["faces"]:
+      if "points68" in face:
+        sets["HELEN, train"].append((data / "photos/helen_train" / row["file"], np.mean(face["points68"], 0)))
+  for row in json.loads((data / "photos/lfw_raw.json").read_text()):
+    if row["part"] == "train" and "manual" in row:
+      sets["LFW, train"].append((data / "photos/lfw_raw" / row["file"], np.mean(row["manual"]["points5"], 0)))
+  for name, rows in sets.items():
+    several, wrong = 0, dict.fromkeys(ONE, 0)
+    found = detect([photo for photo, _ in rows], detector)
+    for faces, (_, point) in zip(found, rows):
+      if faces is None or len(faces) < 2:
+        continue
+      covers = (faces.box_n4[:, :2] < point).all(1) & (point < faces.box_n4[:, 2:]).all(1)
+      if covers.any():
+        several += 1
+        for which in ONE:
+          wrong[which] += not covers[choose(faces, which)[0]]
+    print(f"{name}: {several} photos with several faces; another face than the labelled one is taken by", ", ".join(f"{which} {count}" for which, count in wrong.items()))
 
 
 def convention(data: Path, detector: Detector, every: int) -> None:
@@ -141,14 +166,16 @@ def main() -> None:
   parser.add_argument("model", help="folder of a model")
   parser.add_argument("--detector", default=None, metavar="DIR", help="of `jaxface import --model mtcnn`")
   parser.add_argument("--every", type=int, default=3, metavar="N", help="each N-th photo with points set by hand (default: %(default)s)")
-  parser.add_argument("--only", choices=("convention", "verify"), help="one of the two parts")
+  parser.add_argument("--only", choices=("which", "convention", "verify"), help="one of the parts")
   options = parser.parse_args()
   detector = load_detector(options.detector)
-  if options.only != "verify":
+  if options.only in (None, "which"):
+    taken(options.data, detector)
+  if options.only in (None, "convention"):
     for points_in in ("crop", "box"):
       print(f"points_in {points_in}:")
       convention(options.data, load_detector(options.detector, points_in=points_in), options.every)
-  if options.only != "convention":
+  if options.only in (None, "verify"):
     verify(options.data, jaxface.load(options.model), detector)
 
 

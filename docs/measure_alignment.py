@@ -7,6 +7,7 @@
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -45,20 +46,21 @@ def measure_warp(data: Path) -> None:
   matrices = [align_matrix(point) for point in points]
   align_faces(photos, points)
 
-  def best(run) -> float:
-    seconds = []
+  def best(run) -> str:
+    wall, busy = [], []
     for _ in range(5):
-      start = time.perf_counter()
+      start, start_busy = time.perf_counter(), time.process_time()
       run()
-      seconds.append(time.perf_counter() - start)
-    return min(seconds) / len(photos) * 1000
+      wall.append(time.perf_counter() - start)
+      busy.append(time.process_time() - start_busy)
+    return f"{min(wall) / len(photos) * 1000:.2f} ms per face, {min(busy) / len(photos) * 1000:.2f} ms of processor time"
 
   ours = align_faces(photos, points).astype(np.float64)
   theirs = np.stack([cv2.warpAffine(photo, matrix, (112, 112)) for photo, matrix in zip(photos, matrices)])
   scale_n = np.array([float(scale_of(matrix)) for matrix in matrices])
   difference_n = np.abs(ours - theirs).mean((1, 2, 3))
-  print(f"jaxface {best(lambda: align_faces(photos, points)):.2f} ms per face")
-  print(f"opencv {best(lambda: [cv2.warpAffine(photo, matrix, (112, 112)) for photo, matrix in zip(photos, matrices)]):.2f} ms per face")
+  print(f"jaxface {best(lambda: align_faces(photos, points))}")
+  print(f"opencv {best(lambda: [cv2.warpAffine(photo, matrix, (112, 112)) for photo, matrix in zip(photos, matrices)])}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
   for name, some in (("enlarged", scale_n >= 1), ("reduced", scale_n < 1)):
     print(f"{name}: {some.sum()} faces, scale {scale_n[some].min():.2f}..{scale_n[some].max():.2f}, mean difference {difference_n[some].mean():.2f} of 255")
 

@@ -9,13 +9,26 @@ Expected: see docs/detection.md; trained on 123 photos of WIDER FACE's validatio
 from dataclasses import replace
 
 from jaxface.detection.crop_sampling import Sampling
-from jaxface.detection.detector_experiment import DetectorExperiment
+from jaxface.detection.detector_experiment import DetectorExperiment, FacePhotos
 from jaxface.detection.mtcnn_training import StageTraining
 
+PHOTOS = "$JAXFACE_DATA/photos"
+
 EXPERIMENT = DetectorExperiment(
+  photos=f"{PHOTOS}/wider_dev", licence="research only", origin="WIDER FACE (Yang et al., 2016)",
+  faces=(
+    FacePhotos(
+      f"{PHOTOS}/helen_train", f"{PHOTOS}/helen_train.json", points="points68", boxes="points5", licence="research only",
+      origin="HELEN (Le et al., 2012), iBUG; boxes by YuNet",
+    ),
+    FacePhotos(
+      f"{PHOTOS}/lfw_raw", f"{PHOTOS}/lfw_raw.json", points="points5", boxes="points5", part="train", licence="research only",
+      origin="LFW (Huang et al., 2007); boxes and points by YuNet",
+    ),
+  ),
+  no_faces=f"{PHOTOS}/no_faces",
   pnet=StageTraining(steps=4000), rnet=StageTraining(steps=3000, batch_size=252),
-  onet=StageTraining(steps=2000, batch_size=126, point_weight=1.0), licence="research only",
-  origin="WIDER FACE (Yang et al., 2016); HELEN (Le et al., 2012), iBUG",
+  onet=StageTraining(steps=2000, batch_size=126, point_weight=1.0),
 )
 
 # A check of the pipeline in a few minutes; it finds hardly a face.

@@ -5,6 +5,10 @@ Modules that import JAX are imported inside functions, so that `tfrecords_tools`
 
 import argparse
 import re
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from jaxface.geometry.templates import TEMPLATES
@@ -46,11 +50,36 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_which(parser: argparse.ArgumentParser, default: str = "main", *, several: bool = False) -> None:
+  """Declare --which, the faces of a photo that are taken.
+
+  Args:
+    parser: the command's parser.
+    default: one of `jaxface.pipeline.photos.faces.WHICH`.
+    several: whether the command can take all faces.
+  """
+  from jaxface.pipeline.photos.faces import ONE, WHICH
+
+  parser.add_argument(
+    "--which", choices=WHICH if several else ONE, default=default,
+    help="of several faces in a photo: the main one, large and near the centre; the largest; the most central"
+         f"{'; or all' if several else ''} (default: %(default)s)",
+  )
+
+
 def add_threshold(parser: argparse.ArgumentParser) -> None:
   """Declare --threshold, for commands that decide."""
   parser.add_argument(
-    "--threshold", type=float, metavar="COSINE",
-    help="the same person if the cosine is at least this (default: that of the model's folder, see `jaxface threshold --help`)",
+    "--threshold", type=float, metavar="SCORE",
+    help="the same person if the cosine, or the verifier's score where one is given, is at least this (default: the measured one, of the model's folder"
+    " or the verifier's file, see `jaxface threshold --help`)",
+  )
+
+
+def add_verifier(parser: argparse.ArgumentParser) -> None:
+  """Declare --verifier, for commands that compare photos."""
+  parser.add_argument(
+    "--verifier", metavar="FILE", help="score faces by this verifier of the model's embeddings instead of the cosine, see `jaxface verifier --help`"
   )
 
 
@@ -81,27 +110,69 @@ def add_crops(parser: argparse.ArgumentParser, prefix: str = "") -> None:
   )
 
 
+def add_align(parser: argparse.ArgumentParser) -> None:
+  """Declare --align, with --which and --detector, for commands that embed --images; see `aligned_images`."""
+  parser.add_argument(
+    "--align", nargs="?", const="", metavar="DIR",
+    help="find one face of each photo of --images and align it first, in this folder (default: a temporary one)",
+  )
+  add_which(parser)
+  add_detector(parser)
+
+
+def aligned_images(parser: argparse.ArgumentParser, options: argparse.Namespace, stack: ExitStack) -> str:
+  """Folder of the faces that are to be embedded: --images, or its aligned faces if --align is given.
+
+  Args:
+    parser: for errors of use.
+    options: with `add_align` and `add_model`; the network and --model are loaded.
+    stack: removes a temporary folder when it is closed.
+  """
+  if options.align is None:
+    return str(options.images)
+  if not Path(options.images or "").is_dir():
+    parser.error("--align needs --images with a folder of photos")
+  from jaxface.inference.model import load
+  from jaxface.pipeline.photos.align_folder import align_photos
+  from jaxface.pipeline.photos.decision import template_of
+  from jaxface.pipeline.say import say
+
+  folder = options.align or stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxface-aligned-"))
+  made = align_photos(
+    options.images, folder, template=options.template or template_of(load(options.model)), which=options.which,
+    detector=options.detector, sheet=bool(options.align), progress=sys.stderr.isatty(), say=say,
+  )
+  say(made.summary())
+  return str(folder)
+
+
 def add_faces(parser: argparse.ArgumentParser) -> None:
   """Declare --images and --records with what embedding them needs, for commands that otherwise take --embeddings."""
   given = parser.add_mutually_exclusive_group()
-  given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth")
+  given.add_argument("--images", metavar="PATH", help="with --model: folder of aligned images, searched to any depth; of photos with --align")
   given.add_argument("--records", metavar="DIR", help="with --model: packed records")
+  add_align(parser)
   add_template(parser, "alignment template of --images, if known (default: unknown)")
   parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="with --model: images per batch (default: 128)")
   parser.add_argument("--devices", type=int, default=0, metavar="N", help="with --model: number of this host's devices to use (default: all)")
 
 
-def faces_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Any:
-  """The folder or the records of `add_faces`, with the network and --model loaded; None where --embeddings is given instead."""
+def faces_of(parser: argparse.ArgumentParser, options: argparse.Namespace, stack: ExitStack) -> Any:
+  """The folder or the records of `add_faces`, with the network and --model loaded; None where --embeddings is given instead.
+
+  `stack` removes a temporary folder of aligned faces when it is closed.
+  """
   faces = options.records or options.images
   if (options.model and not faces) or not (faces or options.embeddings):
     parser.error("give --embeddings FILE, or --images PATH or --records DIR with --model DIR")
+  if options.align is not None and not options.images:
+    parser.error("--align needs --images with a folder of photos")
   if not faces:
     return None
   load_network(options)
   from jaxface.data.config import open_records
 
-  return open_records(faces) if options.records else faces
+  return open_records(faces) if options.records else aligned_images(parser, options, stack)
 
 
 def add_template(parser: argparse.ArgumentParser, text: str) -> None:
@@ -146,6 +217,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 __all__ = [
+  "add_align",
   "add_crops",
   "add_detector",
   "add_faces",
@@ -157,6 +229,9 @@ __all__ = [
   "add_provenance",
   "add_template",
   "add_threshold",
+  "add_verifier",
+  "add_which",
+  "aligned_images",
   "faces_of",
   "image_size",
   "load_network",

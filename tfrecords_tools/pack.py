@@ -2,6 +2,7 @@
 
   python -m tfrecords_tools pack MY_FACES data/mine --size 112
   python -m tfrecords_tools pack PHOTOS data/mine --align
+  python -m tfrecords_tools pack faces_emore data/ms1m --template arcface112        # a folder with train.rec of InsightFace
 
 --align finds the largest face of each photo and aligns it into OUT.aligned, beside OUT, which is packed; needs weights of the detector (`jaxface
 detect --help`).
@@ -14,6 +15,7 @@ from jaxface.formats.aligned import known_template
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.packing_plan import DUPLICATES, ON_DAMAGE
+from jaxface.formats.recordio_set import find_recordio
 from jaxface.formats.sources import LAYOUTS
 from jaxface.formats.unaligned import unaligned_note
 from jaxface.geometry.templates import unknown_template
@@ -26,7 +28,7 @@ RERUN = "complete shards are kept; the same command resumes, or remove the folde
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, pack, print."""
-  parser.add_argument("src", metavar="SRC", help="folder of images")
+  parser.add_argument("src", metavar="SRC", help="folder of images, or an MXNet record file (.rec) or its folder")
   parser.add_argument("out", metavar="OUT", help="folder to write: new, or left by an unfinished run")
   parser.add_argument("--layout", choices=LAYOUTS, default="folders", help="how the files show identities (default: folders)")
   parser.add_argument("--list", metavar="FILE", help="for list and flat: a path and an identity per line")
@@ -43,7 +45,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   source = options.src
   if options.align:
     source = _align(parser, options)
-  elif options.layout == "folders" and not known_template(source, options.template) and (note := unaligned_note(source, options.size or FACES)):
+  elif options.layout == "folders" and not find_recordio(source) and not known_template(source, options.template) and (note := unaligned_note(source, options.size or FACES)):
     print(f"note: {note}")
   manifest = pack(
     source, options.out, layout=options.layout, list_file=options.list, size=options.size, shard_mb=options.shard_mb,

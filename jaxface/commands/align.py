@@ -13,9 +13,8 @@ import argparse
 import sys
 
 from jaxface.geometry.templates import TEMPLATES
-from jaxface.options import add_detector
+from jaxface.options import add_detector, add_which
 from jaxface.pipeline.photos.align_folder import align_photos
-from jaxface.pipeline.photos.faces import WHICH
 from jaxface.pipeline.say import say
 
 RERUN = "finished photos are kept: run the same command again to continue"
@@ -26,10 +25,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("photos", metavar="PHOTOS", help="folder of photos, searched to any depth")
   parser.add_argument("out", metavar="ALIGNED", help="folder to write")
   parser.add_argument("--template", choices=TEMPLATES, default="arcface112", help="alignment template (default: %(default)s)")
-  parser.add_argument(
-    "--which", choices=WHICH, default="largest",
-    help="of several faces in a photo: the largest, the most central, or all (default: %(default)s)",
-  )
+  add_which(parser, several=True)
   add_detector(parser)
   parser.add_argument("--quality", type=int, default=95, metavar="1-100", help="of the JPEG files (default: %(default)s)")
   parser.add_argument("--no-sheet", action="store_true", help="write no contact sheet")

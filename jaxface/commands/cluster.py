@@ -10,9 +10,8 @@ import argparse
 import sys
 
 from jaxface.evaluation.measures.agglomeration import LINKAGES
-from jaxface.options import add_detector, add_model, add_threshold, load_network
+from jaxface.options import add_detector, add_model, add_threshold, add_which, load_network
 from jaxface.pipeline.photos.clusters import cluster_photos
-from jaxface.pipeline.photos.faces import WHICH
 from jaxface.pipeline.say import say
 
 LISTED = 20
@@ -24,7 +23,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   add_model(parser)
   add_detector(parser)
   add_threshold(parser)
-  parser.add_argument("--which", choices=WHICH, default="all", help="faces of each photo (default: %(default)s)")
+  add_which(parser, "all", several=True)
   parser.add_argument("--linkage", choices=LINKAGES, default="average", help="similarity of two groups (default: %(default)s)")
   parser.add_argument("--page", metavar="FILE", help="also write an HTML page with the faces of each group")
   parser.add_argument("--json", metavar="FILE", help="also write the groups to this file")

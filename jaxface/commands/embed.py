@@ -6,7 +6,6 @@
 
 import argparse
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +13,15 @@ from pathlib import Path
 from jaxface.data.config import open_records
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import load
-from jaxface.options import add_crops, add_detector, add_mirror, add_model, add_template, load_network
-from jaxface.pipeline.photos.align_folder import align_photos
-from jaxface.pipeline.photos.people import template_of
+from jaxface.options import (
+  add_align,
+  add_crops,
+  add_mirror,
+  add_model,
+  add_template,
+  aligned_images,
+  load_network,
+)
 from jaxface.pipeline.say import say
 
 
@@ -26,11 +31,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   given = parser.add_mutually_exclusive_group(required=True)
   given.add_argument("--records", metavar="DIR", help="packed records")
   given.add_argument("--images", metavar="PATH", help="folder of aligned images, searched to any depth, or one image")
-  parser.add_argument(
-    "--align", nargs="?", const="", metavar="DIR",
-    help="find the largest face of each photo of --images and align it first, in this folder (default: a temporary one)",
-  )
-  add_detector(parser)
+  add_align(parser)
   add_template(parser, "alignment template of --images, if known (default: unknown)")
   parser.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   add_mirror(parser, "sum")
@@ -48,14 +49,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   model = load(options.model)  # before the timer starts
   progress = sys.stderr.isatty()
   with ExitStack() as stack:
-    faces = open_records(options.records) if options.records else options.images
-    if options.align is not None:
-      faces = options.align or stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxface-aligned-"))
-      made = align_photos(
-        options.images, faces, template=options.template or template_of(model), detector=options.detector, sheet=bool(options.align),
-        progress=progress, say=say,
-      )
-      say(made.summary())
+    faces = open_records(options.records) if options.records else aligned_images(parser, options, stack)
     start = time.perf_counter()
     embeddings = embed_faces(
       model, faces, options.out,

@@ -2,14 +2,14 @@
 
   jaxface enrol people.gallery PEOPLE --model models/mobilefacenet
 
-PEOPLE has a folder of photos for each person, named like the person. The largest face of each photo is used, weighted by its quality. The
-file is made if it does not exist; it records the model and the template, and refuses others. docs/gallery.md describes it.
+PEOPLE has a folder of photos for each person, named like the person. One face of each photo is used, weighted by its quality. The
+file is made if it does not exist; it records the model, the template and the verifier, and refuses others. docs/gallery.md describes it.
 """
 
 import argparse
 import sys
 
-from jaxface.options import add_detector, add_model, load_network
+from jaxface.options import add_detector, add_model, add_verifier, add_which, load_network
 from jaxface.pipeline.photos.people import enrol_people
 from jaxface.pipeline.say import say
 
@@ -20,10 +20,13 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("people", metavar="PEOPLE", help="folder with a folder of photos for each person")
   add_model(parser)
   add_detector(parser)
+  add_verifier(parser)
+  add_which(parser)
   options = parser.parse_args(arguments)
   load_network(options)
   made = enrol_people(
-    options.gallery, options.people, model=options.model, detector=options.detector, progress=sys.stderr.isatty(), say=say
+    options.gallery, options.people, model=options.model, detector=options.detector, verifier=options.verifier, which=options.which, progress=sys.stderr.isatty(),
+    say=say,
   )
   for photo, reason in made.refused:
     print(f"not used: {photo}: {reason}", file=sys.stderr)

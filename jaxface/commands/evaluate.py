@@ -26,6 +26,7 @@ DeepFace's normalisation, fitted on embeddings of the training set (made with `j
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 from jaxface.evaluation.pairs.videos import FrameRule
@@ -87,29 +88,30 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.error("--save-fit needs --normalise, the embeddings to fit on")
   if (options.frame_count or options.frame_seed or options.frame_quality) and options.protocol not in FRAME_PROTOCOLS:
     parser.error(f"--frame-count, --frame-seed and --frame-quality go with --protocol {' or '.join(FRAME_PROTOCOLS)}")
-  faces = faces_of(parser, options)
-  rules: dict[str, Any] = {
-    "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
-    "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
-    "score": read_verifier(options.verifier) if options.verifier else None,
-  }
-  if options.protocol in FRAME_PROTOCOLS:
-    rules["frames"] = FrameRule.read(options.frame_quality, count=options.frame_count, seed=options.frame_seed)
-  images = {
-    "template": options.template, "mirror": options.mirror, "crops": options.crops, "batch_size": options.batch_size, "devices": options.devices,
-    "embeddings": options.embeddings, "progress": sys.stderr.isatty(), "say": say,
-  }
-  found: Any
-  if options.all_pairs:
-    made = embed_listed(options.model, faces, None, **images) if faces else options.embeddings
-    found = evaluate_all_pairs(made, options.far, out=options.json)
-  elif options.compare:
-    kept = {name: rules[name] for name in ("protocol", "threshold_from", "skip_missing", "out")}
-    found = compare_embeddings(options.embeddings, options.compare, options.pairs, **kept)
-  elif faces:
-    found = evaluate_model(options.model, faces, options.pairs, **images, **rules)
-  else:
-    found = evaluate(options.embeddings, options.pairs, **rules)
+  with ExitStack() as stack:
+    faces = faces_of(parser, options, stack)
+    rules: dict[str, Any] = {
+      "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
+      "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title,
+      "score": read_verifier(options.verifier) if options.verifier else None,
+    }
+    if options.protocol in FRAME_PROTOCOLS:
+      rules["frames"] = FrameRule.read(options.frame_quality, count=options.frame_count, seed=options.frame_seed)
+    images = {
+      "template": options.template, "mirror": options.mirror, "crops": options.crops, "batch_size": options.batch_size, "devices": options.devices,
+      "embeddings": options.embeddings, "progress": sys.stderr.isatty(), "say": say,
+    }
+    found: Any
+    if options.all_pairs:
+      made = embed_listed(options.model, faces, None, **images) if faces else options.embeddings
+      found = evaluate_all_pairs(made, options.far, out=options.json)
+    elif options.compare:
+      kept = {name: rules[name] for name in ("protocol", "threshold_from", "skip_missing", "out")}
+      found = compare_embeddings(options.embeddings, options.compare, options.pairs, **kept)
+    elif faces:
+      found = evaluate_model(options.model, faces, options.pairs, **images, **rules)
+    else:
+      found = evaluate(options.embeddings, options.pairs, **rules)
   for note in found.notes:
     print(f"note: {note}", file=sys.stderr)
   print(found if sys.stdout.isatty() or options.json else json.dumps(found.figures, indent=2))

@@ -9,8 +9,7 @@ Every face of the photo is compared with everybody in the gallery. Below the thr
 import argparse
 import json
 
-from jaxface.options import add_detector, add_model, add_threshold, load_network
-from jaxface.pipeline.photos.faces import WHICH
+from jaxface.options import add_detector, add_model, add_threshold, add_verifier, add_which, load_network
 from jaxface.pipeline.photos.people import identify_photo
 
 
@@ -20,14 +19,15 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("photo", metavar="PHOTO")
   add_model(parser)
   add_detector(parser)
+  add_verifier(parser)
   add_threshold(parser)
-  parser.add_argument("--which", choices=WHICH, default="all", help="faces of the photo (default: %(default)s)")
+  add_which(parser, "all", several=True)
   parser.add_argument("--top", type=int, default=5, metavar="N", help="number of candidates (default: %(default)s)")
   parser.add_argument("--json", action="store_true", help="print the result as JSON")
   options = parser.parse_args(arguments)
   load_network(options)
   found, rule = identify_photo(
-    options.gallery, options.photo, model=options.model, detector=options.detector, which=options.which, count=options.top,
+    options.gallery, options.photo, model=options.model, detector=options.detector, verifier=options.verifier, which=options.which, count=options.top,
     threshold=options.threshold,
   )
   if options.json:
@@ -36,7 +36,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
        "candidates": [{"person": each.person, "score": each.score} for each in one.found.candidates]}
       for one in found
     ]
-    print(json.dumps({"threshold": rule.threshold, "people": rule.people, "false_accepts": rule.false_accepts(rule.people), "faces": faces}, indent=2))
+    print(json.dumps({"score": rule.score, "threshold": rule.threshold, "people": rule.people, "false_accepts": rule.false_accepts(rule.people), "faces": faces}, indent=2))
   else:
     for one in found:
       x0, y0, x1, y1 = one.face.box_4

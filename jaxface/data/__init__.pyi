@@ -16,6 +16,7 @@ from .loader import Loader as Loader
 from .loader import batches as batches
 from .order import BalancedOrder as BalancedOrder
 from .order import UniformOrder as UniformOrder
+from .recordio import RecordIOSource as RecordIOSource
 from .records import RecordSource as RecordSource
 from .source import Source as Source
 from .source import UnreadableRow as UnreadableRow

@@ -1,5 +1,6 @@
 """The data of a run: source of the faces, held-out identities, order of the records."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ import numpy as np
 from jaxface.data.fingerprint import digest
 from jaxface.data.loader import ON_DAMAGE
 from jaxface.data.order import BalancedOrder, UniformOrder
+from jaxface.data.recordio import RecordIOSource
 from jaxface.data.records import RecordSource
 from jaxface.data.remember import RememberingSource
 from jaxface.data.source import Source
@@ -16,7 +18,9 @@ from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
 from jaxface.formats.provenance import provenance_text
+from jaxface.formats.recordio_set import RecordIOSet, find_recordio
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
@@ -55,11 +59,11 @@ class DataConfig:
   """The training data of a run.
 
   Attributes:
-    records: folder of a packed set.
+    records: folder of a packed set, or an MXNet record file (`.rec`) or the folder of one.
     images: folder of images to pack first; ignored if `records` is given.
-    align: find the largest face of each photo of `images` first, and align it to `template` or else arcface112.
+    align: find one face of each photo of `images` first, the large and central one, and align it to `template` or else arcface112.
     size: side length in pixels to which images are resized when packed; 0 keeps their size.
-    template: alignment template that `images` follow, "none" for none; "" if unknown.
+    template: alignment template that `images` or a record file follow, "none" for none; "" if unknown.
     licence: licence of the images, for the model's card and exports; "" uses that of the record set.
     origin: author or source of the images; likewise.
     synthetic: the faces to render if neither is given.
@@ -122,16 +126,24 @@ class DataConfig:
       raise ValueError(f"data.holdout is {self.holdout}, should be a share of the identities: at least 0, less than 1")
 
 
-def open_records(path: str | Path, threads: int = 0) -> RecordSource:
-  """A packed set as a source.
+def has_records(path: str | Path) -> bool:
+  """Whether a packed set or an MXNet record file is at a path."""
+  return (Path(path) / FILE).is_file() or find_recordio(path) is not None
+
+
+def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> RecordSource:
+  """A packed set, or an MXNet record file, as a source.
 
   Args:
-    path: its folder.
+    path: folder of the set, or the `.rec` file or a folder with one.
     threads: number of decoding threads; 0 for one per core.
+    template: alignment template of a record file; packed sets have their own.
   Raises:
     FileNotFoundError: no packed set there.
     DamagedData: its parts are inconsistent.
   """
+  if not (Path(path) / FILE).is_file() and find_recordio(path):
+    return RecordIOSource(RecordIOSet.open(path, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
   return RecordSource(RecordSet.open(path), threads)
 
 
@@ -153,7 +165,7 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
     )
   whole: Source
   if config.records:
-    whole = open_records(config.records, config.threads)
+    whole = open_records(config.records, config.threads, template=config.template)
   else:
     faces = config.synthetic
     whole = SyntheticSource(faces.identities, faces.images_per_identity, faces.size, faces.seed)

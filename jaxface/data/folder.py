@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.data.source import UnreadableRow
+from jaxface.formats.bounded import read_bounded
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import IMAGE_SUFFIXES, decode_image, fit_image
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.parallel import num_cores
-from jaxface.formats.survey import read_bounded
 from jaxface.formats.walk import is_image, level_note, name_note, record_names, unread_advice, walk
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import simplejpeg
@@ -12,6 +12,7 @@ from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
 from jaxface.formats.parallel import num_cores
+from jaxface.formats.recordio_set import RecordIOSet
 from jaxface.formats.recordset import RecordSet
 
 
@@ -23,7 +24,11 @@ class RecordSource:
     threads: number of decoding threads; 0 for one per core that this process may use.
   """
 
-  def __init__(self, records: RecordSet, threads: int = 0):
+  # What gives the size of all images, and what to do about one of another size.
+  size_of = "the manifest"
+  advice = "pack the set again"
+
+  def __init__(self, records: RecordSet | RecordIOSet, threads: int = 0):
     self.records = records
     self.num_records = records.num_records
     self.num_identities = records.num_identities
@@ -39,7 +44,7 @@ class RecordSource:
 
   def fingerprint(self) -> dict[str, Any]:
     """Counts, and digests of shards and identities, from the manifest; independent of the path."""
-    manifest = self.records.manifest
+    manifest = cast(RecordSet, self.records).manifest
     return {
       "records": manifest.num_records, "identities": manifest.num_identities, "image_shape": list(manifest.image_size),
       "template": manifest.template, "shards": len(manifest.shards),
@@ -82,7 +87,7 @@ class RecordSource:
       shape = self._read_any(data, record, out_hwc)
     if shape != out_hwc.shape:
       file, offset = self.records.place(record)
-      what = f"image has shape {shape}, but the manifest has {self.image_shape}: pack the set again"
+      what = f"image has shape {shape}, but {self.size_of} has {self.image_shape}: {self.advice}"
       raise DamagedData(what, file=file, offset=offset, record=record)
 
   def _read_any(self, data: memoryview, record: int, out_hwc: np.ndarray) -> tuple[int, ...]:

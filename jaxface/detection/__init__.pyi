@@ -9,6 +9,7 @@ from .boxes import square_boxes as square_boxes
 from .contract import Detector as Detector
 from .detections import Detections as Detections
 from .detector_experiment import DetectorExperiment as DetectorExperiment
+from .detector_experiment import FacePhotos as FacePhotos
 from .keeping import Suppression as Suppression
 from .mtcnn import Mtcnn as Mtcnn
 from .mtcnn import MtcnnConfig as MtcnnConfig

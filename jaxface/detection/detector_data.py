@@ -15,6 +15,7 @@ from jaxface.detection.size_classes import padded_rows, row_class, side_class, s
 from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_wider
 from jaxface.formats.atomic import inside
 from jaxface.formats.landmarks import read_landmarks
+from jaxface.formats.walk import walk
 
 # Crops that are cut in one call.
 MOST = 512
@@ -50,7 +51,20 @@ def wider_photos(folder: str | Path, held_out: int) -> list[TrainingPhoto]:
   return found
 
 
-def annotated_photos(folder: str | Path, file: str | Path, points: str, boxes: str) -> list[TrainingPhoto]:
+def empty_photos(folder: str | Path) -> list[TrainingPhoto]:
+  """Photos without a face: all images of a folder and its subfolders, by name.
+
+  Raises:
+    ValueError: there is none.
+    FileNotFoundError: there is no such folder.
+  """
+  found = walk(folder).paths
+  if not found:
+    raise ValueError(f"{folder}: no photo is in it")
+  return [TrainingPhoto(str(Path(folder, name)), np.zeros((0, 4)), np.zeros((0, 5, 2))) for name in found]
+
+
+def annotated_photos(folder: str | Path, file: str | Path, points: str, boxes: str, part: str | None = None) -> list[TrainingPhoto]:
   """Photos with boxes of all faces, and points of some.
 
   Args:
@@ -58,12 +72,13 @@ def annotated_photos(folder: str | Path, file: str | Path, points: str, boxes: s
     file: see `jaxface.formats.read_landmarks`.
     points: the entry of the points to learn; 5 or 68 of them.
     boxes: an entry that all faces with a box have; photos without such a face are left out.
+    part: only photos of this part; None for all.
   """
   from jaxface.alignment.points import reduce_points
 
-  known = {(face.file, face.box): face.point_k2 for face in read_landmarks(file, points=points)}
+  known = {(face.file, face.box): face.point_k2 for face in read_landmarks(file, points=points, part=part)}
   faces: dict[str, tuple[list, list]] = {}
-  for face in read_landmarks(file, points=boxes):
+  for face in read_landmarks(file, points=boxes, part=part):
     if face.box is None:
       continue
     box_list, point_list = faces.setdefault(face.file, ([], []))
@@ -126,4 +141,4 @@ def _cut(sums_m3: Any, size: tuple[int, int], edge_n4: np.ndarray, side: int) ->
   return np.concatenate(parts)
 
 
-__all__ = ["annotated_photos", "split_events", "stage_crops", "wider_photos"]
+__all__ = ["annotated_photos", "empty_photos", "split_events", "stage_crops", "wider_photos"]

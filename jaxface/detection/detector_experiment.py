@@ -4,10 +4,33 @@ import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jaxface.detection.detector_data import annotated_photos, wider_photos
+from jaxface.detection.detector_data import annotated_photos, empty_photos, wider_photos
 from jaxface.detection.mtcnn_training import MtcnnTraining, TrainedDetector, train_mtcnn
 from jaxface.formats.provenance import Ancestor
 from jaxface.training.custom import CustomExperiment, expand_path
+
+
+@dataclass(frozen=True)
+class FacePhotos:
+  """Photos of faces with points.
+
+  Attributes:
+    photos: their folder; may contain environment variables.
+    annotations: file of their faces, see `jaxface.formats.read_landmarks`.
+    points: the entry of a face in it with the points to learn, 5 or 68 of them.
+    boxes: an entry that all faces with a box have.
+    part: only photos of this part; "" for all.
+    licence: of the photos, for the card of the detector.
+    origin: of the photos, likewise.
+  """
+
+  photos: str = ""
+  annotations: str = ""
+  points: str = "points"
+  boxes: str = "points"
+  part: str = ""
+  licence: str = ""
+  origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -17,10 +40,8 @@ class DetectorExperiment(MtcnnTraining, CustomExperiment):
   Attributes:
     photos: folder of photos with boxes in WIDER FACE's format (bbx_gt.txt, subsets.json); may contain environment variables.
     held_out: every n-th event of them is left out of the training; 0 leaves none out.
-    faces: folder of photos of faces with points; "" for none.
-    annotations: file of their faces, see `jaxface.formats.read_landmarks`.
-    entry: the entry of a face in it with the points to learn, 5 or 68 of them.
-    boxes_entry: an entry that all faces with a box have.
+    faces: sets of photos of faces with points.
+    no_faces: folder of photos without a face; "" for none.
     licence: of the photos, for the card of the detector.
     origin: of the photos, likewise.
   """
@@ -28,10 +49,8 @@ class DetectorExperiment(MtcnnTraining, CustomExperiment):
   name: str = "mtcnn"
   photos: str = "$JAXFACE_DATA/photos/wider_dev"
   held_out: int = 3
-  faces: str = "$JAXFACE_DATA/photos/helen_train"
-  annotations: str = "$JAXFACE_DATA/photos/helen_train.json"
-  entry: str = "points68"
-  boxes_entry: str = "points5"
+  faces: tuple[FacePhotos, ...] = ()
+  no_faces: str = ""
   licence: str = ""
   origin: str = ""
 
@@ -39,12 +58,14 @@ class DetectorExperiment(MtcnnTraining, CustomExperiment):
     """Trains the detector, or goes on with an interrupted training; see `train_mtcnn`."""
     root = expand_path(self.photos, "photos")
     photos, lineage = wider_photos(root, self.held_out), [Ancestor("images", Path(root).name, self.licence, self.origin)]
-    if self.faces:
-      faces, file = expand_path(self.faces, "faces"), expand_path(self.annotations, "annotations")
-      photos += annotated_photos(faces, file, self.entry, self.boxes_entry)
-      lineage.append(Ancestor("images", Path(faces).name, self.licence, self.origin))
+    for number, of in enumerate(self.faces):
+      faces, file = (expand_path(getattr(of, field), f"faces.{number}.{field}") for field in ("photos", "annotations"))
+      photos += annotated_photos(faces, file, of.points, of.boxes, of.part or None)
+      lineage.append(Ancestor("images", Path(faces).name, of.licence, of.origin))
+    if self.no_faces:
+      photos += empty_photos(expand_path(self.no_faces, "no_faces"))
     config = MtcnnTraining(**{field.name: getattr(self, field.name) for field in fields(MtcnnTraining)})
     return train_mtcnn(photos, folder, config, lineage=tuple(lineage), progress=sys.stderr.isatty())
 
 
-__all__ = ["DetectorExperiment"]
+__all__ = ["DetectorExperiment", "FacePhotos"]

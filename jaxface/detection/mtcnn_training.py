@@ -20,6 +20,7 @@ from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.detection.sample_files import FILE, CropSource, KindOrder, write_samples
 from jaxface.detection.saved import SavedDetector, write_detector
 from jaxface.formats import provenance
+from jaxface.formats.atomic import remove_leftovers
 from jaxface.formats.provenance import Lineage
 from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore
 from jaxface.losses.ranges import check_range
@@ -32,6 +33,9 @@ from jaxface.training.schedule import ScheduleConfig
 from jaxface.training.workdir import Workdir
 
 STAGES = ("pnet", "rnet", "onet")
+AUGMENT = AugmentConfig(
+  mirror=0, shift=0, low_resolution=0.2, low_resolution_least=0.4, jitter=0.8, brightness=0.15, contrast=0.3, grey=0.15
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class MtcnnTraining:
     devices: number of devices to use, 0 for all; a run can be resumed on another number.
     thresholds: least scores of P-Net and of R-Net with which candidates for the next network are mined.
     sampling: how many squares are taken from a photo.
+    augment: changes of the crops that leave every pixel in its place.
     pnet: training of P-Net.
     rnet: training of R-Net.
     onet: training of O-Net.
@@ -92,6 +97,7 @@ class MtcnnTraining:
   devices: int = 0
   thresholds: tuple[float, ...] = (0.5, 0.5)
   sampling: Sampling = field(default_factory=Sampling)
+  augment: AugmentConfig = AUGMENT
   pnet: StageTraining = field(default_factory=StageTraining)
   rnet: StageTraining = field(default_factory=lambda: StageTraining(batch_size=252))
   onet: StageTraining = field(default_factory=lambda: StageTraining(batch_size=126, point_weight=1.0))
@@ -99,6 +105,9 @@ class MtcnnTraining:
   def __post_init__(self) -> None:
     if len(self.thresholds) != 2 or not all(0 <= number <= 1 for number in self.thresholds):
       raise ValueError(f"thresholds are {self.thresholds}: needs two numbers in 0..1")
+    moving = [name for name in ("mirror", "shift", "crop", "rotate") if getattr(self.augment, name)]
+    if moving:
+      raise ValueError(f"augment.{moving[0]} would move pixels, but not boxes and points: needs 0")
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,7 @@ def _crops(
     "photos": digest([part for photo in photos for part in (Path(photo.file).name, photo.box_n4, photo.point_n52)]),
     "networks": digest([part for _, part in sorted(_leaves(params).items())]),
   }
+  remove_leftovers(folder)  # the caller owns the workdir
   if not (folder / FILE).is_file():
     first, second, *_ = (*thresholds, 0.0, 0.0)  # of networks that are not there yet
     before = Mtcnn(params, MtcnnConfig(thresholds=(first, second, 0.0))) if params else None
@@ -197,8 +207,7 @@ def make_stage_run(net: str, source: CropSource, config: MtcnnTraining) -> Run:
     raise ValueError(f"{net}.batch_size {stage.batch_size} does not spread over {mesh.size} devices")
   module, preprocess = crop_network(net)
   # As the workdir keeps it: lists for tuples. `mesh.devices` may change when a run is resumed.
-  fields = {**json.loads(json.dumps(asdict(stage))), "seed": config.seed, "mesh.devices": config.devices}
-  augment = AugmentConfig(mirror=0, shift=0, jitter=0.8, brightness=0.15, contrast=0.3, grey=0.15)
+  fields = {**json.loads(json.dumps(asdict(stage))), "seed": config.seed, "mesh.devices": config.devices, "augment": json.loads(json.dumps(asdict(config.augment)))}
   terms = (FaceScore(stage.hardest, stage.score_weight), BoxOffsets(stage.offset_weight), FacePoints(stage.point_weight))
   return Run(
     name=net,
@@ -206,7 +215,7 @@ def make_stage_run(net: str, source: CropSource, config: MtcnnTraining) -> Run:
     data=Data(source, KindOrder(source.kind_n, stage.shares, stage.batch_size, config.seed)),
     batches=Batches(
       # Crops of P-Net are stored in both forms.
-      stage.batch_size, augment=augment, seed=config.seed, joint=MirrorCrops(crop_side(net), 0.0 if net == "pnet" else 0.5),
+      stage.batch_size, augment=config.augment, seed=config.seed, joint=MirrorCrops(crop_side(net), 0.0 if net == "pnet" else 0.5),
     ),
     objective=Objective(terms, source.num_identities),
     optimizer=Optimizer.make(

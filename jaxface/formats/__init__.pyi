@@ -23,6 +23,7 @@ from .pairs import write_pairs as write_pairs
 from .projector import write_projector as write_projector
 from .record_stats import RecordStats as RecordStats
 from .record_stats import describe_records as describe_records
+from .recordio_set import RecordIOSet as RecordIOSet
 from .recordset import RecordSet as RecordSet
 from .resharding import reshard as reshard
 from .threshold import Threshold as Threshold

@@ -18,7 +18,7 @@ class Aligned:
 
   Attributes:
     template: one of `jaxface.geometry.TEMPLATES`.
-    which: which faces of a photo were taken: "largest", "central" or "all".
+    which: which faces of a photo were taken: "main", "largest", "central" or "all".
     detector: its name.
     digest: of its parameters, in hex.
     quality: of the JPEG files.

@@ -117,6 +117,27 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
   sync_folder(path.parent)
 
 
+def remove_leftovers(path: str | Path) -> list[Path]:
+  """Removes what `atomic_file` and `atomic_directory` left beside `path` when their process was killed.
+
+  Only for the owner of the folder (`FolderLock`): another process may still be writing there otherwise.
+
+  Args:
+    path: the final name; it may contain wildcards.
+  Returns:
+    what was removed.
+  """
+  path = Path(path)
+  # The number of a process, not any text: `.name.other.tmp` may be somebody's own file.
+  found = [left for left in sorted(path.parent.glob(f".{path.name}.*.tmp")) if left.name.split(".")[-2].isdigit()]
+  for left in found:
+    if left.is_dir() and not left.is_symlink():
+      shutil.rmtree(left, ignore_errors=True)
+    else:
+      left.unlink(missing_ok=True)
+  return found
+
+
 def inside(root: str | Path, relative: str | Path) -> Path:
   """The path of `relative` under `root`; rejects absolute paths, and those that leave `root` by ".." or a symbolic link.
 

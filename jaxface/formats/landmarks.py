@@ -82,7 +82,7 @@ def write_pts(path: Path | str, point_k2: np.ndarray) -> None:
   write_text(Path(path), "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]))
 
 
-def read_landmarks(path: Path | str, *, points: str = "points") -> list[AnnotatedFace]:
+def read_landmarks(path: Path | str, *, points: str = "points", part: str | None = None) -> list[AnnotatedFace]:
   """Faces of a `.json` or `.csv` file.
 
   JSON: a list of photos {"file", "faces": [{"points": [[x, y], ...], "box": [x0, y0, x1, y1], "score"}]}; other entries are ignored, as are
@@ -91,16 +91,19 @@ def read_landmarks(path: Path | str, *, points: str = "points") -> list[Annotate
   Args:
     path: the file.
     points: the entry of a face with its points, such as "points68" where a file has several sets; JSON only.
+    part: only photos whose entry "part" is this, such as "train"; JSON only; None for all.
   Returns:
     The faces, in the file's order.
   Raises:
     DamagedData: the file, its entries or numbers are not as described; names photo and face, or line.
-    ValueError: another suffix.
+    ValueError: another suffix, or a part of a table.
   """
   suffix = Path(path).suffix.lower()
   if suffix == ".json":
-    return _from_json(_text(path), str(path), points)
+    return _from_json(_text(path), str(path), points, part)
   if suffix == ".csv":
+    if part is not None:
+      raise ValueError(f"{path}: a table has no parts, but part {part!r} is asked for")
     return _from_csv(_text(path), str(path))
   raise ValueError(f"{path}: faces are read from .json or .csv; a single face from .pts by read_pts")
 
@@ -148,7 +151,7 @@ def _text(path: Path | str) -> str:
     raise DamagedData(f"not a text file in UTF-8: {error}", file=str(path)) from error
 
 
-def _from_json(text: str, path: str, points: str) -> list[AnnotatedFace]:
+def _from_json(text: str, path: str, points: str, part: str | None) -> list[AnnotatedFace]:
   try:
     photos = json.loads(text)
   except ValueError as error:
@@ -160,6 +163,8 @@ def _from_json(text: str, path: str, points: str) -> list[AnnotatedFace]:
     where = f"{path}, photo {number}"
     if not isinstance(photo, dict) or not isinstance(photo.get("file"), str) or not isinstance(photo.get("faces"), list):
       raise DamagedData('expected {"file": NAME, "faces": [...]}', file=where)
+    if part is not None and photo.get("part") != part:
+      continue
     for index, face in enumerate(photo["faces"]):
       where_face = f"{where} ({photo['file']}), face {index}"
       if not isinstance(face, dict):

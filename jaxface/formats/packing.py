@@ -27,12 +27,13 @@ from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
 from jaxface.formats.lock import FolderInUse, FolderLock, refuse_if_owned
 from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest, write_manifest
+from jaxface.formats.members import read_member
 from jaxface.formats.packing_plan import Entry, PackOptions, Plan, make_plan
 from jaxface.formats.parallel import Workers, num_processes
 from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import map_file
 from jaxface.formats.sources import Source, read_source
-from jaxface.formats.survey import content_digest, read_bounded, survey
+from jaxface.formats.survey import content_digest, survey
 from jaxface.formats.writer import finish, write_shard
 
 _WORK = ".packing"
@@ -62,7 +63,7 @@ def stored_image(root: Path, entry: Entry, size: tuple[int, int]) -> bytes:
   Raises:
     DamagedData: the file has changed since the survey.
   """
-  data = read_bounded(root / entry.path)
+  data = read_member(root, entry.path)
   if content_digest(data) != entry.digest:
     raise DamagedData("changed while it was being packed: pack again", file=root / entry.path)
   if entry.keep:
@@ -229,9 +230,9 @@ def pack(
   is resumed by the next one, which verifies and keeps complete shards.
 
   Args:
-    src: the folder of images.
+    src: the folder of images, or an MXNet record file (`.rec`) or the folder of one.
     out: output folder; new, empty, or from an earlier run.
-    layout: "folders", "list" or "flat", see `read_source`.
+    layout: "folders", "list", "flat" or "recordio", see `read_source`; "folders" also finds record files.
     list_file: for "list" and "flat".
     size: (height, width) or one number in pixels; None keeps the common size of all images.
     shard_mb: target size of a shard, in millions of bytes.

@@ -12,8 +12,9 @@ from typing import Any
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
+from jaxface.formats.members import read_member
 from jaxface.formats.sources import LAYOUTS, Source, SourceImage
-from jaxface.formats.survey import Finding, common_size, read_bounded
+from jaxface.formats.survey import Finding, common_size
 from jaxface.formats.tfrecord import FRAME_BYTES
 
 ON_DAMAGE = ("skip", "error")
@@ -123,7 +124,7 @@ def _total_bytes(source: Source, sound: list[tuple[SourceImage, Finding]], size:
   lengths = []
   for image in sample:
     path = source.root / image.path
-    lengths.append(len(encode_jpeg(fit_image(decode_image(read_bounded(path), where=str(path)), size))))
+    lengths.append(len(encode_jpeg(fit_image(decode_image(read_member(source.root, image.path), where=str(path)), size))))
   return overhead + kept + (sum(lengths) * len(anew) // len(sample) if sample else 0)
 
 

@@ -12,6 +12,8 @@ from jaxface.formats.atomic import inside
 from jaxface.formats.errors import UnsafePath
 from jaxface.formats.identities import check_identity_name
 from jaxface.formats.images import IMAGE_SUFFIXES
+from jaxface.formats.members import in_container
+from jaxface.formats.recordio_set import find_recordio, opened
 from jaxface.formats.walk import (
   check_folder,
   is_hidden,
@@ -24,7 +26,7 @@ from jaxface.formats.walk import (
   walk,
 )
 
-LAYOUTS = ("folders", "list", "flat")
+LAYOUTS = ("folders", "list", "flat", "recordio")
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,25 @@ class Source:
     layout: one of `LAYOUTS`.
     images: the files.
     notes: messages for the user about ignored files.
+    digest: of a record file; "" for a folder.
   """
 
   root: Path
   layout: str
   images: tuple[SourceImage, ...]
   notes: tuple[str, ...]
+  digest: str = ""
 
   def stamp(self) -> str:
-    """SHA-256 of names, identities, sizes and times of all files: cheap, and changes if a file changes.
+    """SHA-256 of names, identities, sizes and times of all files, or of a record file: cheap, and changes if a file changes.
 
     Returns:
       The digest in hex.
     """
     digest = hashlib.sha256(str(self.root.resolve()).encode())
+    if self.digest:
+      digest.update(self.digest.encode())
+      return digest.hexdigest()
     for image in self.images:
       try:
         status = os.stat(self.root / image.path)
@@ -82,7 +89,8 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
     root: the folder of images.
     layout: "folders": a folder per identity, images at any depth below it. "list": `list_file` has a path relative
       to root and an identity per line. "flat": images lie in root itself, `list_file` has a file name and an
-      identity per line.
+      identity per line. "recordio": root is an MXNet record file, or a folder with one; "folders" does the same where a folder
+      has a record file and no images.
     list_file: for "list" and "flat": columns separated by a tab, or by the last white space of the line.
   Returns:
     The source.
@@ -94,12 +102,16 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
   root = Path(root)
   if layout not in LAYOUTS:
     raise ValueError(f"layout {layout!r}: takes {', '.join(LAYOUTS)}")
+  if layout == "recordio" or (layout == "folders" and in_container(root)):
+    return _from_recordio(root, list_file)
   check_folder(root)
   if (layout == "folders") != (list_file is None):
     what = "takes no list" if layout == "folders" else "needs a list: --list FILE with a path and an identity per line"
     raise ValueError(f"layout {layout!r} {what}")
   if layout == "folders":
     pairs, notes = _from_folders(root)
+    if not pairs and find_recordio(root):
+      return _from_recordio(root, list_file)
   else:
     pairs, notes = _from_list(root, Path(list_file), flat=layout == "flat")  # type: ignore[arg-type]
   if not pairs:
@@ -115,6 +127,18 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
       raise ValueError(f"{str(root / path)!r}: {error}") from error
     images.append(SourceImage(path, pairs[path], name))
   return Source(root, layout, tuple(images), (*notes, *name_note(paths, names)))
+
+
+def _from_recordio(root: Path, list_file: str | Path | None) -> Source:
+  if list_file is not None:
+    raise ValueError("layout 'recordio' takes no list: the record file has the labels")
+  file = find_recordio(root)
+  if file is None:
+    raise FileNotFoundError(f"{root}: no .rec file")
+  records = opened(file)
+  identities = [records.identity_names[label] for label in records.label_n.tolist()]
+  images = tuple(SourceImage(str(record), *of) for record, of in enumerate(zip(identities, records.names())))
+  return Source(file, "recordio", images, records.notes, records.sha256)
 
 
 def _from_folders(root: Path) -> tuple[dict[str, str], list[str]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +10,10 @@ from pathlib import Path
 
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image, is_plain_jpeg
+from jaxface.formats.members import read_member
 from jaxface.formats.parallel import Workers
 from jaxface.formats.sources import Source
 
-MAX_FILE_BYTES = 256_000_000
 _CHUNK = 256
 
 
@@ -38,27 +36,6 @@ class Finding:
   fault: str = ""
 
 
-def read_bounded(path: Path) -> bytes:
-  """Reads a file unless it is huge or not a regular file.
-
-  Args:
-    path: the file.
-  Returns:
-    Its bytes.
-  Raises:
-    DamagedData: it cannot be read, is huge, or is not a regular file.
-  """
-  try:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-      raise DamagedData("not a regular file", file=path)
-    if status.st_size > MAX_FILE_BYTES:
-      raise DamagedData(f"huge file: {status.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read", file=path)
-    return path.read_bytes()
-  except OSError as error:
-    raise DamagedData(f"cannot be read: {error.strerror}", file=path) from error
-
-
 def content_digest(data: bytes) -> str:
   """A digest that identifies equal files.
 
@@ -70,12 +47,12 @@ def content_digest(data: bytes) -> str:
   return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _look(path: Path) -> Finding:
+def _look(root: Path, path: str) -> Finding:
   digest, size = "", 0
   try:
-    data = read_bounded(path)
+    data = read_member(root, path)
     digest, size = content_digest(data), len(data)
-    image = decode_image(data, where=str(path))
+    image = decode_image(data, where=str(root / path))
     return Finding(digest, size, (image.shape[0], image.shape[1]), is_plain_jpeg(data))
   except DamagedData as error:
     return Finding(digest, size, fault=error.what)
@@ -83,7 +60,7 @@ def _look(path: Path) -> Finding:
 
 def _look_at_chunk(task: tuple[str, list[str]]) -> list[Finding]:
   root, paths = task
-  return [_look(Path(root) / path) for path in paths]
+  return [_look(Path(root), path) for path in paths]
 
 
 def survey(source: Source, *, workers: Workers, advance: Callable[[int], object]) -> list[Finding]:

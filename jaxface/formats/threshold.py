@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ from jaxface.formats.errors import DamagedData
 
 THRESHOLD_FILE = "threshold.json"
 FORMAT_VERSION = 1
+COSINE = "cosine"
 _RATES = ("target_far", "far", "tar")
 
 
 @dataclass(frozen=True)
 class Threshold:
-  """Two images show the same person if the cosine of their embeddings is at least `value`.
+  """Two images show the same person if the cosine of their embeddings, or the score of a verifier, is at least `value`.
 
   Attributes:
-    value: cosine.
-    interval: its 95 % interval, over identities; -1 or 1 where the data do not bound it.
+    value: cosine, or the other score.
+    interval: its 95 % interval, over identities; where the data do not bound it -1 or 1, or infinite for another score.
     target_far: FAR that was asked for.
     far: share of non-mated pairs that it accepts in the data.
     far_interval: 95 % interval.
@@ -31,6 +33,7 @@ class Threshold:
       or pairs; plain JSON values.
     mirror: use of the mirror image in the embeddings: "sum", "concat" or "none"; "" if unknown.
     model_digest: of the model that made the embeddings, `SavedModel.digest`; "" if unknown.
+    score: name of the score: "cosine", or that of a verifier.
   """
 
   value: float
@@ -45,16 +48,25 @@ class Threshold:
   data: Mapping[str, Any] = field(default_factory=dict)
   mirror: str = ""
   model_digest: str = ""
+  score: str = COSINE
 
   @property
   def l2_squared(self) -> float:
-    """The same as a squared distance of normalised embeddings: the same person if ‖a − b‖² <= it."""
+    """The same as a squared distance of normalised embeddings: the same person if ‖a − b‖² <= it.
+
+    Raises:
+      ValueError: it is of a verifier's scores, not a cosine.
+    """
+    if self.score != COSINE:
+      raise ValueError(f"the threshold {self.value:.4f} is of the scores of {self.score}, not a cosine")
     return max(0.0, 2.0 - 2.0 * self.value)
 
   def to_json(self) -> dict[str, Any]:
     """Plain JSON values."""
     plain = asdict(self)
-    ends = {name: list(plain[name]) for name in ("interval", "far_interval", "tar_interval")}
+    if self.score == COSINE:
+      del plain["score"]
+    ends = {name: [end if isfinite(end) else None for end in plain[name]] for name in ("interval", "far_interval", "tar_interval")}
     return {"format_version": FORMAT_VERSION, **plain, **ends, "data": dict(self.data)}
 
   @classmethod
@@ -70,9 +82,16 @@ class Threshold:
     if plain.get("format_version") != FORMAT_VERSION:
       raise DamagedData(f"format_version {plain.get('format_version')!r}, this release reads {FORMAT_VERSION}", file=file)
     given: dict[str, Any] = {}
+    cosine = plain.get("score", COSINE) == COSINE
     for one in fields(cls):
-      value: Any = plain.get(one.name)
-      if one.name.endswith("interval"):
+      value: Any = plain.get(one.name, COSINE if one.name == "score" else None)
+      if one.name in ("value", "interval") and not cosine:
+        if one.name == "interval" and isinstance(value, (list, tuple)) and len(value) == 2:
+          value = tuple(unbounded if end is None else end for end, unbounded in zip(value, (-inf, inf)))
+          right = all(map(_number, value)) and value[0] <= value[1]
+        else:
+          right = _number(value) and isfinite(value)
+      elif one.name.endswith("interval"):
         right = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_number, value)) and -1 <= value[0] <= value[1] <= 1
         value = tuple(value) if right else value
       elif one.name in ("value", *_RATES):
@@ -106,4 +125,4 @@ def _number(value: Any) -> bool:
   return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
-__all__ = ["THRESHOLD_FILE", "Threshold", "read_threshold_file", "write_threshold_file"]
+__all__ = ["COSINE", "THRESHOLD_FILE", "Threshold", "read_threshold_file", "write_threshold_file"]

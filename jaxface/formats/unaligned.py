@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jaxface.formats.bounded import read_bounded
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import image_size
-from jaxface.formats.survey import read_bounded
 from jaxface.formats.walk import walk
 
 SAMPLE = 24

@@ -23,7 +23,8 @@ def write_gallery(path: str | Path, gallery: Gallery) -> None:
     path: file to write; an existing one is replaced.
     gallery: what to write.
   """
-  about = {"format_version": FORMAT_VERSION, "kind": "gallery", "maker": asdict(gallery.maker)}
+  maker = {name: value for name, value in asdict(gallery.maker).items() if value or name != "verifier"}
+  about = {"format_version": FORMAT_VERSION, "kind": "gallery", "maker": maker}
   with atomic_file(path) as file:
     np.savez(
       file, allow_pickle=False, meta=np.array(json.dumps(about)), people=np.array(gallery.people, np.str_),
@@ -79,7 +80,7 @@ def _maker(path: Path, text: str) -> Maker:
   if kind != "gallery" or version != FORMAT_VERSION:
     raise DamagedData(f"it is a {kind} of format {version}; this release reads galleries of format {FORMAT_VERSION}", file=str(path))
   names = {one.name for one in fields(Maker)}
-  if not isinstance(maker, dict) or set(maker) != names or not all(isinstance(value, str) for value in maker.values()):
+  if not isinstance(maker, dict) or set(maker) | {"verifier"} != names or not all(isinstance(value, str) for value in maker.values()):
     raise DamagedData("not a gallery: its metadata do not say what made it", file=str(path))
   return Maker(**maker)
 

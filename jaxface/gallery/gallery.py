@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from jaxface.evaluation.matrix_checks import unit_rows
+from jaxface.evaluation.pairs.pair_score import PairScore
 from jaxface.evaluation.streaming.score_blocks import score_error
 
 
@@ -23,12 +24,14 @@ class Maker:
     digest: digest of its variables, see `SavedModel.digest`.
     template: alignment template of the faces.
     mirror: use of the mirror image, see `Model.__call__`.
+    verifier: digest of the verifier that scores them; "" for the cosine.
   """
 
   model: str
   digest: str
   template: str
   mirror: str
+  verifier: str = ""
 
   def check(self, other: "Maker", where: str = "the gallery") -> None:
     """Rejects embeddings of another maker.
@@ -40,9 +43,11 @@ class Maker:
       OtherMaker: names each difference.
     """
     ours, theirs = asdict(self), asdict(other)
-    differ = [f"{name} {ours[name]!r}, not {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
+    told = lambda name, value: repr(value) if value or name != "verifier" else "none (the cosine)"  # noqa: E731
+    differ = [f"{name} {told(name, ours[name])}, not {told(name, theirs[name])}" for name in ours if ours[name] != theirs[name]]
     if differ:
-      raise OtherMaker(f"{where} was made with {'; '.join(differ)}. Use that model, or enrol the people again with this one")
+      what = "verifier" if ours | {"verifier": ""} == theirs | {"verifier": ""} else "model"
+      raise OtherMaker(f"{where} was made with {'; '.join(differ)}. Use that {what}, or enrol the people again with this one")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Candidate:
 
   Attributes:
     person: name.
-    score: cosine of the probe and the person's template, float64.
+    score: cosine of the probe and the person's template, or the score of the gallery's verifier, float64.
   """
 
   person: str
@@ -172,29 +177,37 @@ class Gallery:
       raise ValueError(f"the photos of {self.people[wrong[0]]!r} cancel each other: their mean has no direction")
     return total_pd / length_p[:, None]
 
-  def identify(self, probe_qd: np.ndarray, *, threshold: float, count: int = 5) -> list[Found]:
+  def identify(self, probe_qd: np.ndarray, *, threshold: float, count: int = 5, score: PairScore | None = None) -> list[Found]:
     """The nearest people of each probe.
 
     Args:
       probe_qd: [Q, D] float, not necessarily normalised.
-      threshold: cosine; the best candidate is accepted where its score is at least this.
+      threshold: cosine, or score of `score`; the best candidate is accepted where its score is at least this.
       count: number of candidates, at most all people.
+      score: what scores a probe and a template, such as a `jaxface.verifiers.Verifier`; None is the cosine.
     Returns:
-      Q results; scores are float64 cosines and do not depend on the number of probes.
+      Q results; scores are float64 and do not depend on the number of probes.
     Raises:
-      ValueError: an empty gallery, another embedding size, a probe that is zero or not finite, a threshold outside [-1, 1].
+      ValueError: an empty gallery, another embedding size, a probe that is zero or not finite, a cosine as threshold outside [-1, 1],
+        or another that is not finite.
     """
     probe_qd = np.asarray(probe_qd)
     if not len(self):
       raise ValueError("the gallery is empty: enrol somebody first")
     if probe_qd.ndim != 2 or probe_qd.shape[1] != self.embedding_nd.shape[1]:
       raise ValueError(f"probes {probe_qd.shape}: the gallery has embeddings of {self.embedding_nd.shape[1]} numbers")
-    if not -1 <= threshold <= 1:
+    if score is None and not -1 <= threshold <= 1:
       raise ValueError(f"threshold {threshold}: a cosine lies in [-1, 1]")
+    if not np.isfinite(threshold):
+      raise ValueError(f"threshold {threshold}: it must be a finite score")
     if count < 1:
       raise ValueError(f"{count} candidates: at least one")
     unit_qd = unit_rows(probe_qd, "probe")
-    return [Found(self._nearest(unit_d, min(count, len(self))), threshold) for unit_d in unit_qd]
+    count = min(count, len(self))
+    if score is None:
+      return [Found(self._nearest(unit_d, count), threshold) for unit_d in unit_qd]
+    score_qp = [score.score(np.broadcast_to(unit_d, self.template_pd.shape), self.template_pd) for unit_d in unit_qd]
+    return [Found(self._best(np.arange(len(self)), score_p, count), threshold) for score_p in score_qp]
 
   def score(self, person: str, probe_qd: np.ndarray) -> np.ndarray:
     """[Q] float64, cosines of probes [Q, D] with one person's template: whether they are who they claim to be.
@@ -216,6 +229,10 @@ class Gallery:
     least = np.partition(product_p, len(self) - count)[len(self) - count] - 2 * score_error(len(unit_d))
     near = np.flatnonzero(product_p >= least)
     score_n = np.clip((self.template_pd[near] * unit_d).sum(1), -1.0, 1.0)
+    return self._best(near, score_n, count)
+
+  def _best(self, near: np.ndarray, score_n: np.ndarray, count: int) -> tuple[Candidate, ...]:
+    """The highest scores of some people, of equal ones in order of their names."""
     best = np.lexsort((near, -score_n))[:count]
     return tuple(Candidate(self.people[near[row]], float(score_n[row])) for row in best)
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from jaxface.data.config import open_records
+from jaxface.data.config import has_records, open_records
 from jaxface.data.folder import FolderSource
 from jaxface.data.source import Source
 from jaxface.formats.aligned import known_template
-from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.geometry.templates import check_template_name
 from jaxface.models.preprocess import Preprocess
 
@@ -29,7 +29,7 @@ def open_faces(faces: Path | str | Source, preprocess: Preprocess, template: str
     FileNotFoundError: the path does not exist.
   """
   check_template_name("template", template)
-  folder = isinstance(faces, (str, Path)) and not (Path(faces) / FILE).is_file()
+  folder = isinstance(faces, (str, Path)) and not has_records(faces)
   if template and not folder:
     raise ValueError("template is for folders of images; packed records have their own (pack --template)")
   if not isinstance(faces, (str, Path)):

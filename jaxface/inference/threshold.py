@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.data.source import Source
+from jaxface.evaluation.pairs.pair_score import PairScore
 from jaxface.evaluation.protocols.pair_list import PairProtocol
 from jaxface.evaluation.protocols.registry import read_protocol
 from jaxface.evaluation.threshold.measure import measure_threshold
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 def set_threshold(
   far: float, pairs: Pairs | str | Path | None = None, *, embeddings: Embeddings | str | Path | None = None,
   model: Model | str | Path | None = None, faces: str | Path | Source | None = None, protocol: str = "pairs", mirror: str | None = None,
-  gallery: int = 10_000, searches_per_day: float = 5_000, skip_missing: bool = False, write: str | Path | None = None,
+  score: PairScore | None = None, gallery: int = 10_000, searches_per_day: float = 5_000, skip_missing: bool = False, write: str | Path | None = None,
   out: str | Path | None = None, template: str = "", batch_size: int = 128, devices: int = 0, progress: bool = False,
   say: Callable[[str], object] = _log.info,
 ) -> ThresholdReport:
@@ -39,6 +40,7 @@ def set_threshold(
     faces: a folder of aligned images, packed records, or a `jaxface.data.Source`.
     protocol: one of `jaxface.evaluation.PROTOCOLS` that is a pair list.
     mirror: mirror setting that decisions use; None takes that of the embeddings, or "sum" with `model`.
+    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only, and without `write`.
     gallery: number of people that a search is compared with.
     searches_per_day: number of searches per day for people who are not in the gallery.
     skip_missing: ignore pairs of images without an embedding.
@@ -54,6 +56,8 @@ def set_threshold(
     DamagedData: a file that cannot be read.
   """
   traffic = Traffic(gallery, searches_per_day)
+  if score is not None and write is not None:
+    raise ValueError(f"{write}: the threshold of a model is a cosine; that of {score.name} belongs into the verifier's file")
   if (model is None) != (faces is None) or (model is None and embeddings is None):
     raise ValueError("give embeddings, or a model with faces")
   if write is not None:
@@ -68,14 +72,14 @@ def set_threshold(
     wanted = None if pairs is None else list(dict.fromkeys([*pairs.left, *pairs.right]))
     given = embed_listed(
       model, faces, wanted, template=template, mirror=mirror or "sum", batch_size=batch_size, devices=devices, progress=progress,
-      embeddings=keep, say=say,
+      embeddings=keep, say=say, raw=score is not None and score.raw,
     )
   else:
     given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(str(embeddings))
   made = given.meta.get("mirror")
   if mirror is not None and made not in (None, mirror):
     raise ValueError(f"the embeddings were made with mirror {made!r}, not {mirror!r}: embed the images again, or give --mirror {made}")
-  threshold, notes = measure_threshold(given, pairs, far, skip_missing=skip_missing)
+  threshold, notes = measure_threshold(given, pairs, far, score=score, skip_missing=skip_missing)
   if write is not None:
     say(f"{write_threshold(write, threshold, mirror=mirror)}: written")
   found = report_threshold(threshold, traffic, notes)

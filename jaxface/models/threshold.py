@@ -4,7 +4,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from jaxface.formats.threshold import THRESHOLD_FILE, Threshold, read_threshold_file, write_threshold_file
+from jaxface.formats.threshold import (
+  COSINE,
+  THRESHOLD_FILE,
+  Threshold,
+  read_threshold_file,
+  write_threshold_file,
+)
 from jaxface.models.description import describe_model, model_folder
 from jaxface.models.saved import SavedModel, load_model
 
@@ -84,8 +90,10 @@ def check_threshold(threshold: Threshold, digest: str, mirror: str | None, where
     mirror: mirror setting of the embeddings; None does not compare it.
     where: file, for messages.
   Raises:
-    ValueError: measured on embeddings of another model or mirror setting.
+    ValueError: measured on embeddings of another model or mirror setting, or on scores of a verifier.
   """
+  if threshold.score != COSINE:
+    raise ValueError(f"{where}: the threshold of a model is a cosine, this one is of the scores of {threshold.score}: it belongs into the verifier's file")
   if threshold.model_digest != digest:
     raise ValueError(
       f"{where}: the threshold is of other embeddings: of the model with digest {threshold.model_digest or 'unknown'}, this one has {digest};"

@@ -21,14 +21,14 @@ from .photos.align_folder import OtherSettings as OtherSettings
 from .photos.align_folder import align_photos as align_photos
 from .photos.clusters import Clusters as Clusters
 from .photos.clusters import cluster_photos as cluster_photos
+from .photos.decision import Decision as Decision
+from .photos.decision import NoFace as NoFace
 from .photos.faces import Face as Face
 from .photos.faces import PhotoFaces as PhotoFaces
 from .photos.faces import find_faces as find_faces
 from .photos.people import Comparison as Comparison
-from .photos.people import Decision as Decision
 from .photos.people import Enrolment as Enrolment
 from .photos.people import Identified as Identified
-from .photos.people import NoFace as NoFace
 from .photos.people import compare_photos as compare_photos
 from .photos.people import enrol_people as enrol_people
 from .photos.people import identify_photo as identify_photo

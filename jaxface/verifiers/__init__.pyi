@@ -6,6 +6,8 @@ from .file import read_verifier as read_verifier
 from .file import write_verifier as write_verifier
 from .fit import fit_verifier as fit_verifier
 from .front import Front as Front
+from .fusion import Fusion as Fusion
+from .fusion import FusionPart as FusionPart
 from .joint_bayesian import JointBayesian as JointBayesian
 from .kinds import VERIFIERS as VERIFIERS
 from .lfw import LfwVerifier as LfwVerifier
@@ -24,3 +26,4 @@ from .plain import L2 as L2
 from .plain import Cosine as Cosine
 from .plain import InnerProduct as InnerProduct
 from .siamese import Siamese as Siamese
+from .threshold import set_verifier_threshold as set_verifier_threshold

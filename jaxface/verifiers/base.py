@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxface.evaluation.matrix_checks import check_labels
 from jaxface.formats.embedding_rows import EmbeddingRows
+from jaxface.formats.threshold import Threshold
 from jaxface.verifiers.front import Front
 
 CHUNK = 1024  # columns of a score matrix at a time
@@ -44,6 +45,7 @@ class Verifier(ABC):
     learns: what it learns from: "nothing", "labels" or "pairs" (labels or pairs); components need embeddings only.
     front: transform of the embeddings before they are compared.
     made_from: what made the embeddings of the fit, and their numbers, plain JSON values.
+    threshold: the measured threshold of its scores, see `jaxface threshold --verifier`; None for none.
   """
 
   kind: ClassVar[str]
@@ -52,6 +54,7 @@ class Verifier(ABC):
 
   front: Front
   made_from: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+  threshold: Threshold | None = field(default=None, kw_only=True)
 
   @classmethod
   @abstractmethod

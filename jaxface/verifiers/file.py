@@ -1,5 +1,6 @@
 """A verifier as one file: plain arrays in `.npz` form, written atomically."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.npz import npz_array, reading_npz
+from jaxface.formats.threshold import Threshold
 from jaxface.verifiers.base import Verifier
 from jaxface.verifiers.front import Front
 from jaxface.verifiers.kinds import VERIFIERS
@@ -67,6 +69,8 @@ def described(verifier: Verifier) -> tuple[dict[str, Any], dict[str, np.ndarray]
   about = {
     "verifier": verifier.kind, "front": verifier.front.settings(), "settings": verifier.settings(), "made_from": dict(verifier.made_from),
   }
+  if verifier.threshold is not None:
+    about["threshold"] = verifier.threshold.to_json()
   array = {name: np.asarray(value, np.float64) for name, value in {**verifier.front.arrays(), **verifier.arrays()}.items()}
   return about, array
 
@@ -76,7 +80,19 @@ def rebuilt(about: dict[str, Any], array: dict[str, np.ndarray]) -> Verifier:
   if about["verifier"] not in VERIFIERS:
     raise ValueError(f"it is of the kind {about['verifier']!r}; this release has {', '.join(VERIFIERS)}")
   found = VERIFIERS[about["verifier"]].restored(Front.restored(about["front"], array), about["settings"], array)
-  return replace(found, made_from=dict(about["made_from"]))
+  threshold = about.get("threshold")
+  return replace(
+    found, made_from=dict(about["made_from"]), threshold=None if threshold is None else Threshold.from_json(threshold, file="its threshold")
+  )
+
+
+def verifier_digest(verifier: Verifier) -> str:
+  """First 16 hex digits of the SHA-256 of what scores: kind, settings, arrays, and what made the embeddings; not of the threshold."""
+  about, array = described(replace(verifier, threshold=None))
+  total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+  for name in sorted(array):
+    total.update(f"{name} {array[name].shape}".encode() + np.ascontiguousarray(array[name]).tobytes())
+  return total.hexdigest()[:16]
 
 
 def _parsed(path: Path, text: np.ndarray) -> dict[str, Any]:
@@ -91,4 +107,4 @@ def _parsed(path: Path, text: np.ndarray) -> dict[str, Any]:
   return about
 
 
-__all__ = ["described", "read_verifier", "rebuilt", "write_verifier"]
+__all__ = ["described", "read_verifier", "rebuilt", "verifier_digest", "write_verifier"]

@@ -28,7 +28,13 @@ from jaxface.detection.crop_sampling import (
   mined_squares,
   offsets,
 )
-from jaxface.detection.detector_data import annotated_photos, split_events, stage_crops, wider_photos
+from jaxface.detection.detector_data import (
+  annotated_photos,
+  empty_photos,
+  split_events,
+  stage_crops,
+  wider_photos,
+)
 from jaxface.detection.mtcnn_nets import NETS
 from jaxface.detection.mtcnn_training import MtcnnTraining, StageTraining, make_stage_run
 from jaxface.detection.sample_files import CropSource, KindOrder, write_samples
@@ -236,6 +242,8 @@ def sets(tmp_path_factory):
   (folder / "faces").mkdir()
   (folder / "faces/f.jpg").write_bytes(encode_jpeg(photo_with_face(draw, [18, 14, 50, 52])))
   point_k2 = np.array([[26.0, 26], [42, 26], [34, 34], [27, 43], [41, 43]])
+  (folder / "empty").mkdir()
+  (folder / "empty/n.jpg").write_bytes(encode_jpeg(draw.integers(0, 255, (60, 70, 3), np.uint8)))
   write_landmarks(folder / "faces.json", [AnnotatedFace("f.jpg", point_k2, (18.0, 14.0, 50.0, 52.0))])
   return folder
 
@@ -246,6 +254,15 @@ def test_photos_are_read_with_boxes_and_points(sets):
   assert photos[0].box_n4.tolist() == [[20, 18, 48, 50]] and np.isnan(photos[0].point_n52).all()
   face, = annotated_photos(sets / "faces", sets / "faces.json", "points", "points")
   assert face.box_n4.tolist() == [[18, 14, 50, 52]] and face.point_n52[0, 0].tolist() == [26.5, 26.5]
+
+
+def test_photos_without_a_face_give_squares_without_a_face(sets):
+  photo, = empty_photos(sets / "empty")
+  (_, target_nt), = stage_crops("pnet", [photo], Sampling(anywhere=6), 0)
+  assert len(target_nt) == 12 and (target_nt[:, 0] == NEGATIVE).all()
+  with pytest.raises(ValueError, match="no photo is in it"):
+    (sets / "nothing").mkdir(exist_ok=True)
+    empty_photos(sets / "nothing")
 
 
 def test_crops_show_their_squares(sets):
@@ -279,12 +296,15 @@ def test_a_stage_is_resumed_bitwise(tmp_path):
 @pytest.mark.sweep
 def test_an_experiment_trains_resumes_and_detects(sets, tmp_path):
   (tmp_path / "mine.py").write_text(
-    '"""Mine."""\nfrom jaxface.detection.crop_sampling import Sampling\nfrom jaxface.detection import DetectorExperiment\n'
+    '"""Mine."""\nfrom jaxface.detection.crop_sampling import Sampling\nfrom jaxface.detection import DetectorExperiment, FacePhotos\n'
     "from jaxface.detection.mtcnn_training import StageTraining\nTINY = StageTraining(steps=2, batch_size=14, log_every=1, checkpoint_every=1)\n"
-    "EXPERIMENT = DetectorExperiment(pnet=TINY, rnet=TINY, onet=TINY, entry='points', boxes_entry='points', devices=1,\n"
+    "EXPERIMENT = DetectorExperiment(pnet=TINY, rnet=TINY, onet=TINY, faces=(FacePhotos(),), devices=1,\n"
     "  thresholds=(0.9, 0.9), sampling=Sampling(around=20, near=1, anywhere=4, with_points=20, mined=2))\n"
   )
-  given = {"photos": str(sets / "wider"), "faces": str(sets / "faces"), "annotations": str(sets / "faces.json"), "licence": "MIT"}
+  given = {
+    "photos": str(sets / "wider"), "faces.0.photos": str(sets / "faces"), "faces.0.annotations": str(sets / "faces.json"),
+    "no_faces": str(sets / "empty"), "licence": "MIT", "faces.0.licence": "MIT",
+  }
   whole = train(tmp_path / "mine.py", tmp_path / "run", overrides=given)
   assert "parameters, crops: pnet" in str(whole) and whole.saved.licence == "MIT"
   # As if killed in the training of O-Net: its last state and the detector are missing.

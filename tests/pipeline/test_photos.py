@@ -9,6 +9,7 @@ from painted import PaintedDetector, photo, save
 
 import jaxface
 from jaxface.commands.main import main
+from jaxface.detection import Detections
 from jaxface.formats.aligned import folder_template, read_aligned
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.errors import DamagedData
@@ -82,6 +83,48 @@ def test_which_face_is_taken():
   assert row == int(np.argmin([np.hypot(*(one - (100, 80))) / width for one, width in zip(middle, side)]))
 
 
+def test_the_main_face_is_neither_a_large_one_at_the_border_nor_a_small_one_in_the_middle():
+  middle = (100, 80)  # of 160×200 pixels, whose diagonal times 0.15 is 38.4
+  def square(x, y, side):
+    return (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+
+  for boxes, right in (
+    ([square(*middle, 40), square(20, 30, 60)], 0),  # 94 pixels away: weight 0.05
+    ([square(*middle, 10), square(70, 80, 50)], 1),  # 30 pixels away: weight 0.74 of 25 times the area
+    ([square(*middle, 40), square(*middle, 50)], 1),
+    ([square(90, 80, 40), square(115, 80, 40)], 0),
+    ([square(0, 0, 2), square(199, 159, 2)], 1),
+  ):
+    box_n4 = np.array(boxes, np.float32)
+    faces = Detections(box_n4, np.linspace(0.9, 0.8, len(box_n4), dtype=np.float32), None, (160, 200))
+    weight = [
+      (box[2] - box[0]) * (box[3] - box[1]) * np.exp(-((box[0] + box[2]) / 2 - 100) ** 2 / 2 / 38.4**2 - ((box[1] + box[3]) / 2 - 80) ** 2 / 2 / 38.4**2)
+      for box in boxes
+    ]
+    assert choose(faces, "main") == [right] == [int(np.argmax(weight))]
+    twice = Detections(2 * box_n4, faces.score_n, None, (320, 400))
+    assert choose(twice, "main") == [right]
+  assert choose(Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), None, (160, 200)), "main") == []
+
+
+def test_commands_take_the_face_that_is_asked_for(tmp_path, model):
+  # A large face at the border and a smaller one in the middle, of other people.
+  save(tmp_path / "people" / "ann" / "a.png", photo(((0, 0, 0.6, 4), (85, 65, 0.4, 3)), size=(180, 220)))
+  given = {"model": model, "detector": PaintedDetector()}
+  sides = {}
+  for which in ("main", "largest", "central"):
+    made = compare_photos(*2 * [tmp_path / "people" / "ann" / "a.png"], which=which, threshold=0.5, **given)
+    sides[which] = round(float(np.diff(made.faces[0].box_4[[0, 2]])[0]))
+    assert "2 faces were found" in made.notes[0]
+    enrol_people(tmp_path / which, tmp_path / "people", which=which, **given)
+    [found], _ = identify_photo(tmp_path / which, tmp_path / "people" / "ann" / "a.png", which=which, threshold=0.9999, **given)
+    assert found.found.accepted == "ann" and round(float(np.diff(found.face.box_4[[0, 2]])[0])) == sides[which]
+  assert sides == {"main": 45, "largest": 67, "central": 45}
+  for call in (lambda: compare_photos("a", "b", which="all", **given), lambda: enrol_people("g", tmp_path, which="every", **given)):
+    with pytest.raises(ValueError, match="which"):
+      call()
+
+
 def test_quality_falls_with_enlargement_and_with_the_nose_off_the_middle():
   frontal = POINTS.copy()
   frontal[2] = (frontal[0] + frontal[1]) / 2 + (0, 20)
@@ -136,9 +179,10 @@ def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(folder,
   assert 0 < done < 24
   with open(journal, "a") as file:
     file.write('[{"photo": "eve/')  # a line that a crash cut off
+  (tmp_path / "resumed" / "eve" / ".19.jpg.123.tmp").write_bytes(b"half a photo")
   again = PaintedDetector()
   align_photos(folder, tmp_path / "resumed", detector=again)
-  assert again.calls <= 24 - done
+  assert again.calls <= 24 - done and not list((tmp_path / "resumed").rglob("*.tmp"))
   for path in sorted((tmp_path / "whole").rglob("*")):
     if path.suffix in (".jpg", ".csv"):
       assert path.read_bytes() == (tmp_path / "resumed" / path.relative_to(tmp_path / "whole")).read_bytes(), path
@@ -146,7 +190,7 @@ def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(folder,
 
 def test_other_settings_and_places_are_refused(folder, tmp_path):
   align_photos(folder, tmp_path / "out", detector=PaintedDetector())
-  with pytest.raises(OtherSettings, match="which was 'largest', now 'all'"):
+  with pytest.raises(OtherSettings, match="which was 'main', now 'all'"):
     align_photos(folder, tmp_path / "out", which="all", detector=PaintedDetector())
   with pytest.raises(ValueError, match="inside of the other"):
     align_photos(folder, folder / "out", detector=PaintedDetector())
@@ -191,6 +235,15 @@ def test_photos_are_aligned_on_the_way(folder, tmp_path, model, monkeypatch, cap
   assert sorted(kept.names) == ["ann/one", "ann/two", "eve/one"] and kept.meta["template"] == "arcface112"
   assert main([*given, "--align"]) == 0
   np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
+  # The commands that measure align as `embed` does.
+  given[0:1] = ["threshold", "--far", "0.4", "--all-pairs"]
+  given[given.index("--out")] = "--embeddings"
+  with pytest.raises(SystemExit):
+    main(["threshold", "--far", "0.4", "--all-pairs", "--embeddings", str(tmp_path / "e.npz"), "--align"])
+  assert "--align needs --images" in capsys.readouterr().err
+  (tmp_path / "e.npz").unlink()
+  assert main([*given, "--align", "--which", "largest"]) == 0
+  np.testing.assert_array_equal(read_embeddings(tmp_path / "e.npz").embedding_nd, kept.embedding_nd)
   capsys.readouterr()
   assert tools(["pack", str(folder), str(tmp_path / "set"), "--align"]) == 0
   assert "set.aligned" in capsys.readouterr().out and read_manifest(tmp_path / "set").template == "arcface112"
@@ -209,6 +262,12 @@ def test_photos_are_compared(tmp_path, model):
   assert same.score > 0.9999 and same.same and other.score < same.score
   with pytest.raises(NoFace, match=r"none\.png: no face was found"):
     compare_photos(tmp_path / "a.png", tmp_path / "none.png", **given)
+  (tmp_path / "damaged.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+  with pytest.raises(NoFace) as fault:
+    compare_photos(tmp_path / "a.png", tmp_path / "damaged.jpg", **given)
+  assert str(fault.value).count("damaged.jpg") == 1
+  with pytest.raises(FileNotFoundError, match="a folder, but one photo is needed"):
+    compare_photos(tmp_path / "a.png", tmp_path, **given)
   with pytest.raises(FileNotFoundError, match="no such photo"):
     compare_photos(tmp_path / "a.png", tmp_path / "absent.png", **given)
   with pytest.raises(ValueError, match="the model has no threshold"):

@@ -7,8 +7,8 @@ import numpy as np
 
 from jaxface.evaluation.pairs.pair_names import check_unique, matched
 from jaxface.formats.pairs import Pairs
+from jaxface.formats.threshold import COSINE
 
-COSINE = "cosine"
 CHUNK = 256  # pairs at a time: their float64 rows stay in the cache
 
 

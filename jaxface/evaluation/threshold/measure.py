@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,17 @@ from jaxface.evaluation.intervals.identity_units import Units, units_of
 from jaxface.evaluation.intervals.rates import rate_interval
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.pairs.list_figures import evaluate_pairs
+from jaxface.evaluation.pairs.pair_score import PairScore
 from jaxface.evaluation.streaming.pair_intervals import all_pairs_intervals
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs
-from jaxface.formats.threshold import Threshold
+from jaxface.formats.threshold import COSINE, Threshold
 
 ALL = "all pairs"
 
 
 def measure_threshold(
-  embeddings: Embeddings | str | Path, pairs: Pairs | str | Path | None, far: float, *, skip_missing: bool = False
+  embeddings: Embeddings | str | Path, pairs: Pairs | str | Path | None, far: float, *, score: PairScore | None = None, skip_missing: bool = False
 ) -> tuple[Threshold, list[str]]:
   """The threshold with the largest TAR at a FAR of at most `far`.
 
@@ -31,6 +33,7 @@ def measure_threshold(
     embeddings: an `Embeddings`, or a file of them (.npz, .parquet), of one model and mirror setting.
     pairs: a `Pairs`, or the file of a pair list; None uses all pairs of the embeddings, which then need labels.
     far: target FAR in (0, 1).
+    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only.
     skip_missing: ignore pairs of images without an embedding; otherwise they raise an error. Pair lists only.
   Returns:
     (`Threshold`, caveats, a line each).
@@ -41,20 +44,23 @@ def measure_threshold(
   if not 0 < far < 1:
     raise ValueError(f"target FAR {far}: it must lie between 0 and 1, such as 1e-4")
   given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
+  if pairs is None and score is not None:
+    raise ValueError(f"all pairs are compared by their cosine: measure the threshold of {score.name} on a pair list (--pairs)")
   if pairs is None:
     return of_all_pairs(given, far), []
-  found = evaluate_pairs(given, pairs, skip_missing=skip_missing)
-  return of_pair_list(found.pairs, found.score_p, far, given), [note for note in found.notes if "threshold" not in note]
+  found = evaluate_pairs(given, pairs, score=score, skip_missing=skip_missing)
+  return of_pair_list(found.pairs, found.score_p, far, given, COSINE if score is None else score.name), [note for note in found.notes if "threshold" not in note]
 
 
-def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embeddings) -> Threshold:
+def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embeddings, name: str = COSINE) -> Threshold:
   """The threshold on the scores of a pair list; folds are not used.
 
   Args:
     pairs: the list.
-    score_p: [P] float64, cosine of each pair.
+    score_p: [P] float64, cosine of each pair, or another score.
     far: target FAR.
     embeddings: what the scores are of.
+    name: name of the score.
   Raises:
     ValueError: no mated or no non-mated pairs.
   """
@@ -71,7 +77,7 @@ def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embe
   assert interval is not None
   return _threshold(
     point, far, interval, nonmated.interval(count), rate_interval(score_p[same_p] >= point.threshold, mated),
-    (nonmated.pairs, int(same_p.sum())), data, embeddings,
+    (nonmated.pairs, int(same_p.sum())), data, embeddings, name,
   )
 
 
@@ -111,16 +117,17 @@ def pair_counts(label_n: np.ndarray) -> tuple[int, int]:
 
 def _threshold(
   point: measures.Operating, target: float, interval: Interval, far_interval: Interval, tar_interval: Interval, counts: tuple[int, int],
-  data: dict, embeddings: Embeddings,
+  data: dict, embeddings: Embeddings, name: str = COSINE,
 ) -> Threshold:
   low, high = interval
+  least, most = (-1.0, 1.0) if name == COSINE else (-inf, inf)
   meta = embeddings.meta
   if crops := meta.get("crops"):
     raise ValueError(f"the embeddings are means over {crops} crops: a model's threshold is for embeddings of the whole face (--crops one)")
   return Threshold(
-    value=point.threshold, interval=(max(min(low, point.threshold), -1.0), min(max(high, point.threshold), 1.0)), target_far=target,
+    value=point.threshold, interval=(max(min(low, point.threshold), least), min(max(high, point.threshold), most)), target_far=target,
     far=point.far, far_interval=far_interval, tar=point.tar, tar_interval=tar_interval, nonmated=counts[0], mated=counts[1], data=data,
-    mirror=str(meta.get("mirror", "")), model_digest=str(meta.get("model_digest", "")),
+    mirror=str(meta.get("mirror", "")), model_digest=str(meta.get("model_digest", "")), score=name,
   )
 
 

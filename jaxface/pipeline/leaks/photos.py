@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxface.data.config import open_records
+from jaxface.data.config import has_records, open_records
 from jaxface.data.folder import FolderSource
 from jaxface.data.source import Source, read_image
-from jaxface.formats.manifest import FILE
 
 
 def open_photos(path: str | Path) -> Source:
   """Packed records, or a folder of images of any size."""
-  return open_records(path) if (Path(path) / FILE).is_file() else FolderSource(path, size=None)
+  return open_records(path) if has_records(path) else FolderSource(path, size=None)
 
 
 def photo_reader(source: Source) -> Callable[[int], np.ndarray]:

@@ -49,6 +49,7 @@ class Paper:
     data: what it trained on.
     network: its network.
     figures: its figures.
+    results: names of result files whose figures are all shown, also those to which no figure of the paper belongs.
   """
 
   name: str
@@ -57,6 +58,7 @@ class Paper:
   data: str
   network: str
   figures: tuple[Figure, ...]
+  results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,10 @@ def read_papers(path: str | Path | None = None) -> tuple[Paper, ...]:
     plain = json.loads(path.read_text(encoding="utf-8"))
     if plain["format_version"] != VERSION:
       raise ValueError(f"format version {plain['format_version']}; this release reads version {VERSION}")
-    return tuple(Paper(**{**one, "figures": tuple(Figure(**figure) for figure in one["figures"])}) for one in plain["papers"])
+    return tuple(
+      Paper(**{**one, "figures": tuple(Figure(**figure) for figure in one["figures"]), "results": tuple(one.get("results", ()))})
+      for one in plain["papers"]
+    )
   except (ValueError, TypeError, KeyError) as error:
     raise DamagedData(f"not a file of papers: {type(error).__name__}: {error!s:.200}", file=path) from error
 
@@ -159,20 +164,19 @@ def paper_rows(papers: Sequence[Paper], results: Mapping[str, Measured]) -> Iter
   Args:
     papers: from `read_papers`.
     results: from `read_results`.
-  Raises:
-    ValueError: a result has no figure of the name that a paper refers to.
   """
   for paper in papers:
     for figure in paper.figures:
       name, _, key = figure.ours.partition("/")
       measured = results.get(name)
-      if measured is None:
-        yield Row(paper, figure, None, {})
-      elif key not in measured.figures:
-        have = ", ".join(map(repr, measured.figures))
-        raise ValueError(f"result {name!r} has the figures {have}, but not {key!r}, to which {paper.paper}: {figure.what!r} refers")
-      else:
-        yield Row(paper, figure, measured, measured.figures[key])
+      found = measured.figures.get(key) if measured else None
+      # A system with one network has no figures of an ensemble.
+      yield Row(paper, figure, measured, found) if found else Row(paper, figure, None, {})
+    told = {figure.ours for figure in paper.figures}
+    for name in paper.results:
+      for key, found in results[name].figures.items() if name in results else ():
+        if f"{name}/{key}" not in told:
+          yield Row(paper, Figure(f"LFW, {key}", "not in the paper", ours=f"{name}/{key}"), results[name], found)
 
 
 def as_text(table: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from jaxface.detection import Detector, load_detector
 from jaxface.formats.aligned import ALIGNED_FILE, Aligned, read_aligned, write_aligned
-from jaxface.formats.atomic import atomic_file, write_text
+from jaxface.formats.atomic import atomic_file, remove_leftovers, write_text
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.lock import FolderLock
@@ -85,12 +85,12 @@ class AlignedFolder:
     lines = [f"{self.folder}: {faces:,} faces of {photos:,} photos, aligned to {self.template}; {sum(refused.values()):,} photos refused"]
     lines += [f"  {count:,} × {reason}" for reason, count in refused.most_common()]
     if several:
-      lines.append(f"  {several:,} photos have more than one face")
+      lines.append(f"  {several:,} {'photo has' if several == 1 else 'photos have'} more than one face")
     return "\n".join(lines)
 
 
 def align_photos(
-  photos: str | Path, out: str | Path, *, template: str = "arcface112", which: str = "largest",
+  photos: str | Path, out: str | Path, *, template: str = "arcface112", which: str = "main",
   detector: Detector | str | Path | None = None, quality: int = 95, sheet: bool = True, progress: bool = False,
   say: Callable[[str], object] = _log.info, done: Callable[[], object] | None = None,
 ) -> AlignedFolder:
@@ -104,7 +104,7 @@ def align_photos(
     photos: folder of photos, searched to any depth.
     out: folder to write, apart from `photos`.
     template: one of `jaxface.geometry.TEMPLATES`.
-    which: "largest", "central" or "all", see `find_faces`.
+    which: "main", "largest", "central" or "all", see `find_faces`.
     detector: a detector, or the folder or name of one.
     quality: of the JPEG files, 1 to 100.
     sheet: write the contact sheet.
@@ -138,6 +138,8 @@ def align_photos(
     _check_settings(folder, about)
     rows_of = _read_journal(folder / _JOURNAL)
     waiting = [path for path in found.paths if path not in rows_of]
+    for place in {(folder / names[path]).parent for path in waiting} if rows_of else ():
+      remove_leftovers(place / "*")
     if rows_of and waiting:
       say(f"{folder}: {len(rows_of):,} photos are done; {len(waiting):,} are left")
     with open(folder / _JOURNAL, "a", encoding="utf-8") as journal, tqdm(

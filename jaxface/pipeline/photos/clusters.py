@@ -17,8 +17,8 @@ from jaxface.formats.atomic import write_json, write_text
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.walk import walk
 from jaxface.inference.model import Model
+from jaxface.pipeline.photos.decision import Decision, NoFace, embed_aligned, network_and_rule, template_of
 from jaxface.pipeline.photos.faces import Face, find_faces
-from jaxface.pipeline.photos.people import Decision, NoFace, embed_aligned, network_and_rule, template_of
 
 # Faces of a cluster on the page.
 SHOWN = 60
@@ -73,7 +73,7 @@ def cluster_photos(
     photos: folder, searched to any depth.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
-    which: "largest", "central" or "all" faces of each photo, see `find_faces`.
+    which: "all" faces of each photo, or the "main", "largest" or "central" one, see `find_faces`.
     threshold: cosine; None for that of the model's folder (`jaxface threshold`).
     linkage: "single", "average" or "complete", see `jaxface.evaluation.cluster`.
     out: JSON file to write.

@@ -17,7 +17,10 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.parallel import num_cores
 from jaxface.losses.ranges import check_name
 
-WHICH = ("largest", "central", "all")
+ONE = ("main", "largest", "central")
+WHICH = (*ONE, "all")
+# Standard deviation of the weight of the distance from the centre, in diagonals of the photo. docs/check_photos.py measures it.
+SPREAD = 0.15
 # Photos of one task, and tasks at once: on a CPU each core has photos of its own; an accelerator takes batches, while the photos of the next
 # task are decoded and the faces of the one before are aligned.
 CPU_CHUNK, ACCELERATOR_CHUNK = 4, 32
@@ -69,7 +72,7 @@ class PhotoFaces:
 
 
 def find_faces(
-  photos: Sequence[str | Path], *, template: str = "arcface112", which: str = "largest", detector: Detector | str | Path | None = None,
+  photos: Sequence[str | Path], *, template: str = "arcface112", which: str = "main", detector: Detector | str | Path | None = None,
   done: Callable[[], object] | None = None,
 ) -> Iterator[PhotoFaces]:
   """Faces of photos of any size, in order, a few photos in memory at a time.
@@ -79,8 +82,10 @@ def find_faces(
   Args:
     photos: files.
     template: one of `jaxface.geometry.TEMPLATES`.
-    which: "largest" takes the face with the largest box; "central" the one whose centre is nearest to the photo's, in units of
-      its size, as for photos that were cropped around a person; "all" takes all, by falling score.
+    which: "main" takes the face with the largest area · exp(−d² / 2s²), with the distance d of its centre from the photo's and s
+      = 0.15 of the photo's diagonal, so that neither a large stranger at the border nor a small one in the middle is taken;
+      "largest" the one with the largest box; "central" the one whose centre is nearest to the photo's, in units of its size, as
+      for photos that were cropped around a person; "all" takes all, by falling score.
     detector: a detector, or the folder or name of one, see `load_detector`.
     done: called after each photo.
   Yields:
@@ -172,13 +177,17 @@ def choose(faces: Detections, which: str) -> list[int]:
   if not len(faces):
     return []
   side_n2 = faces.box_n4[:, 2:] - faces.box_n4[:, :2]
+  if which == "all":
+    return list(range(len(faces)))
+  area_n = np.maximum(side_n2.astype(np.float64).prod(1), 1e-6)
   if which == "largest":
-    return [int(np.argmax(side_n2.prod(1)))]
+    return [int(np.argmax(area_n))]
+  middle_n2 = (faces.box_n4[:, :2] + faces.box_n4[:, 2:]) / 2
+  away_n = np.linalg.norm(middle_n2 - np.array(faces.size[::-1]) / 2, axis=1)
   if which == "central":
-    middle_n2 = (faces.box_n4[:, :2] + faces.box_n4[:, 2:]) / 2
-    away_n = np.linalg.norm(middle_n2 - np.array(faces.size[::-1]) / 2, axis=1) / np.sqrt(np.maximum(side_n2.prod(1), 1e-6))
-    return [int(np.argmin(away_n))]
-  return list(range(len(faces)))
+    return [int(np.argmin(away_n / np.sqrt(area_n)))]
+  # The logarithm: far outside, the weight itself would be 0.
+  return [int(np.argmax(np.log(area_n) - (away_n / (SPREAD * np.hypot(*faces.size))) ** 2 / 2))]
 
 
 def face_quality(point_52: np.ndarray, score: float, scale: float) -> float:
@@ -217,4 +226,4 @@ def _read(photo: str) -> "_Pixels | Exception":
   return _Pixels(image_hwc, max(size) / max(image_hwc.shape[:2]))
 
 
-__all__ = ["WHICH", "Face", "PhotoFaces", "choose", "face_quality", "find_faces"]
+__all__ = ["ONE", "WHICH", "Face", "PhotoFaces", "choose", "face_quality", "find_faces"]

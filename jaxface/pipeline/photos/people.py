@@ -4,59 +4,24 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from jaxface.detection import Detector
-from jaxface.evaluation import Traffic, cosine_of_pairs
+from jaxface.evaluation import cosine_of_pairs
 from jaxface.formats.walk import walk
-from jaxface.gallery import Found, Gallery, Maker, read_gallery, write_gallery
-from jaxface.inference.chosen_model import model_path
-from jaxface.inference.model import Model, load
-from jaxface.models.threshold import read_threshold
-from jaxface.pipeline.photos.faces import Face, PhotoFaces, find_faces
+from jaxface.gallery import Found, Gallery, read_gallery, write_gallery
+from jaxface.inference.model import Model
+from jaxface.losses.ranges import check_name
+from jaxface.pipeline.photos.decision import Decision, NoFace, embed_aligned, load_for_photos, template_of
+from jaxface.pipeline.photos.faces import ONE, Face, PhotoFaces, find_faces
+from jaxface.pipeline.photos.scoring import maker_of, prepared, verifier_for
+from jaxface.verifiers import Verifier
 
-MIRROR = "sum"
-BATCH = 128
-# People of a gallery, to show what a false-accept rate means where there is none.
-EXAMPLE = 10_000
+# For the user, what `which` takes.
+NAMES = {"main": "one that is large and near the centre", "largest": "largest", "central": "most central"}
 _log = logging.getLogger(__name__)
-
-
-class NoFace(ValueError):
-  """A photo has no face that can be used."""
-
-
-@dataclass(frozen=True)
-class Decision:
-  """The rule of a decision: the same person if the cosine is at least `threshold`.
-
-  Attributes:
-    threshold: cosine.
-    far: false-accept rate at which the model's threshold was measured; None for a threshold that was given.
-    people: number of people in the gallery that is searched; 0 for a comparison of two photos.
-  """
-
-  threshold: float
-  far: float | None
-  people: int = 0
-
-  def false_accepts(self, people: int) -> float | None:
-    """Expected number of people that a search of a stranger accepts in a gallery, people · FAR; None if the FAR is unknown.
-
-    The data of the threshold and the gallery are assumed to be alike: in a gallery of relatives there are more.
-    """
-    return None if self.far is None else Traffic(people, 1).per_search(self.far)
-
-  def __str__(self) -> str:
-    measured = "given" if self.far is None else f"false-accept rate {self.far:.3g} in the data on which it was measured"
-    line = f"threshold {self.threshold:.4f} ({measured})"
-    people = self.people or EXAMPLE
-    if (expected := self.false_accepts(people)) is None:
-      return line
-    return f"{line}; a search of a stranger in {'the' if self.people else 'a'} gallery of {people:,} accepts {expected:.2g} people on average"
 
 
 @dataclass(frozen=True)
@@ -64,7 +29,7 @@ class Comparison:
   """Whether two photos show the same person.
 
   Attributes:
-    score: cosine of the embeddings.
+    score: cosine of the embeddings, or score of the verifier.
     decision: the rule.
     faces: the compared faces, of the first and of the second photo.
     notes: caveats, a line each.
@@ -113,57 +78,66 @@ class Identified:
 
 def compare_photos(
   first: str | Path, second: str | Path, *, model: Model | str | Path | None = None, detector: Detector | str | Path | None = None,
-  threshold: float | None = None,
+  verifier: Verifier | str | Path | None = None, which: str = "main", threshold: float | None = None,
 ) -> Comparison:
-  """Compares the largest faces of two photos.
+  """Compares one face of each of two photos.
 
   Args:
     first: photo of any size.
     second: likewise.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
-    threshold: cosine; None for that of the model's folder (`jaxface threshold`).
+    verifier: what scores the embeddings, a `Verifier` or its file; None is the cosine.
+    which: "main", "largest" or "central" face of each photo, see `find_faces`.
+    threshold: cosine, or score of the verifier; None for the measured one, of the model's folder or the verifier's file (`jaxface threshold`).
   Raises:
     NoFace: a photo without a face, or that cannot be read; names it.
     FileNotFoundError: no such photo or model, or a model without a threshold.
-    ValueError: a threshold outside [-1, 1].
+    ValueError: a cosine as threshold outside [-1, 1], an unknown `which`; a verifier of other embeddings, or without a threshold.
   """
-  net, decision = network_and_rule(model, threshold)
+  check_name("which", which, ONE)
+  net, scored, decision = prepared(model, verifier, threshold)
   for photo in (first, second):
     _check_file(photo)
-  found = list(find_faces([first, second], template=template_of(net), detector=detector))
+  found = list(find_faces([first, second], template=template_of(net), which=which, detector=detector))
   for one in found:
     if not one.faces:
-      raise NoFace(f"{one.photo}: {one.refused}")
+      raise NoFace(_why(one))
   faces = found[0].faces[0], found[1].faces[0]
   embedding_nd = embed_aligned(net, faces)
-  score = float(cosine_of_pairs(embedding_nd, np.array([0]), np.array([1]))[0])
-  return Comparison(score, decision, faces, tuple(_several(found)))
+  if scored is None:
+    score = float(cosine_of_pairs(embedding_nd, np.array([0]), np.array([1]))[0])
+  else:
+    score = float(scored.score(embedding_nd[:1], embedding_nd[1:])[0])
+  return Comparison(score, decision, faces, tuple(_several(found, which)))
 
 
 def enrol_people(
   gallery: str | Path, people: str | Path, *, model: Model | str | Path | None = None, detector: Detector | str | Path | None = None,
-  progress: bool = False, say: Callable[[str], object] = _log.info,
+  verifier: Verifier | str | Path | None = None, which: str = "main", progress: bool = False, say: Callable[[str], object] = _log.info,
 ) -> Enrolment:
   """Adds people to a gallery file, which is made if it does not exist.
 
   Args:
     gallery: the file.
-    people: folder with a folder of photos for each person, whose name is the person's; the largest face of each photo is used. A person
+    people: folder with a folder of photos for each person, whose name is the person's; one face of each photo is used. A person
       that the gallery has gets more photos; a photo of the same name is replaced.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
+    verifier: what scores the embeddings, a `Verifier` or its file; None is the cosine.
+    which: "main", "largest" or "central" face of each photo, see `find_faces`.
     progress: draw a progress bar.
     say: called with each line for the user.
   Raises:
-    OtherMaker: the gallery was made with another model, template or mirror setting.
+    OtherMaker: the gallery was made with another model, template, mirror setting or verifier.
     NoFace: none of the photos has a face.
-    ValueError: photos that are in no person's folder.
+    ValueError: photos that are in no person's folder, an unknown `which`.
     FileNotFoundError: no such folder or model.
     DamagedData: a damaged gallery.
   """
-  net = _load(model)
-  maker = _maker(net)
+  check_name("which", which, ONE)
+  net = load_for_photos(model)
+  maker = maker_of(net, verifier_for(verifier, net))
   found = walk(people)
   for note in found.notes:
     say(note)
@@ -180,7 +154,9 @@ def enrol_people(
   names, faces, refused, several = [], [], [], []
   root = Path(people)
   with tqdm(total=len(found.paths), unit="photo", desc="enrol", disable=not progress) as bar:
-    results = find_faces([root / path for path in found.paths], template=template_of(net), detector=detector, done=bar.update)
+    results = find_faces(
+      [root / path for path in found.paths], template=template_of(net), which=which, detector=detector, done=bar.update
+    )
     for path, one in zip(found.paths, results):
       if not one.faces:
         refused.append((path, one.refused))
@@ -194,12 +170,13 @@ def enrol_people(
     [path.split("/", 1)[0] for path in names], names, embed_aligned(net, faces), np.array([face.quality for face in faces], np.float32)
   )
   write_gallery(file, after)
-  return Enrolment(after, len(faces), tuple(refused), tuple(_several(several)))
+  return Enrolment(after, len(faces), tuple(refused), tuple(_several(several, which)))
 
 
 def identify_photo(
   gallery: str | Path | Gallery, photo: str | Path, *, model: Model | str | Path | None = None,
-  detector: Detector | str | Path | None = None, which: str = "all", count: int = 5, threshold: float | None = None,
+  detector: Detector | str | Path | None = None, verifier: Verifier | str | Path | None = None, which: str = "all", count: int = 5,
+  threshold: float | None = None,
 ) -> tuple[list[Identified], Decision]:
   """The people of a gallery that the faces of a photo resemble.
 
@@ -208,93 +185,48 @@ def identify_photo(
     photo: of any size.
     model: a `Model`, or its folder; None for the default (`jaxface use`).
     detector: a detector, or the folder or name of one.
-    which: "largest", "central" or "all" faces, see `find_faces`.
+    verifier: what scores the embeddings, a `Verifier` or its file; None is the cosine.
+    which: "all" faces, or the "main", "largest" or "central" one, see `find_faces`.
     count: number of candidates for each face.
-    threshold: cosine; None for that of the model's folder (`jaxface threshold`).
+    threshold: cosine, or score of the verifier; None for the measured one, of the model's folder or the verifier's file (`jaxface threshold`).
   Returns:
     (a result for each face, the rule). `found.accepted` is None where the face is of nobody in the gallery.
   Raises:
     NoFace: the photo has no face, or cannot be read.
-    OtherMaker: the gallery was made with another model, template or mirror setting.
+    OtherMaker: the gallery was made with another model, template, mirror setting or verifier.
     FileNotFoundError: no such photo, gallery or model, or a model without a threshold.
     ValueError: an empty gallery, or a number out of its range.
     DamagedData: a damaged gallery.
   """
-  net, decision = network_and_rule(model, threshold)
+  net, scored, decision = prepared(model, verifier, threshold)
   known = gallery if isinstance(gallery, Gallery) else read_gallery(gallery)
-  known.maker.check(_maker(net), "the gallery" if isinstance(gallery, Gallery) else str(gallery))
+  known.maker.check(maker_of(net, scored), "the gallery" if isinstance(gallery, Gallery) else str(gallery))
   _check_file(photo)
   [found] = find_faces([photo], template=template_of(net), which=which, detector=detector)
   if not found.faces:
-    raise NoFace(f"{photo}: {found.refused}")
-  results = known.identify(embed_aligned(net, found.faces), threshold=decision.threshold, count=count)
+    raise NoFace(_why(found))
+  results = known.identify(embed_aligned(net, found.faces), threshold=decision.threshold, count=count, score=scored)
   return [Identified(face, one) for face, one in zip(found.faces, results)], replace(decision, people=len(known))
 
 
-def embed_aligned(net: Model, faces: Sequence[Face]) -> np.ndarray:
-  """[N, D] float32 embeddings of aligned faces, of length one."""
-  return net.embed(np.stack([face.image_hwc for face in faces]), mirror=MIRROR, batch_size=BATCH)
-
-
-def network_and_rule(model: Model | str | Path | None, threshold: float | None) -> tuple[Model, Decision]:
-  """The network, and the rule of its decisions.
-
-  Args:
-    model: a `Model`, or its folder; None for the default (`jaxface use`).
-    threshold: cosine; None for that of the model's folder.
-  Raises:
-    FileNotFoundError: no model, or one without a threshold.
-    ValueError: a threshold outside [-1, 1]; no model is given and there is no default.
-  """
-  net = _load(model)
-  if threshold is not None:
-    if not -1 <= threshold <= 1:
-      raise ValueError(f"threshold {threshold}: a cosine lies in [-1, 1]")
-    return net, Decision(threshold, None)
-  if net.threshold is not None and net.threshold.mirror == MIRROR:
-    return net, Decision(net.threshold.value, net.threshold.far)
-  if isinstance(model, Model):
-    raise ValueError("the model has no threshold for mirror \"sum\": give one, or measure it (jaxface threshold)")
-  found = read_threshold(model_path(model), mirror=MIRROR)  # reports what is missing
-  return net, Decision(found.value, found.far)
-
-
-def _load(model: Any) -> Model:
-  return model if isinstance(model, Model) else load(model_path(model))
-
-
-def _maker(net: Model) -> Maker:
-  return Maker(net.name, net.saved.digest, template_of(net), MIRROR)
-
-
-def template_of(net: Model) -> str:
-  """The template to which faces are aligned for a model.
-
-  Raises:
-    ValueError: the model does not say, so that its faces cannot be aligned.
-  """
-  if net.template in ("", "none", "unknown"):
-    raise ValueError(
-      f"the model does not record the alignment template of its faces (it is {net.template or 'unknown'!r}): import or train it with"
-      " --template"
-    )
-  return net.template
-
-
 def _check_file(photo: str | Path) -> None:
+  if Path(photo).is_dir():
+    raise FileNotFoundError(f"{photo}: a folder, but one photo is needed")
   if not Path(photo).is_file():
     raise FileNotFoundError(f"{photo}: no such photo")
 
 
-def _several(found: Sequence[PhotoFaces]) -> list[str]:
+def _why(found: PhotoFaces) -> str:
+  """Why a photo has no face, with its name once: messages of reading have it already."""
+  return found.refused if found.refused.startswith(found.photo) else f"{found.photo}: {found.refused}"
+
+
+def _several(found: Sequence[PhotoFaces], which: str) -> list[str]:
   many = [one for one in found if one.found > 1]
   if not many:
     return []
   more = f" and {len(many) - 1:,} more photos" if len(many) > 1 else ""
-  return [f"{many[0].photo}{more}: {many[0].found} faces were found, the largest is used"]
+  return [f"{many[0].photo}{more}: {many[0].found} faces were found, the {NAMES[which]} is used (--which)"]
 
 
-__all__ = [
-  "Comparison", "Decision", "Enrolment", "Identified", "NoFace", "compare_photos", "embed_aligned", "enrol_people", "identify_photo",
-  "network_and_rule", "template_of",
-]
+__all__ = ["Comparison", "Enrolment", "Identified", "compare_photos", "enrol_people", "identify_photo"]
