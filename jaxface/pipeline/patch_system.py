@@ -130,7 +130,7 @@ def _reduced(front: Front, embeddings: Embeddings) -> Embeddings:
   return Embeddings(front.apply_all(embeddings.embedding_nd).astype(np.float32), embeddings.names, embeddings.label_n, embeddings.meta)
 
 
-def run_system(
+def run_patch_system(
   experiment: str, workdir: str | Path, *, small: bool = False, numbers: Sequence[int] = (1, 5, 15, 60), components: int = 150,
   scores: Sequence[str] = SCORES, view: int = 2, command: str = "", progress: bool = False,
 ) -> SystemFigures:
@@ -183,4 +183,4 @@ def patches_of(model: Model) -> list[str]:
   return [patch.name for patch in net.patches]
 
 
-__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_system"]
+__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_patch_system"]
