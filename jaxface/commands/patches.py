@@ -16,8 +16,9 @@ import json
 import shlex
 import sys
 
-import jaxface.pipeline.patches as patches
-from jaxface.pipeline.patch_system import SCORES, run_system
+from jaxface.pipeline.patch_system import SCORES as SYSTEM_SCORES
+from jaxface.pipeline.patch_system import run_patch_system
+from jaxface.pipeline.patches import SCORES, select_groups, take_group
 
 RERUN = "the same command continues after the last finished step"
 
@@ -33,7 +34,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   select.add_argument("--size", type=int, default=160, metavar="N", help="without --model: numbers of each patch (default: 160)")
   select.add_argument("--count", type=int, default=25, metavar="N", help="patches of a group (default: 25)")
   select.add_argument("--groups", type=int, default=1, metavar="N", help="groups, each of what the earlier ones left (DeepID2: 7; default: 1)")
-  select.add_argument("--score", choices=patches.SCORES, default="cosine", help="of each patch's features; those of a group are added (default: cosine)")
+  select.add_argument("--score", choices=SCORES, default="cosine", help="of each patch's features; those of a group are added (default: cosine)")
   select.add_argument("--training", metavar="FILE", help="with joint-bayesian: labelled embeddings of other people")
   select.add_argument("--components", type=int, metavar="N", help="with joint-bayesian: principal components of each patch")
   select.add_argument("--face", metavar="FILE", help="an aligned face to draw on (default: a drawing)")
@@ -48,18 +49,18 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   system.add_argument("--workdir", required=True, metavar="DIR", help="folder of the run, resumed or reused")
   system.add_argument("--numbers", type=int, nargs="+", default=[1, 5, 15, 60], metavar="N", help="numbers of patches (default: 1 5 15 60); all are added")
   system.add_argument("--components", type=int, default=150, metavar="N", help="principal components (default: 150)")
-  system.add_argument("--scores", nargs="+", choices=SCORES, default=list(SCORES), help="beside the cosine: Joint Bayesian fitted on the training images, on LFW's other folds or on both, the neural verifier (default: all)")
+  system.add_argument("--scores", nargs="+", choices=SYSTEM_SCORES, default=list(SYSTEM_SCORES), help="beside the cosine: Joint Bayesian fitted on the training images, on LFW's other folds or on both, the neural verifier (default: all)")
   system.add_argument("--view", type=int, choices=(1, 2), default=2, help="of LFW: 2 for the figures, 1 to tune (default: 2)")
   options = parser.parse_args(arguments)
   if options.action == "system":
-    measured = run_system(
+    measured = run_patch_system(
       options.experiment, options.workdir, small=options.small, numbers=options.numbers, components=options.components, scores=options.scores,
       view=options.view, command=shlex.join(["jaxface", "patches", *arguments]), progress=sys.stderr.isatty(),
     )
     print(measured.table() if sys.stdout.isatty() else json.dumps(measured.figures, indent=2))
     return 0
   if options.action == "take":
-    made = patches.take(options.embeddings, options.selection, options.out, group=options.group)
+    made = take_group(options.embeddings, options.selection, options.out, group=options.group)
     print(f"{options.out}: {made.embedding_nd.shape[0]:,} embeddings of {made.embedding_nd.shape[1]:,} numbers")
     return 0
   if options.score != "joint-bayesian" and (options.training or options.components):
@@ -68,7 +69,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parser.error("--score joint-bayesian needs --training")
   if options.face and not options.model:
     parser.error("--face needs --model, which places the patches")
-  found = patches.select(
+  found = select_groups(
     options.embeddings, options.pairs, options.out, model=options.model, size=options.size, count=options.count, groups=options.groups,
     score=options.score, training=options.training, components=options.components, face=options.face, progress=sys.stderr.isatty(),
   )

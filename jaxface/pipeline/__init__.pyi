@@ -16,6 +16,12 @@ from .papers.table import Row as Row
 from .papers.table import paper_rows as paper_rows
 from .papers.table import read_papers as read_papers
 from .papers.table import read_results as read_results
+from .patch_system import SystemFigures as SystemFigures
+from .patch_system import measure_system as measure_system
+from .patch_system import run_patch_system as run_patch_system
+from .patches import draw_groups as draw_groups
+from .patches import select_groups as select_groups
+from .patches import take_group as take_group
 from .photos.align_folder import AlignedFolder as AlignedFolder
 from .photos.align_folder import OtherSettings as OtherSettings
 from .photos.align_folder import align_photos as align_photos

@@ -67,7 +67,7 @@ def measure_system(
 ) -> SystemFigures:
   """The figures of an ensemble's embeddings on LFW, for several numbers of patches.
 
-  Patches are ordered by a greedy search on view 1 with the sum of their inner products. Principal components are fitted on the training images.
+  Patches are ordered by a greedy search on view 1 with the sum of their cosines. Principal components are fitted on the training images.
 
   Args:
     training: labelled embeddings of the networks' training images, image and mirror image side by side.
@@ -120,7 +120,7 @@ def _ordered(lfw: Embeddings, features: PatchFeatures, patches: Sequence[str], l
   assert view_1.train is not None
   scores = [
     PairScores(one.score_np.reshape(-1, len(patches), len(one.same_p)).sum(0), one.same_p)
-    for one in features.pair_scores(lfw, [view_1.pairs, view_1.train], score="inner-product")
+    for one in features.pair_scores(lfw, [view_1.pairs, view_1.train])
   ]
   *_, found = select_patches(patches, *scores, count=len(patches), state=state)
   return found.groups[0]
@@ -130,7 +130,7 @@ def _reduced(front: Front, embeddings: Embeddings) -> Embeddings:
   return Embeddings(front.apply_all(embeddings.embedding_nd).astype(np.float32), embeddings.names, embeddings.label_n, embeddings.meta)
 
 
-def run_system(
+def run_patch_system(
   experiment: str, workdir: str | Path, *, small: bool = False, numbers: Sequence[int] = (1, 5, 15, 60), components: int = 150,
   scores: Sequence[str] = SCORES, view: int = 2, command: str = "", progress: bool = False,
 ) -> SystemFigures:
@@ -183,4 +183,4 @@ def patches_of(model: Model) -> list[str]:
   return [patch.name for patch in net.patches]
 
 
-__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_system"]
+__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_patch_system"]

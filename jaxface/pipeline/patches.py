@@ -12,7 +12,7 @@ from jaxface.verifiers.patch_picture import draw_patches, write_trace
 from jaxface.verifiers.patch_selection import Selection, select_patches
 
 
-def select(
+def select_groups(
   embeddings: str | Path, pairs: str | Path, out: str | Path, *, model: str | Path | None = None, size: int = 160, count: int = 25,
   groups: int = 1, score: str = "cosine", training: str | Path | None = None, components: int | None = None, face: str | Path | None = None,
   progress: bool = False,
@@ -56,11 +56,11 @@ def select(
   found = _last(steps, count * groups, progress)
   write_trace(Path(out) / "trace.csv", found)
   if net is not None:
-    draw(Path(out) / "patches.png", found.groups, net, face)
+    draw_groups(Path(out) / "patches.png", found.groups, net, face)
   return found
 
 
-def draw(path: str | Path, groups: Iterable[Iterable[str]], net: Any, face: str | Path | None = None) -> None:
+def draw_groups(path: str | Path, groups: Iterable[Iterable[str]], net: Any, face: str | Path | None = None) -> None:
   """Draws groups of patches of an ensemble, a `PatchEnsemble`, on the image of a face or on a drawing."""
   from jaxface.formats.images import decode_image
   from jaxface.geometry.templates import template
@@ -69,7 +69,7 @@ def draw(path: str | Path, groups: Iterable[Iterable[str]], net: Any, face: str 
   draw_patches(path, [list(group) for group in groups], net.patches, template(net.convention.template), face_hwc=image)
 
 
-def take(embeddings: str | Path, selection: str | Path, out: str | Path, *, group: int = 1) -> Embeddings:
+def take_group(embeddings: str | Path, selection: str | Path, out: str | Path, *, group: int = 1) -> Embeddings:
   """Writes embeddings that have only the features of a group of a selection.
 
   Args:
@@ -117,4 +117,4 @@ def _ensemble(model: str | Path) -> Any:
   return saved.module
 
 
-__all__ = ["SCORES", "draw", "select", "take"]
+__all__ = ["SCORES", "draw_groups", "select_groups", "take_group"]

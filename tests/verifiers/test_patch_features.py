@@ -158,7 +158,7 @@ def test_patches_of_untrained_networks_are_selected_on_view_1(tmp_path, face_dat
   pairs = Pairs([view_1.pairs.left[i] for i in used], [view_1.pairs.right[i] for i in used], view_1.pairs.same[used], np.zeros(60, np.int64))
   write_embeddings(tmp_path / "lfw.npz", Embeddings(made, listed))
   write_pairs(tmp_path / "pairs.tsv", pairs)
-  from jaxface.pipeline.patches import select
+  from jaxface.pipeline import select_groups
 
-  found = select(tmp_path / "lfw.npz", tmp_path / "pairs.tsv", tmp_path / "out", size=16, count=2, score="inner-product")
+  found = select_groups(tmp_path / "lfw.npz", tmp_path / "pairs.tsv", tmp_path / "out", size=16, count=2, score="inner-product")
   assert 0.5 <= found.accuracy(1) <= 1 and len(found.groups[0]) == 2
