@@ -53,12 +53,14 @@ SHELLS = {
   "patches select --embeddings e --pairs p --out o --count 3": ("jaxface.pipeline.select_groups", ("e", "p", "o"), {"count": 3, "groups": 1, "score": "cosine"}),
   "patches take --embeddings e --selection s --group 2 --out o": ("jaxface.pipeline.take_group", ("e", "s", "o"), {"group": 2}),
   "patches system deepid --small --workdir w --view 1": ("jaxface.pipeline.run_patch_system", ("deepid", "w"), {"small": True, "view": 1, "components": 150}),
+  "papers --keep w --results r": ("jaxface.pipeline.keep_results", (["w"], "r"), {}),
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
   "doctor": ("jaxface.pipeline.describe_installation", (), {}),
 }
 TOOL_SHELLS = {
   "pack s o --size 112x96 --licence MIT": ("jaxface.formats.pack", ("s", "o"), {"size": (112, 96), "licence": "MIT"}),
+  "import_recordio s o --template arcface112": ("jaxface.formats.pack", ("s", "o"), {"template": "arcface112"}),
   "verify o --processes 2": ("jaxface.formats.verify_records", ("o",), {"processes": 2}),
   "stats o --svg f": ("jaxface.formats.describe_records", ("o",), {"svg": "f", "html": None}),
   "reshard o n --shards 3": ("jaxface.formats.reshard", ("o", "n", 3), {}),

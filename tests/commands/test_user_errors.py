@@ -88,6 +88,8 @@ LINES = [
   "threshold --far 0.1 --all-pairs --embeddings @e.npz --write {}",
   "search {} @e.npz",
   "search @e.npz {}",
+  "patches select --embeddings {} --pairs @pairs.txt --out out",
+  "papers --keep {}",
   "detect {}",
   "detect @faces --model {}",
   "align {} out",
@@ -117,6 +119,7 @@ LINES = [
 TOOL_LINES = [
   "unpack_bin {} out",
   "pack {} out",
+  "import_recordio {} out",
   "pack @faces out --layout list --list {}",
   "pack @faces out --layout flat --list {}",
   "verify {}",
