@@ -21,7 +21,7 @@ from tqdm import tqdm
 from jaxface.detection import Detections, detect, import_detector, load_detector
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_box_list, read_wider
-from jaxface.evaluation.detection.precision import match_boxes, point_errors, precision_recall
+from jaxface.evaluation.detection.precision import Precision, match_boxes, point_errors, precision_recall
 from jaxface.formats.images import decode_image
 from jaxface.geometry.rectangles import iou
 
@@ -79,9 +79,17 @@ def changed(find: Find, boxes: str) -> Find:
 
 
 def precision(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str, str]:
-  """Average precision and recall in each subset."""
+  """Average precision and recall in each subset, as text."""
+  return {
+    name: f"AP {curve.average:.3f}, recall {curve.recall:.3f} ({curve.faces} faces, {curve.boxes} boxes)"
+    for name, curve in curves(find, folder, photos).items()
+  }
+
+
+def curves(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str, Precision]:
+  """Precision and recall in each subset, with the last pixel inside of boxes and outside."""
   found = find([folder / photo.name for photo in photos])
-  figures = {}
+  made = {}
   for subset in photos[0].subsets:
     faces = sum(int(photo.subsets[subset].sum()) for photo in photos)
     for inclusive in (True, False):
@@ -89,10 +97,8 @@ def precision(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str
         match_boxes(one.box_n4, one.score_n, photo.box_n4, photo.subsets[subset], inclusive=inclusive)
         for one, photo in zip(found, photos)
       ]
-      curve = precision_recall([one.score_n for one in found], kinds, faces)
-      name = f"{subset}, last pixel {'inside' if inclusive else 'outside'}"
-      figures[name] = f"AP {curve.average:.3f}, recall {curve.recall:.3f} ({curve.faces} faces, {curve.boxes} boxes)"
-  return figures
+      made[f"{subset}, last pixel {'inside' if inclusive else 'outside'}"] = precision_recall([one.score_n for one in found], kinds, faces)
+  return made
 
 
 def points(find: Find, folder: Path, part: str, every: int) -> dict[str, str]:
