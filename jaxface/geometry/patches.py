@@ -180,6 +180,8 @@ def _patches(
 
 
 def _check(field: str, given: Sequence, valid: Sequence[str] | None = None) -> None:
+  if isinstance(given, str):
+    raise ValueError(f"deepid_patches: {field} {given!r}: needs a list, such as [{given!r}]")
   wrong = [value for value in given if valid is not None and value not in valid]
   if wrong:
     raise ValueError(f"deepid_patches: {field} {wrong}: takes some of {', '.join(valid or ())}")

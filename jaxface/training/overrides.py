@@ -81,7 +81,10 @@ def _replace(config: Any, path: list[str], text: str, full: str, choices: Choice
   if isinstance(config, tuple):
     return _replace_entry(config, path, text, full, choices, field)
   if isinstance(config, Mapping):
-    return {**config, ".".join(path): _literal(text)}
+    name, value = ".".join(path), _literal(text)
+    # A list without quotes, such as the regions "face,nose", or one name where there was a list.
+    listed = isinstance(value, str) and ("," in value or isinstance(config.get(name), (tuple, list)))
+    return {**config, name: _parse_kind(tuple, text) if listed else value}
   if not dataclasses.is_dataclass(config):
     raise UnknownField(f"--{full}: there are no fields below {full.removesuffix('.' + '.'.join(path))!r}")
   names = [field.name for field in dataclasses.fields(config)]

@@ -128,6 +128,8 @@ def test_options_choose_the_patches():
   assert [patch.name for patch in net.patches] == ["nose_080_grey", "nose_125_grey"]
   with pytest.raises(ValueError, match="takes some of face, upper"):
     create("deepid_ensemble", regions=["ear"])
+  with pytest.raises(ValueError, match=r"needs a list, such as \['face'\]"):
+    create("deepid_ensemble", regions="face")
   assert create("deepid_ensemble", template="sphereface96x112").convention.size == (112, 96)
 
 

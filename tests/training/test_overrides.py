@@ -60,10 +60,17 @@ CHOICES = {"margin": {"small": Small, "other": Other}}
     ("terms.1.margin.scale", "64", 64.0),
     ("options.width", "32", 32),
     ("options.act", "relu", "relu"),
+    ("options.regions", "face,nose", ("face", "nose")),
+    ("options.regions", "['face']", ["face"]),
   ],
 )
 def test_every_kind_of_field_is_set(name, text, expected):
   assert field_values(override(Config(), name, text, CHOICES))[name] == expected
+
+
+def test_one_name_replaces_a_list_of_options():
+  config = Config(options={"regions": ("face", "nose"), "act": "relu"})
+  assert override(config, "options.regions", "nose").options == {"regions": ("nose",), "act": "relu"}
 
 
 def test_only_the_named_field_changes():
