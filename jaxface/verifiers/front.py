@@ -51,7 +51,7 @@ class Front:
         raise ValueError("whitening needs a number of principal components")
       return cls(size, unit)
     plain = cls(size, unit)
-    found = fit_components_by_blocks(plain.blocks(row_nd))
+    found = fit_components_by_blocks(plain.blocks(row_nd), components if components > 0 else None)
     check_size("components", components, len(found.axis_kd))
     front = cls(size, unit, PrincipalComponents(found.mean_d, found.axis_kd[:components], found.variance_k[:components]), whiten)
     found.apply(found.mean_d[None], components, whiten=whiten)  # reports axes that cannot be whitened

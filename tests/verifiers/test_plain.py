@@ -94,6 +94,16 @@ def test_variances_equal_scikit_learns_and_one_pass_is_exact():
   np.testing.assert_allclose(found.variance_k, full.explained_variance_, rtol=1e-8)
 
 
+@pytest.mark.parametrize("count", [1, 3, 9, 40, 99])
+def test_the_first_components_are_those_of_all(count):
+  draw = np.random.default_rng(0)
+  row_nd = draw.standard_normal((30, 40)) * np.linspace(3, 1, 40)
+  found, whole = fit_components_by_blocks([row_nd], count), fit_components(row_nd)
+  assert len(found.axis_kd) == len(found.variance_k) == min(count, 29)
+  np.testing.assert_allclose(found.variance_k, whole.variance_k[:count], rtol=1e-9)
+  np.testing.assert_allclose(np.abs((found.axis_kd * whole.axis_kd[:count]).sum(1)), 1, atol=1e-8)
+
+
 def test_embeddings_of_a_file_are_read_by_blocks(tmp_path, monkeypatch):
   row_nd = rows(0, 50).astype(np.float32)
   write_embeddings(tmp_path / "e.npz", Embeddings(row_nd, [f"{row}" for row in range(50)]))

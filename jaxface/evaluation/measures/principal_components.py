@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 # Variances below this share of the largest one are rounding errors: whitening would divide by them.
 NEGLIGIBLE = 1e-12
@@ -54,36 +55,41 @@ def fit_components(unit_nd: np.ndarray) -> PrincipalComponents:
   return fit_components_by_blocks([unit_nd])
 
 
-def fit_components_by_blocks(blocks: Iterable[np.ndarray]) -> PrincipalComponents:
+def fit_components_by_blocks(blocks: Iterable[np.ndarray], count: int | None = None) -> PrincipalComponents:
   """Principal components of the rows of all blocks, of which one is in memory at a time: exact, in one pass.
 
   Args:
     blocks: [n, D] float each, with at least 2 rows together. The scatter matrix takes 8 · D² bytes.
+    count: number of components to find; None for all. Few of many are found in half the time.
   Raises:
     ValueError: fewer than two rows, or blocks of different sizes D.
   """
-  count, mean_d, scatter_dd = 0, np.zeros(0), np.zeros((0, 0))
+  rows, mean_d, scatter_dd = 0, np.zeros(0), np.zeros((0, 0))
   for block_nd in blocks:
     if not len(block_nd):
       continue
     block_nd = np.asarray(block_nd, np.float64)
-    if not count:
+    if not rows:
       mean_d, scatter_dd = np.zeros(block_nd.shape[1]), np.zeros((block_nd.shape[1],) * 2)
     elif block_nd.shape[1] != len(mean_d):
       raise ValueError(f"rows of {len(mean_d)} and of {block_nd.shape[1]} numbers: components need rows of one size")
     here_d = block_nd.mean(0)
     around_nd, apart_d = block_nd - here_d, here_d - mean_d
-    total = count + len(block_nd)
+    total = rows + len(block_nd)
     scatter_dd += around_nd.T @ around_nd
-    scatter_dd += np.outer(apart_d, apart_d) * (count * len(block_nd) / total)
+    scatter_dd += np.outer(apart_d, apart_d) * (rows * len(block_nd) / total)
     mean_d = mean_d + apart_d * (len(block_nd) / total)
-    count = total
-  if count < 2:
-    raise ValueError(f"{count} embeddings: principal components need at least two")
+    rows = total
+  if rows < 2:
+    raise ValueError(f"{rows} embeddings: principal components need at least two")
   # Of the covariance, [D, D], which is far smaller than the rows; eigenvalues ascend.
-  value_d, axis_dk = np.linalg.eigh(scatter_dd)
-  most = min(len(mean_d), count - 1)
-  return PrincipalComponents(mean_d, axis_dk[:, ::-1].T[:most], np.maximum(value_d[::-1][:most], 0) / (count - 1))
+  size = len(mean_d)
+  most = min(size, rows - 1, size if count is None else count)
+  if most < size // 4:
+    value_k, axis_dk = scipy.linalg.eigh(scatter_dd, subset_by_index=(size - most, size - 1))
+  else:
+    value_k, axis_dk = np.linalg.eigh(scatter_dd)
+  return PrincipalComponents(mean_d, axis_dk[:, ::-1].T[:most], np.maximum(value_k[::-1][:most], 0) / (rows - 1))
 
 
 __all__ = ["PrincipalComponents", "fit_components", "fit_components_by_blocks"]
