@@ -3,12 +3,12 @@
 Paper: the loss is that of Feng et al., "Wing Loss for Robust Facial Landmark Localisation with Convolutional Neural Networks", 2018;
 the network and its recipe are ours (docs/alignment.md).
 Command: jaxface train landmarks --workdir runs/landmarks
-Expected: see docs/alignment.md, which gives the errors of the 68 points on HELEN's test photos.
+Expected: a mean error of 4.57 % of the inter-ocular distance on HELEN's test photos, see docs/alignment.md.
 """
 
 from jaxface.alignment import LandmarkExperiment
 
-EXPERIMENT = LandmarkExperiment(steps=1600, licence="research only", origin="HELEN (Le et al., 2012), iBUG")
+EXPERIMENT = LandmarkExperiment(steps=5000, licence="research only", origin="HELEN (Le et al., 2012), iBUG")
 
 # A check of the pipeline in about a minute.
 SMALL = LandmarkExperiment(
