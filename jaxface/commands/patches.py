@@ -20,7 +20,7 @@ from jaxface.pipeline.patch_system import SCORES as SYSTEM_SCORES
 from jaxface.pipeline.patch_system import run_patch_system
 from jaxface.pipeline.patches import SCORES, select_groups, take_group
 
-RERUN = "the same command continues after the last finished step"
+RERUN = "the same command resumes after the last finished step"
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

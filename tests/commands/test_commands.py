@@ -371,7 +371,7 @@ def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, ca
   assert main([command]) == INTERRUPTED == 75
   said = capsys.readouterr().err
   assert said.startswith(f"jaxface {command}: interrupted; ") and said.count("\n") == 1
-  assert ("resumes" if command == "train" else "again") in said
+  assert ("resumes" if command in ("train", "patches") else "again") in said
   with pytest.raises(KeyboardInterrupt):
     main(["--traceback", command])
 
