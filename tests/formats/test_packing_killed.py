@@ -35,11 +35,13 @@ def others_in_group(group: int) -> list[int]:
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(make_folder, tmp_path, processes):
   """The signal goes to the whole group, as a terminal sends it: the other processes must not print their own tracebacks."""
-  root = make_folder([20] * 25)
-  whole = pack(root, tmp_path / "whole", shard_mb=0.02, processes=1)
+  # Images that are resized, so that writing takes much longer than the signal, on a busy machine too.
+  root = make_folder([10] * 25, height=320, width=320)
+  whole = pack(root, tmp_path / "whole", shard_mb=0.2, size=240, processes=1)
+  assert len(whole.shards) > 10
   out = tmp_path / "out"
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-  command = [sys.executable, "-m", "tfrecords_tools", "pack", str(root), str(out), "--shard-mb", "0.02"]
+  command = [sys.executable, "-m", "tfrecords_tools", "pack", str(root), str(out), "--shard-mb", "0.2", "--size", "240"]
   process = subprocess.Popen(
     [*command, "--processes", processes], env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
   )
