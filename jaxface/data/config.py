@@ -20,7 +20,7 @@ from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
 from jaxface.formats.provenance import provenance_text
-from jaxface.formats.recordio_set import RecordIOSet, find_recordio
+from jaxface.formats.recordio_set import RecordIOSet, recordio_without_set
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
@@ -128,7 +128,7 @@ class DataConfig:
 
 def has_records(path: str | Path) -> bool:
   """Whether a packed set or an MXNet record file is at a path."""
-  return (Path(path) / FILE).is_file() or find_recordio(path) is not None
+  return (Path(path) / FILE).is_file() or recordio_without_set(path) is not None
 
 
 def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> RecordSource:
@@ -142,8 +142,8 @@ def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> R
     FileNotFoundError: no packed set there.
     DamagedData: its parts are inconsistent.
   """
-  if not (Path(path) / FILE).is_file() and find_recordio(path):
-    return RecordIOSource(RecordIOSet.open(path, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
+  if file := recordio_without_set(path):
+    return RecordIOSource(RecordIOSet.open(file, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
   return RecordSource(RecordSet.open(path), threads)
 
 

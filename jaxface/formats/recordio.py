@@ -14,7 +14,7 @@ import mmap
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -60,7 +60,8 @@ class RecordIndex:
     return len(self.offset_n)
 
 
-ARRAYS = {field.name: np.dtype(kind) for field, kind in zip(fields(RecordIndex), ("<i8", "<i8", "<i8", "<f8", "<f8", "<i8", "<u4"))}
+# The arrays of `RecordIndex`, in its order.
+ARRAYS = {"offset_n": "<i8", "end_n": "<i8", "image_n": "<i8", "label_n": "<f8", "bound_n": "<f8", "bytes_n": "<i8", "crc_n": "<u4"}
 
 
 def read_frames(data: Buffer, offset: int, file: Path | str) -> tuple[bytes, int]:

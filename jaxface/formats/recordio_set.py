@@ -14,7 +14,7 @@ from tqdm import tqdm
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
-from jaxface.formats.manifest import UNKNOWN_TEMPLATE
+from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
 from jaxface.formats.npz import npz_array, reading_npz
 from jaxface.formats.recordio import ARRAYS, RecordIndex, read_frames, read_keys, scan
 from jaxface.formats.recordset import map_file
@@ -36,6 +36,11 @@ def find_recordio(path: str | Path) -> Path | None:
   if len(found) > 1:
     raise ValueError(f"{path}: has {len(found)} record files ({', '.join(file.name for file in found[:5])}): give the path of one")
   return found[0] if found else None
+
+
+def recordio_without_set(path: str | Path) -> Path | None:
+  """The `.rec` file to read at a path: that of `find_recordio`, unless a packed set is there."""
+  return None if (Path(path) / FILE).is_file() else find_recordio(path)
 
 
 class RecordIOSet:
@@ -129,9 +134,14 @@ class RecordIOSet:
     raise ValueError(f"{self.path}: {f'no image can be read; the last: {first}' if self.num_records else 'has no image'}")
 
 
-@lru_cache(maxsize=4)
 def opened(path: Path) -> RecordIOSet:
-  """A record file that stays open in this process."""
+  """A record file that stays open in this process, until it changes."""
+  status = os.stat(path)
+  return _opened(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, size: int, modified: int) -> RecordIOSet:
   return RecordIOSet.open(path)
 
 
@@ -187,4 +197,4 @@ def _load_index(file: Path, progress: bool) -> RecordIndex:
   return index
 
 
-__all__ = ["RecordIOSet", "find_recordio", "opened"]
+__all__ = ["RecordIOSet", "find_recordio", "opened", "recordio_without_set"]

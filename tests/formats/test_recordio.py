@@ -126,6 +126,13 @@ def test_a_packed_record_file_is_the_file_record_for_record(insightface, tmp_pat
     pack(other, tmp_path / "again", template="arcface112")
 
 
+def test_a_file_that_changed_is_packed_as_it_is_now(insightface, tmp_path):
+  folder, images, _ = insightface
+  assert pack(folder, tmp_path / "one", processes=1).num_records == 7
+  write(folder, {1: content(1.0, 1, images[1]), 2: content(2.0, 2, images[2])})
+  assert pack(folder, tmp_path / "two", processes=1).num_records == 2
+
+
 def test_a_record_file_is_read_as_training_data_without_packing(insightface):
   folder, images, _ = insightface
   source, held_out = open_source(DataConfig(records=str(folder), template="arcface112"))
