@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from jaxface.formats import lock
 from jaxface.formats.aligned import known_template
-from jaxface.formats.atomic import write_json
+from jaxface.formats.atomic import remove_leftovers, write_json
 from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
@@ -111,11 +111,7 @@ def _begin(out: Path, plan: Plan) -> None:
         for name in (shard["file"], shard["index"]):
           (out / Path(name).name).unlink(missing_ok=True)
     shutil.rmtree(work)
-  for temporary in out.glob(".*.tmp"):
-    if temporary.is_dir():
-      shutil.rmtree(temporary)
-    else:
-      temporary.unlink()
+  remove_leftovers(out / "*")
   work.mkdir(parents=True, exist_ok=True)
   write_json(work / "plan.json", note)
 
