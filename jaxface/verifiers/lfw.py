@@ -1,7 +1,7 @@
 """A verifier on LFW as its protocol trains it: fitted for each fold on the other nine, and tested on the fold."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,26 +141,42 @@ def evaluate_on_lfw(
   cosine = rules.evaluate(given, skip_missing=skip_missing)
   assert cosine.verification is not None
   pairs = cosine.verification.pairs
-  score_p, fits, folds = np.empty(len(pairs)), [], []
+  fits, tested = [], []
   for task in tqdm(list(tasks(rules, lists, setting)), unit="fit", desc=kind, disable=not progress):
     fit = fit_fold(kind, given, task, outside=outside, skip_missing=skip_missing, say=say, **options)
-    inside_p = pairs.fold == task.fold
-    score_p[inside_p] = score_pairs(given.embedding_nd, given.names, _taken(pairs, inside_p), fit.verifier)[1]
+    fold_p = score_pairs(given.embedding_nd, given.names, _taken(pairs, pairs.fold == task.fold), fit.verifier)[1]
     fits.append(fit)
-    folds.append((task.fold, int(inside_p.sum()), float(np.mean((score_p[inside_p] >= fit.threshold) == pairs.same[inside_p])), fit.threshold))
-  fold, count, accuracy, threshold = map(np.array, zip(*folds))
-  result = Verification(
-    pairs, score_p, Folds(fold, count, accuracy, threshold, "train pairs" if view == 1 else "other folds"), tuple(list_notes(pairs)),
-    fits[0].verifier.name,
-  )
+    tested.append((task.fold, fold_p, fit.threshold))
+  result = of_folds(pairs, tested, fits[0].verifier.name, threshold_from="train pairs" if view == 1 else "other folds", notes=list_notes(pairs))
   notes = [note for note in cosine.notes if note not in (*rules.notes, *result.notes)] + ([POOLED.format(count=len(fits))] if view == 2 else [])
   if options.get("parts"):
     notes.append("the parts of the fusion were fitted beforehand: the figures hold only if none of them has seen LFW, which is not checked.")
-  found = Evaluation(pairs, score_p, result, {**result.to_json(), "setting": setting, "fits": _told(fits)}, result.notes, given.meta)
+  found = Evaluation(pairs, result.score_p, result, {**result.to_json(), "setting": setting, "fits": _told(fits)}, result.notes, given.meta)
   made = LfwVerifier(with_protocol(found, replace(rules, name=f"lfw-view{view}-{setting}"), notes), cosine, compare(cosine.verification, result), tuple(fits))
   if out is not None:
     write_json(out, made.figures)
   return made
+
+
+def of_folds(
+  pairs: Pairs, tested: Iterable[tuple[int, np.ndarray, float]], name: str, *, threshold_from: str = "other folds", notes: Iterable[str] = ()
+) -> Verification:
+  """The figures of a list whose folds were scored one by one.
+
+  Args:
+    pairs: the list.
+    tested: for each fold its number, the scores of its pairs in the order of the list, and its threshold.
+    name: of the score.
+    threshold_from: what set the thresholds, see `Folds`.
+    notes: caveats, a line each.
+  """
+  score_p, rows = np.empty(len(pairs)), []
+  for number, fold_p, limit in tested:
+    inside_p = pairs.fold == number
+    score_p[inside_p] = fold_p
+    rows.append((number, len(fold_p), float(np.mean((fold_p >= limit) == pairs.same[inside_p])), limit))
+  fold, count, accuracy, threshold = map(np.array, zip(*rows))
+  return Verification(pairs, score_p, Folds(fold, count, accuracy, threshold, threshold_from), tuple(notes), name)
 
 
 def tasks(rules: PairProtocol, lists: str | Path, setting: str) -> Iterator[Task]:
@@ -246,4 +262,4 @@ def _told(fits: list[FoldFit]) -> list[dict[str, Any]]:
   return [{"fold": fit.fold, "images": len(fit.names), "made_from": dict(fit.verifier.made_from), "threshold": fit.threshold} for fit in fits]
 
 
-__all__ = ["SETTINGS", "FoldFit", "LfwVerifier", "Task", "evaluate_on_lfw", "fit_fold", "tasks"]
+__all__ = ["SETTINGS", "FoldFit", "LfwVerifier", "Task", "evaluate_on_lfw", "fit_fold", "of_folds", "tasks"]

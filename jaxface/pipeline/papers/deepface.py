@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxface.evaluation.measures.folds import Folds, best_threshold
+from jaxface.evaluation.measures.folds import best_threshold
 from jaxface.evaluation.pairs.normalisation import LargestFeatures
+from jaxface.evaluation.pairs.pair_names import matched
 from jaxface.evaluation.pairs.pair_score import score_pairs
-from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.protocols.lfw import Lfw, read_view_2
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.pipeline.papers.result_file import Measured, machine, main_figures
-from jaxface.verifiers.lfw import Task, evaluate_on_lfw, fit_fold, tasks
+from jaxface.verifiers.lfw import Task, evaluate_on_lfw, fit_fold, of_folds, tasks
 from jaxface.verifiers.linear import fit_svm
 
 # Kind, setting, and name of the figure.
@@ -150,15 +150,8 @@ def _scores(kind: str, given: Embeddings, by_fold: Sequence[Task], options: Mapp
 
 def _figures(rules: Lfw, given: Embeddings, by_fold: Sequence[Task], scores: Sequence[_Fold], title: str) -> dict[str, Any]:
   """Figures of the folds, each at the threshold that is best on its training pairs."""
-  pairs, _ = score_pairs(given.embedding_nd, given.names, rules.pairs)
-  score_p = np.empty(len(pairs))
-  rows = []
-  for task, one in zip(by_fold, scores):
-    inside_p, threshold = pairs.fold == task.fold, best_threshold(one.train_p, task.train.same)
-    score_p[inside_p] = one.test_p
-    rows.append((task.fold, len(one.test_p), float(np.mean((one.test_p >= threshold) == task.test.same)), threshold))
-  fold, count, accuracy, limit = map(np.array, zip(*rows))
-  return main_figures(Verification(pairs, score_p, Folds(fold, count, accuracy, limit, "other folds"), (), title))
+  tested = [(task.fold, one.test_p, best_threshold(one.train_p, task.train.same)) for task, one in zip(by_fold, scores)]
+  return main_figures(of_folds(matched(rules.pairs, given.names), tested, title))
 
 
 __all__ = ["ENSEMBLE_PENALTY", "MEMBERS", "PENALTIES", "deepface_on_lfw", "ensemble", "normalised"]
