@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.pairs.pair_names import check_unique, matched
+from jaxface.evaluation.pairs.pair_names import matched
+from jaxface.evaluation.pairs.pair_score import rows_of_pairs
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
 from jaxface.losses.ranges import check_name
@@ -53,7 +54,8 @@ def fit_verifier(
   if pair_list is not None:
     if made.learns != "pairs":
       raise ValueError(f"{kind} learns from {made.learns}, not from a list of pairs")
-    target = rows_of_pairs(given, pair_list if isinstance(pair_list, Pairs) else read_pairs(pair_list))
+    listed = matched(pair_list if isinstance(pair_list, Pairs) else read_pairs(pair_list), given.names)
+    target = RowPairs(*rows_of_pairs(given.names, listed), listed.same)
   elif made.learns != "nothing":
     if given.label_n is None:
       raise ValueError(f"{where}: has no labels, which {kind} learns from: `jaxface embed` writes those of a folder per person")
@@ -79,21 +81,4 @@ def settings_of(kind: str) -> list[str]:
   return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "say"]
 
 
-def rows_of_pairs(embeddings: Embeddings, pairs: Pairs) -> RowPairs:
-  """A pair list as rows of embeddings.
-
-  Raises:
-    ValueError: an image without an embedding, or with two.
-  """
-  pairs = matched(pairs, embeddings.names)
-  row_of = {name: row for row, name in enumerate(embeddings.names)}
-  for pair, names in enumerate(zip(pairs.left, pairs.right)):
-    for name in names:
-      if name not in row_of:
-        raise ValueError(f"{pairs.where(pair)}: no embedding is named {name!r}")
-  check_unique(embeddings.names, {*pairs.left, *pairs.right})
-  left_p, right_p = (np.array([row_of[name] for name in side], np.int64) for side in (pairs.left, pairs.right))
-  return RowPairs(left_p, right_p, pairs.same)
-
-
-__all__ = ["fit_verifier", "rows_of_pairs", "settings_of"]
+__all__ = ["fit_verifier", "settings_of"]

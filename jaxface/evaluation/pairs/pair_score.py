@@ -47,9 +47,39 @@ def score_pairs(embedding_nd: np.ndarray, names: Sequence[str], pairs: Pairs, sc
   Raises:
     ValueError: as `verify_pairs`.
   """
-  row_of = _rows(embedding_nd, names)
+  if embedding_nd.ndim != 2 or len(embedding_nd) != len(names):
+    raise ValueError(
+      f"embeddings {embedding_nd.shape} with {len(names)} names: they must be [N, D] with N names"
+    )
   pairs = matched(pairs, names)
-  return pairs, _score(embedding_nd, names, row_of, pairs, score)
+  return pairs, _score(embedding_nd, names, *rows_of_pairs(names, pairs), pairs, score)
+
+
+def rows_of_pairs(names: Sequence[str], pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+  """The rows of the embeddings of pairs.
+
+  Args:
+    names: N names of embeddings.
+    pairs: P pairs under these names, see `matched`.
+  Returns:
+    ([P] int64, [P] int64).
+  Raises:
+    ValueError: an image of a pair without an embedding, or with two.
+  """
+  row_of = {name: row for row, name in enumerate(names)}
+  absent = [
+    pair for pair in range(len(pairs)) if pairs.left[pair] not in row_of or pairs.right[pair] not in row_of
+  ]
+  if absent:
+    first = pairs.left[absent[0]] if pairs.left[absent[0]] not in row_of else pairs.right[absent[0]]
+    have = ", ".join(repr(name) for name in list(names)[:3]) or "none at all"
+    raise ValueError(
+      f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs "
+      f"lack one). The {len(names)} embeddings are named like {have}"
+    )
+  check_unique(names, {*pairs.left, *pairs.right})
+  left_p, right_p = (np.array([row_of[name] for name in side], np.int64) for side in (pairs.left, pairs.right))
+  return left_p, right_p
 
 
 def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.ndarray) -> np.ndarray:
@@ -75,30 +105,9 @@ def cosine_of_pairs(embedding_nd: np.ndarray, left_p: np.ndarray, right_p: np.nd
   return cosine_p
 
 
-def _rows(embedding_nd: np.ndarray, names: Sequence[str]) -> dict[str, int]:
-  if embedding_nd.ndim != 2 or len(embedding_nd) != len(names):
-    raise ValueError(
-      f"embeddings {embedding_nd.shape} with {len(names)} names: they must be [N, D] with N names"
-    )
-  return {name: row for row, name in enumerate(names)}
-
-
 def _score(
-  embedding_nd: np.ndarray, names: Sequence[str], row_of: dict[str, int], pairs: Pairs, score: PairScore | None
+  embedding_nd: np.ndarray, names: Sequence[str], left_p: np.ndarray, right_p: np.ndarray, pairs: Pairs, score: PairScore | None
 ) -> np.ndarray:
-  absent = [
-    pair for pair in range(len(pairs)) if pairs.left[pair] not in row_of or pairs.right[pair] not in row_of
-  ]
-  if absent:
-    first = pairs.left[absent[0]] if pairs.left[absent[0]] not in row_of else pairs.right[absent[0]]
-    have = ", ".join(repr(name) for name in list(names)[:3]) or "none at all"
-    raise ValueError(
-      f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs "
-      f"lack one). The {len(names)} embeddings are named like {have}"
-    )
-  check_unique(names, {*pairs.left, *pairs.right})
-  left_p = np.array([row_of[name] for name in pairs.left], np.int64)
-  right_p = np.array([row_of[name] for name in pairs.right], np.int64)
   score_p = cosine_of_pairs(embedding_nd, left_p, right_p)
   for pair in np.flatnonzero(~np.isfinite(score_p))[:1]:
     row = next((row for row in (left_p[pair], right_p[pair]) if not _sound(embedding_nd[row])), left_p[pair])
@@ -119,4 +128,4 @@ def _sound(embedding_d: np.ndarray) -> bool:
   return bool(np.isfinite(embedding_d).all() and embedding_d.any())
 
 
-__all__ = ["COSINE", "PairScore", "cosine_of_pairs", "score_pairs"]
+__all__ = ["COSINE", "PairScore", "cosine_of_pairs", "rows_of_pairs", "score_pairs"]
