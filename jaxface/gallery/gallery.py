@@ -43,11 +43,14 @@ class Maker:
       OtherMaker: names each difference.
     """
     ours, theirs = asdict(self), asdict(other)
-    told = lambda name, value: repr(value) if value or name != "verifier" else "none (the cosine)"  # noqa: E731
-    differ = [f"{name} {told(name, ours[name])}, not {told(name, theirs[name])}" for name in ours if ours[name] != theirs[name]]
+    differ = [f"{name} {_told(name, ours[name])}, not {_told(name, theirs[name])}" for name in ours if ours[name] != theirs[name]]
     if differ:
       what = "verifier" if ours | {"verifier": ""} == theirs | {"verifier": ""} else "model"
       raise OtherMaker(f"{where} was made with {'; '.join(differ)}. Use that {what}, or enrol the people again with this one")
+
+
+def _told(name: str, value: str) -> str:
+  return "none (the cosine)" if name == "verifier" and not value else repr(value)
 
 
 @dataclass(frozen=True)

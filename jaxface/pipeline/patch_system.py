@@ -15,8 +15,8 @@ from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.inference.faces import embed_faces
 from jaxface.inference.model import Model, load
 from jaxface.losses.ranges import check_name
-from jaxface.models.ensemble import PatchEnsemble
 from jaxface.pipeline.papers.result_file import Measured, about_data, about_network, machine, main_figures
+from jaxface.pipeline.patches import ensemble_of
 from jaxface.pipeline.run import expand_paths, run_experiment
 from jaxface.pipeline.say import say as say_line
 from jaxface.training.config import load_experiment
@@ -156,7 +156,8 @@ def run_patch_system(
   if not (folder / "model").is_dir():
     run_experiment(plan, folder, command=command)
   model = load(folder)
-  patches, lists = patches_of(model), Path(plan.evaluation[0].pairs).parent
+  patches = [patch.name for patch in ensemble_of(model.saved, folder).patches]
+  lists = Path(plan.evaluation[0].pairs).parent
   out = folder / "system"
   training = embed_once(model, known, out / "train.npz", template=plan.data.template, progress=progress)
   lfw = embed_once(model, plan.evaluation[0].images, out / "lfw.npz", template=plan.evaluation[0].template, progress=progress)
@@ -171,16 +172,4 @@ def run_patch_system(
   return found
 
 
-def patches_of(model: Model) -> list[str]:
-  """Names of an ensemble's patches.
-
-  Raises:
-    ValueError: another network.
-  """
-  net = model.saved.module
-  if not isinstance(net, PatchEnsemble):
-    raise ValueError(f"{model.name} is not an ensemble of patches such as deepid_ensemble")
-  return [patch.name for patch in net.patches]
-
-
-__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "patches_of", "run_patch_system"]
+__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "run_patch_system"]

@@ -7,6 +7,8 @@ from typing import Any
 from jaxface.evaluation.protocols.lfw import read_view_1
 from jaxface.evaluation.protocols.pair_list import PairProtocol, read_any_pairs
 from jaxface.formats.embeddings import Embeddings, read_embeddings, write_embeddings
+from jaxface.models.ensemble import PatchEnsemble
+from jaxface.models.saved import SavedModel, load_model
 from jaxface.verifiers.patch_features import SCORES, PatchFeatures, read_selection
 from jaxface.verifiers.patch_picture import draw_patches, write_trace
 from jaxface.verifiers.patch_selection import Selection, select_patches
@@ -35,7 +37,7 @@ def select_groups(
   Raises:
     ValueError: what does not fit; see `PatchFeatures` and `select_patches`.
   """
-  net = _ensemble(model) if model is not None else None
+  net = ensemble_of(load_model(model), model) if model is not None else None
   given = read_embeddings(embeddings)
   features = PatchFeatures.of(given, [patch.name for patch in net.patches] if net else (), size=size)
   protocol = _lists(pairs)
@@ -107,14 +109,15 @@ def _lists(pairs: str | Path) -> PairProtocol:
   return read_view_1(folder) if of_view_1 and (folder / "pairsDevTest.txt").exists() else read_any_pairs(path)
 
 
-def _ensemble(model: str | Path) -> Any:
-  from jaxface.models.ensemble import PatchEnsemble
-  from jaxface.models.saved import load_model
+def ensemble_of(saved: SavedModel, where: object) -> PatchEnsemble:
+  """The ensemble of a saved model; `where` names it in the message.
 
-  saved = load_model(model)
+  Raises:
+    ValueError: another network.
+  """
   if not isinstance(saved.module, PatchEnsemble):
-    raise ValueError(f"{model} is a {saved.name}, not an ensemble of patches such as deepid2_ensemble")
+    raise ValueError(f"{where} is a {saved.name}, not an ensemble of patches such as deepid_ensemble")
   return saved.module
 
 
-__all__ = ["SCORES", "draw_groups", "select_groups", "take_group"]
+__all__ = ["SCORES", "draw_groups", "ensemble_of", "select_groups", "take_group"]
