@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from painted import PaintedDetector, photo, save
+from painted import PaintedDetector, photo, save, save_people
 
 import jaxface
 from jaxface.commands.main import main
@@ -278,10 +278,7 @@ def test_photos_are_compared(tmp_path, model):
 
 @pytest.fixture
 def people(tmp_path):
-  root = tmp_path / "people"
-  for person, seed in (("ann", 3), ("bob", 4), ("eve", 5)):
-    for number in range(2):
-      save(root / person / f"{number}.png", photo(((10 + 20 * number, 20, 0.7, seed),)))
+  root = save_people(tmp_path / "people")
   save(root / "eve" / "none.png", photo(()))
   return root
 

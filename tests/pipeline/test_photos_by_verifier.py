@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from painted import PaintedDetector, photo, save
+from painted import PaintedDetector, save_people
 
 import jaxface
 from jaxface.commands.main import main
@@ -54,11 +54,7 @@ def measured(model, verifier, tmp_path):
 
 @pytest.fixture
 def people(tmp_path):
-  root = tmp_path / "people"
-  for person, seed in (("ann", 3), ("bob", 4), ("eve", 5)):
-    for number in range(2):
-      save(root / person / f"{number}.png", photo(((10 + 20 * number, 20, 0.7, seed),)))
-  return root
+  return save_people(tmp_path / "people")
 
 
 def test_the_threshold_is_that_of_the_verifiers_scores_and_stays_in_its_file(model, verifier, measured):

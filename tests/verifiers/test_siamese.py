@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxface.evaluation import auc, roc
 from jaxface.losses import PairLoss, SiameseLogistic
-from jaxface.verifiers import RowPairs, Siamese, draw_pairs, read_verifier, write_verifier
+from jaxface.verifiers import RowPairs, Siamese, draw_pairs
 from jaxface.verifiers.linear import fit_logistic, logistic_loss
 
 seeds = st.integers(0, 2**32 - 1)
@@ -159,14 +159,9 @@ def test_two_copies_of_a_network_are_trained_by_the_term_and_scored_by_it():
 
 
 @pytest.mark.parametrize("options", [{}, {"components": 3, "whiten": True}])
-def test_a_file_gives_the_same_scores(options, tmp_path):
+def test_a_file_gives_the_same_scores(options, through_a_file):
   row_nd, label_n = people()
-  verifier = Siamese.fit(row_nd, label_n, **options)
-  write_verifier(tmp_path / "a.npz", verifier)
-  again = read_verifier(tmp_path / "a.npz")
-  write_verifier(tmp_path / "b.npz", again)
-  np.testing.assert_array_equal(again.score(row_nd[:9], row_nd[9:18]), verifier.score(row_nd[:9], row_nd[9:18]))
-  assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+  through_a_file(Siamese.fit(row_nd, label_n, **options), row_nd[:9], row_nd[9:18])
 
 
 def test_pairs_that_can_be_separated_have_a_solution_and_constant_features_no_weight():
