@@ -1,5 +1,6 @@
 """The training loop: read, step, log one interval late, call hooks, save; a killed run continues exactly where it was."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from jaxface.training.center_table import CenterTable
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
 from jaxface.training.fsdp import whole
+from jaxface.training.goodput import Lives, run_identity
 from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
 from jaxface.training.host_monitor import AGAIN
-from jaxface.training.hosts import join_hosts, on_any_host, stand_at, tell_hosts, together
+from jaxface.training.hosts import gather, join_hosts, stand_at, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.memory_table import memory_table
 from jaxface.training.mesh import batch_sharding
 from jaxface.training.parts import Plan, Run
+from jaxface.training.profile import Capture, ProfileRequest
 from jaxface.training.rates import rate_lines
 from jaxface.training.replicas import Replicas
 from jaxface.training.resolve import resolve_run
@@ -152,14 +155,18 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   if replicas is not None:
     replicas.check(state, f"the state of step {start}", READ_APART if start else MADE_APART)
 
-  between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas)
+  lives = None
+  if start < plan.steps:  # a finished run has no further life
+    writes = jax.process_index() == 0
+    lives = Lives(workdir.path, run_identity(run.config), workdir.began, start, writes=writes)
+  between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas, lives)
   between.log.note(lines)
   jitted = compile_step(step, shardings, batch_sharding(mesh))
   compiled: jax.stages.Compiled | None = None
   try:
     if start == 0:
       between.call_hooks(0, state)
-    with StopSignal() as stop, run.data.loader(
+    with StopSignal() as stop, between.profiles, run.data.loader(
       run.batches.size, mesh, start_step=start, steps=plan.steps - start
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
@@ -167,12 +174,17 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
           stand_at(f"compiling the training step and running step {number}")
           compiled = jitted.lower(state, batch).compile()
           between.log.note(memory_table(state, batch, compiled))
-        state, metrics = compiled(state, batch)
+          between.started()
+        began = time.perf_counter()
+        with jax.profiler.StepTraceAnnotation("train", step_num=number):
+          state, metrics = compiled(state, batch)
+        between.speed.dispatched(began, metrics["loss"])
         between.after_step(number, state, metrics, loader)
-        if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked, f"stopping after step {number}"):
+        if number < plan.steps and between.may_stop(number) and between.asked_to_stop(number, stop.asked):
           between.save(number, state)
           raise Interrupted(number)
     between.log.flush()
+    between.tell_goodput()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     chosen = plan.best and checkpoints.best_step is not None
     if chosen:
@@ -200,20 +212,34 @@ class _BetweenSteps:
 
   def __init__(
     self, plan: Plan, batch_size: int, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int,
-    facts: Mapping[str, Any], replicas: Replicas | None,
+    facts: Mapping[str, Any], replicas: Replicas | None, lives: Lives | None,
   ):
     self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
     self.facts, self.replicas = facts, replicas
     self.log = RunLog(plan, workdir.path, start)
     self.speed = SpeedMeter(batch_size, start)
     self.in_flight = InFlight()
+    self.lives = lives
+    self.profiles = ProfileRequest(workdir.path, reads_file=jax.process_index() == 0)
+    self.capture = Capture(workdir.path, lambda line: self.log.note([line]))
+
+  def started(self) -> None:
+    """The step is compiled, the first one is about to begin."""
+    if self.lives is not None:
+      self.lives.started()
 
   def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
     last = number == self.plan.steps
     self.in_flight.add(number, metrics["loss"])
     if number % self.plan.log_every == 0 or last:
+      began, blocked = time.perf_counter(), self.log.blocked_seconds
       self.workdir.check_owner()
-      self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
+      speed = self.speed.read(number, loader.wait_seconds)
+      if self.lives is not None:
+        speed["goodput"] = self.lives.logged(loader.wait_seconds)
+      self.log.later(number, metrics, speed)
+      self.speed.log_seconds += time.perf_counter() - began - (self.log.blocked_seconds - blocked)
+    self.speed.leave_out(self.capture.after(number, metrics["loss"]))
     # Hooks come before the state is saved: one that a crash cut short is called again.
     self.call_hooks(number, state)
     if number % self.plan.checkpoint_every == 0 or last:
@@ -222,6 +248,20 @@ class _BetweenSteps:
   def may_stop(self, number: int) -> bool:
     """Whether to ask for signals after this step: several hosts must agree, which is too slow for every step."""
     return jax.process_count() == 1 or number % self.plan.log_every == 0
+
+  def asked_to_stop(self, number: int, here: bool) -> bool:
+    """Whether the run is to end after this step, according to any host; a profile that one asks for begins on all."""
+    asked = [here, self.profiles.taken(look=number % self.plan.log_every == 0)]
+    everywhere = [json.loads(text) for text in gather(f"stopping after step {number}", json.dumps(asked))]
+    if steps := max(steps for _, steps in everywhere):
+      self.capture.begin(number, steps)
+    return any(stop for stop, _ in everywhere)
+
+  def tell_goodput(self) -> None:
+    """Log where the time went since the first start."""
+    if self.lives is not None:
+      self.lives.write()
+      self.log.note([str(self.lives.total())])
 
   def call_hooks(self, number: int, state: TrainState) -> None:
     """Call the hooks that are due, log what they return, and keep the state if it is the best so far."""
@@ -247,16 +287,22 @@ class _BetweenSteps:
       self._compare_values(number, state)
       self.checkpoints.save_if_best(number, state, first_score)
       self.log.note(self.checkpoints.take_notes())
-    self.speed.leave_out(time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    self.speed.leave_out(seconds)
+    if self.lives is not None:
+      self.lives.evaluated(seconds)
 
   def save(self, number: int, state: TrainState) -> None:
     """Save the state; the log is complete up to it, so that a continuation finds no gap."""
     self.log.flush()
+    began = time.perf_counter()
     self.workdir.check_owner()
     compare_hosts(f"saving the state of step {number}", {**self.facts, "step": number})
     self._compare_values(number, state)
     stand_at(f"saving the state of step {number}")
     self.checkpoints.save(number, state)
+    if self.lives is not None:
+      self.lives.saved(number, time.perf_counter() - began)
     stand_at(f"after saving step {number}")
 
   def _compare_values(self, number: int, state: TrainState) -> None:
@@ -265,6 +311,8 @@ class _BetweenSteps:
 
   def close(self) -> None:
     stand_at("finishing the last state and closing the files")
+    self.capture.end()
+    self.speed.close()
     try:
       self.log.flush()
     finally:

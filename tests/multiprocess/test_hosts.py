@@ -19,7 +19,7 @@ from jaxface.checkpoint import load_tree
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.interrupted import INTERRUPTED
 
-TIMING = {"time", "images_per_second", "wait_share", "unseen/images_per_second"}
+TIMING = {"time", "images_per_second", "wait_share", "dispatch_share", "device_share", "log_share", "goodput", "unseen/images_per_second"}
 
 
 def rows(workdir):
