@@ -100,10 +100,11 @@ class Goodput:
 def total_goodput(lives: list[Life]) -> Goodput:
   """Adds up the lives of a run, in their order."""
   training = redone = 0.0
-  for life, following in zip(lives, [*lives[1:], None]):
+  for index, life in enumerate(lives):
     kept = life.training
-    if following is not None:  # what it did after the step from which the next one went on is lost
-      kept = max((seconds for step, seconds in life.saved.items() if step <= following.first), default=0.0)
+    if later := lives[index + 1 :]:  # what it did after the step from which one of them went on is lost
+      since = min(one.first for one in later)
+      kept = max((seconds for step, seconds in life.saved.items() if step <= since), default=0.0)
     training += kept
     redone += life.training - kept
   wall = lives[-1].end - lives[0].start
