@@ -4,6 +4,8 @@ from .config import list_experiments as list_experiments
 from .config import load_any_experiment as load_any_experiment
 from .config import load_experiment as load_experiment
 from .custom import CustomExperiment as CustomExperiment
+from .goodput import Goodput as Goodput
+from .goodput import read_goodput as read_goodput
 from .host_facts import HostsDiffer as HostsDiffer
 from .hosts import HostsApart as HostsApart
 from .hosts import join_hosts as join_hosts

@@ -117,8 +117,8 @@ def _torus_rate(tpu: Torus, coords: Sequence[Sequence[int]], slices: Sequence[in
   if not all(len(one) for one in coords):
     return Expected(None, "the devices report no coordinates: give --expect")
   sizes = [len(set(axis)) for axis in np.asarray(coords).T if len(set(axis)) > 1][: tpu.dimensions]
-  # Of v4 and v5p, slices smaller than a cube are closed in no dimension.
-  whole = tpu.dimensions < 3 or len(sizes) == 3
+  # Of v4 and v5p, slices that are not made of whole cubes are closed in no dimension.
+  whole = tpu.dimensions < 3 or (len(sizes) == 3 and not any(size % tpu.closed for size in sizes))
   ports = sum(2 if whole and size % tpu.closed == 0 else 1 for size in sizes)
   shape = "x".join(map(str, sizes)) or "1"
   return Expected(ports * tpu.port, f"{ports} ports of {tpu.port:g} GB/s, slice of {shape}, {tpu.source}") if sizes else Expected(None, "one chip")

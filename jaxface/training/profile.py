@@ -79,12 +79,13 @@ class Capture:
   def __init__(self, folder: Path, say: Callable[[str], object]):
     self._folder, self._say = folder / EVENTS_FOLDER / "plugins" / "profile", say
     self._raw = folder / EVENTS_FOLDER / f".profile-{jax.process_index()}"
-    self._first = self._last = -1
+    self._first = self._last = self._seen = -1
     self._result: Any = None
 
   def begin(self, number: int, steps: int) -> None:
-    """Profile the `steps` steps after step `number`; while a profile is taken, nothing happens."""
+    """Profile the `steps` steps after step `number`, unless a profile is being taken already."""
     if self._first >= 0:
+      self._say(f"step {number}: no second profile: that of step {self._first} is not complete")
       return
     shutil.rmtree(self._raw, ignore_errors=True)
     try:
@@ -92,7 +93,7 @@ class Capture:
     except (RuntimeError, OSError) as error:
       self._say(f"step {number}: no profile: {error}")
       return
-    self._first, self._last, self._result = number + 1, number + steps, None
+    self._first, self._last, self._seen, self._result = number + 1, number + steps, number, None
 
   def after(self, number: int, result: Any) -> float:
     """Ends a profile when its last step is completed; does not wait for it.
@@ -103,10 +104,11 @@ class Capture:
     Returns:
       Seconds that writing took.
     """
-    if self._first < 0 or number < self._last:
+    if self._first < 0:
       return 0.0
-    self._result = result if self._result is None else self._result
-    return self.end() if self._result.is_ready() else 0.0
+    if number <= self._last:
+      self._result, self._seen = result, number
+    return self.end() if number >= self._last and self._result.is_ready() else 0.0
 
   def end(self) -> float:
     """Ends a profile, if one is taken, and writes its files; returns the seconds that it took."""
@@ -123,8 +125,9 @@ class Capture:
       found = [path for path in sorted(self._raw.rglob("*")) if path.is_file()]
       for path in found:
         # Several processes of one host would write files of one name.
-        path.replace(target / f"{socket.gethostname()}-{jax.process_index()}{''.join(path.suffixes[-2:])}")
-      self._say(f"steps {first} to {self._last}: profile in {target} (xprof --logdir {self._folder.parents[1]})")
+        ending = next((one for one in (".xplane.pb", ".trace.json.gz") if path.name.endswith(one)), f".{path.name}")
+        path.replace(target / f"{socket.gethostname()}-{jax.process_index()}{ending}")
+      self._say(f"steps {first} to {self._seen}: profile in {target} (xprof --logdir {self._folder.parents[1]})")
     except (RuntimeError, OSError) as error:
       self._say(f"step {first}: the profile is lost: {error}")
     finally:
