@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxface.pipeline.cluster_facts import Facts, equal_facts, machine, write_access
+from jaxface.pipeline.cluster_facts import Facts, equal_facts, folder_faults, machine, write_access
 from jaxface.pipeline.cluster_page import cluster_lines
 from jaxface.training.bandwidth import bus_rate, measure_all_reduce
 from jaxface.training.config import Experiment, MeshConfig
@@ -124,9 +124,7 @@ def _check(
   found = _exchange("versions, code and data", change(equal_facts(experiment)))
   faults = odd_ones(found)
   if workdir is not None:
-    access = _exchange("access to the folder", write_access(workdir))
-    wrong = [(index, one["folder of the run"]) for index, one in enumerate(access) if one["folder of the run"] != "writable, shared by all"]
-    faults += [f"{host_name(index)}: folder of the run: {text}" for index, text in wrong]
+    faults += folder_faults(_exchange("access to the folder", write_access(workdir)))
   unlike = [name for name in NEEDED if len({json.dumps(one.get(name)) for one in found}) > 1]
   if unlike:
     notes.append(f"no collective was tried, since these differ and it could hang: {', '.join(unlike)}")

@@ -5,8 +5,10 @@ import os
 import platform
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from jaxface.formats.walk import walk
 from jaxface.training.config import Experiment
 from jaxface.training.custom import CustomExperiment, expand_path
 from jaxface.training.host_facts import data_facts, run_facts
-from jaxface.training.hosts import gather, sign_of_life
+from jaxface.training.hosts import gather, host_name, sign_of_life
 from jaxface.training.links import network_interfaces
 from jaxface.training.resolve import describe
+from jaxface.training.workdir import LATE
 
 Facts = dict[str, Any]
 
@@ -61,7 +64,7 @@ def _data(experiment: Experiment) -> Facts:
       name = f"evaluation.{index}.{field}"
       if path := getattr(one, field):
         sign_of_life()
-        facts |= _attempt(name, lambda path=path, name=name: _content(expand_path(path, name), records=name.endswith("records")))
+        facts |= _attempt(name, partial(_content, path, name))
   return facts
 
 
@@ -72,8 +75,9 @@ def _attempt(name: str, read: Callable[[], Mapping[str, Any]]) -> Facts:
     return {name: f"cannot be read: {error}"}
 
 
-def _content(path: str, *, records: bool) -> Mapping[str, Any]:
-  if records:
+def _content(path: str, name: str) -> Mapping[str, Any]:
+  path = expand_path(path, name)
+  if name.endswith("records"):
     return fingerprint(open_records(path))
   if Path(path).is_file():
     return {"sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
@@ -87,12 +91,12 @@ def _listed(folder: str) -> Mapping[str, Any]:
 
 
 def write_access(folder: Path) -> Facts:
-  """Whether this process can write to the folder of the run, and sees what the others write; a collective call.
+  """Whether this process can write to the folder of the run, and whose files it sees there; a collective call.
 
   Args:
     folder: it is created if it is absent; nothing stays in it.
   Returns:
-    "folder": "shared with all", or what is wrong.
+    "path"; "error", or ""; "sees": numbers of the processes whose files appear.
   """
   mine, token, error = folder / f".doctor-{jax.process_index()}", secrets.token_hex(8), ""
   try:
@@ -103,12 +107,39 @@ def write_access(folder: Path) -> Facts:
   except OSError as failed:
     error = f"cannot be written: {failed}"
   written = gather("writing to the folder of the run", "" if error else token)
-  unseen = [index for index, theirs in enumerate(written) if theirs and not error and not _sees(folder / f".doctor-{index}", theirs)]
+  sees = [] if error else _seen(folder, written)
   gather("reading the folder of the run")  # nobody removes a file before all have looked
-  mine.unlink(missing_ok=True) if not error else None
-  if unseen and not error:
-    error = f"{folder} is not shared: the files of process {', '.join(map(str, unseen))} do not appear"
-  return {"folder of the run": error or "writable, shared by all"}
+  if not error:
+    mine.unlink(missing_ok=True)
+  return {"path": str(folder), "error": error, "sees": sees}
+
+
+def folder_faults(access: Sequence[Facts]) -> list[str]:
+  """A sentence for each process that cannot write to the folder of the run, or does not share it with most others.
+
+  Args:
+    access: from `write_access`, of all processes.
+  """
+  lines = [f"{host_name(index)}: folder of the run: {one['error']}" for index, one in enumerate(access) if one["error"]]
+  able = [index for index, one in enumerate(access) if not one["error"]]
+  groups = [tuple(access[index]["sees"]) for index in able]
+  most = max(groups, key=groups.count, default=())
+  shared = 2 * groups.count(most) > len(able)
+  for index, group in zip(able, groups):
+    if set(group) != set(able) and not (shared and group == most):
+      unseen = ", ".join(str(other) for other in able if other not in group)
+      lines.append(f"{host_name(index)}: folder of the run: {access[index]['path']} is not shared: the files of process {unseen} do not appear")
+  return lines
+
+
+def _seen(folder: Path, written: Sequence[str]) -> list[int]:
+  """Processes whose file appears; on a network it may come late."""
+  until = time.monotonic() + LATE / 4
+  while True:
+    seen = [index for index, token in enumerate(written) if token and _sees(folder / f".doctor-{index}", token)]
+    if len(seen) == sum(map(bool, written)) or time.monotonic() > until:
+      return seen
+    time.sleep(0.1)
 
 
 def _sees(path: Path, token: str) -> bool:
@@ -118,4 +149,4 @@ def _sees(path: Path, token: str) -> bool:
     return False
 
 
-__all__ = ["Facts", "equal_facts", "machine", "write_access"]
+__all__ = ["Facts", "equal_facts", "folder_faults", "machine", "write_access"]

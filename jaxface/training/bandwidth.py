@@ -59,8 +59,8 @@ def measure_all_reduce(
   sharding = NamedSharding(mesh, P(names))
   number_n = np.arange(1, array.size + 1, dtype=np.float32)
 
-  def part(index: tuple[slice, ...]) -> np.ndarray:
-    rows = number_n[index[0]]
+  def part(index: tuple[slice, ...] | None) -> np.ndarray:
+    rows = number_n if index is None else number_n[index[0]]
     return np.broadcast_to(rows[:, None], (len(rows), length)).copy()
 
   x_nl = jax.make_array_from_callback((array.size, length), sharding, part)
@@ -86,7 +86,8 @@ def _repeats(mesh: Mesh, seconds: float) -> int:
   if len({device.process_index for device in mesh.devices.flat}) == 1:
     return wish
   sharding = NamedSharding(mesh, P(mesh.axis_names))
-  wishes = jax.make_array_from_callback((mesh.size,), sharding, lambda index: np.full(len(range(mesh.size)[index[0]]), wish, np.int32))
+  wish_n = np.full(mesh.size, wish, np.int32)
+  wishes = jax.make_array_from_callback((mesh.size,), sharding, lambda index: wish_n if index is None else wish_n[index])
   least = jax.jit(jnp.min, out_shardings=NamedSharding(mesh, P()))(wishes)
   return int(np.asarray(least.addressable_data(0)))
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxface.pipeline.cluster import ClusterReport, Link, check_cluster, odd_ones, slow_ones
+from jaxface.pipeline.cluster_facts import folder_faults
 from jaxface.training.bandwidth import bus_rate, measure_all_reduce
 from jaxface.training.config import Experiment, MeshConfig
 from jaxface.training.links import GPUS, TPUS, Expected, expected_rate, network_interfaces
@@ -35,6 +36,16 @@ def test_who_is_with_the_majority_is_not_accused(values):
   if most and lines:
     accused = {int(word) for line in lines for word in line.partition(": fact is")[0].replace("process ", "").split(", ")}
     assert accused == {index for index, value in enumerate(values) if value != most[0]}
+
+
+def test_who_does_not_share_the_folder_is_named():
+  def access(*sees, error=()):
+    return [{"path": f"/{index}", "error": "full" if index in error else "", "sees": list(one)} for index, one in enumerate(sees)]
+
+  assert folder_faults(access((0, 1, 2), (0, 1, 2), (0, 1, 2))) == []
+  assert folder_faults(access((0, 1), (0, 1), (2,))) == ["process 2: folder of the run: /2 is not shared: the files of process 0, 1 do not appear"]
+  assert len(folder_faults(access((0,), (1,)))) == 2
+  assert folder_faults(access((0, 2), (), (0, 2), error=(1,))) == ["process 1: folder of the run: full"]
 
 
 def test_slow_links():

@@ -14,8 +14,8 @@ from jaxface.data.source import UnreadableRow
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.formats.errors import DamagedData
 from jaxface.losses.triplet_term import TripletLoss
-from jaxface.training.interrupt import INTERRUPTED, Interrupted
 from jaxface.training.goodput import read_goodput
+from jaxface.training.interrupt import INTERRUPTED, Interrupted
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import TrainingDiverged, train
 from jaxface.training.optimizer import OptimizerConfig
