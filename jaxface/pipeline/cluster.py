@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class ClusterReport:
 
 def check_cluster(
   experiment: Experiment | CustomExperiment | None = None, workdir: str | Path | None = None, *, mesh: MeshConfig | None = None,
-  expect: Mapping[str, float] | None = None, megabytes: float = 0.0, change: Callable[[Facts], Facts] = lambda facts: facts,
+  expect: Mapping[str, float] | None = None, megabytes: float = 0.0,
 ) -> ClusterReport:
   """Compares the processes of a run and measures the links between their devices; a collective call.
 
@@ -103,7 +103,6 @@ def check_cluster(
     mesh: how the processes find each other; the experiment's by default.
     expect: GB/s of bus bandwidth that an axis should reach, by its name, or by "" for all; in place of the published figures.
     megabytes: bytes of an all-reduce on each device, in 1e6; 0 for 64, and 4 on CPUs.
-    change: for tests: what this process says that it has.
   Raises:
     HostsApart: a process is missing, or does not arrive.
     ValueError: options of the mesh that are impossible.
@@ -111,17 +110,16 @@ def check_cluster(
   config = mesh or (experiment.mesh if isinstance(experiment, Experiment) else MeshConfig())
   join_hosts(config)
   with together(), watched(config.stall_seconds):
-    return _check(experiment, None if workdir is None else Path(workdir).absolute(), config, dict(expect or {}), megabytes, change)
+    return _check(experiment, None if workdir is None else Path(workdir).absolute(), config, dict(expect or {}), megabytes)
 
 
 def _check(
   experiment: Experiment | CustomExperiment | None, workdir: Path | None, config: MeshConfig, expect: dict[str, float], megabytes: float,
-  change: Callable[[Facts], Facts],
 ) -> ClusterReport:
   machines = _exchange("the machines", machine())
   notes: list[str] = []
   stand_at("reading versions, code and data")
-  found = _exchange("versions, code and data", change(equal_facts(experiment)))
+  found = _exchange("versions, code and data", equal_facts(experiment))
   faults = odd_ones(found)
   if workdir is not None:
     faults += folder_faults(_exchange("access to the folder", write_access(workdir)))

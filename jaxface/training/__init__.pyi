@@ -1,3 +1,4 @@
+from .between_steps import Hook as Hook
 from .config import Experiment as Experiment
 from .config import MeshConfig as MeshConfig
 from .config import list_experiments as list_experiments
@@ -11,7 +12,6 @@ from .hosts import HostsApart as HostsApart
 from .hosts import join_hosts as join_hosts
 from .interrupt import Interrupted as Interrupted
 from .logs import read_metrics as read_metrics
-from .loop import Hook as Hook
 from .loop import Trained as Trained
 from .loop import TrainingDiverged as TrainingDiverged
 from .loop import train as train
