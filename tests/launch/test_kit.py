@@ -39,7 +39,7 @@ def said(folder, name):
 def call(script, folder, *arguments, **environment):
   path = f"{folder}{os.pathsep}{os.environ['PATH']}"
   given = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | environment | {"PATH": path}
-  return subprocess.run(["bash", KIT / script, *map(str, arguments)], env=given, cwd=folder, capture_output=True, text=True, timeout=240)
+  return subprocess.run(["bash", KIT / script, *map(str, arguments)], env=given, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def test_shellcheck_finds_nothing():
