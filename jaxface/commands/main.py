@@ -36,7 +36,7 @@ COMMANDS = {
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),
   "models": ("jaxface.commands.models", "list the networks"),
   "papers": ("jaxface.commands.papers", "list the papers with their figures and those measured here"),
-  "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine"),
+  "doctor": ("jaxface.commands.doctor", "print versions, devices, and missing packages of this machine; compare the processes of a cluster"),
 }
 
 

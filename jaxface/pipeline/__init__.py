@@ -9,6 +9,7 @@
   pipeline.enrol_people("people.gallery", "PEOPLE"); pipeline.identify_photo("people.gallery", "photo.jpg")
   pipeline.describe_experiments()                     # name and first line of each
   pipeline.describe_installation()                    # versions, devices, missing packages
+  pipeline.check_cluster(experiment, "runs/mine").faults   # on each process of a run: what differs, which link is slow
 """
 
 import lazy_loader

@@ -1,4 +1,7 @@
 from .api import train as train
+from .cluster import ClusterReport as ClusterReport
+from .cluster import Link as Link
+from .cluster import check_cluster as check_cluster
 from .installation import describe_experiments as describe_experiments
 from .installation import describe_installation as describe_installation
 from .judge import Judged as Judged

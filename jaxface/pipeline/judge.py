@@ -19,6 +19,7 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import encode_jpeg
 from jaxface.inference.verify import VerificationHook
 from jaxface.pipeline.say import say
+from jaxface.training.goodput import read_goodput
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import Trained
 from jaxface.training.parts import Run
@@ -76,6 +77,7 @@ def judge(
     "chose_the_state": chose,
     "before": before and {"network": began, "init_from": pretrained, **_told(before)},
   })
+  goodput = read_goodput(workdir.path)
   report = workdir.path / ("report.html" if first else f"report_{name}.html")
   write_report(
     report,
@@ -91,6 +93,8 @@ def judge(
       metrics=read_metrics(workdir.path),
       config=run.config,
       environment=environment(),
+      time=goodput.rows() if goodput else (),
+      time_note=str(goodput or ""),
       faces=[(caption, encode_jpeg(image)) for caption, image in _sample(source)],
       image_of=pictures_of(hook.source),
     ),

@@ -1,37 +1,36 @@
 """The training loop: read, step, log one interval late, call hooks, save; a killed run continues exactly where it was."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxface.checkpoint import Checkpoints, shapes_with_shardings
-from jaxface.data.loader import Loader
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.begin import begin
+from jaxface.training.between_steps import BetweenSteps, Hook
 from jaxface.training.center_table import CenterTable
 from jaxface.training.class_centers import read_out
 from jaxface.training.config import Experiment
 from jaxface.training.fsdp import whole
+from jaxface.training.goodput import Lives, run_identity
 from jaxface.training.host_facts import compare_hosts, data_facts, run_facts
-from jaxface.training.host_monitor import AGAIN
-from jaxface.training.hosts import join_hosts, on_any_host, stand_at, tell_hosts, together
+from jaxface.training.hosts import join_hosts, stand_at, tell_hosts, together
 from jaxface.training.interrupt import Interrupted, StopSignal
 from jaxface.training.memory_table import memory_table
 from jaxface.training.mesh import batch_sharding
-from jaxface.training.parts import Plan, Run
+from jaxface.training.parts import Run
 from jaxface.training.rates import rate_lines
 from jaxface.training.replicas import Replicas
 from jaxface.training.resolve import resolve_run
 from jaxface.training.resume import describe_data
-from jaxface.training.run_log import RunLog, TrainingDiverged
-from jaxface.training.speed_meter import SpeedMeter
+from jaxface.training.run_log import TrainingDiverged
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
-from jaxface.training.watchdog import InFlight, watched
+from jaxface.training.watchdog import watched
 from jaxface.training.workdir import Workdir
 
 Tree = Any
@@ -41,23 +40,6 @@ MADE_APART = (
   " them (--mesh.compare_values false allows a difference)"
 )
 READ_APART = "All hosts must read the same files of the state: check that the folder of the states is the same on all of them"
-GONE_APART = (
-  "They were equal before, so a device, its memory or its network may be faulty, or a program gives varying results. This state is not"
-  f" saved: {AGAIN}; if it happens again, leave out that host (--mesh.compare_values false allows a difference)"
-)
-
-
-class Hook(Protocol):
-  """Called between steps with the network as it stands; returns metrics to log, and "score" to rank states by.
-
-  Its exception ends the run. A hook that fails without ending it returns no "score": the best state stays what it was.
-  """
-
-  def due(self, step: int, last: int) -> bool:
-    """Whether to call after `step` of `last` steps."""
-    ...
-
-  def __call__(self, step: int, variables: Tree) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True)
@@ -152,14 +134,18 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   if replicas is not None:
     replicas.check(state, f"the state of step {start}", READ_APART if start else MADE_APART)
 
-  between = _BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas)
+  lives = None
+  if start < plan.steps:  # a finished run has no further life
+    writes = jax.process_index() == 0
+    lives = Lives(workdir.path, run_identity(run.config), workdir.began, start, writes=writes)
+  between = BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas, lives)
   between.log.note(lines)
   jitted = compile_step(step, shardings, batch_sharding(mesh))
   compiled: jax.stages.Compiled | None = None
   try:
     if start == 0:
       between.call_hooks(0, state)
-    with StopSignal() as stop, run.data.loader(
+    with StopSignal() as stop, between.profiles, run.data.loader(
       run.batches.size, mesh, start_step=start, steps=plan.steps - start
     ) as loader:
       for number, batch in enumerate(loader, start + 1):
@@ -167,12 +153,17 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
           stand_at(f"compiling the training step and running step {number}")
           compiled = jitted.lower(state, batch).compile()
           between.log.note(memory_table(state, batch, compiled))
-        state, metrics = compiled(state, batch)
+          between.started()
+        began = time.perf_counter()
+        with jax.profiler.StepTraceAnnotation("train", step_num=number):
+          state, metrics = compiled(state, batch)
+        between.speed.dispatched(began, metrics["loss"])
         between.after_step(number, state, metrics, loader)
-        if number < plan.steps and between.may_stop(number) and on_any_host(stop.asked, f"stopping after step {number}"):
+        if number < plan.steps and between.may_stop(number) and between.asked_to_stop(number, stop.asked):
           between.save(number, state)
           raise Interrupted(number)
     between.log.flush()
+    between.tell_goodput()
     damaged, skipped = int(state.damaged), int(state.bad_steps)  # of the whole run, whichever state is used
     chosen = plan.best and checkpoints.best_step is not None
     if chosen:
@@ -193,84 +184,6 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
     int(state.step), variables, dict(run.network.options), run.network.preprocess, step.traces, damaged, skipped, centers,
     chosen,
   )
-
-
-class _BetweenSteps:
-  """What happens between steps: logging, hooks and saving, each when it is due."""
-
-  def __init__(
-    self, plan: Plan, batch_size: int, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int,
-    facts: Mapping[str, Any], replicas: Replicas | None,
-  ):
-    self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
-    self.facts, self.replicas = facts, replicas
-    self.log = RunLog(plan, workdir.path, start)
-    self.speed = SpeedMeter(batch_size, start)
-    self.in_flight = InFlight()
-
-  def after_step(self, number: int, state: TrainState, metrics: dict[str, Any], loader: Loader) -> None:
-    last = number == self.plan.steps
-    self.in_flight.add(number, metrics["loss"])
-    if number % self.plan.log_every == 0 or last:
-      self.workdir.check_owner()
-      self.log.later(number, metrics, self.speed.read(number, loader.wait_seconds))
-    # Hooks come before the state is saved: one that a crash cut short is called again.
-    self.call_hooks(number, state)
-    if number % self.plan.checkpoint_every == 0 or last:
-      self.save(number, state)
-
-  def may_stop(self, number: int) -> bool:
-    """Whether to ask for signals after this step: several hosts must agree, which is too slow for every step."""
-    return jax.process_count() == 1 or number % self.plan.log_every == 0
-
-  def call_hooks(self, number: int, state: TrainState) -> None:
-    """Call the hooks that are due, log what they return, and keep the state if it is the best so far."""
-    due = [hook for hook in self.hooks if hook.due(number, self.plan.steps)]
-    if not due:
-      return
-    self.workdir.check_owner()
-    self.log.flush()
-    start = time.perf_counter()
-    row: dict[str, float] = {}
-    first_score: float | None = None
-    variables = whole(model_variables(state))
-    for hook in due:
-      stand_at(f"calling a hook after step {number}")
-      metrics = dict(hook(number, variables))
-      score = metrics.pop("score", None)
-      # States are ranked on one set: the figures of two cannot be compared.
-      first_score = score if hook is self.hooks[0] else first_score
-      row |= metrics
-    stand_at(f"after the hooks of step {number}")
-    self.log.figures(number, row)
-    if number and first_score is not None:
-      self._compare_values(number, state)
-      self.checkpoints.save_if_best(number, state, first_score)
-      self.log.note(self.checkpoints.take_notes())
-    self.speed.leave_out(time.perf_counter() - start)
-
-  def save(self, number: int, state: TrainState) -> None:
-    """Save the state; the log is complete up to it, so that a continuation finds no gap."""
-    self.log.flush()
-    self.workdir.check_owner()
-    compare_hosts(f"saving the state of step {number}", {**self.facts, "step": number})
-    self._compare_values(number, state)
-    stand_at(f"saving the state of step {number}")
-    self.checkpoints.save(number, state)
-    stand_at(f"after saving step {number}")
-
-  def _compare_values(self, number: int, state: TrainState) -> None:
-    if self.replicas is not None:
-      self.replicas.check(state, f"the values of step {number}", GONE_APART)
-
-  def close(self) -> None:
-    stand_at("finishing the last state and closing the files")
-    try:
-      self.log.flush()
-    finally:
-      self.checkpoints.wait()
-      self.checkpoints.close()
-      self.log.close()
 
 
 __all__ = ["Hook", "Trained", "TrainingDiverged", "train", "train_run"]

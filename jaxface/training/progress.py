@@ -4,7 +4,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 _BAR = 20
@@ -49,7 +49,7 @@ class ProgressLine:
 
   def update(
     self, step: int, *, loss: float, images_per_second: float, wait_share: float, learning_rate: float,
-    skipped: int = 0,
+    skipped: int = 0, shares: Mapping[str, float] | None = None,
   ) -> None:
     """Shows the progress after an interval.
 
@@ -60,6 +60,7 @@ class ProgressLine:
       wait_share: share of the interval, 0 to 1, in which the loop waited for data.
       learning_rate: learning rate of the last step.
       skipped: steps of the interval whose loss or gradient was not finite; shown if there are any.
+      shares: further shares of the interval by name; a narrow terminal does not show them.
     """
     now = self._now()
     if step > self._step:
@@ -72,10 +73,11 @@ class ProgressLine:
     head = f"{bar(share)} " if self._moving else ""
     shown = f"{loss:.4f}" if math.isfinite(loss) else "–"
     bad = f"  skipped {skipped}" if skipped else ""
-    self._show(
-      f"{head}{step}/{self._total} {share:4.0%}  loss {shown}{bad}  {images_per_second:,.0f} img/s"
-      f"  wait {wait_share:.0%}  lr {learning_rate:.3g}  ETA {clock(left)}"
-    )
+    begin = f"{head}{step}/{self._total} {share:4.0%}  loss {shown}{bad}  {images_per_second:,.0f} img/s  wait {wait_share:.0%}"
+    end = f"  lr {learning_rate:.3g}  ETA {clock(left)}"
+    more = "".join(f"  {name} {value:.0%}" for name, value in (shares or {}).items())
+    fits = not self._moving or len(begin + more + end) < shutil.get_terminal_size().columns
+    self._show(begin + (more if fits else "") + end)
 
   def note(self, text: str) -> None:
     """Prints a separate line (a checkpoint, a verification) above the progress line."""

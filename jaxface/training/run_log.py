@@ -1,5 +1,6 @@
 """The log of a run: rows of metrics (one interval late), notes, the progress line, and the error of a diverged run."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class RunLog:
     plan: plan of the run.
     folder: folder of the run.
     start: step from which the run is resumed, 0 for a new run.
+  Attributes:
+    blocked_seconds: total time in which it has waited for the devices.
   """
 
   def __init__(self, plan: Plan, folder: Path, start: int):
@@ -43,6 +46,7 @@ class RunLog:
     self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
     self.line = ProgressLine(plan.steps, start_step=start)
     self._late: tuple[int, dict[str, Any], dict[str, float]] | None = None
+    self.blocked_seconds = 0.0
     self._told = False  # that steps were skipped
     self._starved = 0  # intervals in a row in which the devices waited for images
     self._advised = False
@@ -67,12 +71,16 @@ class RunLog:
     if self._late is None:
       return
     (number, metrics, speed), self._late = self._late, None
+    began = time.perf_counter()
+    jax.block_until_ready(metrics)  # ready already, unless the loop is an interval ahead of the devices
+    self.blocked_seconds += time.perf_counter() - began
     row = host_scalars({**metrics, **speed})
     if self.writer is not None:
       self.writer.write(number, row)
       self.line.update(
         number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
         learning_rate=row["learning_rate"], skipped=int(row["skipped"]),
+        shares={name: row[f"{name}_share"] for name in ("dispatch", "device", "log") if f"{name}_share" in row},
       )
       if row["skipped"] and not self._told:
         self._told = True

@@ -40,6 +40,7 @@ class Workdir:
   Attributes:
     path: the folder; created if missing.
     checkpoints: folder of the checkpoints, see `keep_states_in`.
+    began: when it was opened, seconds since 1970.
   """
 
   def __init__(self, path: Path | str):
@@ -47,6 +48,7 @@ class Workdir:
       raise ValueError(
         f"the workdir is {path}: log, lock and model need a folder of a file system. Give one, and --checkpoints {path} for the states"
       )
+    self.began = time.time()
     self.path = Path(path).absolute()
     self.checkpoints = as_path(self.path / "checkpoints")
     self.path.mkdir(parents=True, exist_ok=True)

@@ -68,6 +68,7 @@ def test_one_command_leaves_a_verified_exported_model(trained):
   assert {"accuracy", "accuracy_se", "auc", "eer", "tar_at_far", "threshold_cosine", "threshold_l2_squared"} <= set(figures)
   report = (trained / "report.html").read_text()
   assert "<svg" in report and "://" not in report.replace("http://www.w3.org", "")
+  assert "<h2>Where the time went</h2>" in report and "starting and compiling" in report and "goodput " in report
   assert (trained / "small.onnx").is_file() and (trained / "model" / "model.json").is_file()
   config = json.loads((trained / "config.json").read_text())
   assert config["steps"] == 4 and config["terms.0.margin"] == "CosFace"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxface.commands.main import COMMANDS, main
+from jaxface.training.config import MeshConfig
 from tfrecords_tools.__main__ import COMMANDS as TOOLS
 from tfrecords_tools.__main__ import main as tools
 
@@ -57,6 +58,9 @@ SHELLS = {
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),
   "doctor": ("jaxface.pipeline.describe_installation", (), {}),
+  "doctor --cluster --workdir w --expect data=9 --megabytes 2 --mesh.devices 1": (
+    "jaxface.pipeline.check_cluster", (None, "w"), {"expect": {"data": 9.0}, "megabytes": 2.0, "mesh": MeshConfig(devices=1)}
+  ),
 }
 TOOL_SHELLS = {
   "pack s o --size 112x96 --licence MIT": ("jaxface.formats.pack", ("s", "o"), {"size": (112, 96), "licence": "MIT"}),

@@ -42,7 +42,7 @@ RUNS = {
   "dense": ("Classification(CosFace(scale=16.0, warmup_steps=30))", "devices=1"),
   "sampled": ("Classification(CosFace(scale=16.0, warmup_steps=30), sample_rate=1 / 3, block=64)", "devices=4"),
 }
-TIMING = {"time", "images_per_second", "wait_share"}
+TIMING = {"time", "images_per_second", "wait_share", "dispatch_share", "device_share", "log_share", "goodput"}
 
 
 def write(path, kind, *, steps, save_every):

@@ -19,7 +19,7 @@ from jaxface.checkpoint import load_tree
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.interrupted import INTERRUPTED
 
-TIMING = {"time", "images_per_second", "wait_share", "unseen/images_per_second"}
+TIMING = {"time", "images_per_second", "wait_share", "dispatch_share", "device_share", "log_share", "goodput", "unseen/images_per_second"}
 
 
 def rows(workdir):
@@ -104,7 +104,7 @@ def test_other_initial_values_are_refused_with_their_names(records, tmp_path):
 
 @pytest.mark.multihost
 def test_values_that_part_later_are_not_saved_and_the_run_comes_to_the_same_end(straight, records, tmp_path):
-  run = train(tmp_path, 2, records=records, fault="jaxface.training.loop:_BetweenSteps.save@1@change@2", verify=True)
+  run = train(tmp_path, 2, records=records, fault="jaxface.training.between_steps:BetweenSteps.save@1@change@2", verify=True)
   assert run.end() == [2, 2], run.report()
   for index in (0, 1):
     assert "(the values of step 8)" in run.said(index) and "  params/model/Dense_0/bias: " in run.said(index), run.report()

@@ -94,7 +94,7 @@ def step_of():
   return step_of
 
 
-TIMING = {"time", "images_per_second", "wait_share"}
+TIMING = {"time", "images_per_second", "wait_share", "dispatch_share", "device_share", "log_share", "goodput"}
 
 
 @pytest.fixture(scope="session")

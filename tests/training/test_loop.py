@@ -14,10 +14,12 @@ from jaxface.data.source import UnreadableRow
 from jaxface.evaluation.config import VerificationConfig
 from jaxface.formats.errors import DamagedData
 from jaxface.losses.triplet_term import TripletLoss
+from jaxface.training.goodput import read_goodput
 from jaxface.training.interrupt import INTERRUPTED, Interrupted
 from jaxface.training.logs import read_metrics
 from jaxface.training.loop import TrainingDiverged, train
 from jaxface.training.optimizer import OptimizerConfig
+from jaxface.training.profile import REQUEST_FILE
 from jaxface.training.workdir import Workdir
 
 
@@ -41,12 +43,38 @@ def test_the_step_is_traced_once_and_the_loss_falls(straight, experiment):
 
 @pytest.mark.parametrize("step", [4, 7, 10])
 def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straight, experiment, source, tmp_path, run, stop_at):
+  if step == 10:  # a profile changes nothing
+    (tmp_path / REQUEST_FILE).write_text("2")
   with pytest.raises(Interrupted) as stop:
     run(experiment, source, tmp_path, [stop_at(step)])
   assert stop.value.code == INTERRUPTED and stop.value.step == step
+  before = read_goodput(tmp_path)
   trained, rows = run(experiment, source, tmp_path)
   assert_same_bits(trained.variables, straight[0].variables)
   assert [row for row in rows if "loss" in row] == straight[1]
+  check_goodput(tmp_path, before)
+  if step == 10:
+    check_profile(tmp_path)
+
+
+def check_goodput(folder, before):
+  """Of a run in its second life, the first of which had the goodput `before`."""
+  found = read_goodput(folder)
+  assert (before.lives, found.lives) == (1, 2) and 0 < before.training < found.training and before.wall < found.wall
+  assert 0 < found.share < 1 and found.redone == pytest.approx(0.0, abs=1e-3) and found.starting > before.starting > 0
+  assert "(2 lives); starting and compiling " in (folder / "notes.txt").read_text()
+  for row in read_metrics(folder):
+    if "loss" in row:
+      assert all(0 <= row[name] <= 1 for name in ("dispatch_share", "device_share", "log_share", "goodput"))
+      assert row["wait_share"] + row["dispatch_share"] + row["log_share"] <= 1.001
+
+
+def check_profile(folder):
+  """Two steps, from the one after the first row of the log, which looked for the file."""
+  (file,) = (path for path in (folder / "tensorboard" / "plugins" / "profile" / "step_00000004").iterdir() if path.name.endswith("-0.xplane.pb"))
+  assert file.stat().st_size > 1000 and b"train" in file.read_bytes()
+  assert "steps 4 to 5: profile in " in (folder / "notes.txt").read_text()
+  assert not (folder / REQUEST_FILE).exists() and not list((folder / "tensorboard").glob(".profile*"))
 
 
 @pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.sweep), 8])

@@ -96,3 +96,15 @@ def test_one_line_says_what_to_do_when_images_come_too_slowly(tmp_path, capsys):
   log.close()
   said = [line for line in capsys.readouterr().err.splitlines() if "the devices waited" in line]
   assert len(said) == 1 and said[0].startswith("step 6: the devices waited for images 40% of the time: raise data.threads")
+
+
+def test_further_shares_are_shown_where_they_fit(monkeypatch):
+  shares = {"dispatch": 0.011, "device": 0.968, "log": 0.0}
+  plain = io.StringIO()
+  ProgressLine(1000, stream=plain, now=Clock()).update(100, **FIGURES, shares=shares)
+  assert "  wait 2%  dispatch 1%  device 97%  log 0%  lr 0.0832" in plain.getvalue()
+  for columns, shown in (("100", False), ("160", True)):
+    monkeypatch.setenv("COLUMNS", columns)
+    terminal = Terminal()
+    ProgressLine(1000, stream=terminal, now=Clock()).update(100, **FIGURES, shares=shares)
+    assert ("device" in terminal.getvalue()) == shown and "ETA" in terminal.getvalue()

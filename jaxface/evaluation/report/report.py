@@ -47,6 +47,7 @@ class Report:
     curves: heading of each curve by its key in the rows.
     config: the experiment's configuration; a mapping or a dataclass, nested or flat.
     environment: versions and machine.
+    time: name and seconds of each part of the run's wall time; a line above them in `time_note`.
     faces: (caption, encoded JPEG or PNG) of training faces.
     image_of: returns the encoded JPEG or PNG for a name in the pairs, or None.
   """
@@ -60,6 +61,8 @@ class Report:
   curves: Mapping[str, str] = field(default_factory=lambda: dict(CURVES))
   config: Any = None
   environment: Mapping[str, Any] = field(default_factory=dict)
+  time: Sequence[tuple[str, float]] = ()
+  time_note: str = ""
   faces: Sequence[tuple[str, bytes]] = ()
   image_of: Callable[[str], bytes | None] | None = None
 
@@ -179,7 +182,17 @@ def _figure(name: str, value: str, note: str, share: float, before: float | None
 def _training(report: Report) -> str:
   drawn = [(title, charts.curve(report.metrics, key, title)) for key, title in report.curves.items()]
   cards = [card(title, drawing) for title, drawing in drawn if drawing]
-  return section("Training", "", cards, three=len(cards) % 3 == 0) if cards else ""
+  curves = section("Training", "", cards, three=len(cards) % 3 == 0) if cards else ""
+  return f"{curves}\n{_time(report)}".strip()
+
+
+def _time(report: Report) -> str:
+  if not report.time:
+    return ""
+  whole = max(sum(seconds for _, seconds in report.time), 1e-9)
+  rows = [(name, [f"{seconds:,.0f}", percent(seconds / whole)]) for name, seconds in report.time]
+  heads = ["Time since the first start", "Seconds", "Share"]
+  return f'<section>\n<h2>Where the time went</h2>\n<div class="card scroll">\n{table(escape(report.time_note), heads, rows)}\n</div>\n</section>'
 
 
 def _separation(after: Verification, before: Verification | None) -> str:
