@@ -19,7 +19,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates sweep-facenet clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -132,6 +132,14 @@ sweep-losses: $(VENV)/test
 sweep-models: $(VENV)/test
 	$(BIN)/python docs/sweep_models.py
 	$(BIN)/python docs/make_models_page.py
+
+# FaceNet's tables, scaled down: a network for each embedding size, then JPEG quality and pixels of the one with 128 numbers. Results: docs/sweeps.md.
+LFW_SWEEP := $(BIN)/jaxface sweep --images $(JAXFACE_DATA)/lfw_aligned112 --template arcface112 --pairs $(JAXFACE_DATA)/protocols/pairs.txt --protocol lfw
+sweep-facenet: $(VENV)/test
+	$(BIN)/jaxface train facenet_sizes --small
+	$(LFW_SWEEP) --model $(addprefix runs/facenet_sizes_small/nn2_,64 128 256 512) --by embedding-size --out runs/sweeps/facenet_sizes
+	$(LFW_SWEEP) --model runs/facenet_sizes_small/nn2_128 --jpeg --pixels 400,900,1600,2304 --out runs/sweeps/facenet_quality
+	$(BIN)/python docs/make_sweeps_page.py --part facenet runs/sweeps/facenet_sizes runs/sweeps/facenet_quality
 
 # The small forms of the papers' experiments.
 sweep-papers: $(VENV)/test

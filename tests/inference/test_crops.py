@@ -144,7 +144,7 @@ def test_the_command_embeds_real_faces_with_crops(random_model, face_data, tmp_p
 
 
 def test_an_evaluation_set_of_a_run_takes_crops(make_folder):
-  assert CROP_NAMES == tuple(CROPS)
+  assert tuple(CROPS) == CROP_NAMES
   with pytest.raises(ValueError, match="crops"):
     VerificationConfig(crops="nine")
   config = ModelConfig("smallresnet", size=8, embedding_size=8, options={"widths": (4,), "units": (1,)})
