@@ -133,15 +133,16 @@ sweep-models: $(VENV)/test
 	$(BIN)/python docs/sweep_models.py
 	$(BIN)/python docs/make_models_page.py
 
-# Ingredients for few images, measured on view 1, and the best once on view 2: half an hour for each network on two idle cores. Results: docs/results.md.
+# Ingredients for few images, measured on view 1, and the best once on view 2: some twenty minutes for each network on two idle cores.
+# `make small-data SMALL_DATA=` leaves the other networks out. Results: docs/results.md.
 SMALL_DATA := deeper narrower larger_batch
+small_deeper := --model.options.units 1,3,2
+small_narrower := --model.options.widths 32,64,128
+small_larger_batch := --batch_size 256 --steps 2250 --terms.0.margin.warmup_steps 900 --optimizer.learning_rate 0.14
 VIEW_1 := --evaluation.0.name view1 --evaluation.0.protocol lfw-view1 --evaluation.0.pairs '$$JAXFACE_DATA/protocols'
 small-data: $(VENV)/test
 	$(BIN)/jaxface train celeba_lfw
-	$(BIN)/jaxface train celeba_lfw --workdir runs/small_data/deeper --model.options.units 1,3,2 $(VIEW_1)
-	$(BIN)/jaxface train celeba_lfw --workdir runs/small_data/narrower --model.options.widths 32,64,128 $(VIEW_1)
-	$(BIN)/jaxface train celeba_lfw --workdir runs/small_data/larger_batch --batch_size 256 --steps 2250 --terms.0.margin.warmup_steps 900 \
-	  --optimizer.learning_rate 0.14 $(VIEW_1)
+	$(foreach name,$(SMALL_DATA),$(BIN)/jaxface train celeba_lfw --workdir runs/small_data/$(name) $(small_$(name)) $(VIEW_1) &&) true
 	$(BIN)/python docs/check_small_data.py --model runs/celeba_lfw --other $(addprefix runs/small_data/,$(SMALL_DATA)) --data $(JAXFACE_DATA) \
 	  --embeddings runs/small_data/embeddings --thirty --view-2
 
