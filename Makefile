@@ -19,7 +19,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates clean
+.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates sweep-facenet small-data clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -133,6 +133,27 @@ sweep-models: $(VENV)/test
 	$(BIN)/python docs/sweep_models.py
 	$(BIN)/python docs/make_models_page.py
 
+# Ingredients for few images, measured on view 1, and the best once on view 2: some twenty minutes for each network on two idle cores.
+# `make small-data SMALL_DATA=` leaves the other networks out. Results: docs/results.md.
+SMALL_DATA := deeper narrower larger_batch
+small_deeper := --model.options.units 1,3,2
+small_narrower := --model.options.widths 32,64,128
+small_larger_batch := --batch_size 256 --steps 2250 --terms.0.margin.warmup_steps 900 --optimizer.learning_rate 0.14
+VIEW_1 := --evaluation.0.name view1 --evaluation.0.protocol lfw-view1 --evaluation.0.pairs '$$JAXFACE_DATA/protocols'
+small-data: $(VENV)/test
+	$(BIN)/jaxface train celeba_lfw
+	$(foreach name,$(SMALL_DATA),$(BIN)/jaxface train celeba_lfw --workdir runs/small_data/$(name) $(small_$(name)) $(VIEW_1) &&) true
+	$(BIN)/python docs/check_small_data.py --model runs/celeba_lfw --other $(addprefix runs/small_data/,$(SMALL_DATA)) --data $(JAXFACE_DATA) \
+	  --embeddings runs/small_data/embeddings --thirty --view-2
+
+# FaceNet's tables, scaled down: a network for each embedding size, then JPEG quality and pixels of the one with 128 numbers. Results: docs/sweeps.md.
+LFW_SWEEP := $(BIN)/jaxface sweep --images $(JAXFACE_DATA)/lfw_aligned112 --template arcface112 --pairs $(JAXFACE_DATA)/protocols/pairs.txt --protocol lfw
+sweep-facenet: $(VENV)/test
+	$(BIN)/jaxface train facenet_sizes --small
+	$(LFW_SWEEP) --model $(addprefix runs/facenet_sizes_small/nn2_,64 128 256 512) --by embedding-size --out runs/sweeps/facenet_sizes
+	$(LFW_SWEEP) --model runs/facenet_sizes_small/nn2_128 --jpeg --pixels 400,900,1600 --out runs/sweeps/facenet_quality
+	$(BIN)/python docs/make_sweeps_page.py --part facenet runs/sweeps/facenet_sizes runs/sweeps/facenet_quality
+
 # The small forms of the papers' experiments.
 sweep-papers: $(VENV)/test
 	for name in deepid deepface lightcnn sphereface arcface_r50 vggface_stages; do $(BIN)/jaxface train $$name --small || exit 1; done
@@ -142,7 +163,7 @@ sweep-papers: $(VENV)/test
 # Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
 PAPER_RUNS := $(addprefix runs/,deepid_small deepid_small/system/deepid_small_system.json deepface_small deepface_system.json facenet_triplet vggface vggface_triplet \
   $(addprefix vggface_stages_small/,vggface_a vggface_b vggface_d vggface_b_projected) center_loss cosface \
-  sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
+  $(addprefix facenet_sizes_small/,nn2_64 nn2_128 nn2_256 nn2_512 nns1_128) sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
 papers: $(VENV)/test
 	$(BIN)/jaxface papers --keep $(wildcard $(PAPER_RUNS))
 	$(BIN)/python docs/make_papers_table.py

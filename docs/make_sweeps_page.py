@@ -1,8 +1,9 @@
 """Writes the tables of docs/sweeps.md from the JSON files of `jaxface sweep`.
 
-Command: python docs/make_sweeps_page.py FOLDER [FOLDER ...]
+Command: python docs/make_sweeps_page.py [--part NAME] FOLDER [FOLDER ...]
 
-FOLDER is the --out of a sweep; the page has the commands. Tables of several folders stand below each other.
+FOLDER is the --out of a sweep; the page has the commands. Tables of several folders stand below each other. --part names the part of the page:
+"mobilefacenet" (default) or "facenet".
 """
 
 import argparse
@@ -15,6 +16,7 @@ from generated import replace_part
 
 PAGE = Path(__file__).parent / "sweeps.md"
 TARGET = "1e-2"
+PARTS = {"mobilefacenet": "docs/make_sweeps_page.py", "facenet": "docs/make_sweeps_page.py --part facenet"}
 
 
 def rates(row: Mapping[str, Any], name: str) -> str:
@@ -48,8 +50,10 @@ def main() -> None:
   """Read the files and write the page."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-  files = [file for folder in parser.parse_args().folders for file in sorted(folder.glob("sweep_*.json"))]
-  replace_part(PAGE, "docs/make_sweeps_page.py", "\n\n".join(table(json.loads(file.read_text(encoding="utf-8"))) for file in files))
+  parser.add_argument("--part", choices=PARTS, default="mobilefacenet", help="part of the page to write (default: %(default)s)")
+  options = parser.parse_args()
+  files = [file for folder in options.folders for file in sorted(folder.glob("sweep_*.json"))]
+  replace_part(PAGE, PARTS[options.part], "\n\n".join(table(json.loads(file.read_text(encoding="utf-8"))) for file in files))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ or more, verifies on LFW view 2. Settings were chosen on view 1.
 Command: JAXFACE_DATA=FOLDER jaxface train celeba_lfw
 Expected: 88.9 % on LFW view 2 (AUC 0.955) after some 20 minutes on two cores with oneDNN, at 420 to 730 images/s; 88.7 % after
 28 minutes in float32 without it (JAXFACE_CPU_CONV=pure, --model.dtype float32).
+More crops in its figures: --evaluation.0.crops ten. What crops, verifiers and other networks add: `make small-data` (docs/results.md).
 """
 
 from jaxface.data import AugmentConfig, DataConfig

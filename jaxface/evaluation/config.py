@@ -14,6 +14,8 @@ ProtocolName = Literal[
   "closed-set",
 ]
 MIRRORS = ("sum", "concat", "none")
+# The names of `jaxface.inference.CROPS`, a higher layer.
+CROP_NAMES = ("one", "ten", "thirty")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class VerificationConfig:
     every: steps between two verifications; 0 verifies at the end only.
     mirror: use of the embedding of the mirrored image: "sum" adds it, "concat" concatenates it, as DeepID does, "none" omits
       it.
+    crops: "one" embeds the face, "ten" and "thirty" the mean over parts of it, see `jaxface.inference.CROPS`.
   """
 
   name: str = "lfw"
@@ -43,13 +46,15 @@ class VerificationConfig:
   seed: int = 0
   every: int = 0
   mirror: Literal["sum", "concat", "none"] = "sum"
+  crops: Literal["one", "ten", "thirty"] = "one"
 
   def __post_init__(self) -> None:
     check_range(self, "seed", 0, what="seed of the pairs")
     check_choice(self, "mirror", MIRRORS)
+    check_choice(self, "crops", CROP_NAMES)
     check_choice(self, "protocol", get_args(ProtocolName))
     check_template_name("template", self.template)
     check_range(self, "every", 0, what="steps between two verifications, 0 for the end only")
 
 
-__all__ = ["MIRRORS", "ProtocolName", "VerificationConfig"]
+__all__ = ["CROP_NAMES", "MIRRORS", "ProtocolName", "VerificationConfig"]

@@ -78,7 +78,7 @@ class VerificationHook:
     self.rules = PairProtocol("pairs", pair_counts(pairs), (), pairs) if isinstance(pairs, Pairs) else pairs
     self._told: set[int] = set()
     self._warned: set[str] = set()
-    self._embed = make_embedder(module, preprocess, mirror=self.config.mirror)
+    self._embed = make_embedder(module, preprocess, mirror=self.config.mirror, crops=self.config.crops)
 
   @property
   def latest(self) -> Verification | ProtocolFigures | None:
@@ -93,7 +93,8 @@ class VerificationHook:
       lists: dict[str, Any] = {"pairs": len(pairs), "pairs_sha256": digest(parts)}
     else:
       lists = {"protocol": self.rules.name, "lists_sha256": digest(list_parts(self.rules))}
-    return {**fingerprint(self.source), **lists, "mirror": self.config.mirror}
+    crops = {} if self.config.crops == "one" else {"crops": self.config.crops}  # not known to runs of earlier versions
+    return {**fingerprint(self.source), **lists, "mirror": self.config.mirror, **crops}
 
   def due(self, step: int, last: int) -> bool:
     """Whether to verify: after the last step, every `config.every` steps, and at step 0 if requested."""

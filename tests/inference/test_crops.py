@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from jaxface.commands.main import main
+from jaxface.data import FolderSource
+from jaxface.evaluation.config import CROP_NAMES, VerificationConfig
 from jaxface.formats.embeddings import read_embeddings
+from jaxface.formats.pairs import Pairs
 from jaxface.inference.crops import CROPS, crop_places, mean_of_crops
 from jaxface.inference.embed import make_embedder
+from jaxface.inference.verify import VerificationHook
+from jaxface.models.config import ModelConfig, make_model
 from jaxface.models.preprocess import PREPROCESS, changed
 from jaxface.models.saved import save_model
 
@@ -136,3 +141,24 @@ def test_the_command_embeds_real_faces_with_crops(random_model, face_data, tmp_p
   assert made["ten"].names == made["one"].names
   np.testing.assert_allclose(np.linalg.norm(made["ten"].embedding_nd, axis=1), 1, rtol=1e-5)
   assert np.abs(made["ten"].embedding_nd - made["one"].embedding_nd).max() > 1e-4
+
+
+def test_an_evaluation_set_of_a_run_takes_crops(make_folder):
+  assert tuple(CROPS) == CROP_NAMES
+  with pytest.raises(ValueError, match="crops"):
+    VerificationConfig(crops="nine")
+  config = ModelConfig("smallresnet", size=8, embedding_size=8, options={"widths": (4,), "units": (1,)})
+  module, _, preprocess = make_model(config, "none")
+  source = FolderSource(str(make_folder([2, 2], height=8, width=8)), size=(8, 8), template="none")
+  image_nhwc = np.zeros((4, 8, 8, 3), np.uint8)
+  assert not source.read(np.arange(4), image_nhwc)
+  left, right, names = [0, 2, 0, 1], [1, 3, 2, 3], source.names()
+  pairs = Pairs([names[row] for row in left], [names[row] for row in right], np.array([True, True, False, False]), np.array([0, 1, 0, 1]))
+  variables = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+  hook, plain = (VerificationHook(VerificationConfig("set", crops=crops), source, pairs, config, devices=1) for crops in ("ten", "one"))
+  hook(1, variables)
+  unit_nd = np.asarray(make_embedder(module, preprocess, crops="ten")(variables, image_nhwc), np.float64)
+  np.testing.assert_allclose(hook.found.score_p, (unit_nd[left] * unit_nd[right]).sum(1), atol=1e-5)
+  one_nd = np.asarray(make_embedder(module, preprocess)(variables, image_nhwc), np.float64)
+  assert np.abs(hook.found.score_p - (one_nd[left] * one_nd[right]).sum(1)).max() > 1e-3
+  assert hook.fingerprint() == {**plain.fingerprint(), "crops": "ten"}  # "one" has no entry, so that runs of earlier versions resume

@@ -71,6 +71,18 @@ def test_the_stages_of_vggface_are_those_of_the_paper(small):
   assert shorter.stages[0].experiment.steps == 7 and shorter.stages[1].experiment.steps == b.steps
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_the_stages_of_facenet_are_its_networks_by_embedding_size(small):
+  found, _ = load_any_experiment("facenet_sizes", small=small)
+  assert [(one.experiment.name, one.experiment.model.name, one.experiment.model.embedding_size) for one in found.stages] == [
+    *((f"nn2_{size}", "facenet_nn2", size) for size in (64, 128, 256, 512)), ("nns1_128", "facenet_nns1", 128),
+  ]
+  assert not any(one.after for one in found.stages)
+  for one in found.stages:
+    assert one.experiment.terms[0].mining == "semi_hard" and one.experiment.data.order == "balanced"
+    assert one.experiment.data.identities_per_batch * one.experiment.data.images_per_identity == one.experiment.batch_size
+
+
 @pytest.mark.sweep
 def test_two_tiny_runs_in_one_folder(tmp_path):
   tiny = {
