@@ -165,8 +165,8 @@ def test_the_commands_fit_describe_and_use_a_verifier(tmp_path, capsys):
   figures = json.loads((tmp_path / "out.json").read_text())
   assert figures["accuracy"] == verify_pairs(test.embedding_nd, test.names, pairs, score=expected).accuracy
   with pytest.raises(SystemExit):
-    main(["evaluate", "--all-pairs", "--embeddings", files["test.npz"], "--verifier", files["jb.npz"]])
-  assert "--verifier goes with --pairs" in capsys.readouterr().err
+    main(["evaluate", "--pairs", files["pairs.csv"], "--embeddings", files["test.npz"], "--verifier", files["jb.npz"], "--normalise", "n.npz"])
+  assert "give one of --verifier and --normalise" in capsys.readouterr().err
 
 
 @pytest.mark.real_data
