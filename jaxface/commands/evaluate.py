@@ -9,7 +9,7 @@ A pair list has lines `left right same` or `left right same fold` (same is 1 or 
 optional), or is in LFW's or YTF's own format. docs/evaluation.md describes all formats. `jaxface report` makes a page of the files
 of --save.
 
-All pairs of labelled embeddings (the intervals include that the threshold is not known, unlike `jaxface threshold`), two models on one list:
+All pairs of labelled embeddings (the intervals include that the threshold is not known, unlike `jaxface threshold`), two models or scores on one list:
 
   jaxface evaluate --all-pairs --far 1e-4 1e-6 --embeddings lfw.npz
   jaxface evaluate --pairs pairs.txt --embeddings lfw.npz --compare other.npz
@@ -25,7 +25,6 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.videos import FrameRule
 from jaxface.evaluation.protocols.compared import compare_embeddings
 from jaxface.evaluation.protocols.registry import FRAME_PROTOCOLS, PROTOCOLS, evaluate
@@ -33,7 +32,7 @@ from jaxface.evaluation.threshold.all_pairs_figures import evaluate_all_pairs
 from jaxface.inference.evaluate import embed_listed, evaluate_model
 from jaxface.options import add_crops, add_faces, add_frames, add_mirror, add_model, faces_of
 from jaxface.pipeline.say import say
-from jaxface.verifiers import Verifier, read_verifier
+from jaxface.verifiers.file import read_score
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -52,8 +51,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--normalise", metavar="FILE", help="divide each feature by its maximum over these embeddings of a training set"
                       " (.npz or .parquet), or by a saved fit (.json)")
   parser.add_argument("--verifier", metavar="FILE", help="score pairs by this verifier instead of the cosine, see `jaxface verifier --help`")
-  parser.add_argument("--compare-verifier", metavar="FILE", help="prints the differences to this verifier, or to `cosine`, on the embeddings of --compare"
-                      " (default: those of --embeddings); without it --compare is by the cosine")
+  parser.add_argument("--compare-verifier", metavar="FILE", help="prints the differences to this verifier, or to `cosine`, on the embeddings of --compare (default: of --embeddings)")
   parser.add_argument("--save-fit", metavar="FILE", help="write the fit of --normalise as .json")
   parser.add_argument("--threshold-from", metavar="PATH", help="pair list that sets the threshold, such as LFW's pairsDevTrain.txt (default: the"
                       " other folds; for a list without folds its own pairs, which is optimistic), or a model directory, whose threshold is used"
@@ -65,22 +63,20 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--save", metavar="FILE", help="also write scores, ranks and figures to this .npz file, for `jaxface report`")
   parser.add_argument("--title", default="", metavar="TEXT", help="name of the model in reports (default: the name of the file of --save)")
   options = parser.parse_args(arguments)
-  compares = bool(options.compare or options.compare_verifier)
+  compares = options.compare or options.compare_verifier
   if (options.far and not options.all_pairs) or (compares and (options.all_pairs or options.images or options.records)):
     parser.error("--far goes with --all-pairs, --compare and --compare-verifier with --embeddings and --pairs")
   if (options.all_pairs or compares) and (options.save or options.normalise or options.title):
     parser.error("--save, --title and --normalise go with --pairs, without --compare")
-  if options.verifier and options.normalise:
-    parser.error("--normalise changes the embeddings that the verifier was fitted on: give one of --verifier and --normalise")
-  if options.save_fit and not options.normalise:
-    parser.error("--save-fit needs --normalise, the embeddings to fit on")
+  if (options.verifier and options.normalise) or (options.save_fit and not options.normalise):
+    parser.error("--normalise goes without --verifier, which was fitted on other numbers; --save-fit needs --normalise, the embeddings to fit on")
   if (options.frame_count or options.frame_seed or options.frame_quality) and options.protocol not in FRAME_PROTOCOLS:
     parser.error(f"--frame-count, --frame-seed and --frame-quality go with --protocol {' or '.join(FRAME_PROTOCOLS)}")
   with ExitStack() as stack:
     faces = faces_of(parser, options, stack)
     rules: dict[str, Any] = {
       "protocol": options.protocol, "normalise": options.normalise, "save_fit": options.save_fit, "threshold_from": options.threshold_from,
-      "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title, "score": _score(options.verifier),
+      "skip_missing": options.skip_missing, "out": options.json, "save": options.save, "title": options.title, "score": read_score(options.verifier),
     }
     if options.protocol in FRAME_PROTOCOLS:
       rules["frames"] = FrameRule.read(options.frame_quality, count=options.frame_count, seed=options.frame_seed)
@@ -94,8 +90,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
       found = evaluate_all_pairs(made, options.far, score=rules["score"], out=options.json)
     elif compares:
       kept = {name: rules[name] for name in ("protocol", "threshold_from", "skip_missing", "score", "out")}
-      other = _score(options.compare_verifier)
-      found = compare_embeddings(options.embeddings, options.compare or options.embeddings, options.pairs, second_score=other, **kept)
+      found = compare_embeddings(options.embeddings, options.compare or options.embeddings, options.pairs, second_score=read_score(options.compare_verifier), **kept)
     elif faces:
       found = evaluate_model(options.model, faces, options.pairs, **images, **rules)
     else:
@@ -104,8 +99,3 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     print(f"note: {note}", file=sys.stderr)
   print(found if sys.stdout.isatty() or options.json else json.dumps(found.figures, indent=2))
   return 0
-
-
-def _score(verifier: str | None) -> Verifier | None:
-  """The verifier of a file; None for the cosine."""
-  return None if verifier in (None, "", COSINE) else read_verifier(verifier)

@@ -8,7 +8,11 @@ from typing import Any
 
 from jaxface.evaluation.intervals.rates import size_note
 from jaxface.evaluation.pairs.pair_score import PairScore
-from jaxface.evaluation.streaming.pair_intervals import PairInterval, all_pairs_intervals, scored_pairs_intervals
+from jaxface.evaluation.streaming.pair_intervals import (
+  PairInterval,
+  all_pairs_intervals,
+  scored_pairs_intervals,
+)
 from jaxface.evaluation.threshold.measure import labels_of, matrix_score, pair_counts
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings, read_embeddings
