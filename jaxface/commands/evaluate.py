@@ -3,7 +3,6 @@
   jaxface evaluate --protocol lfw --pairs pairs.txt --model models/mobilefacenet --images LFW_ALIGNED --save lfw.npz
   jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --json lfw.json
   jaxface evaluate --pairs mine.csv --threshold-from tuning.csv --embeddings mine.npz
-  jaxface evaluate --protocol lfw --pairs pairs.txt --embeddings lfw.npz --verifier verifier.npz
 
 A pair list has lines `left right same` or `left right same fold` (same is 1 or 0; separated by tabs or commas; the header is
 optional), or is in LFW's or YTF's own format. docs/evaluation.md describes all formats. `jaxface report` makes a page of the files
@@ -67,7 +66,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   if (options.far and not options.all_pairs) or (compares and (options.all_pairs or options.images or options.records)):
     parser.error("--far goes with --all-pairs, --compare and --compare-verifier with --embeddings and --pairs")
   if (options.all_pairs or compares) and (options.save or options.normalise or options.title):
-    parser.error("--save, --title and --normalise go with --pairs, without --compare")
+    parser.error("--save, --title and --normalise go with --pairs, without --compare and --compare-verifier")
   if (options.verifier and options.normalise) or (options.save_fit and not options.normalise):
     parser.error("--normalise goes without --verifier, which was fitted on other numbers; --save-fit needs --normalise, the embeddings to fit on")
   if (options.frame_count or options.frame_seed or options.frame_quality) and options.protocol not in FRAME_PROTOCOLS:
