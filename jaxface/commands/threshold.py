@@ -44,7 +44,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     help="searches per day for people who are not in the gallery (default: 5,000)",
   )
   parser.add_argument("--skip-missing", action="store_true", help="ignore pairs of images without an embedding, with a note (default: error)")
-  parser.add_argument("--verifier", metavar="FILE", help="of the scores of this verifier instead of the cosine, on --pairs of people that it was not fitted on")
+  parser.add_argument("--verifier", metavar="FILE", help="of the scores of this verifier instead of the cosine, on people that it was not fitted on")
   parser.add_argument(
     "--write", metavar="PATH", help="model directory or workdir to write threshold.json into; with --verifier: its file, or a new one, which keeps the threshold"
   )

@@ -40,7 +40,7 @@ def set_threshold(
     faces: a folder of aligned images, packed records, or a `jaxface.data.Source`.
     protocol: one of `jaxface.evaluation.PROTOCOLS` that is a pair list.
     mirror: mirror setting that decisions use; None takes that of the embeddings, or "sum" with `model`.
-    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only, and without `write`.
+    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Without `write`.
     gallery: number of people that a search is compared with.
     searches_per_day: number of searches per day for people who are not in the gallery.
     skip_missing: ignore pairs of images without an embedding.

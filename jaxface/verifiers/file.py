@@ -11,7 +11,7 @@ import numpy as np
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.npz import npz_array, reading_npz
-from jaxface.formats.threshold import Threshold
+from jaxface.formats.threshold import COSINE, Threshold
 from jaxface.verifiers.base import Verifier
 from jaxface.verifiers.front import Front
 from jaxface.verifiers.kinds import VERIFIERS
@@ -107,4 +107,13 @@ def _parsed(path: Path, text: np.ndarray) -> dict[str, Any]:
   return about
 
 
-__all__ = ["described", "read_verifier", "rebuilt", "verifier_digest", "write_verifier"]
+def read_score(path: str | Path | None) -> Verifier | None:
+  """What scores pairs: the verifier of a file; None for the cosine, which no path and "cosine" are.
+
+  Raises:
+    FileNotFoundError, DamagedData: as `read_verifier`.
+  """
+  return None if path is None or str(path) == COSINE else read_verifier(path)
+
+
+__all__ = ["described", "read_score", "read_verifier", "rebuilt", "verifier_digest", "write_verifier"]

@@ -22,13 +22,12 @@ def set_verifier_threshold(
   Args:
     verifier: a `Verifier`, or its file.
     far: target FAR in (0, 1).
-    pairs: a `Pairs`, the file of a pair list, or what the option `protocol` reads.
+    pairs: a `Pairs`, the file of a pair list, or what the option `protocol` reads; None for all pairs of the embeddings, by their labels.
     write: file to write the verifier with its threshold to, .npz; it may be the verifier's own.
     say: called with each line for the user.
     **options: those of `jaxface.inference.set_threshold`.
   Raises:
-    ValueError: as `set_threshold`; all pairs, which are compared by their cosine; embeddings of another making than those of the fit; `write` is no
-      .npz file.
+    ValueError: as `set_threshold`; embeddings of another making than those of the fit; `write` is no .npz file.
     DamagedData: a file that cannot be read.
   """
   scored = verifier if isinstance(verifier, Verifier) else read_verifier(verifier)

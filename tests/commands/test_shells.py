@@ -37,7 +37,7 @@ SHELLS = {
   "verifier lfw siamese --embeddings e --lists l --view 1 --pairs 50": (
     "jaxface.verifiers.evaluate_on_lfw", (), {"kind": "siamese", "embeddings": "e", "lists": "l", "view": 1, "pairs": 50}
   ),
-  "evaluate --all-pairs --embeddings e --far 1e-3 1e-4": ("jaxface.evaluation.evaluate_all_pairs", ("e", [1e-3, 1e-4]), {"out": None}),
+  "evaluate --all-pairs --embeddings e --far 1e-3 1e-4": ("jaxface.evaluation.evaluate_all_pairs", ("e", [1e-3, 1e-4]), {"score": None, "out": None}),
   "evaluate --pairs p --embeddings e --compare f": ("jaxface.evaluation.compare_embeddings", ("e", "f", "p"), {"protocol": "pairs"}),
   "search g p --top 3": ("jaxface.evaluation.search_files", ("g", "p"), {"top": 3, "out": None}),
   "leaks --train a --test b --distance 9 --model m": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9, "model": "m"}),

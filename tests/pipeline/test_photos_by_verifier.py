@@ -88,10 +88,8 @@ def test_a_models_folder_refuses_the_threshold_of_a_verifier(model, measured, tm
     write_threshold(tmp_path / "net", read_verifier(measured).threshold)
 
 
-def test_all_pairs_and_other_embeddings_have_no_threshold_of_a_verifier(model, verifier, tmp_path):
+def test_other_embeddings_have_no_threshold_of_a_verifier(model, verifier, tmp_path):
   given = embeddings(model.saved.digest, seed=1, letter="t")
-  with pytest.raises(ValueError, match="measure the threshold of joint-bayesian on a pair list"):
-    set_verifier_threshold(verifier, 0.05, None, embeddings=given)
   with pytest.raises(ValueError, match="mirror 'none', not 'sum'"):
     set_verifier_threshold(verifier, 0.05, pair_list(), embeddings=embeddings(model.saved.digest, seed=1, mirror="none", letter="t"))
   with pytest.raises(ValueError, match="kept in its file"):
@@ -157,8 +155,9 @@ def test_the_commands(people, tmp_path, model, verifier, monkeypatch, capsys):
   using = ["--model", str(tmp_path / "net"), "--verifier", str(tmp_path / "v.npz")]
   photos = [str(people / "ann" / "0.png"), str(people / "ann" / "1.png")]
   measure = ["threshold", "--far", "0.05", "--embeddings", str(tmp_path / "test.npz"), "--verifier", str(tmp_path / "v.npz")]
-  assert main([*measure, "--all-pairs"]) == 2
-  assert "on a pair list" in capsys.readouterr().err
+  assert main([*measure, "--all-pairs", "--write", str(tmp_path / "all.npz")]) == 0
+  assert read_verifier(tmp_path / "all.npz").threshold.data["pairs"] == "all pairs"
+  capsys.readouterr()
   assert main([*measure, "--pairs", str(tmp_path / "pairs.tsv"), "--write", str(tmp_path / "v.npz"), "--json", str(tmp_path / "t.json")]) == 0
   shown = capsys.readouterr().out
   assert "of the scores of joint-bayesian" in shown and "cosine" not in shown

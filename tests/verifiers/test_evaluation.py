@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxface.commands.main import main
-from jaxface.evaluation import compare, evaluate, fold_accuracy, save_evaluation, verify_pairs
+from jaxface.evaluation import compare, evaluate, fold_accuracy, read_evaluation, verify_pairs
 from jaxface.formats import Embeddings, Pairs, read_lfw_pairs, write_embeddings
+from jaxface.pipeline.report import report_files
 from jaxface.verifiers import L2, Cosine, JointBayesian, Verifier, fit_verifier, read_verifier
 
 META = {"model_digest": "0123456789abcdef", "mirror": "sum", "raw": False}
@@ -116,10 +117,6 @@ def test_what_does_not_go_with_a_verifier_is_an_error(tmp_path):
   given, pairs, verifier = embeddings(), pair_list(), fitted()
   with pytest.raises(ValueError, match="mirror 'none', not 'sum', as the embeddings that joint-bayesian was fitted on"):
     evaluate(embeddings(meta={**META, "mirror": "none"}), pairs, score=verifier)
-  with pytest.raises(ValueError, match="show cosines, not the scores of joint-bayesian"):
-    evaluate(given, pairs, score=verifier, save=tmp_path / "x.npz")
-  with pytest.raises(ValueError, match="show cosines, not the scores of joint-bayesian"):
-    save_evaluation(tmp_path / "x.npz", evaluate(given, pairs, score=verifier))
   with pytest.raises(ValueError, match="threshold of a model is a cosine"):
     evaluate(given, pairs, score=verifier, threshold_from=tmp_path)
   with pytest.raises(ValueError, match="normalise changes the embeddings that joint-bayesian was fitted on"):
@@ -165,8 +162,8 @@ def test_the_commands_fit_describe_and_use_a_verifier(tmp_path, capsys):
   figures = json.loads((tmp_path / "out.json").read_text())
   assert figures["accuracy"] == verify_pairs(test.embedding_nd, test.names, pairs, score=expected).accuracy
   with pytest.raises(SystemExit):
-    main(["evaluate", "--all-pairs", "--embeddings", files["test.npz"], "--verifier", files["jb.npz"]])
-  assert "--verifier goes with --pairs" in capsys.readouterr().err
+    main(["evaluate", "--pairs", files["pairs.csv"], "--embeddings", files["test.npz"], "--verifier", files["jb.npz"], "--normalise", "n.npz"])
+  assert "--normalise goes without --verifier" in capsys.readouterr().err
 
 
 @pytest.mark.real_data
@@ -184,3 +181,26 @@ def test_the_official_lists_of_lfw_are_scored(face_data):
   assert found.figures["protocol"] == "lfw" and len(found.figures["folds"]) == 10
   # These faces are drawn from the model itself, so that the ratio of its densities is the best score.
   assert found.figures["accuracy"] > plain.figures["accuracy"]
+
+
+def test_saved_scores_and_reports_name_the_verifier(tmp_path):
+  given, pairs, verifier = embeddings(), pair_list(), fitted()
+  found = evaluate(given, pairs, score=verifier, save=tmp_path / "jb.npz", title="Joint Bayesian")
+  again = read_evaluation(tmp_path / "jb.npz")
+  np.testing.assert_array_equal(again.score_p, found.score_p)
+  assert again.verification.score_name == "joint-bayesian" and again.verification.to_json() == found.verification.to_json()
+  report_files([tmp_path / "jb.npz"], tmp_path / "one.html", card=tmp_path / "one.md", figures=tmp_path / "one.json")
+  page, card = (tmp_path / "one.html").read_text(), (tmp_path / "one.md").read_text()
+  threshold = f"{found.verification.threshold:.4f}"
+  assert "score of joint-bayesian" in page and "Accept at joint-bayesian ≥" in page and "cosine" not in page.split("<script", 1)[0].split("</style>", 1)[1]
+  assert "L2²" not in page and f"| joint-bayesian | {threshold} | – |" in card
+  evaluate(given, pairs, save=tmp_path / "cosine.npz", title="Cosine")
+  report_files([tmp_path / "jb.npz", tmp_path / "cosine.npz"], tmp_path / "two.html", figures=tmp_path / "two.json")
+  page, figures = (tmp_path / "two.html").read_text(), json.loads((tmp_path / "two.json").read_text())
+  # Two scores have no common scale, hence no slider; both are compared by the paired tests.
+  assert "no threshold applies to all of them" in page and 'type="range"' not in page
+  assert "score of joint-bayesian" in page and "cosine similarity" in page
+  expected = compare(found.verification, evaluate(given, pairs).verification)["accuracy"]
+  [row] = [row for row in figures["comparisons"] if row["figure"] == "accuracy"]
+  sign = 1 if row["first"] == "Joint Bayesian" else -1
+  np.testing.assert_allclose([row["value"], row["p"]], [sign * expected.value, expected.p], atol=1e-12)

@@ -34,6 +34,14 @@ class PairScore(Protocol):
     ...
 
 
+class MatrixScore(PairScore, Protocol):
+  """A score that also compares all embeddings of two sets."""
+
+  def score_matrix(self, left_nd: np.ndarray, right_md: np.ndarray) -> np.ndarray:
+    """[N, M] float64, the score of every row of `left_nd` [N, D] with every row of `right_md` [M, D]."""
+    ...
+
+
 def score_pairs(embedding_nd: np.ndarray, names: Sequence[str], pairs: Pairs, score: PairScore | None = None) -> tuple[Pairs, np.ndarray]:
   """The pairs with the names of the embeddings, and the score of each.
 
@@ -128,4 +136,4 @@ def _sound(embedding_d: np.ndarray) -> bool:
   return bool(np.isfinite(embedding_d).all() and embedding_d.any())
 
 
-__all__ = ["COSINE", "PairScore", "cosine_of_pairs", "rows_of_pairs", "score_pairs"]
+__all__ = ["COSINE", "MatrixScore", "PairScore", "cosine_of_pairs", "rows_of_pairs", "score_pairs"]

@@ -99,8 +99,8 @@ def evaluate(
     save_fit: file to write that fit to.
     threshold_from: another list, which sets the threshold; None uses the other folds, or, for a list without folds, its own
       pairs, which is optimistic. A model folder adds the figures at its threshold beside those of the folds. Pair lists only.
-    score: what scores pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only, without `save` and without the
-      threshold of a model folder, which are of cosines.
+    score: what scores pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only, without the
+      threshold of a model folder, which is of cosines.
     skip_missing: ignore images without an embedding, with a note; otherwise they raise an error.
     out: JSON file for every figure.
     save: .npz file for the evaluation with its scores and ranks, for `jaxface report` and `read_evaluation`.
@@ -114,8 +114,6 @@ def evaluate(
     DamagedData: a file that cannot be read.
   """
   check_name("protocol", protocol, tuple(PROTOCOLS))
-  if score is not None and save:
-    raise ValueError(f"saved evaluations and reports show cosines, not the scores of {score.name}: write its figures as JSON")
   folder: str | Path | None = None
   if isinstance(threshold_from, (str, Path)) and Path(threshold_from).is_dir():
     if score is not None:

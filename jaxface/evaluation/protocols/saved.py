@@ -28,10 +28,8 @@ def save_evaluation(path: str | Path, found: Evaluation | ProtocolFigures) -> No
     path: file to write, .npz.
     found: from `evaluate`.
   Raises:
-    ValueError: another suffix, metadata that are not JSON values, or scores that are no cosines, as reports show them.
+    ValueError: another suffix, or metadata that are not JSON values.
   """
-  if (name := found.figures.get("score", COSINE)) != COSINE:
-    raise ValueError(f"saved evaluations and reports show cosines, not the scores of {name}: write its figures as JSON")
   if Path(path).suffix.lower() != ".npz":
     raise ValueError(f"{path}: evaluations are stored in .npz")
   about: dict[str, Any] = {"figures": dict(found.figures), "notes": list(found.notes), "meta": dict(found.meta)}
@@ -122,7 +120,8 @@ def _pairs(about: Mapping[str, Any], array: Mapping[str, np.ndarray]) -> Evaluat
     if not np.array_equal(fold, np.unique(fold_p)) or not fold.shape == count.shape == accuracy.shape == threshold.shape:
       raise ValueError("its folds are not those of its pairs")
     folds = Folds(fold, count, accuracy, threshold, str(about["threshold_from"]))
-    verification = Verification(pairs, score_p, folds, tuple(map(str, about["list_notes"])))
+    name = str(about["figures"].get("score", COSINE))
+    verification = Verification(pairs, score_p, folds, tuple(map(str, about["list_notes"])), name)
   return Evaluation(pairs, score_p, verification, about["figures"], notes, about["meta"])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxface.evaluation.measures.curves import det
 from jaxface.evaluation.measures.identification import Searches, cmc, open_set
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.report.drawing import NARROW, Axis, Mark, Series, chart, histogram, thinned
 
@@ -51,6 +52,9 @@ def score_range(verifications: Sequence[Verification]) -> tuple[float, float]:
   """Limits of a similarity axis that fits all of them."""
   low = min(float(one.score_p.min()) for one in verifications)
   high = max(float(one.score_p.max()) for one in verifications)
+  if any(one.score_name != COSINE for one in verifications):
+    margin = 0.02 * (high - low) or 0.5
+    return low - margin, high + margin
   low, high = max(-1.0, math.floor(low * 10) / 10), min(1.0, math.ceil(high * 10) / 10)
   if high - low < 0.1:
     low, high = max(-1.0, high - 0.1), min(1.0, low + 0.1)
@@ -62,23 +66,23 @@ def similarity(one: Verification, low: float, high: float, name: str = "", *, li
 
   Args:
     one: the verification.
-    low: left end of the axis, in cosine.
+    low: left end of the axis, in cosine or the other score.
     high: right end.
     name: of the model, for screen readers.
     link: whether the threshold read-out moves on it.
   """
-  same_p = one.pairs.same
+  same_p, cosine = one.pairs.same, one.score_name == COSINE
   series = histogram(
     [("non-mated (two people)", "other", one.score_p[~same_p]), ("mated (one person)", "mated", one.score_p[same_p])], low, high, BINS
   )
   # A separate scale for each chart: before training all scores are in a few bins, which would flatten the histogram after it.
   tallest = max(float(line.y.max()) for line in series)
   return chart(
-    f"Similarity of mated and non-mated pairs{f' of {name}' if name else ''}, threshold {one.threshold_cosine:.3f}",
+    f"Similarity of mated and non-mated pairs{f' of {name}' if name else ''}, threshold {one.threshold:.3f}",
     series,
-    Axis("cosine similarity (from −1 to 1)", low, high),
-    Axis(f"% of each kind per {(high - low) / BINS:.3g} of cosine", 0.0, 1.45 * tallest, percent=True),
-    marks=[Mark(one.threshold_cosine, f"threshold {one.threshold_cosine:.3f}".replace("-", "−"))],
+    Axis("cosine similarity (from −1 to 1)" if cosine else f"score of {one.score_name}", low, high),
+    Axis(f"% of each kind per {(high - low) / BINS:.3g} of {'cosine' if cosine else 'the score'}", 0.0, 1.45 * tallest, percent=True),
+    marks=[Mark(one.threshold, f"threshold {one.threshold:.3f}".replace("-", "−"))],
     legend="upper left", link="threshold" if link else "",
   )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.evaluation.intervals.rates import size_note
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import TARGETS, l2_squared
 from jaxface.evaluation.report.page import interval
 from jaxface.evaluation.report.study import Study
@@ -75,16 +76,18 @@ def _verification(study: Study) -> str:
 
 def _thresholds(study: Study) -> str:
   rows = []
+  plain = all(found.score_name == COSINE for one in study.lists for _, found in one.models)
   for one in study.lists:
     for name, found in one.models:
-      points = [("best accuracy", found.at(found.threshold_cosine)), *((f"FAR ≤ {target}", point) for target, point in found.operating.items())]
+      l2 = l2_squared if found.score_name == COSINE else None
+      points = [("best accuracy", found.at(found.threshold)), *((f"FAR ≤ {target}", point) for target, point in found.operating.items())]
       rows += [
-        [name, one.name, what, f"{point.threshold:.4f}", f"{l2_squared(point.threshold):.4f}", _percent(point.far), _percent(point.tar)]
+        [name, one.name, what, *([] if plain else [found.score_name]), f"{point.threshold:.4f}", f"{l2(point.threshold):.4f}" if l2 else "–", _percent(point.far), _percent(point.tar)]
         for what, point in points
       ]
   if not rows:
     return ""
-  heads = ["Model", "List", "Chosen for", "Accept at cosine ≥", "or L2² ≤", "FAR (%)", "TAR (%)"]
+  heads = ["Model", "List", "Chosen for", *(["Accept at cosine ≥"] if plain else ["Score", "Accept at ≥"]), "or L2² ≤", "FAR (%)", "TAR (%)"]
   return "## Thresholds\n\nRates are those of the list itself. Check a threshold on pairs of your own before use.\n\n" + _table(heads, rows)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import folded, pair_card, signed, table
@@ -22,14 +23,14 @@ def hardest(one: Verification, image_of: ImageOf | None, count: int, heading: st
   top = f"<section>\n<h2>{escape(heading)}</h2>\n"
   if not wrong:
     return f"{top}<p>None: all {len(one.pairs):,} pairs are classified correctly.</p>\n</section>"
-  parts = [f'{top}<p class="soft">{wrong:,} of {len(one.pairs):,} pairs are classified wrongly, each at the threshold of its fold (cosine).</p>']
+  parts = [f'{top}<p class="soft">{wrong:,} of {len(one.pairs):,} pairs are classified wrongly, each at the threshold of its fold ({escape(one.score_name)}).</p>']
   for same, what in ((False, "Different people, accepted"), (True, "Same person, rejected")):
     pairs = one.hardest(count, same=same)
     if not pairs:
       continue
     if image_of is None:
       rows = [(one.pairs.left[pair], [escape(one.pairs.right[pair]), _decision(one, pair)]) for pair in pairs]
-      parts.append(folded(f"{what}: the hardest {len(pairs)}", table("", ["First image", "Second image", "Cosine and threshold"], rows, numbers=False)))
+      parts.append(folded(f"{what}: the hardest {len(pairs)}", table("", ["First image", "Second image", "Cosine and threshold" if one.score_name == COSINE else f"{escape(one.score_name)} and threshold"], rows, numbers=False)))
     else:
       cards = [_card(one, image_of, pair) for pair in pairs]
       parts.append(f'<h3>{what}</h3>\n<div class="pairs">\n' + "\n".join(cards) + "\n</div>")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import Verification
 from jaxface.evaluation.report.drawing import escape
 
@@ -52,11 +53,13 @@ def readout(named: Sequence[tuple[str, Verification]], number: int) -> str:
   """The slider, the table and the data of the read-out of one list.
 
   Args:
-    named: (name, verification) of each model, all on one list.
+    named: (name, verification) of each model, all on one list and with one score.
     number: of the list on the page, for ids.
   """
+  first = named[0][1].score_name
+  what = "cosine similarity" if first == COSINE else f"score of {escape(first)}"
   threshold_t = grid_of([one for _, one in named])
-  start = int(np.argmin(np.abs(threshold_t - named[0][1].threshold_cosine)))
+  start = int(np.argmin(np.abs(threshold_t - named[0][1].threshold)))
   step = float(np.round(threshold_t[1] - threshold_t[0], 9))
   data: dict[str, Any] = {"low": float(threshold_t[0]), "step": step, "start": start, "models": []}
   rows = []
@@ -74,7 +77,7 @@ def readout(named: Sequence[tuple[str, Verification]], number: int) -> str:
   return (
     f'<div class="card readout"><h3>Rates at a threshold</h3>\n'
     f'<p class="soft noprint" data-help hidden>Move the slider, or the pointer over the histograms and curves of this list.</p>\n'
-    f'<label for="threshold{number}">Accept at a cosine similarity of at least <output class="value">{now.replace("-", "−")}</output></label>\n'
+    f'<label for="threshold{number}">Accept at a {what} of at least <output class="value">{now.replace("-", "−")}</output></label>\n'
     f'<input class="noprint" type="range" id="threshold{number}" min="{low}" max="{high}" step="{step:.9g}" value="{now}" hidden>\n'
     '<div class="scroll"><table><thead><tr><th scope="col">Model</th>'
     + "".join(f'<th scope="col" class="number">{head}</th>' for head in HEADS)

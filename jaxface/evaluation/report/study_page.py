@@ -78,12 +78,17 @@ def _with(value: str, ends: str) -> str:
 
 def _list(study: Study, one: ListOfPairs, number: int) -> str:
   """Curves, read-out, thresholds and hardest pairs of one list."""
-  low, high = charts.score_range([found for _, found in one.models])
+  # Different scores have no common scale: each histogram has a range of its own, and no threshold applies to all.
+  alike = len({found.score_name for _, found in one.models}) == 1
+  ranges = [charts.score_range([other for _, other in one.models] if alike else [found]) for _, found in one.models]
   several = len(one.models) > 1
   cards = [
-    *(card(f"Similarity: {name}" if several else "Similarity", charts.similarity(found, low, high, name)) for name, found in one.models),
-    card("ROC", charts.roc_chart(one.models, log=False)),
-    card("ROC, logarithmic FAR", charts.roc_chart(one.models, log=True)),
+    *(
+      card(f"Similarity: {name}" if several else "Similarity", charts.similarity(found, *ends, name, link=alike))
+      for ends, (name, found) in zip(ranges, one.models)
+    ),
+    card("ROC", charts.roc_chart(one.models, log=False, link=alike)),
+    card("ROC, logarithmic FAR", charts.roc_chart(one.models, log=True, link=alike)),
     card("DET, normal-deviate axes", charts.det_chart(one.models)),
   ]
   first = one.models[0][1]
@@ -91,7 +96,11 @@ def _list(study: Study, one: ListOfPairs, number: int) -> str:
     f"{first.roc.mated:,} mated pairs (one person) and {first.roc.nonmated:,} non-mated pairs (two people). The dashed line in a histogram is"
     " the threshold of the best accuracy. A curve shows every threshold; the points on it are at that of the table of rates."
   )
-  body = section(f"Verification: {escape(one.name)}", text, [readout(one.models, number), *cards]).replace("<section>", '<section class="list">', 1)
+  if alike:
+    body = section(f"Verification: {escape(one.name)}", text, [readout(one.models, number), *cards]).replace("<section>", '<section class="list">', 1)
+  else:
+    text += " The models have different scores, so that no threshold applies to all of them: their tables are below."
+    body = section(f"Verification: {escape(one.name)}", text, cards)
   parts = [body]
   for name, found in one.models:
     heading = f"Thresholds to ship: {name}, {one.name}" if several or len(study.lists) > 1 else "Thresholds to ship"

@@ -1,6 +1,7 @@
 """The report's tables: recommended thresholds, and all figures before and after."""
 
 from jaxface.evaluation.intervals.rates import size_note, wilson
+from jaxface.evaluation.pairs.pair_score import COSINE
 from jaxface.evaluation.pairs.verification import TARGETS, Verification, l2_squared
 from jaxface.evaluation.report.drawing import escape
 from jaxface.evaluation.report.page import interval, percent, signed, table
@@ -11,17 +12,18 @@ def thresholds_table(after: Verification, heading: str = "Thresholds to ship") -
   rows = [
     (
       f"at most {_one_in(name)} falsely accepted",
-      [signed(point.threshold), signed(l2_squared(point.threshold)), _rate(after, name), f"{after.roc.nonmated * point.far:,.0f}"],
+      [signed(point.threshold), *_l2(after, point.threshold), _rate(after, name), f"{after.roc.nonmated * point.far:,.0f}"],
     )
     for name, point in after.operating.items()
   ]
   rows.append(
     (
       "best accuracy on these pairs",
-      [signed(after.threshold_cosine), signed(after.threshold_l2_squared), percent(after.accuracy) + " classified correctly", ""],
+      [signed(after.threshold), *_l2(after, after.threshold), percent(after.accuracy) + " classified correctly", ""],
     )
   )
-  heads = ["Non-mated pairs", "Accept at cosine ≥", "or L2² ≤", "Mated pairs accepted (95 %)", "False accepts here"]
+  accept = ["Accept at cosine ≥", "or L2² ≤"] if after.score_name == COSINE else [f"Accept at {escape(after.score_name)} ≥"]
+  heads = ["Non-mated pairs", *accept, "Mated pairs accepted (95 %)", "False accepts here"]
   note = (
     f"{after.roc.mated:,} mated pairs (one person) and {after.roc.nonmated:,} non-mated pairs (two people). Intervals respect that pairs share"
     " people. " + " ".join(note for note in (size_note(target, after.roc.nonmated) for target in TARGETS.values()) if note)
@@ -49,16 +51,16 @@ def figures_table(after: Verification, before: Verification | None) -> str:
   for name in after.operating:
     rows.append((f"TAR at FAR ≤ {name}", [_rate(one, name) for one in columns]))
     rows.append(
-      (f"Threshold for FAR ≤ {name}", [_threshold(one.operating[name].threshold) for one in columns])
+      (f"Threshold for FAR ≤ {name}", [_threshold(one, one.operating[name].threshold) for one in columns])
     )
-  rows.append(("Threshold, mean of folds", [_threshold(one.threshold_cosine) for one in columns]))
+  rows.append(("Threshold, mean of folds", [_threshold(one, one.threshold) for one in columns]))
   note = (
     f"{after.roc.mated:,} mated and {after.roc.nonmated:,} non-mated pairs; thresholds from "
     f"{after.folds.threshold_from}; 95 % intervals in brackets, over people"
   )
   folds = after.folds
   fold_rows = [
-    (str(fold), [f"{pairs:,}", percent(accuracy), _interval(accuracy, int(pairs)), _threshold(threshold)])
+    (str(fold), [f"{pairs:,}", percent(accuracy), _interval(accuracy, int(pairs)), _threshold(after, threshold)])
     for fold, pairs, accuracy, threshold in zip(folds.fold, folds.pairs, folds.accuracy, folds.threshold)
   ]
   return (
@@ -83,8 +85,13 @@ def _interval(share: float, trials: int) -> str:
   return interval(wilson(round(share * trials), trials))
 
 
-def _threshold(cosine: float) -> str:
-  return f"cosine {signed(cosine)} · L2² {signed(l2_squared(cosine))}"
+def _threshold(one: Verification, value: float) -> str:
+  return f"cosine {signed(value)} · L2² {signed(l2_squared(value))}" if one.score_name == COSINE else f"{escape(one.score_name)} {signed(value)}"
+
+
+def _l2(one: Verification, value: float) -> list[str]:
+  """The cell of the squared distance, which only cosines have."""
+  return [signed(l2_squared(value))] if one.score_name == COSINE else []
 
 
 __all__ = ["figures_table", "thresholds_table"]

@@ -16,6 +16,7 @@ from jaxface.evaluation.measures.roc import Operating, allowed_errors
 from jaxface.evaluation.streaming.pair_passes import PairPasses
 from jaxface.evaluation.streaming.score_band import BOTTOM, Found, ScoreBand
 from jaxface.evaluation.streaming.score_blocks import Layout, Rows
+from jaxface.evaluation.streaming.scored_passes import ScoredPasses
 
 
 class PairCounts(NamedTuple):
@@ -71,7 +72,7 @@ def all_pairs_tar_at_far(
 
 
 def operating_points(
-  pairs: PairPasses, targets: Sequence[float], further: Callable[[int], int] | None = None
+  pairs: PairPasses | ScoredPasses, targets: Sequence[float], further: Callable[[int], int] | None = None
 ) -> tuple[dict[float, Operating], dict[float, float]]:
   """`all_pairs_tar_at_far` of given pairs.
 

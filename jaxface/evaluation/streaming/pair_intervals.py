@@ -18,9 +18,11 @@ import numpy as np
 from jaxface.evaluation.intervals.false_accepts import FEWEST, AllPairs, Interval, threshold_interval
 from jaxface.evaluation.intervals.rates import wilson
 from jaxface.evaluation.measures.roc import Operating
+from jaxface.evaluation.pairs.pair_score import MatrixScore
 from jaxface.evaluation.streaming.all_pairs import operating_points
 from jaxface.evaluation.streaming.pair_passes import PairPasses
 from jaxface.evaluation.streaming.score_blocks import Layout, Rows
+from jaxface.evaluation.streaming.scored_passes import ScoredPasses
 
 # Non-mated pairs that are kept for each target: 24 MB. Of more, a random part.
 KEPT = 2**20
@@ -70,18 +72,46 @@ def all_pairs_intervals(
   Raises:
     ValueError: as `all_pairs_tar_at_far`.
   """
-  pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows))
+  return _of_passes(PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows)), targets, seed, (-1.0, 1.0))
+
+
+def scored_pairs_intervals(
+  embedding_nd: Rows, label_n: np.ndarray, targets: Sequence[float], score: MatrixScore, *, rows: int | None = None, seed: int = 0
+) -> dict[float, PairInterval]:
+  """`all_pairs_intervals` of the pairs i < j of one set by another score than the cosine, such as a verifier's.
+
+  Takes about five passes over all pairs, each of which scores them, in blocks; the scores are not stored.
+
+  Args:
+    embedding_nd: [N, D] float, an array, a memory map or `EmbeddingRows`.
+    label_n: [N] int or text, identities.
+    targets: FARs in [0, 1].
+    score: what scores the pairs; that of i and j has the embedding of i on the left.
+    rows: rows of a block, which determine memory and speed; default 1,024.
+    seed: as in `all_pairs_intervals`.
+  Returns:
+    `PairInterval` by target; a threshold that no pair bounds has an infinite end.
+  Raises:
+    ValueError: shapes that do not fit; an embedding or a score that is not finite; no mated or no non-mated pairs; a target outside [0, 1].
+  """
+  return _of_passes(ScoredPasses.of(embedding_nd, label_n, score, rows), targets, seed, (-math.inf, math.inf))
+
+
+def _of_passes(
+  pairs: PairPasses | ScoredPasses, targets: Sequence[float], seed: int, range_of: tuple[float, float]
+) -> dict[float, PairInterval]:
+  """Intervals of all targets; thresholds lie in `range_of`."""
   result: dict[float, PairInterval] = {}
   depth, waiting = 4, list(dict.fromkeys(targets))
   while waiting:  # again with more pairs, in the rare case that identities share so many that the interval reaches further
     points, floors = operating_points(pairs, waiting, lambda count, depth=depth: depth * (count + FEWEST))  # type: ignore[misc]
-    result |= _intervals(pairs, points, floors, depth, seed)
+    result |= _intervals(pairs, points, floors, depth, seed, range_of)
     waiting, depth = [target for target in waiting if target not in result], 4 * depth
   return {target: result[target] for target in targets}
 
 
 def _intervals(
-  pairs: PairPasses, points: dict[float, Operating], floors: dict[float, float], depth: int, seed: int
+  pairs: PairPasses | ScoredPasses, points: dict[float, Operating], floors: dict[float, float], depth: int, seed: int, range_of: tuple[float, float]
 ) -> dict[float, PairInterval]:
   """Intervals of the targets whose threshold's interval lies above the floor."""
   nonmated = pairs.counts()[1]
@@ -91,7 +121,7 @@ def _intervals(
   for target, point in points.items():
     ends = threshold_interval(top[target], target)
     if ends is not None:
-      limits[target] = max(min(ends[0], point.threshold), -1.0), max(min(ends[1], 1.0), point.threshold)
+      limits[target] = max(min(ends[0], point.threshold), range_of[0]), max(min(ends[1], range_of[1]), point.threshold)
   limit_tk = np.array([[points[target].threshold, *ends] for target, ends in limits.items()]).reshape(-1, 3)
   accepted_tki, mated_i = _mated(pairs, limit_tk, len(top[next(iter(top))].left_i))
   result = {}
@@ -132,7 +162,7 @@ def _mated_variance(accepted_i: np.ndarray, mated_i: np.ndarray) -> float:
 
 
 def _collect(
-  pairs: PairPasses, points: dict[float, Operating], floors: dict[float, float], depth: int, seed: int
+  pairs: PairPasses | ScoredPasses, points: dict[float, Operating], floors: dict[float, float], depth: int, seed: int
 ) -> dict[float, AllPairs]:
   """The non-mated pairs from each target's floor on, or a random part of them."""
   nonmated = pairs.counts()[1]
@@ -160,7 +190,7 @@ def _collect(
   return top
 
 
-def _mated(pairs: PairPasses, limit_tk: np.ndarray, identities: int) -> tuple[np.ndarray, np.ndarray]:
+def _mated(pairs: PairPasses | ScoredPasses, limit_tk: np.ndarray, identities: int) -> tuple[np.ndarray, np.ndarray]:
   """Mated pairs of each identity with at least each score [T, K, I], and all of them [I]."""
   accepted_tki, mated_i = np.zeros((*limit_tk.shape, identities)), np.zeros(identities)
   for score_p, label_p in pairs.mated_scores():
@@ -178,4 +208,4 @@ def _combined(fixed: float, moved: float, shared: float) -> float:
   return math.sqrt(max(0.0, fixed * fixed + moved * moved - 2 * shared * fixed * moved))
 
 
-__all__ = ["PairInterval", "all_pairs_intervals", "mated_interval"]
+__all__ = ["PairInterval", "all_pairs_intervals", "mated_interval", "scored_pairs_intervals"]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from math import inf
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from jaxface.evaluation.intervals.identity_units import Units, units_of
 from jaxface.evaluation.intervals.rates import rate_interval
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.pairs.list_figures import evaluate_pairs
-from jaxface.evaluation.pairs.pair_score import PairScore
-from jaxface.evaluation.streaming.pair_intervals import all_pairs_intervals
+from jaxface.evaluation.pairs.pair_score import MatrixScore, PairScore
+from jaxface.evaluation.streaming.pair_intervals import all_pairs_intervals, scored_pairs_intervals
 from jaxface.formats.embeddings import Embeddings, read_embeddings
 from jaxface.formats.pairs import Pairs
 from jaxface.formats.threshold import COSINE, Threshold
@@ -33,7 +34,7 @@ def measure_threshold(
     embeddings: an `Embeddings`, or a file of them (.npz, .parquet), of one model and mirror setting.
     pairs: a `Pairs`, or the file of a pair list; None uses all pairs of the embeddings, which then need labels.
     far: target FAR in (0, 1).
-    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. Pair lists only.
+    score: what scores the pairs, such as a `jaxface.verifiers.Verifier`; None is the cosine. For all pairs it is a `MatrixScore`.
     skip_missing: ignore pairs of images without an embedding; otherwise they raise an error. Pair lists only.
   Returns:
     (`Threshold`, caveats, a line each).
@@ -44,10 +45,8 @@ def measure_threshold(
   if not 0 < far < 1:
     raise ValueError(f"target FAR {far}: it must lie between 0 and 1, such as 1e-4")
   given = embeddings if isinstance(embeddings, Embeddings) else read_embeddings(embeddings)
-  if pairs is None and score is not None:
-    raise ValueError(f"all pairs are compared by their cosine: measure the threshold of {score.name} on a pair list (--pairs)")
   if pairs is None:
-    return of_all_pairs(given, far), []
+    return of_all_pairs(given, far, matrix_score(score, given, embeddings)), []
   found = evaluate_pairs(given, pairs, score=score, skip_missing=skip_missing)
   return of_pair_list(found.pairs, found.score_p, far, given, COSINE if score is None else score.name), [note for note in found.notes if "threshold" not in note]
 
@@ -81,20 +80,38 @@ def of_pair_list(pairs: Pairs, score_p: np.ndarray, far: float, embeddings: Embe
   )
 
 
-def of_all_pairs(embeddings: Embeddings, far: float) -> Threshold:
+def of_all_pairs(embeddings: Embeddings, far: float, score: MatrixScore | None = None) -> Threshold:
   """The threshold on all pairs of labelled embeddings, exact. The interval of its TAR is at this threshold, which is to be used.
 
   Raises:
     ValueError: no labels; no mated or no non-mated pairs.
   """
   label_n = labels_of(embeddings)
-  found = all_pairs_intervals(embeddings.embedding_nd, label_n, [far])[far]
+  if score is None:
+    found = all_pairs_intervals(embeddings.embedding_nd, label_n, [far])[far]
+  else:
+    found = scored_pairs_intervals(embeddings.embedding_nd, label_n, [far], score)[far]
   data = {
     "pairs": ALL, "images": len(label_n), "identities": int(label_n.max()) + 1,
     "sha256": _digest(part for name, label in zip(embeddings.names, label_n) for part in (name, str(label))),
   }
   mated, nonmated = pair_counts(label_n)
-  return _threshold(found.point, far, found.threshold, found.far, found.tar_at_threshold, (nonmated, mated), data, embeddings)
+  name = COSINE if score is None else score.name
+  return _threshold(found.point, far, found.threshold, found.far, found.tar_at_threshold, (nonmated, mated), data, embeddings, name)
+
+
+def matrix_score(score: PairScore | None, given: Embeddings, where: Embeddings | str | Path) -> MatrixScore | None:
+  """The score, for all pairs of embeddings; None where it is the cosine.
+
+  Raises:
+    ValueError: it compares single pairs only, or embeddings of another making.
+  """
+  if score is None:
+    return None
+  if not hasattr(score, "score_matrix"):
+    raise ValueError(f"{score.name} scores single pairs only, all pairs need its score_matrix: give a pair list")
+  score.check_meta(given.meta, "these embeddings" if isinstance(where, Embeddings) else str(where))
+  return cast(MatrixScore, score)
 
 
 def labels_of(embeddings: Embeddings) -> np.ndarray:
@@ -138,4 +155,4 @@ def _digest(parts: Iterable[str]) -> str:
   return total.hexdigest()
 
 
-__all__ = ["ALL", "labels_of", "measure_threshold", "of_all_pairs", "of_pair_list", "pair_counts"]
+__all__ = ["ALL", "labels_of", "matrix_score", "measure_threshold", "of_all_pairs", "of_pair_list", "pair_counts"]
