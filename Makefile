@@ -140,7 +140,7 @@ sweep-papers: $(VENV)/test
 	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_system.json
 
 # Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
-PAPER_RUNS := $(addprefix runs/,deepid_small deepid_small/system/deepid_small_system.json deepface_small deepface_system.json facenet_triplet vggface vggface_triplet \
+PAPER_RUNS := $(addprefix runs/,deepid_small/system/deepid_small_system.json deepid2_patches_small/system/deepid2_patches_small_groups.json deepface_small deepface_system.json deepface_ensemble.json facenet_triplet vggface vggface_triplet \
   $(addprefix vggface_stages_small/,vggface_a vggface_b vggface_d vggface_b_projected) center_loss cosface \
   sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
 papers: $(VENV)/test
