@@ -122,6 +122,10 @@ sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train center_loss --workdir runs/center_loss
 	for weight in 0 0.05 0.5 5; do \
 	  $(BIN)/jaxface train deepid2 --workdir runs/deepid2_$$weight --terms.1.weight $$weight || exit 1; done
+	$(BIN)/jaxface train deepid2 --workdir runs/deepid2_infinite --terms.0.weight 0 --terms.1.weight 1
+	for kind in same different; do $(BIN)/jaxface train deepid2 --workdir runs/deepid2_$$kind --terms.1.kinds $$kind || exit 1; done
+	$(BIN)/jaxface train deepid2 --workdir runs/deepid2_l1 --terms.1.distance l1
+	$(BIN)/jaxface train deepid2 --workdir runs/deepid2_cosine --terms.1 pairs --terms.1.form contrastivecosine --terms.1.weight 0.05
 	$(BIN)/jaxface train facenet_triplet --workdir runs/facenet_triplet
 	$(BIN)/jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --mirror none
 	$(BIN)/jaxface train facenet_offline --workdir runs/facenet_offline
@@ -142,7 +146,8 @@ sweep-papers: $(VENV)/test
 # Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
 PAPER_RUNS := $(addprefix runs/,deepid_small/system/deepid_small_system.json deepid2_patches_small/system/deepid2_patches_small_groups.json deepface_small deepface_system.json deepface_ensemble.json facenet_triplet vggface vggface_triplet \
   $(addprefix vggface_stages_small/,vggface_a vggface_b vggface_d vggface_b_projected) center_loss cosface \
-  sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
+  sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05 deepid2_0.5 deepid2_5 deepid2_infinite deepid2_same deepid2_different \
+  deepid2_l1 deepid2_cosine)
 papers: $(VENV)/test
 	$(BIN)/jaxface papers --keep $(wildcard $(PAPER_RUNS))
 	$(BIN)/python docs/make_papers_table.py
