@@ -142,6 +142,10 @@ sweep-papers: $(VENV)/test
 	for name in deepid deepface lightcnn sphereface arcface_r50 vggface_stages; do $(BIN)/jaxface train $$name --small || exit 1; done
 	$(BIN)/jaxface papers deepface --run --model runs/deepface_small --lfw '$$JAXFACE_DATA/lfw_aligned112' \
 	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_system.json
+	$(BIN)/jaxface train deepface --small --workdir runs/deepface_gradient --model.options.input gradient
+	$(BIN)/jaxface papers deepface --run --model runs/deepface_small runs/deepface_gradient --lfw '$$JAXFACE_DATA/lfw_aligned112' \
+	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_ensemble.json
+	$(BIN)/jaxface patches groups deepid2_patches --small --count 4 --groups 3 --workdir runs/deepid2_patches_small
 
 # Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
 PAPER_RUNS := $(addprefix runs/,deepid_small/system/deepid_small_system.json deepid2_patches_small/system/deepid2_patches_small_groups.json deepface_small deepface_system.json deepface_ensemble.json facenet_triplet vggface vggface_triplet \

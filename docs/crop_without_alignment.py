@@ -1,9 +1,11 @@
-"""Crops of LFW's raw photos by the detector's box alone, without alignment: to compare alignments in the system of DeepFace.
+"""Crops of LFW's raw photos without alignment and with: OUT/none by the detector's box alone, OUT/2d by the similarity of its five points.
 
-A crop is centred on the box and scaled by its height, to the mean place and size that boxes have in the aligned faces of the photos of the part "train".
-Nothing is rotated, and the points of the tested photos are not used. Photos of view 2's folds 1 and 2.
+A crop of `none` is centred on the box and scaled by its height, to the mean place and size that boxes have in the aligned faces of the photos of the part
+"train". Nothing is rotated, and the points of the tested photos are not used. Photos of view 2's folds 1 and 2, boxes and points of YuNet.
 
-Command: python docs/crop_without_alignment.py DATA/photos OUT
+  python docs/crop_without_alignment.py DATA/photos OUT
+  jaxface embed --model M --images OUT/none --out none.npz; jaxface embed --model M --images OUT/2d --out 2d.npz
+  jaxface evaluate --pairs pairs.txt --skip-missing --embeddings none.npz --compare 2d.npz
 """
 
 import argparse
@@ -56,11 +58,14 @@ def main() -> int:
   tested = [one for one in every if one["part"] == "folds12"]
   found = [(one, face) for one in tested if (face := main_face(one))]
   read = [decode_image((options.photos / "lfw_raw" / one["file"]).read_bytes(), where=one["file"]) for one, _ in found]
-  crops = warp_photos(read, [box_matrix(np.array(face["box"]), center_2, height) for _, face in found], template(TEMPLATE).size)
-  for (one, _), crop_hwc in zip(found, crops):
-    file = options.out / one["file"]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(encode_jpeg(crop_hwc, 95))
+  for name, matrices in {
+    "none": [box_matrix(np.array(face["box"]), center_2, height) for _, face in found],
+    "2d": [align_matrix(np.array(face["points5"]), TEMPLATE) for _, face in found],
+  }.items():
+    for (one, _), crop_hwc in zip(found, warp_photos(read, matrices, template(TEMPLATE).size)):
+      file = options.out / name / one["file"]
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_bytes(encode_jpeg(crop_hwc, 95))
   print(f"{options.out}: {len(found):,} of {len(tested):,} photos have a face; boxes at {center_2.round(1).tolist()}, {height:.1f} pixels high")
   return 0
 
