@@ -43,7 +43,7 @@ def main() -> int:
   options = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "jaxface.commands.main", "train", "deepid", "--small", "--workdir", f"{folder}/run", "--data.records", options.records,
-               "--evaluation=", "--steps", str(options.steps), "--log_every", "1", "--checkpoint_every", "0", "--schedule.warmup_steps", "1"]
+               "--evaluation=", "--steps", str(options.steps), "--log_every", "1", "--schedule.warmup_steps", "1"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     at: dict[int, tuple[float, float]] = {}
     while run.poll() is None:

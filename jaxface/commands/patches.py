@@ -18,9 +18,9 @@ import json
 import shlex
 import sys
 
-from jaxface.pipeline.patch_groups import run_patch_groups
+from jaxface.pipeline.patch_groups import GroupFigures, run_patch_groups
 from jaxface.pipeline.patch_system import SCORES as SYSTEM_SCORES
-from jaxface.pipeline.patch_system import run_patch_system
+from jaxface.pipeline.patch_system import SystemFigures, run_patch_system
 from jaxface.pipeline.patches import SCORES, select_groups, take_group
 
 RERUN = "the same command resumes after the last finished step"
@@ -62,6 +62,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   options = parser.parse_args(arguments)
   if options.action in ("system", "groups"):
     given = {"small": options.small, "components": options.components, "view": options.view, "command": shlex.join(["jaxface", "patches", *arguments]), "progress": sys.stderr.isatty()}
+    measured: SystemFigures | GroupFigures
     if options.action == "system":
       measured = run_patch_system(options.experiment, options.workdir, numbers=options.numbers, scores=options.scores, **given)
     else:

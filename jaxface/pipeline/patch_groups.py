@@ -11,8 +11,7 @@ import numpy as np
 
 from jaxface.evaluation.pairs.comparison import compare
 from jaxface.evaluation.pairs.list_figures import Evaluation
-from jaxface.evaluation.protocols.lfw import read_view_1
-from jaxface.evaluation.protocols.registry import evaluate
+from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
 from jaxface.formats.embeddings import Embeddings
 from jaxface.pipeline.kept_figures import KeptFigures, embeddings_digest, figures_table
 from jaxface.pipeline.papers.result_file import Measured, about_data, about_network, machine, main_figures
@@ -79,7 +78,7 @@ def measure_groups(
   *_, selection = select_patches(features.names, *scores, count=count, groups=groups, state=state, made_from=made_from)
   for number, group in enumerate(selection.groups, 1):
     say(f"group {number}, {100 * selection.accuracy(number):.2f} % of view 1, on which it was selected: {', '.join(group)}")
-  protocol = "lfw" if view == 2 else "lfw-view1"
+  rules = read_view_2(lists) if view == 2 else view_1
   sets = {"1 patch": selection.groups[0][:1]} | {f"group {number}": group for number, group in enumerate(selection.groups, 1)}
 
   @cache
@@ -89,7 +88,7 @@ def measure_groups(
     return fit_verifier("joint-bayesian", known, components=size, say=lambda line: None)
 
   def of(title: str, score: Verifier | None = None) -> Evaluation:
-    return evaluate(features.take(lfw, sets[title]), lists, protocol=protocol, score=score)
+    return rules.evaluate(features.take(lfw, sets[title]), score=score)
 
   def fusion() -> Mapping[str, Any]:
     titles, chosen = [title for title in sets if title != "1 patch"], [name for group in selection.groups for name in group]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.inference.faces import embed_faces
-from jaxface.inference.model import load
+from jaxface.inference.model import Model, load
 from jaxface.pipeline.papers.deepface import deepface_on_lfw
 from jaxface.pipeline.papers.result_file import Measured, about_data, about_network
 from jaxface.pipeline.say import say
@@ -42,16 +42,17 @@ def run_deepface(
   if images and not loaded:
     raise ValueError(f"{images[0]}: images need trained networks to embed them (--model); embeddings are .npz or .parquet")
 
-  def embedded(model: Any, path: str) -> Any:
+  def embedded(model: Model | None, path: str) -> Any:
     if Path(path).suffix in EMBEDDINGS:
       return path
+    assert model is not None
     return embed_faces(model, path, raw=True, mirror=mirror, progress=progress, say=say)
 
   ready: dict[str, list[Any]] = {}
   for name, paths in given.items():
     if len(loaded) > 1 and len(paths) == 1:
       paths = paths * len(loaded)
-    networks = loaded or [None] * len(paths)
+    networks: Sequence[Model | None] = loaded or [None] * len(paths)
     if len(paths) != len(networks):
       raise ValueError(f"{len(paths)} of {name} and {len(networks)} networks: give one for each, or one set of images for all")
     ready[name] = [embedded(model, path) for model, path in zip(networks, paths)]
