@@ -1,6 +1,7 @@
 """DeepID2's system on embeddings of planted people: its figures put together by hand, and a run that was stopped."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from jaxface.evaluation import best_threshold
 from jaxface.evaluation.protocols.lfw import read_view_1, read_view_2
 from jaxface.evaluation.protocols.registry import evaluate
 from jaxface.formats.embeddings import Embeddings
+from jaxface.models import create
 from jaxface.pipeline import patch_groups, patch_system
+from jaxface.pipeline.papers.result_file import Measured
 from jaxface.pipeline.patch_groups import measure_groups
 from jaxface.pipeline.patch_system import measure_system
+from jaxface.pipeline.trained_patches import TrainedPatches
 from jaxface.verifiers import Fusion, FusionPart, JointBayesian, PatchFeatures, select_patches
 from jaxface.verifiers.base import RowPairs
 
@@ -109,3 +113,18 @@ def test_a_stopped_run_keeps_its_figures_and_goes_on(module, measure, settings, 
 def test_more_groups_than_patches_are_an_error(lists, lfw, training):
   with pytest.raises(ValueError, match="4 groups of 2 of 6 patches"):
     measure_groups(training, lfw, PATCHES, lists, count=2, groups=4, say=lambda line: None)
+
+
+def test_the_command_writes_selection_figures_and_a_result(lists, lfw, training, tmp_path, monkeypatch):
+  names = ("row0_column2_125_rgb", "row2_column2_156_rgb", "row2_column2_156_grey")
+  model = SimpleNamespace(
+    saved=SimpleNamespace(module=create("deepid2_ensemble", patches=names), name="deepid2_ensemble"), name="deepid2_ensemble", num_parameters=7,
+    input_size=(112, 112), preprocess=SimpleNamespace(channels=3), embedding_size=3 * EACH, meta={"images": 400, "identities": 100, "step": 5},
+  )
+  ready = TrainedPatches("small", model, names, training, lfw, lists, tmp_path / "system")
+  monkeypatch.setattr(patch_groups, "train_patches", lambda *given, **options: ready)
+  found = patch_groups.run_patch_groups("small", tmp_path, **GIVEN, command="the command")
+  assert {file.name for file in ready.out.iterdir()} == {"groups.json", "groups_view2.json", "trace.csv", "patches.png", "small_groups.json"}
+  kept = Measured.read(ready.out / "small_groups.json")
+  assert kept.command == "the command" and list(kept.figures) == list(found.figures) and kept.network["patches_of_a_group"] == 2
+  assert kept.figures["fusion, 2 groups"]["accuracy"] == found.figures["fusion, 2 groups"]["accuracy"] and "fusion, 2 groups" in found.table()
