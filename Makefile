@@ -122,6 +122,10 @@ sweep-losses: $(VENV)/test
 	$(BIN)/jaxface train center_loss --workdir runs/center_loss
 	for weight in 0 0.05 0.5 5; do \
 	  $(BIN)/jaxface train deepid2 --workdir runs/deepid2_$$weight --terms.1.weight $$weight || exit 1; done
+	$(BIN)/jaxface train deepid2 --workdir runs/deepid2_infinite --terms.0.weight 0 --terms.1.weight 1
+	for kind in same different; do $(BIN)/jaxface train deepid2 --workdir runs/deepid2_$$kind --terms.1.kinds $$kind || exit 1; done
+	$(BIN)/jaxface train deepid2 --workdir runs/deepid2_l1 --terms.1.distance l1
+	$(BIN)/jaxface train deepid2 --workdir runs/deepid2_cosine --terms.1 pairs --terms.1.form contrastivecosine --terms.1.weight 0.05
 	$(BIN)/jaxface train facenet_triplet --workdir runs/facenet_triplet
 	$(BIN)/jaxface embed --model runs/facenet_triplet --records runs/facenet_triplet/records/train --out runs/round1.npz --mirror none
 	$(BIN)/jaxface train facenet_offline --workdir runs/facenet_offline
@@ -159,11 +163,17 @@ sweep-papers: $(VENV)/test
 	for name in deepid deepface lightcnn sphereface arcface_r50 vggface_stages; do $(BIN)/jaxface train $$name --small || exit 1; done
 	$(BIN)/jaxface papers deepface --run --model runs/deepface_small --lfw '$$JAXFACE_DATA/lfw_aligned112' \
 	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_system.json
+	$(BIN)/jaxface train deepface --small --workdir runs/deepface_gradient --model.options.input gradient
+	$(BIN)/jaxface papers deepface --run --model runs/deepface_small runs/deepface_gradient --lfw '$$JAXFACE_DATA/lfw_aligned112' \
+	  --train '$$JAXFACE_DATA/celeba_aligned112' --lists '$$JAXFACE_DATA/protocols' --out runs/deepface_ensemble.json
+	$(BIN)/jaxface patches groups deepid2_patches --small --count 4 --groups 3 --workdir runs/deepid2_patches_small
 
 # Result files of the papers' systems, from finished runs of sweep-losses and sweep-papers. Table: docs/papers.md.
-PAPER_RUNS := $(addprefix runs/,deepid_small deepid_small/system/deepid_small_system.json deepface_small deepface_system.json facenet_triplet vggface vggface_triplet \
+PAPER_RUNS := $(addprefix runs/,deepid_small/system/deepid_small_system.json deepid2_patches_small/system/deepid2_patches_small_groups.json deepface_small deepface_system.json deepface_ensemble.json facenet_triplet vggface vggface_triplet \
   $(addprefix vggface_stages_small/,vggface_a vggface_b vggface_d vggface_b_projected) center_loss cosface \
-  $(addprefix facenet_sizes_small/,nn2_64 nn2_128 nn2_256 nn2_512 nns1_128) sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05)
+  $(addprefix facenet_sizes_small/,nn2_64 nn2_128 nn2_256 nn2_512 nns1_128) \
+  sphereface_small lightcnn_small arcface_r50_small deepid2_0 deepid2_0.05 deepid2_0.5 deepid2_5 deepid2_infinite deepid2_same deepid2_different \
+  deepid2_l1 deepid2_cosine)
 papers: $(VENV)/test
 	$(BIN)/jaxface papers --keep $(wildcard $(PAPER_RUNS))
 	$(BIN)/python docs/make_papers_table.py

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from crop_without_alignment import main_face
 
 from jaxface.alignment import LandmarkFinder, align_faces, align_matrix, scale_of
 from jaxface.evaluation import error_auc, failure_rate, fold_accuracy, landmark_errors
@@ -27,10 +28,9 @@ def lfw(data: Path, part: str) -> tuple[list[str], list[np.ndarray], list[np.nda
   """Names, photos and YuNet's points of the face nearest to the middle, of photos with a detection."""
   names, photos, points = [], [], []
   for entry in json.loads((data / "photos/lfw_raw.json").read_text()):
-    if entry["part"] != part or not entry["faces"]:
+    face = main_face(entry)
+    if entry["part"] != part or face is None:
       continue
-    middle = np.array([entry["width"], entry["height"]]) / 2
-    face = min(entry["faces"], key=lambda face: np.linalg.norm(np.reshape(face["box"], (2, 2)).mean(0) - middle))
     names.append(entry["file"])
     photos.append(read(data / "photos/lfw_raw" / entry["file"]))
     points.append(np.array(face["points5"]))

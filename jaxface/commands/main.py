@@ -9,7 +9,7 @@ from jaxface.commands.malloc import keep_memory
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
-HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "papers", "sweep", "threshold", "verifier")
+HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "papers", "patches", "sweep", "threshold", "verifier")
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),

@@ -6,6 +6,7 @@
   jaxface papers --keep runs/deepface_small runs/vggface
   jaxface papers --keep runs/deepface_small --results mine && jaxface papers --table --results mine
   jaxface papers deepface --run --model runs/deepface_small --lfw LFW_ALIGNED --train CELEBA_ALIGNED --lists LISTS --out deepface.json
+  jaxface papers deepface --run --model runs/rgb runs/gradient --lfw LFW_ALIGNED --train TRAIN --lists LISTS --alignment none=LFW_CROPPED --out deepface.json
 
 --run computes the verification of DeepFace on LFW from one trained network or several: inner product, χ²-SVM, Siamese, and their ensemble.
 Embeddings of `jaxface embed --raw` may be given instead of images, one file for each network; --model then only names the data and the size.
@@ -17,15 +18,11 @@ the workdir of a finished run of `jaxface train`, or copies the file that the co
 import argparse
 import shlex
 import sys
-from pathlib import Path
-from typing import Any
 
 from jaxface.command_line import listing
 from jaxface.losses.ranges import check_name
 from jaxface.pipeline.papers.keep import keep_results
 from jaxface.pipeline.papers.table import as_markdown, as_text, paper_rows, read_papers, read_results
-from jaxface.pipeline.say import say
-from jaxface.training.custom import expand_path
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
@@ -43,6 +40,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   system.add_argument("--lists", metavar="DIR", help="folder of LFW's lists: pairs.txt, people.txt, and those of view 1")
   system.add_argument("--no-tune", action="store_true", help="keep the default penalties; otherwise they are chosen on view 1")
   system.add_argument("--mirror", choices=("sum", "none"), default="sum", help="with --model: add the embedding of the mirror image (default: sum)")
+  system.add_argument("--alignment", nargs="+", metavar="NAME=PATH", help="images of LFW in other alignments, which the first network embeds; some may be missing")
   system.add_argument("--out", metavar="FILE", help="result file to write, .json, for --keep")
   parser.add_argument("--results", metavar="DIR", help="folder of result files (default: those that come with jaxface)")
   options = parser.parse_args(arguments)
@@ -69,31 +67,15 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments
   check_name("paper with --run", options.paper or "", ("deepface",))
   if not (options.lfw and options.train and options.lists and options.out):
     parser.error("--run needs --lfw, --train, --lists and --out")
-  from jaxface.inference.faces import embed_faces
-  from jaxface.inference.model import load
-  from jaxface.pipeline.papers.deepface import deepface_on_lfw
-  from jaxface.pipeline.papers.result_file import about_data, about_network
+  named = [one.partition("=") for one in options.alignment or ()]
+  if not all(name and path for name, _, path in named):
+    parser.error("--alignment takes NAME=PATH, such as none=LFW_NOT_ALIGNED")
+  from jaxface.pipeline.papers.deepface_run import run_deepface
 
-  data: dict[str, Any] = {}
-  network: dict[str, Any] = {}
-  lists = expand_path(options.lists, "lists")
-  lfw: list[Any] = [expand_path(path, "lfw") for path in options.lfw]
-  train: list[Any] = [expand_path(path, "train") for path in options.train]
-  ready = all(Path(path).suffix in (".npz", ".parquet") for path in (*lfw, *train))
-  if options.model:
-    model = load(options.model[0])
-    data, network = about_data(model), about_network(model)
-  if options.model and not ready:
-    if len(lfw) != 1 or len(train) != 1:
-      parser.error("with --model, give one folder or one set of records to --lfw and to --train")
-    models = [load(one) for one in options.model]
-    embed: dict[str, Any] = {"raw": True, "mirror": options.mirror, "progress": sys.stderr.isatty(), "say": say}
-    lfw, train = [[embed_faces(one, faces, **embed) for one in models] for faces in (lfw[0], train[0])]
-  found = deepface_on_lfw(
-    lfw, train, lists, tune=not options.no_tune, command=shlex.join(["jaxface", "papers", *arguments]), data=data, network=network,
-    progress=sys.stderr.isatty(), say=say,
+  found = run_deepface(
+    options.lfw, options.train, options.lists, options.out, models=options.model or (), alignments={name: path for name, _, path in named},
+    mirror=options.mirror, tune=not options.no_tune, command=shlex.join(["jaxface", "papers", *arguments]), progress=sys.stderr.isatty(),
   )
-  found.write(options.out)
   for name, figure in found.figures.items():
     print(f"{name}: accuracy {100 * figure['accuracy']:.2f} % ± {100 * figure['accuracy_se']:.2f}, AUC {figure['auc']:.4f}")
   print(options.out)

@@ -3,12 +3,14 @@
   jaxface patches select --model runs/deepid2 --embeddings lfw.npz --pairs LISTS --count 25 --groups 7 --out selection
   jaxface patches take --embeddings celeba.npz --selection selection/selection.json --group 1 --out group1.npz
   JAXFACE_DATA=FOLDER jaxface patches system deepid --small --workdir runs/deepid_small
+  JAXFACE_DATA=FOLDER jaxface patches groups deepid2_patches --small --count 4 --groups 3 --workdir runs/deepid2_patches_small
 
 `select` writes selection.json, trace.csv (a row for each step) and patches.png (the boxes on a face) to its folder. LISTS is the folder
 of LFW's view 1, pairsDevTrain.txt and pairsDevTest.txt; any other pair list measures accuracy at its own best threshold.
 
 `system` is DeepID's whole system: trains the ensemble if WORKDIR has no trained one, embeds its training images and LFW, and writes the figures
 of the cosine, of Joint Bayesian after principal components and of the neural verifier, for several numbers of patches, to WORKDIR/system.
+`groups` is DeepID2's: groups selected one after another, Joint Bayesian of each, and a support vector machine over their scores.
 """
 
 import argparse
@@ -16,8 +18,9 @@ import json
 import shlex
 import sys
 
+from jaxface.pipeline.patch_groups import GroupFigures, run_patch_groups
 from jaxface.pipeline.patch_system import SCORES as SYSTEM_SCORES
-from jaxface.pipeline.patch_system import run_patch_system
+from jaxface.pipeline.patch_system import SystemFigures, run_patch_system
 from jaxface.pipeline.patches import SCORES, select_groups, take_group
 
 RERUN = "the same command resumes after the last finished step"
@@ -44,19 +47,26 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   take.add_argument("--group", type=int, default=1, metavar="N", help="number of the group (default: 1)")
   take.add_argument("--out", required=True, metavar="FILE", help=".npz or .parquet")
   system = table.add_parser("system", help="train and measure DeepID's whole system", description="Trains, embeds, fits and measures; what exists is reused.")
-  system.add_argument("experiment", metavar="EXPERIMENT", help="deepid, or the path of an experiment with an ensemble of patches")
-  system.add_argument("--small", action="store_true", help="the experiment's small form")
-  system.add_argument("--workdir", required=True, metavar="DIR", help="folder of the run, resumed or reused")
   system.add_argument("--numbers", type=int, nargs="+", default=[1, 5, 15, 60], metavar="N", help="numbers of patches (default: 1 5 15 60); all are added")
   system.add_argument("--components", type=int, default=150, metavar="N", help="principal components (default: 150)")
   system.add_argument("--scores", nargs="+", choices=SYSTEM_SCORES, default=list(SYSTEM_SCORES), help="beside the cosine: Joint Bayesian fitted on the training images, on LFW's other folds or on both, the neural verifier (default: all)")
-  system.add_argument("--view", type=int, choices=(1, 2), default=2, help="of LFW: 2 for the figures, 1 to tune (default: 2)")
+  groups = table.add_parser("groups", help="train and measure DeepID2's whole system", description="Trains, embeds, selects, fits and measures; what exists is reused.")
+  groups.add_argument("--count", type=int, default=25, metavar="N", help="patches of a group, of which each network has two (default: 25)")
+  groups.add_argument("--groups", type=int, default=7, metavar="N", help="groups, each of what the earlier ones left (default: 7)")
+  groups.add_argument("--components", type=int, default=180, metavar="N", help="principal components (default: 180)")
+  for one, example in ((system, "deepid"), (groups, "deepid2_patches")):
+    one.add_argument("experiment", metavar="EXPERIMENT", help=f"{example}, or the path of an experiment with an ensemble of patches")
+    one.add_argument("--small", action="store_true", help="the experiment's small form")
+    one.add_argument("--workdir", required=True, metavar="DIR", help="folder of the run, resumed or reused")
+    one.add_argument("--view", type=int, choices=(1, 2), default=2, help="of LFW: 2 for the figures, 1 to tune (default: 2)")
   options = parser.parse_args(arguments)
-  if options.action == "system":
-    measured = run_patch_system(
-      options.experiment, options.workdir, small=options.small, numbers=options.numbers, components=options.components, scores=options.scores,
-      view=options.view, command=shlex.join(["jaxface", "patches", *arguments]), progress=sys.stderr.isatty(),
-    )
+  if options.action in ("system", "groups"):
+    given = {"small": options.small, "components": options.components, "view": options.view, "command": shlex.join(["jaxface", "patches", *arguments]), "progress": sys.stderr.isatty()}
+    measured: SystemFigures | GroupFigures
+    if options.action == "system":
+      measured = run_patch_system(options.experiment, options.workdir, numbers=options.numbers, scores=options.scores, **given)
+    else:
+      measured = run_patch_groups(options.experiment, options.workdir, count=options.count, groups=options.groups, **given)
     print(measured.table() if sys.stdout.isatty() else json.dumps(measured.figures, indent=2))
     return 0
   if options.action == "take":

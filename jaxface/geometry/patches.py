@@ -139,7 +139,7 @@ def deepid_patches(
   )
 
 
-def deepid2_patches(template: Template) -> tuple[Patch, ...]:
+def deepid2_patches(template: Template, *, input_size: tuple[int, int] = (55, 47)) -> tuple[Patch, ...]:
   """DeepID2's 200 patches, 400 crops with their mirror images; 200 networks of 55×47 pixels.
 
   The paper says that they differ in position, scale and colour, and gives no numbers. Our choice: 25 positions, up to half the
@@ -147,6 +147,7 @@ def deepid2_patches(template: Template) -> tuple[Patch, ...]:
 
   Args:
     template: template of the aligned face.
+    input_size: (height, width) in pixels to which boxes are scaled; their aspect is that of the input.
   Source: Sun et al., "Deep Learning Face Representation by Joint Identification-Verification", 2014, §3.
   """
   points = symmetric_points(template)
@@ -156,7 +157,7 @@ def deepid2_patches(template: Template) -> tuple[Patch, ...]:
   for row, column in product(range(5), range(5)):
     x, y = eyes + (0.5 + 0.375 * (row - 2)) * down + 0.5 * (column - 2) * right
     regions[f"row{row}_column{column}"] = Region((float(x), float(y)), 1.3 * float(down[1]), f"row{row}_column{4 - column}")
-  return tuple(_patches(regions, (55, 47), (0.8, 1.0, 1.25, 1.5625), COLOURS))
+  return tuple(_patches(regions, input_size, (0.8, 1.0, 1.25, 1.5625), COLOURS))
 
 
 def _patches(

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxface.layers.convolution import Conv
 from jaxface.layers.local import LocallyConnected
 from jaxface.layers.pooling import max_pool
 from jaxface.models.contract import Published, takes_image
-from jaxface.models.preprocess import PREPROCESS, Preprocess
+from jaxface.models.preprocess import PREPROCESS, Preprocess, to_grey
 from jaxface.models.registry import register, unknown
 
 CONVENTION = replace(PREPROCESS["zero_one"], size=(152, 152), fit="resize")
@@ -27,6 +27,7 @@ PUBLISHED = {
 }
 
 INITS = ("paper", "he")
+INPUTS = ("rgb", "gradient")
 
 
 class DeepFace(nn.Module):
@@ -41,7 +42,8 @@ class DeepFace(nn.Module):
     dropout: share of F7 that is dropped.
     remat: recompute each stage in the backward pass.
     dtype: dtype of the computation; the embedding is float32.
-  Source: Taigman et al., "DeepFace", 2014, figure 2 and §3.2.
+    input: "rgb": the image. "gradient": its three planes of `grey_gradient`.
+  Source: Taigman et al., "DeepFace", 2014, figure 2, §3.2 and §5.3.
   """
 
   bias: str = "position"
@@ -52,6 +54,7 @@ class DeepFace(nn.Module):
   dropout: float = 0.5
   remat: bool = False
   dtype: Any = jnp.float32
+  input: str = "rgb"
 
   convention: ClassVar[Preprocess] = CONVENTION
 
@@ -62,6 +65,8 @@ class DeepFace(nn.Module):
     shared, local = DeepFace._shared, DeepFace._local
     if self.remat:
       shared, local = nn.remat(shared), nn.remat(local)
+    if self.input == "gradient":
+      image_bhwc = grey_gradient(image_bhwc)
     x = local(self, shared(self, image_bhwc.astype(self.dtype)))
     x = nn.Dense(self.embedding_size, dtype=self.dtype, **self._initial(), name="F7")(x.reshape(x.shape[0], -1))
     return nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x)).astype(jnp.float32)
@@ -93,10 +98,27 @@ class DeepFace(nn.Module):
     return {"kernel_init": gaussian, "bias_init": nn.initializers.constant(0.5)}
 
 
+def grey_gradient(image_bhwc: Array) -> Array:
+  """Grey level, magnitude and orientation of its gradient: the input of the second network of DeepFace's ensemble.
+
+  The paper gives no formula. Here the gradient is of central differences, one-sided at the border, in grey levels a pixel; the orientation is its
+  angle divided by π, 0 where the gradient is 0. Derivatives with respect to the image are those of the grey level alone.
+
+  Args:
+    image_bhwc: [B, H, W, 3] float, RGB in 0..1.
+  Returns:
+    [B, H, W, 3], dtype of the image: grey in 0..1, magnitude in 0..√2, orientation in -1..1.
+  Source: Taigman et al., "DeepFace", 2014, §5.3.
+  """
+  grey_bhw = to_grey(image_bhwc)[..., 0]
+  down_bhw, right_bhw = jnp.gradient(lax.stop_gradient(grey_bhw), axis=(1, 2))
+  return jnp.stack([grey_bhw, jnp.hypot(down_bhw, right_bhw), jnp.arctan2(down_bhw, right_bhw) / math.pi], axis=-1).astype(image_bhwc.dtype)
+
+
 @register
 def deepface(
   bias: str = "position", low_memory: bool | None = None, init: str = "paper", width: float = 1.0,
-  embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5,
+  embedding_size: int = 4096, dtype: str = "float32", remat: bool = False, dropout: float = 0.5, input: str = "rgb",
 ) -> nn.Module:
   """DeepFace: 118,923,774 parameters with a classifier of 4,030 identities, of which L4 has 62,774,800.
 
@@ -117,12 +139,13 @@ def deepface(
     dtype: dtype of the computation.
     remat: recompute each stage in the backward pass.
     dropout: share of F7 that is dropped.
+    input: "rgb", or "gradient" for grey level, magnitude and orientation of its gradient, as the second network of the paper's ensemble.
   Source: Taigman et al., "DeepFace: Closing the Gap to Human-Level Performance in Face Verification", 2014, §3.2.
   """
-  for option, value, valid in (("bias", bias, ("position", "channel")), ("init", init, INITS)):
+  for option, value, valid in (("bias", bias, ("position", "channel")), ("init", init, INITS), ("input", input, INPUTS)):
     if value not in valid:
       raise ValueError(unknown(f"{option} of deepface", value, list(valid)))
-  return DeepFace(bias, low_memory, init, width, embedding_size, dropout, remat, jnp.dtype(dtype))
+  return DeepFace(bias, low_memory, init, width, embedding_size, dropout, remat, jnp.dtype(dtype), input)
 
 
-__all__ = ["CONVENTION", "PUBLISHED", "DeepFace", "deepface"]
+__all__ = ["CONVENTION", "PUBLISHED", "DeepFace", "deepface", "grey_gradient"]

@@ -18,20 +18,20 @@ namespace {
 namespace ffi = xla::ffi;
 
 namespace base {
-constexpr int kRows = 4;
+constexpr int kRows = 4, kLanes = 4;
 #include "local_loops.h"
 }
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {
-constexpr int kRows = 4;
+constexpr int kRows = 4, kLanes = 8;
 #include "local_loops.h"
 }
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
 namespace avx512 {
-constexpr int kRows = 8;
+constexpr int kRows = 8, kLanes = 16;
 #include "local_loops.h"
 }
 #pragma GCC pop_options

@@ -19,6 +19,9 @@ from .papers.table import Row as Row
 from .papers.table import paper_rows as paper_rows
 from .papers.table import read_papers as read_papers
 from .papers.table import read_results as read_results
+from .patch_groups import GroupFigures as GroupFigures
+from .patch_groups import measure_groups as measure_groups
+from .patch_groups import run_patch_groups as run_patch_groups
 from .patch_system import SystemFigures as SystemFigures
 from .patch_system import measure_system as measure_system
 from .patch_system import run_patch_system as run_patch_system

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,12 @@ import numpy as np
 
 from jaxface.evaluation.protocols.lfw import read_view_1
 from jaxface.evaluation.protocols.registry import evaluate
-from jaxface.formats.atomic import write_json
-from jaxface.formats.embeddings import Embeddings, read_embeddings
-from jaxface.inference.faces import embed_faces
-from jaxface.inference.model import Model, load
+from jaxface.formats.embeddings import Embeddings
 from jaxface.losses.ranges import check_name
+from jaxface.pipeline.kept_figures import KeptFigures, embeddings_digest, figures_table
 from jaxface.pipeline.papers.result_file import Measured, about_data, about_network, machine, main_figures
-from jaxface.pipeline.patches import ensemble_of
-from jaxface.pipeline.run import expand_paths, run_experiment
 from jaxface.pipeline.say import say as say_line
-from jaxface.training.config import load_experiment
+from jaxface.pipeline.trained_patches import train_patches
 from jaxface.verifiers.fit import fit_verifier
 from jaxface.verifiers.front import Front
 from jaxface.verifiers.lfw import evaluate_on_lfw
@@ -45,25 +42,13 @@ class SystemFigures:
 
   def table(self) -> str:
     """The figures as lines of text."""
-    return "\n".join(
-      f"{name:36} {100 * one['accuracy']:6.2f} % ± {100 * one['accuracy_se']:.2f}  AUC {one['auc']:.4f}" if "accuracy_se" in one
-      else f"{name:36} {100 * one['accuracy']:6.2f} %  AUC {one['auc']:.4f}"
-      for name, one in self.figures.items()
-    )
-
-
-def embed_once(model: Model, images: str | Path, file: Path, *, template: str, progress: bool) -> Embeddings:
-  """Embeddings of images and mirror images side by side, raw; read from `file` if it has those of this model."""
-  if file.is_file():
-    found = read_embeddings(file)
-    if found.meta.get("model_digest") == model.saved.digest and found.meta.get("mirror") == "concat":
-      return found
-  return embed_faces(model, images, file, template=template, mirror="concat", raw=True, progress=progress, say=say_line)
+    return figures_table(self.figures)
 
 
 def measure_system(
   training: Embeddings, lfw: Embeddings, patches: Sequence[str], lists: str | Path, *, numbers: Sequence[int] = (1, 5, 15, 60),
-  components: int = 150, scores: Sequence[str] = SCORES, view: int = 2, state: str | Path | None = None, say: Callable[[str], object] = say_line,
+  components: int = 150, scores: Sequence[str] = SCORES, view: int = 2, state: str | Path | None = None, kept: str | Path | None = None,
+  say: Callable[[str], object] = say_line,
 ) -> SystemFigures:
   """The figures of an ensemble's embeddings on LFW, for several numbers of patches.
 
@@ -79,6 +64,7 @@ def measure_system(
     scores: some of `SCORES`, beside the cosine.
     view: 2 for the figures, 1 to tune.
     state: file of the selection, to continue it.
+    kept: file of the figures, written after each and continued.
     say: called with each line for the user.
   Raises:
     ValueError: an unknown score; embeddings of another ensemble; what the verifiers raise.
@@ -87,31 +73,62 @@ def measure_system(
     check_name("score", score, SCORES)
   features = PatchFeatures.of(lfw, patches)
   order = _ordered(lfw, features, patches, lists, state)
+  made = {
+    "training": embeddings_digest(training), "lfw": embeddings_digest(lfw), "patches": list(patches), "order": list(order), "components": components,
+    "view": view,
+  }
+  store = KeptFigures(kept, made, say=say)
   figures: dict[str, Mapping[str, Any]] = {}
-  protocol = "lfw" if view == 2 else "lfw-view1"
   for number in sorted({min(number, len(patches)) for number in numbers} | {len(patches)}):
-    chosen = [*order[:number], *(f"{name}{MIRRORED}" for name in order[:number])] if lfw.meta.get("mirror") == "concat" else list(order[:number])
     begun = time.monotonic()
-    known, tested = features.take(training, chosen), features.take(lfw, chosen)
-    ours = {"cosine": evaluate(tested, lists, protocol=protocol).figures}
-    if "neural" in scores:
-      mirrored = lfw.meta.get("mirror") == "concat"
-      neural = fit_verifier("neural", known, groups=number, mirrored=mirrored, say=lambda line: None)
-      ours["neural"] = evaluate(tested, lists, protocol=protocol, score=neural).figures
-    front = Front.fit(known.embedding_nd, unit=True, components=min(components, number * features.size // 2))
-    known, tested = (_reduced(front, one) for one in (known, tested))
-    if "joint-bayesian" in scores:
-      bayes = fit_verifier("joint-bayesian", known, unit=False, say=lambda line: None)
-      ours["joint-bayesian"] = evaluate(tested, lists, protocol=protocol, score=bayes).figures
-    for name, outside in (("joint-bayesian-folds", None), ("joint-bayesian-both", known)):
-      if name in scores:
-        fitted = evaluate_on_lfw("joint-bayesian", tested, lists, view=view, outside=outside, unit=False, say=lambda line: None)
-        ours[name] = fitted.found.figures
-    for name, one in ours.items():
-      figures[f"{name}, {number} patch{'es' if number > 1 else ''}"] = one
-      say(f"{number} patches, {name}: {100 * one['accuracy']:.2f} %, AUC {one['auc']:.4f}")
+    for name, compute in _of_number(features, training, lfw, order[:number], lists, components=components, view=view).items():
+      if name == "cosine" or name in scores:
+        key = f"{name}, {number} patch{'es' if number > 1 else ''}"
+        one = figures[key] = store.get(key, compute)
+        say(f"{number} patches, {name}: {100 * one['accuracy']:.2f} %, AUC {one['auc']:.4f}")
     say(f"{number} patches took {time.monotonic() - begun:.0f} s")
   return SystemFigures(tuple(order), figures)
+
+
+def _of_number(
+  features: PatchFeatures, training: Embeddings, lfw: Embeddings, names: Sequence[str], lists: str | Path, *, components: int, view: int
+) -> dict[str, Callable[[], Mapping[str, Any]]]:
+  """What computes the figures of some patches, by score; nothing is fitted before it is needed."""
+  mirrored, protocol = lfw.meta.get("mirror") == "concat", "lfw" if view == 2 else "lfw-view1"
+  chosen = [*names, *(f"{name}{MIRRORED}" for name in names)] if mirrored else list(names)
+
+  @cache
+  def taken() -> tuple[Embeddings, Embeddings]:
+    return features.take(training, chosen), features.take(lfw, chosen)
+
+  @cache
+  def reduced() -> tuple[Embeddings, Embeddings]:
+    known, tested = taken()
+    front = Front.fit(known.embedding_nd, unit=True, components=min(components, len(names) * features.size // 2))
+    return _reduced(front, known), _reduced(front, tested)
+
+  def cosine() -> Mapping[str, Any]:
+    return evaluate(taken()[1], lists, protocol=protocol).figures
+
+  def neural() -> Mapping[str, Any]:
+    known, tested = taken()
+    made = fit_verifier("neural", known, groups=len(names), mirrored=mirrored, say=lambda line: None)
+    return evaluate(tested, lists, protocol=protocol, score=made).figures
+
+  def bayes() -> Mapping[str, Any]:
+    known, tested = reduced()
+    made = fit_verifier("joint-bayesian", known, unit=False, say=lambda line: None)
+    return evaluate(tested, lists, protocol=protocol, score=made).figures
+
+  def by_fold(both: bool) -> Mapping[str, Any]:
+    known, tested = reduced()
+    outside = known if both else None
+    return evaluate_on_lfw("joint-bayesian", tested, lists, view=view, outside=outside, unit=False, say=lambda line: None).found.figures
+
+  return {
+    "cosine": cosine, "neural": neural, "joint-bayesian": bayes, "joint-bayesian-folds": partial(by_fold, False),
+    "joint-bayesian-both": partial(by_fold, True),
+  }
 
 
 def _ordered(lfw: Embeddings, features: PatchFeatures, patches: Sequence[str], lists: str | Path, state: str | Path | None) -> Sequence[str]:
@@ -136,40 +153,25 @@ def run_patch_system(
 ) -> SystemFigures:
   """Trains an ensemble unless the workdir has a trained one, embeds its training images and LFW, and measures them.
 
-  Writes to `workdir/system`: both embeddings, the selection, the figures as view1.json or view2.json, and those of view 2 as NAME_system.json
-  for `jaxface papers --keep`.
+  Writes to `workdir/system`: both embeddings, the selection, the figures as view1.json or view2.json after each of them, and those of view 2 as
+  NAME_system.json for `jaxface papers --keep`. The same call continues an interrupted one.
 
   Args:
-    experiment: name or path of an experiment of an ensemble, with a folder of training images and LFW as its first evaluation set.
-    workdir: folder of the run.
-    small: the small form of the experiment.
+    experiment, workdir, small, command, progress: see `train_patches`; `command` is kept with the figures.
     numbers, components, scores, view: see `measure_system`.
-    command: command line that is kept with the figures.
-    progress: draw progress bars.
   Raises:
-    ValueError: no such experiment, or one without such images; another network.
+    ValueError: as both.
   """
-  plan = expand_paths(load_experiment(experiment, small=small)[0])
-  if not plan.evaluation or not plan.evaluation[0].images or not plan.evaluation[0].pairs:
-    raise ValueError(f"{plan.name}: the system is measured on LFW, whose images and pairs its first evaluation set must name")
-  folder, known = Path(workdir), plan.data.images or plan.data.records
-  if not (folder / "model").is_dir():
-    run_experiment(plan, folder, command=command)
-  model = load(folder)
-  patches = [patch.name for patch in ensemble_of(model.saved, folder).patches]
-  lists = Path(plan.evaluation[0].pairs).parent
-  out = folder / "system"
-  training = embed_once(model, known, out / "train.npz", template=plan.data.template, progress=progress)
-  lfw = embed_once(model, plan.evaluation[0].images, out / "lfw.npz", template=plan.evaluation[0].template, progress=progress)
+  ready = train_patches(experiment, workdir, small=small, command=command, progress=progress)
   found = measure_system(
-    training, lfw, patches, lists, numbers=numbers, components=components, scores=scores, view=view, state=out / "selection.json",
+    ready.training, ready.lfw, ready.patches, ready.lists, numbers=numbers, components=components, scores=scores, view=view,
+    state=ready.out / "selection.json", kept=ready.out / f"view{view}.json",
   )
-  write_json(out / f"view{view}.json", {"command": command, "order": list(found.order), "components": components, "figures": dict(found.figures)})
   if view == 2:
     figures = {name: main_figures(one) for name, one in found.figures.items()}
-    name = f"{plan.name}_system"
-    Measured(name, command, figures, about_data(model), about_network(model), None, machine()).write(out / f"{name}.json")
+    name = f"{ready.name}_system"
+    Measured(name, command, figures, about_data(ready.model), about_network(ready.model), None, machine()).write(ready.out / f"{name}.json")
   return found
 
 
-__all__ = ["SCORES", "SystemFigures", "embed_once", "measure_system", "run_patch_system"]
+__all__ = ["SCORES", "SystemFigures", "measure_system", "run_patch_system"]

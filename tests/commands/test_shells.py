@@ -54,6 +54,7 @@ SHELLS = {
   "patches select --embeddings e --pairs p --out o --count 3": ("jaxface.pipeline.select_groups", ("e", "p", "o"), {"count": 3, "groups": 1, "score": "cosine"}),
   "patches take --embeddings e --selection s --group 2 --out o": ("jaxface.pipeline.take_group", ("e", "s", "o"), {"group": 2}),
   "patches system deepid --small --workdir w --view 1": ("jaxface.pipeline.run_patch_system", ("deepid", "w"), {"small": True, "view": 1, "components": 150}),
+  "patches groups deepid2_patches --small --workdir w --count 4": ("jaxface.pipeline.run_patch_groups", ("deepid2_patches", "w"), {"small": True, "count": 4, "groups": 7}),
   "papers --keep w --results r": ("jaxface.pipeline.keep_results", (["w"], "r"), {}),
   "experiments": ("jaxface.pipeline.describe_experiments", (), {}),
   "models iresnet* --dtype bfloat16": ("jaxface.models.describe", ("iresnet*",), {"dtype": "bfloat16", "measure": False}),

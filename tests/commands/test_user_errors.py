@@ -89,6 +89,7 @@ LINES = [
   "search {} @e.npz",
   "search @e.npz {}",
   "patches select --embeddings {} --pairs @pairs.txt --out out",
+  "patches groups {} --workdir w",
   "papers --keep {}",
   "detect {}",
   "detect @faces --model {}",

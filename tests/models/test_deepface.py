@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxface.models.deepface import PUBLISHED
+from jaxface.models.deepface import PUBLISHED, grey_gradient
 from jaxface.models.registry import create
 from jaxface.models.saved import count_parameters, variable_shapes
 
@@ -129,3 +129,22 @@ def test_what_is_wrong_is_named(tiny):
     net.apply(tiny[0], jnp.zeros((1, SIDE + 8, SIDE + 8, 3)))
   with pytest.raises(ValueError, match="window does not fit"):
     jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+
+
+def test_the_gradient_input_is_grey_magnitude_and_orientation(tiny):
+  variables, image = tiny
+  grey_bhw = np.asarray(image, np.float64) @ [0.299, 0.587, 0.114]
+  expected = np.zeros((*grey_bhw.shape, 3))
+  height, width = grey_bhw.shape[1:]
+  for b, y, x in np.ndindex(grey_bhw.shape):
+    up, down, left, right = max(y - 1, 0), min(y + 1, height - 1), max(x - 1, 0), min(x + 1, width - 1)
+    dy = (grey_bhw[b, down, x] - grey_bhw[b, up, x]) / (down - up)
+    dx = (grey_bhw[b, y, right] - grey_bhw[b, y, left]) / (right - left)
+    expected[b, y, x] = grey_bhw[b, y, x], np.sqrt(dx * dx + dy * dy), np.arctan2(dy, dx) / np.pi
+  planes = jax.jit(grey_gradient)(image)
+  np.testing.assert_allclose(planes, expected, atol=1e-5)
+  assert not np.asarray(grey_gradient(jnp.full((1, 3, 3, 3), 0.5)))[..., 1:].any()
+  plain, other = create("deepface", **TINY), create("deepface", **TINY, input="gradient")
+  np.testing.assert_allclose(jax.jit(other.apply)(variables, image), jax.jit(plain.apply)(variables, planes), rtol=1e-5, atol=1e-6)
+  with pytest.raises(ValueError, match=r"input of deepface.*edges"):
+    create("deepface", input="edges")

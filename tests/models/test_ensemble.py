@@ -69,6 +69,13 @@ def test_the_two_hundred_networks_of_deepid2_and_a_choice_of_them():
     create("deepid2_ensemble", patches=["row2_column2_100_gray"])
   with pytest.raises(ValueError, match="must be distinct"):
     create("deepid2_ensemble", patches=[names[0], names[0]])
+  # Smaller inputs have DeepID's positions: 2 × 1 of the fourth layer instead of 4 × 3, and boxes of their own aspect.
+  smaller = create("deepid2_ensemble", patches=names[:2], input_size=(39, 31))
+  assert {patch.input_size for patch in smaller.patches} == {(39, 31)} and smaller.patches[0].size[1] == pytest.approx(smaller.patches[0].size[0] * 31 / 39)
+  size = jax.eval_shape(lambda image: smaller.init(jax.random.key(0), image, train=False), faces(1))["params"]
+  assert list(size) == ["39x31x3_members_0_2"] and size["39x31x3_members_0_2"]["conv4"]["kernel"].shape[:3] == (2, 2, 1)
+  with pytest.raises(ValueError, match="at least 31 each"):
+    create("deepid2_ensemble", input_size=(39, 30))
 
 
 def test_every_member_is_a_network_alone_on_its_patch(small):

@@ -1,45 +1,41 @@
 """DeepFace's verification on LFW's folds: against the definition, LFW's rules, and by the command."""
 
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import pytest
+from lfw_lists import FILES, FOLDS, IMAGES, PEOPLE, write_lists
 
 from jaxface.commands.main import main
 from jaxface.evaluation import verify
 from jaxface.evaluation.protocols.lfw import read_view_2
 from jaxface.formats import Embeddings, write_embeddings
-from jaxface.pipeline.papers.deepface import _Fold, deepface_on_lfw, ensemble, normalised
+from jaxface.pipeline.papers.deepface import (
+  ENSEMBLE_PENALTY,
+  deepface_on_lfw,
+  ensemble,
+  normalised,
+  side_by_side,
+)
 from jaxface.pipeline.papers.result_file import Measured
-from jaxface.verifiers import evaluate_on_lfw
+from jaxface.verifiers import FusionPart, InnerProduct, evaluate_on_lfw
 from jaxface.verifiers.lfw import tasks
+from jaxface.verifiers.linear import fit_svm
 
-FOLDS, PEOPLE, IMAGES, SIZE = 3, 12, 3, 6
-NAMES = [[f"P{fold}_{person}" for person in range(PEOPLE)] for fold in range(FOLDS)]
+SIZE = 6
 
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("lists")
-  blocks = [[f"{name}\t1\t2" for name in names] + [f"{a}\t1\t{b}\t3" for a, b in zip(names, names[1:] + names[:1])] for names in NAMES]
-  counted = [[f"{name}\t{IMAGES}" for name in names] for names in NAMES]
-  for name, lines in {
-    "pairs.txt": [f"{FOLDS}\t{PEOPLE}", *chain(*blocks)],
-    "people.txt": [str(FOLDS), *chain(*([str(PEOPLE), *lines] for lines in counted))],
-    "pairsDevTrain.txt": [str(PEOPLE), *blocks[0]], "pairsDevTest.txt": [str(PEOPLE), *blocks[1]], "peopleDevTrain.txt": [str(PEOPLE), *counted[0]],
-  }.items():
-    (folder / name).write_text("\n".join(lines) + "\n")
-  return folder
+  return write_lists(tmp_path_factory.mktemp("lists"))
 
 
 def made(seed, noise=0.5):
   """Features of people that are not negative, as after a ReLU."""
   rng = np.random.default_rng(seed)
-  names = [f"{name}/{name}_{image:04d}" for fold in NAMES for name in fold for image in range(1, IMAGES + 1)]
-  person_nd = np.repeat(rng.normal(0.5, 1, size=(len(names) // IMAGES, SIZE)), IMAGES, axis=0)
+  person_nd = np.repeat(rng.normal(0.5, 1, size=(len(FILES) // IMAGES, SIZE)), IMAGES, axis=0)
   feature_nd = np.maximum(person_nd + noise * rng.normal(size=person_nd.shape), 0) + 0.01
-  return Embeddings(feature_nd.astype(np.float32), names, None, {"raw": True, "mirror": "none"})
+  return Embeddings(feature_nd.astype(np.float32), FILES, None, {"raw": True, "mirror": "none"})
 
 
 def test_the_inner_product_is_that_of_normalised_features(lists):
@@ -69,18 +65,38 @@ def test_both_fits_follow_the_rules_of_lfw(kind, setting, title, lists):
 
 def test_an_ensemble_weighs_its_members_by_the_training_pairs_only(lists):
   by_fold = list(tasks(read_view_2(lists, "restricted"), lists, "restricted"))
-  rng = np.random.default_rng(0)
-
-  def scores(strength):
-    return [_Fold(strength * task.train.same + rng.normal(size=len(task.train)), strength * task.test.same + rng.normal(size=len(task.test))) for task in by_fold]
-
-  good, noise = scores(5.0), scores(0.0)
-  found = ensemble(by_fold, [noise, good])
-  for one, member in zip(found, good):
-    assert np.corrcoef(one.test_p, member.test_p)[0, 1] > 0.95
+  good, noise = normalised(made(6), made(7)), normalised(made(8, noise=50.0), made(9))
+  joined = side_by_side([noise, good])
+  parts = [FusionPart(InnerProduct.fit(one.embedding_nd), np.arange(SIZE) + SIZE * number) for number, one in enumerate((noise, good))]
+  found = ensemble(joined, by_fold, [[parts] * FOLDS])
+  for one, task in zip(found, by_fold):
+    assert one.kind == "fusion" and abs(one.linear.weight_k[0]) < 0.3 * one.linear.weight_k[1]
+    # The same by scikit-learn, from the scores of the training pairs.
+    score_pm = np.stack([part.of(joined.embedding_nd) @ part.of(joined.embedding_nd).T for part in parts])[
+      :, *([joined.names.index(name) for name in side] for side in (task.train.left, task.train.right))].T
+    right = fit_svm(score_pm, task.train.same, penalty=ENSEMBLE_PENALTY)
+    np.testing.assert_allclose(one.linear.weight_k, right.weight_k, rtol=1e-4)
   flipped = [task._replace(test=replace(task.test, same=~task.test.same)) for task in by_fold]
-  for one, other in zip(found, ensemble(flipped, [noise, good])):
-    assert one.test_p.tolist() == other.test_p.tolist()
+  for one, other in zip(found, ensemble(joined, flipped, [[parts] * FOLDS])):
+    assert one.linear.weight_k.tolist() == other.linear.weight_k.tolist()
+
+
+def test_embeddings_side_by_side_follow_the_names():
+  first, second = made(0), made(1)
+  order = np.random.default_rng(0).permutation(len(FILES))
+  mixed = replace(second, embedding_nd=second.embedding_nd[order], names=[FILES[row] for row in order])
+  np.testing.assert_array_equal(side_by_side([first, mixed]).embedding_nd, np.concatenate([first.embedding_nd, second.embedding_nd], 1))
+  with pytest.raises(ValueError, match=f"the second lacks '{FILES[-1]}'"):
+    side_by_side([first, replace(second, embedding_nd=second.embedding_nd[:-1], names=FILES[:-1])])
+
+
+def test_other_alignments_are_compared_on_the_pairs_of_both(lists):
+  lfw, train = made(0), made(1)
+  worse = made(0, noise=3.0)
+  half = replace(worse, embedding_nd=worse.embedding_nd[: 2 * PEOPLE * IMAGES], names=FILES[: 2 * PEOPLE * IMAGES])
+  found = deepface_on_lfw([lfw], [train], lists, tune=False, others={"none": half}, say=lambda line: None).figures
+  assert found["inner product, none"]["pairs"] == found["inner product, same pairs as none"]["pairs"] == 2 * 2 * PEOPLE < found["inner product"]["pairs"]
+  assert found["inner product, none"]["auc"] < found["inner product, same pairs as none"]["auc"] - 0.1
 
 
 def test_two_networks_are_better_than_one_where_their_errors_are_independent(lists):
@@ -88,7 +104,8 @@ def test_two_networks_are_better_than_one_where_their_errors_are_independent(lis
   person_nd = np.repeat(rng.normal(0.5, 1, size=(FOLDS * PEOPLE, SIZE)), IMAGES, axis=0)
   networks = [replace(made(0), embedding_nd=(np.maximum(person_nd + rng.normal(size=person_nd.shape), 0) + 0.01).astype(np.float32)) for _ in range(4)]
   found = deepface_on_lfw(networks, networks, lists, tune=False, say=lambda line: None)
-  assert list(found.figures) == ["inner product", "chi-square, restricted", "Siamese, unrestricted", "ensemble, restricted", "ensemble, unrestricted"]
+  members = [f"{one}{'' if number == 1 else f', network {number}'}" for one in ("chi-square, restricted", "Siamese, unrestricted") for number in range(1, 5)]
+  assert list(found.figures) == ["inner product", *members, "ensemble, restricted", "ensemble, unrestricted"]
   assert found.figures["ensemble, restricted"]["auc"] > found.figures["chi-square, restricted"]["auc"] + 0.03
 
 
@@ -105,7 +122,7 @@ def test_what_is_wrong_is_named(lists):
 def test_the_command_writes_a_result_that_the_table_shows(lists, tmp_path, capsys):
   for name, seed in (("lfw", 0), ("train", 1)):
     write_embeddings(tmp_path / f"{name}.npz", made(seed))
-  out = tmp_path / "results" / "deepface.json"
+  out = tmp_path / "results" / "deepface_system.json"
   assert main(["papers", "deepface", "--run", "--lfw", str(tmp_path / "lfw.npz"), "--train", str(tmp_path / "train.npz"), "--lists", str(lists), "--out", str(out)]) == 0
   told = capsys.readouterr()
   assert "view 1, siamese, penalty 0.1: AUC" in told.err + told.out and "chi-square, restricted: accuracy" in told.out

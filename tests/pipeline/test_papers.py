@@ -1,7 +1,9 @@
 """The figures of papers beside ours: result files, the table, and the command."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,24 @@ def test_the_papers_that_come_with_jaxface_agree_with_their_results():
   # Every figure of a result is shown somewhere.
   measured = {f"{name}/{figure}" for name, one in results.items() for figure in one.figures}
   assert measured <= {row.figure.ours for row in table if row.found}
+
+
+def test_every_figure_of_ours_is_one_that_the_runs_write():
+  papers, results = read_papers(), read_results()
+  runs = (Path(__file__).parents[2] / "Makefile").read_text().split("PAPER_RUNS :=")[1].split("\npapers:")[0]
+  written = {name.rpartition("/")[2].removesuffix(".json") for name in re.findall(r"[\w./-]+", runs.replace(",", " "))}
+  for paper in papers:
+    for name in {figure.ours.partition("/")[0] for figure in paper.figures if figure.ours} | set(paper.results):
+      assert name in written, f"{paper.name}: no run of `make papers` writes {name!r}"
+    # A figure whose run was kept must be in it.
+    for figure in paper.figures:
+      name, _, key = figure.ours.partition("/")
+      assert name not in results or key in results[name].figures, f"{paper.name}: {name!r} has no figure {key!r}"
+
+
+def test_deepid_without_a_verifier_is_that_of_its_system():
+  [row] = [row for row in paper_rows(read_papers(), read_results()) if row.paper.name == "deepid" and row.figure.what == "LFW, cosine, without a verifier"]
+  assert row.ours != MISSING and row.found == row.measured.figures["cosine, 16 patches"]
 
 
 def test_the_command_keeps_and_prints(tmp_path, capsys):
