@@ -11,7 +11,6 @@ import time
 import numpy as np
 import simplejpeg
 
-import jaxface.data.records as records_module
 from jaxface.data.records import RecordSource
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.packing import pack
