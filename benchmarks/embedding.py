@@ -86,13 +86,12 @@ def pytorch_embed(net: str, batch_size: int, compiled: bool) -> tuple[Callable[[
   """PyTorch's embedding, eager unless `compiled`."""
   import torch
 
-  from benchmarks.torch_nets import NETS as TORCH_NETS
-  from benchmarks.torch_nets import count_parameters, normalise
+  from benchmarks.torch_nets import build, count_parameters, normalise
 
   torch.set_num_threads(cores())
   # Flush denormals, as XLA does on its threads.
   torch.set_flush_denormal(True)
-  model = TORCH_NETS[net]().to(memory_format=torch.channels_last).eval()
+  model = build(NETS[net]).to(memory_format=torch.channels_last).eval()
   image = torch.from_numpy(images(NETS[net].side, batch_size))
 
   def forward(image: torch.Tensor) -> torch.Tensor:

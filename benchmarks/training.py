@@ -11,15 +11,13 @@ was missed against the faster of the two; `--eager` skips `torch.compile`.
 
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import Speedup, equal_malloc, interleave, machine, speedup
-from benchmarks.nets import NETS, images, same_parameters
+from benchmarks.nets import NETS, same_parameters
 from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.torch_sides import COMPILED, below, torch_sides
@@ -28,9 +26,6 @@ from benchmarks.worker import Worker, cores
 # Required and desired images/s relative to PyTorch's best.
 BARS = {"float32": (0.95, 1.1), "bfloat16": (0.7, 1.0)}
 CLASSES = 5000
-MARGIN, SCALE = 0.35, 64.0
-# Small, so that the fixed batch is not fitted within the rounds: gradients of a zero loss are trivial.
-LEARNING_RATE, MOMENTUM, DECAY = 1e-5, 0.9, 5e-4
 
 NOTES = [
   "Speed is images/s of jaxface divided by images/s of PyTorch, per round: median, and quartiles in brackets. The ratio of"
@@ -43,11 +38,6 @@ NOTES = [
   "Temporaries are the memory of the compiled step without arguments and results; peak memory is the maximum of a side's"
   " process, including libraries and compilation.",
 ]
-
-
-def batch_of(net: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-  """Images [B, H, W, 3] uint8 and labels [B]."""
-  return images(NETS[net].side, size), np.random.default_rng(1).integers(0, CLASSES, size)
 
 
 def jaxface_step(
@@ -65,48 +55,12 @@ def jaxface_step(
 
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_enable_compilation_cache", False)
-  from jaxface.data.augmentation import AugmentConfig
-  from jaxface.heads.classification import Classification
+  from benchmarks.net_step import ready
   from jaxface.layers.formulation import VARIABLE, current_formulation
-  from jaxface.losses.margins import CosFace
-  from jaxface.models.preprocess import get_preprocess
-  from jaxface.models.registry import create
-  from jaxface.models.saved import count_parameters
-  from jaxface.training.config import MeshConfig
-  from jaxface.training.mesh import batch_sharding, make_mesh
-  from jaxface.training.optimizer import OptimizerConfig
-  from jaxface.training.parts import Batches, Network, Objective, Optimizer, Plan
-  from jaxface.training.schedule import ScheduleConfig
-  from jaxface.training.step import TrainStep, compile_step
 
   if formulation is not None:
     os.environ[VARIABLE] = formulation
-  model, options, side, _ = NETS[net]
-  mesh = make_mesh(MeshConfig())
-  plan, optimizer = Plan(steps=2000), OptimizerConfig(learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=DECAY)
-  step = TrainStep(
-    Network(create(model, dtype=dtype, **options), replace(get_preprocess("unit"), size=(side, side))),
-    Objective((Classification(margin=CosFace(m=MARGIN, scale=SCALE)),), CLASSES),
-    Optimizer.make(optimizer, ScheduleConfig(name="constant"), steps=plan.steps),
-    Batches(batch_size, augment=AugmentConfig(mirror=0.0, shift=0, jitter=0.0)),
-    plan, mesh,
-  )
-  key = jax.random.key(0)
-  shardings = step.shardings(jax.eval_shape(step.init, key))
-  state = jax.jit(step.init, out_shardings=shardings)(key)
-  image, label = batch_of(net, batch_size)
-  batch = jax.device_put(
-    {
-      "image": image,
-      "label": label.astype(np.int32),
-      "weight": np.ones(batch_size, np.float32),
-      "position": np.arange(batch_size, dtype=np.uint32),
-    },
-    batch_sharding(mesh),
-  )
-  start = time.perf_counter()
-  compiled = compile_step(step, shardings, batch_sharding(mesh)).lower(state, batch).compile()
-  seconds = time.perf_counter() - start
+  compiled, state, batch, parameters, seconds = ready(NETS[net], CLASSES, dtype, batch_size)
 
   def run() -> float:
     nonlocal state
@@ -117,7 +71,7 @@ def jaxface_step(
 
   return run, {
     "formulation": current_formulation(),
-    "parameters": count_parameters(state.params),
+    "parameters": parameters,
     "compile_seconds": seconds,
     "temporaries": compiled.memory_analysis().temp_size_in_bytes,
   }
@@ -129,46 +83,13 @@ def pytorch_step(
   """PyTorch's step, eager unless `compiled`; it returns the loss."""
   import torch
 
-  from benchmarks.torch_nets import NETS as TORCH_NETS
-  from benchmarks.torch_nets import CosFaceHead, count_parameters, normalise
+  from benchmarks.torch_step import ready
 
   torch.set_num_threads(cores())
   # Flush denormals, as XLA does on its threads.
   torch.set_flush_denormal(True)
-  torch.manual_seed(0)
-  image, label = map(torch.from_numpy, batch_of(net, batch_size))
-  model = TORCH_NETS[net]().to(memory_format=torch.channels_last).train()
-  with torch.no_grad():
-    embedding_size = model(normalise(image[:2])).shape[1]
-  head = CosFaceHead(embedding_size, CLASSES, SCALE, MARGIN)
-  params = [*model.parameters(), *head.parameters()]
-  optimizer = torch.optim.SGD(
-    [
-      {"params": [p for p in params if p.ndim > 1], "weight_decay": DECAY},
-      {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
-    ],
-    lr=LEARNING_RATE,
-    momentum=MOMENTUM,
-    fused=True,
-  )
-
-  def forward(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    return head(model(normalise(image)), label)
-
-  if compiled:
-    forward = torch.compile(forward, dynamic=False)
-
-  def run() -> float:
-    optimizer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-      loss = forward(image, label)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-  start = time.perf_counter()
-  run()
-  return run, {"parameters": count_parameters(model, head), "first_seconds": time.perf_counter() - start}
+  step, facts = ready(NETS[net], CLASSES, dtype, batch_size, compiled)
+  return lambda: step().item(), facts
 
 
 def compare(

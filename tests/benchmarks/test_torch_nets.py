@@ -31,7 +31,7 @@ def our_layers(net: str) -> Counter:
 
 def their_layers(net: str) -> Counter:
   torch = pytest.importorskip("torch", reason="PyTorch is absent: pip install -e .[bench]")
-  from benchmarks.torch_nets import NETS as TORCH_NETS
+  from benchmarks.torch_nets import build
 
   layers: Counter = Counter()
 
@@ -49,7 +49,7 @@ def their_layers(net: str) -> Counter:
 
   # Nothing is computed there but shapes.
   with torch.device("meta"):
-    model = TORCH_NETS[net]().eval()
+    model = build(NETS[net]).eval()
     for module in model.modules():
       module.register_forward_hook(watch)
     model(torch.zeros(1, 3, NETS[net].side, NETS[net].side))
