@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.against_torch import SPEED, compare, measure
 from benchmarks.common import equal_malloc, machine
-from benchmarks.head_settings import DECAY, LEARNING_RATE, MARGIN, MOMENTUM, SCALE, images_and_labels
 from benchmarks.options import benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
 from benchmarks.worker import cores
 
 BATCH, SIZE = 128, 512
-CENTER_STD = 0.01
 BAR, GOAL = 1.0, 2.0
 # The sides draw their own numbers: the first loss has a standard deviation of 0.7 %, by the target scores of the batch.
 TOLERANCE = 0.03
@@ -56,59 +54,15 @@ def jaxface_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[st
   return run, {**facts, "loss": run()}
 
 
-def pytorch_step(case: Case, classes: int) -> tuple[Callable[[], float], dict[str, Any]]:
-  """PyTorch's step; it returns the loss."""
+def pytorch_step(case: Case, classes: int, compiled: bool = False) -> tuple[Callable[[], float], dict[str, Any]]:
+  """PyTorch's step, eager unless `compiled`; it returns the loss."""
   import torch
-  from torch.nn.functional import cross_entropy, linear, normalize
+
+  from benchmarks.torch_head import start
 
   torch.set_num_threads(cores())
-  torch.manual_seed(0)
-  image, label = images_and_labels(classes, BATCH)
-  x = torch.from_numpy(image.reshape(BATCH, -1)).float() / 127.5 - 1.0
-  own = torch.from_numpy(label)
-  network = torch.nn.Linear(x.shape[1], SIZE)
-  weight = torch.empty(classes, SIZE).normal_(0, CENTER_STD)
-  rows = torch.arange(BATCH)
-  settings = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": DECAY, "fused": True}
-
-  def loss_of(center: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    cosine = linear(normalize(network(x)), normalize(center))
-    cosine[rows, own] -= MARGIN
-    return cross_entropy(cosine.mul_(SCALE), own)
-
-  if case.group == 1:
-    weight.requires_grad_()
-    optimizer = torch.optim.SGD([*network.parameters(), weight], **settings)
-
-    def run() -> float:
-      optimizer.zero_grad()
-      loss = loss_of(weight, own)
-      loss.backward()
-      optimizer.step()
-      return loss.item()
-
-    return run, {"loss": run()}
-
-  optimizer = torch.optim.SGD(network.parameters(), **settings)
-  momentum, count = torch.zeros_like(weight), classes // case.group
-
-  def run_sampled() -> float:
-    positive = torch.unique(own)
-    chance = torch.rand(classes)
-    chance[positive] = 2.0
-    index = torch.topk(chance, count)[1].sort()[0]
-    center, moment = weight[index].requires_grad_(), momentum[index]
-    optimizer.zero_grad()
-    loss = loss_of(center, torch.searchsorted(index, own))
-    loss.backward()
-    optimizer.step()
-    with torch.no_grad():
-      moment.mul_(MOMENTUM).add_(center.grad).add_(center, alpha=DECAY)
-      weight.index_copy_(0, index, center.sub_(moment, alpha=LEARNING_RATE))
-      momentum.index_copy_(0, index, moment)
-    return loss.item()
-
-  return run_sampled, {"loss": run_sampled()}
+  step = start(classes, SIZE, BATCH, case.group, compiled=compiled)
+  return lambda: step().item(), {"loss": step().item()}
 
 
 def row_of(name: str, classes: int, rounds: int) -> tuple[dict[str, Any], float | None]:

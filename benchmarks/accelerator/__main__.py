@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
   parser.add_argument("--without-torch", action="store_true", help="without PyTorch")
   parser.add_argument("--only", nargs="+", metavar="WORD", help="only parts with one of these words in their names, after the device")
   parser.add_argument("--xla-flags", metavar="SET", help="a set of XLA flags, see docs/xla_flags.md")
-  parser.add_argument("--tiny", action="store_true", help="tiny sizes in this process, to try it on a CPU; the figures mean nothing")
+  parser.add_argument("--tiny", action="store_true", help="tiny sizes in this process, without PyTorch, to try it on a CPU; the figures mean nothing")
   options = parser.parse_args(arguments)
   if options.show:
     print(markdown(Report.read(options.show)))
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"[{time.monotonic() - start:5.0f} s] {line}", file=sys.stderr, flush=True)
 
   run_parts([device_part(sizes, report, facts, place)], report, deadline, file=options.json, say=say)
-  peers = [] if options.without_torch or facts.get("platform") == "tpu" else torch_peers(options.eager)
+  peers = [] if options.without_torch or options.tiny or facts.get("platform") == "tpu" else torch_peers(options.eager)
   parts = [check_part(sizes, wrong, place), *plan(sizes, peers, facts, place)]
   if options.only:
     parts = [part for part in parts if any(word in part.name for word in options.only)]
