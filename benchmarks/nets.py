@@ -40,17 +40,13 @@ def labels(classes: int, count: int) -> np.ndarray:
 
 
 def multiply_adds(net: Net) -> int:
-  """Multiply-adds of the forward pass of one image: convolutions, dense layers, and products of queries with keys and values."""
+  """Multiply-adds of the forward pass of one image, those of attention included."""
   from jaxface.models.layer_table import layer_table
   from jaxface.models.registry import create
   from jaxface.models.watch import watch
 
   module = create(net.model, **net.options)
-  total = sum(row.multiply_adds for row in layer_table(watch(module, (1, net.side, net.side, 3))))
-  if hasattr(module, "heads"):  # a vision transformer; its attention is no layer of the table
-    tokens = (net.side // module.patch) ** 2
-    total += module.depth * 2 * tokens * tokens * module.channels
-  return total
+  return sum(row.multiply_adds for row in layer_table(watch(module, (1, net.side, net.side, 3))))
 
 
 def same_parameters(net: str, counts: dict[str, int]) -> int:

@@ -108,7 +108,7 @@ def theirs(slow: float, loss: float, compiled: bool):
 
 
 def product(dtype: str):
-  return (lambda: time.sleep(0.005)), {"flops": 4e9}
+  return (lambda: time.sleep(0.05)), {"flops": 2e10}
 
 
 def test_rows_are_against_the_faster_side_of_torch_and_refuse_other_work(monkeypatch):
@@ -121,9 +121,9 @@ def test_rows_are_against_the_faster_side_of_torch_and_refuse_other_work(monkeyp
   rows, missed, verdict = against_torch.measure(["easy"], row_of, peers=[EAGER, COMPILED])
   row = rows[0]
   assert row["case"] == "easy" and row["temporaries MB"] == 3 and row["pytorch ms"] > row["torch.compile ms"] > row["jaxface ms"]
-  assert row["faster of PyTorch"] == COMPILED and 2 < float(row["speed / faster"].split()[0]) < 11
-  # Half the operations in 10 ms of what the product does in 5 ms.
-  assert 10 < int(row["jaxface share of matrix product"].split()[0]) < 35
+  assert row["faster of PyTorch"] == COMPILED and float(row["speed / faster"].split()[0]) > 2
+  # A tenth of the operations in a fifth of the time; sleeps may take longer.
+  assert 15 < int(row["jaxface share of matrix product"].split()[0]) < 150
   assert [line for line in missed if "memory" not in line] == [] and verdict.startswith("Bars: at least 1.0 × the faster")
   with pytest.raises(AssertionError, match=r"the loss differs: 1\.0 here, 1\.5 in pytorch"):
     against_torch.compare("", {}, ours, theirs, (0.0, 1.5), peers=[EAGER], **settings)
