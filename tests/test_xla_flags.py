@@ -35,13 +35,11 @@ def test_the_installed_xla_knows_all_flags_of_its_sets():
   assert unknown_flags([*sorted(names), "xla_gpu_no_such_flag"], library) == ["xla_gpu_no_such_flag"]
 
 
-def test_what_is_said_to_be_unknown_ends_a_process_and_what_is_known_does_not():
-  # The truth about a flag is what XLA does with it.
-  code = "import jax; jax.devices()"
-  for flag, ends in (("--xla_gpu_no_such_flag=1", True), (environment("gpu_reproducible", {})["XLA_FLAGS"], False)):
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, check=False)
-    assert (done.returncode != 0) is ends, done.stderr
-    assert ("xla_gpu_no_such_flag" in done.stderr) is ends
+def test_what_is_said_to_be_unknown_ends_a_process():
+  # The truth about a flag is what XLA does with it. tests/benchmarks/test_accelerator.py starts a process with all flags that are known.
+  settings = {**os.environ, "XLA_FLAGS": "--xla_gpu_no_such_flag=1", "JAX_PLATFORMS": "cpu"}
+  done = subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], env=settings, capture_output=True, text=True, check=False)
+  assert done.returncode != 0 and "xla_gpu_no_such_flag" in done.stderr
 
 
 def test_a_library_without_a_flag_is_named_and_nothing_is_set(tmp_path, monkeypatch):

@@ -48,8 +48,8 @@ def plan(sizes: Sizes, peers: list[str], facts: dict[str, Any], place: Callable[
     return lambda: nets.measure(name, sizes.nets[name], batch, place(), sides, flops_peak=facts.get("peak"), profile=profile, **step)
 
   def head(case: str, classes: int) -> Part:
-    sides = eager if case in ("dense head", "a tenth") else []
-    return Part(f"class centres, {classes:,}, {case}", 25, partial(lambda: heads.measure(case, classes, place(), sizes, sides)))
+    sides = peers if case in ("dense head", "a tenth") else []
+    return Part(f"class centres, {classes:,}, {case}", 25 + 15 * len(sides), partial(lambda: heads.measure(case, classes, place(), sizes, sides)))
 
   first = [Part(f"{name}, batch {sizes.nets[name].batch}", 60, net(name, sizes.nets[name].batch, eager, profile=True)) for name in own]
   first[0] = Part(first[0].name, 60 + compile_seconds, net(own[0], sizes.nets[own[0]].batch, peers, profile=True))
@@ -127,7 +127,9 @@ def main(arguments: list[str] | None = None) -> int:
   report = Report(shlex.join(["python", "-m", "benchmarks.accelerator", *given]), options.minutes)
 
   def place() -> Place:
-    return Place(deadline, options.tiny, facts.get("platform") != "tpu", sizes.rounds)
+    # A part that hangs leaves most of the time to the others.
+    own = time.monotonic() + max(120.0, 60 * options.minutes / 3)
+    return Place(min(deadline, own), options.tiny, facts.get("platform") != "tpu", sizes.rounds)
 
   def say(line: str) -> None:
     print(f"[{time.monotonic() - start:5.0f} s] {line}", file=sys.stderr, flush=True)

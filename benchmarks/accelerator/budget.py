@@ -87,7 +87,9 @@ def run_parts(
         entry |= {"state": DONE}
         for title, rows in tables.items():
           report.tables.setdefault(title, []).extend(rows)
-      except (RuntimeError, TimeoutError, AssertionError, ImportError, OSError, ValueError) as error:
+      except TimeoutError:
+        entry |= {"state": SKIPPED, "why": f"was ended after {now() - start:.0f} s"}
+      except (RuntimeError, AssertionError, ImportError, OSError, ValueError) as error:
         entry |= {"state": FAILED, "why": reason(error)}
       entry["seconds"] = round(now() - start, 1)
       taken.append((now() - start) / part.seconds)

@@ -29,7 +29,8 @@ def describe(product: int, round_seconds: float) -> tuple[Callable[[], None], di
   device = jax.devices()[0]
   memory = device.memory_stats() or {}
   peak = peak_of(device.device_kind)
-  a = jnp.ones((product, product), jnp.bfloat16)
+  # Not of equal numbers, which a device multiplies with less power.
+  a = jax.random.normal(jax.random.key(0), (product, product), jnp.bfloat16)
   multiply = jax.jit(lambda a, b: a @ b).lower(a, a).compile()
 
   def run(count: int) -> None:
@@ -46,8 +47,7 @@ def describe(product: int, round_seconds: float) -> tuple[Callable[[], None], di
     fastest = min(fastest, (time.perf_counter() - start) / steps)
   return (lambda: None), {
     "steps": 1, "platform": device.platform, "kind": device.device_kind, "devices": jax.device_count(),
-    "memory bytes": memory.get("bytes_limit"), "platform version": jax.extend.backend.get_backend().platform_version.splitlines()[0]
-    if hasattr(jax, "extend") else "", "driver": _driver(),
+    "memory bytes": memory.get("bytes_limit"), "platform version": device.client.platform_version.splitlines()[0], "driver": _driver(),
     "peak": None if peak is None else peak.flops, "peak source": "" if peak is None else peak.source,
     "measured": 2 * product**3 / fastest, "versions": versions(), "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
   }

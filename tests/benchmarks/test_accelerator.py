@@ -1,6 +1,7 @@
 """The benchmark of accelerators: it needs nothing but JAX, keeps to its time, sees wrong results, and reads traces."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from jaxface.xla_flags import SETS, environment
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -73,11 +76,11 @@ def test_the_tiny_form_runs_with_nothing_but_jax(tmp_path, subprocess_environmen
 
 
 @pytest.fixture
-def subprocess_environment(monkeypatch):
-  """Quick to compile; the figures of the tiny form mean nothing anyway."""
-  import os
-
-  return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+def subprocess_environment():
+  """Quick to compile; the figures of the tiny form mean nothing anyway. With all sets of flags of GPUs, which this XLA must know."""
+  quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+  gpu = ",".join(name for name, one in SETS.items() if one.variable == "XLA_FLAGS")
+  return {**os.environ, "JAX_PLATFORMS": "cpu", **environment(gpu, {"XLA_FLAGS": quick})}
 
 
 class Clock:
@@ -102,15 +105,16 @@ def test_what_no_longer_fits_is_skipped_and_figures_are_kept(tmp_path):
   parts = [
     Part("first", 10, clock.work(20, [{"a": 1}])), Part("fails", 10, clock.work(20, error=RuntimeError("traceback\nout of memory\n"))),
     # Parts take twice what was thought: 20 + 20 + 2 · 31 > 100.
-    Part("long", 31, clock.work(1)), Part("short", 20, clock.work(5, [{"a": 2, "b": "x"}])),
+    Part("long", 31, clock.work(1)), Part("short", 20, clock.work(5, [{"a": 2, "b": "x"}])), Part("hangs", 10, clock.work(30, error=TimeoutError())),
   ]
   report = Report("python", 8)
   run_parts(parts, report, 100.0, file=file, say=lambda line: seen.append((line, len(Report.read(file).parts) if file.exists() else 0)), now=clock)
-  assert [part["state"] for part in report.parts] == ["done", "failed", "skipped", "done"]
+  assert [part["state"] for part in report.parts] == ["done", "failed", "skipped", "done", "skipped"]
   assert report.parts[1]["why"] == "out of memory" and report.parts[2]["why"] == "needs about 62 s, 60 s are left"
+  assert report.parts[4]["why"] == "was ended after 30 s"
   assert report.tables == {"T": [{"a": 1}, {"a": 2, "b": "x"}]} and Report.read(file) == report
   # When a part is announced the file has all parts before it.
-  assert [count for _, count in seen] == [0, 1, 2, 3]
+  assert [count for _, count in seen] == [0, 1, 2, 3, 4]
   text = markdown(report)
   assert "| a | b |" in text and "- long: skipped: needs about 62 s" in text and json.loads(file.read_text())["minutes"] == 8
 
