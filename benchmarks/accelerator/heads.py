@@ -31,6 +31,8 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
 # Of the search for as many classes as fit: share of the memory that the first try aims at, and of the classes if one fails.
 _AIM, _LESS, _TRIES = 0.92, 0.9, 4
 _MULTIPLE = 2560
+# Relative, of first losses: their standard deviation is 0.4 % for 512 rows.
+_TOLERANCE = 0.03
 
 
 def jaxface_side(classes: int, size: int, batch: int, settings: dict[str, Any], round_seconds: float) -> tuple[Callable[[], float], dict[str, Any]]:
@@ -47,8 +49,9 @@ def jaxface_side(classes: int, size: int, batch: int, settings: dict[str, Any], 
   from benchmarks.head_step import start
 
   run, facts = start(classes, size, batch, **settings)
+  loss = run()
   steps = steps_for(run, round_seconds)
-  return (lambda: run(steps)), {"steps": steps, "loss": run(), "peak bytes": device_peak(jax) or facts["state"] + facts["temporaries"]}
+  return (lambda: run(steps)), {"steps": steps, "loss": loss, "peak bytes": device_peak(jax) or facts["state"] + facts["temporaries"]}
 
 
 def pytorch_side(
@@ -114,6 +117,10 @@ def measure(case: str, classes: int, place: Place, sizes: Sizes, peers: list[str
   sides |= {peer: (pytorch_side, (*common, group, sizes.round_seconds, peer == COMPILED)) for peer in peers}
   found = place.compare(sides)
   ours = found.facts[OURS]
+  for side, facts in found.facts.items():
+    # The sides draw their own numbers.
+    if not np.isclose(facts["loss"], ours["loss"], rtol=_TOLERANCE):
+      raise RuntimeError(f"{case}: the first loss is {ours['loss']} here, {facts['loss']} in {side}")
   seconds = {side: float(np.median(taken)) for side, taken in found.seconds.items()}
   rate = 6 * sizes.head_batch * (classes / group) * sizes.head_size / seconds[OURS]
   row: dict[str, Any] = {

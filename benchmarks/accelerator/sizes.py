@@ -58,7 +58,7 @@ FULL = Sizes(
   },
   identities=5_000, classes=(100_000, 1_000_000), head_batch=512, head_size=512, most_bytes=0, triplets=(1_800, 4_096),
   local={name: layer._replace(batch=128) for name, layer in LAYERS.items() if layer.block == 1},
-  check_side=112, check_batch=16, product=8_192, round_seconds=0.5, rounds=5,
+  check_side=48, check_batch=16, product=8_192, round_seconds=0.5, rounds=5,
 )
 
 TINY = Sizes(
