@@ -14,6 +14,7 @@ from benchmarks.accelerator.sides import (
   steps_for,
   torch_device,
   torch_wait,
+  work_of,
 )
 from benchmarks.accelerator.sizes import Sizes
 from benchmarks.common import speedup
@@ -51,7 +52,7 @@ def jaxface_side(classes: int, size: int, batch: int, settings: dict[str, Any], 
   run, facts = start(classes, size, batch, **settings)
   loss = run()
   steps = steps_for(run, round_seconds)
-  return (lambda: run(steps)), {"steps": steps, "loss": loss, "peak bytes": device_peak(jax) or facts["state"] + facts["temporaries"]}
+  return work_of(run, steps), {"steps": steps, "loss": loss, "peak bytes": device_peak(jax) or facts["state"] + facts["temporaries"]}
 
 
 def pytorch_side(
@@ -72,7 +73,7 @@ def pytorch_side(
     torch_wait(torch, device)
 
   steps = steps_for(run, round_seconds)
-  return (lambda: run(steps)), {"steps": steps, "loss": loss, "peak bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None}
+  return work_of(run, steps), {"steps": steps, "loss": loss, "peak bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None}
 
 
 def fitting(size: int, batch: int, settings: dict[str, Any], most_bytes: int, classes: tuple[int, int]) -> tuple[Callable[[], None], dict[str, Any]]:

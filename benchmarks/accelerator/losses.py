@@ -16,6 +16,7 @@ from benchmarks.accelerator.sides import (
   steps_for,
   torch_device,
   torch_wait,
+  work_of,
 )
 from benchmarks.accelerator.sizes import Sizes
 from benchmarks.common import speedup
@@ -43,7 +44,7 @@ def _ready(function: Callable, arguments: tuple, round_seconds: float) -> tuple[
 
   steps = steps_for(run, round_seconds)
   figures = [_norm(np.asarray(leaf)) for leaf in jax.tree.leaves(run(1))]
-  return (lambda: run(steps) and None), {
+  return work_of(run, steps), {
     "steps": steps, "figures": figures, "peak bytes": device_peak(jax) or program_bytes(compiled)
   }
 
@@ -96,7 +97,7 @@ def torch_triplets_side(size: int, round_seconds: float, compiled: bool) -> tupl
   value = run(1)
   figures = [abs(value.item()), _norm(x.grad.cpu().numpy())]
   peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-  return (lambda: run(steps) and None), {"steps": steps, "figures": figures, "peak bytes": peak}
+  return work_of(run, steps), {"steps": steps, "figures": figures, "peak bytes": peak}
 
 
 def layer_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -161,7 +162,7 @@ def torch_layer_side(layer: Layer, round_seconds: float, compiled: bool) -> tupl
   steps = steps_for(run, round_seconds)
   figures = [_norm(part.cpu().numpy()) for part in (run(1), x.grad, kernel.grad)]
   peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-  return (lambda: run(steps) is None), {"steps": steps, "figures": figures, "peak bytes": peak}
+  return work_of(run, steps), {"steps": steps, "figures": figures, "peak bytes": peak}
 
 
 def _row(about: dict[str, Any], place: Place, sides: dict[str, Any], others: tuple[str, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from benchmarks.accelerator.sides import (
   steps_for,
   torch_device,
   torch_wait,
+  work_of,
 )
 from benchmarks.common import speedup
 from benchmarks.nets import Net, multiply_adds, same_parameters
@@ -51,7 +52,7 @@ def jaxface_side(net: Net, classes: int, batch: int, round_seconds: float, profi
   parts = step_parts(run, TRACED, made.compiled.as_text()) if profile else {}
   if int(metrics["bad_steps"]):
     raise RuntimeError("a step was not finite and was skipped: the timing is not of training")
-  return (lambda: run(steps)), {
+  return work_of(run, steps), {
     "steps": steps, "parameters": made.parameters, "compile s": made.seconds, "program bytes": program_bytes(made.compiled),
     "peak bytes": device_peak(jax), "loss": float(metrics["loss"]), "parts": parts,
     # Forward and backward; the head's product too. A step that recomputes does more.
@@ -79,7 +80,7 @@ def pytorch_side(net: Net, classes: int, batch: int, round_seconds: float, compi
 
   steps = steps_for(run, round_seconds)
   peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-  return (lambda: run(steps)), {**facts, "steps": steps, "peak bytes": peak}
+  return work_of(run, steps), {**facts, "steps": steps, "peak bytes": peak}
 
 
 def measure(

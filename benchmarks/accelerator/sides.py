@@ -120,6 +120,15 @@ def steps_for(run: Callable[[int], Any], least_seconds: float) -> int:
   return max(1, min(200, round(least_seconds / seconds)))
 
 
+def work_of(run: Callable[[int], Any], steps: int) -> Callable[[], None]:
+  """The work of a round: so many steps, without their result, which would go through a pipe."""
+
+  def work() -> None:
+    run(steps)
+
+  return work
+
+
 def torch_peers(eager: bool) -> list[str]:
   """PyTorch's sides on this machine's device: none if it has no PyTorch, or one without this kind of device.
 
@@ -183,5 +192,5 @@ def torch_wait(torch: Any, device: str) -> None:
 
 __all__ = [
   "OURS", "Inline", "Measured", "Place", "device_peak", "device_settings", "our_jax", "program_bytes", "reason", "steps_for", "torch_device",
-  "torch_peers", "torch_wait",
+  "torch_peers", "torch_wait", "work_of",
 ]
