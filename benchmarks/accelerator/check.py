@@ -4,7 +4,8 @@ Both get the same arrays, at the highest precision of products that the device h
 their length. What error is tolerated is measured, not chosen: the CPU computes once more from inputs that are changed at random by one
 unit of rounding, and `FACTOR` times the change of the result is allowed. Every operation rounds its result by at most one such unit,
 and the sums on a device have another order; that happens in each of some dozens of layers, not once as in the changed inputs, hence the
-factor. In bfloat16 the device may be at most `TIMES` as far from the CPU's result in float32 as the CPU's own result in bfloat16 is. A check
+factor. (Two implementations on one CPU, oneDNN and XLA, differ in a training step of smallresnet by 0.7 times that change in float32, and their
+distances from float32 in bfloat16 are 0.022 and 0.029.) In bfloat16 the device may be at most `TIMES` as far from the CPU's result in float32 as the CPU's own result in bfloat16 is. A check
 whose tolerance exceeds `LARGEST` says nothing and fails: the distance of unrelated results is one or more.
 """
 
@@ -17,7 +18,7 @@ from benchmarks.accelerator.sides import our_jax
 from benchmarks.nets import Net, images, labels
 
 TABLE = "Correctness, device against CPU"
-FACTOR, TIMES, LARGEST = 64.0, 2.0, 0.5
+FACTOR, TIMES, LARGEST = 32.0, 2.0, 0.5
 # Relative unit of rounding of float32.
 UNIT = 2.0**-24
 # Grey levels of 0..255: an interpolated pixel differs by at most 255 levels per pixel of distance, times the error of a coordinate: up to

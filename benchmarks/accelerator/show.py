@@ -18,7 +18,7 @@ NOTES = {
     " counts as a convolution, whatever else it contains.",
   ],
   "Correctness, device against CPU": [
-    "Tolerances are measured. In float32: 64 times the change of the CPU's result when its inputs change by a unit of rounding. In bfloat16: twice"
+    "Tolerances are measured. In float32: 32 times the change of the CPU's result when its inputs change by a unit of rounding. In bfloat16: twice"
     " the distance of the CPU's result in bfloat16 from that in float32, of which the device's distance is the error.",
   ],
 }
