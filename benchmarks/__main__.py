@@ -17,8 +17,8 @@ from benchmarks.page import Findings, describe
 
 NAMES = ("reader", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "class_centers", "local_layers",
          "ensemble", "joint_bayesian", "all_pairs", "ten_fold", "bootstrap", "imports")
-# Benchmarks against PyTorch networks, eager and compiled.
-TORCH = ("training", "embedding")
+# Benchmarks against PyTorch, eager and compiled.
+TORCH = ("training", "embedding", "margin_softmax", "class_centers", "local_layers", "triplets")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 

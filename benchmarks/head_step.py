@@ -83,7 +83,7 @@ def head_step(classes: int, size: int, batch: int, mesh: Mesh, **settings: Any) 
   return HeadStep(step, shardings, state, given)
 
 
-def start(classes: int, size: int, batch: int, **settings: Any) -> tuple[Callable[[], float], dict[str, int]]:
+def start(classes: int, size: int, batch: int, **settings: Any) -> tuple[Callable[..., float], dict[str, int]]:
   """A compiled step on one device of this machine with its first state, for a `Worker`.
 
   Args:
@@ -92,7 +92,7 @@ def start(classes: int, size: int, batch: int, **settings: Any) -> tuple[Callabl
     batch: B.
     settings: fields of `Classification`.
   Returns:
-    A function that runs one step and returns its loss; and bytes: of the state, of the process's peak after the first state, and of
+    A function that runs so many steps, one by default, and returns the last loss; and bytes: of the state, of the process's peak after the first state, and of
     the temporaries of a step.
   """
   head = head_step(classes, size, batch, make_mesh(MeshConfig(devices=1)), **settings)
@@ -103,9 +103,12 @@ def start(classes: int, size: int, batch: int, **settings: Any) -> tuple[Callabl
   rows = {name: jax.device_put(given[name].astype(leaf.dtype), leaf.sharding) for name, leaf in head.batch.items()}
   compiled = head.compiled()
 
-  def run() -> float:
+  def run(steps: int = 1) -> float:
     nonlocal state
-    state, metrics = jax.block_until_ready(compiled(state, rows))
+    metrics: dict[str, jax.Array] = {}
+    for _ in range(steps):
+      state, metrics = compiled(state, rows)
+    jax.block_until_ready((state, metrics))
     if int(metrics["bad_steps"]):
       raise AssertionError("a step was not finite and was skipped: the timing is not of training")
     return float(metrics["loss"])

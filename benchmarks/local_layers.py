@@ -1,6 +1,6 @@
 """Locally connected layers, value and gradients, against XLA and PyTorch; weights shared by region against repeated weights.
 
-  python -m benchmarks.local_layers [--layers NAME ...] [--rounds N] [--json FILE]
+  python -m benchmarks.local_layers [--layers NAME ...] [--rounds N] [--eager] [--json FILE]
 
 DeepFace's L4, L5 and L6 at batch 32 (bars: 5 × `jax.lax.conv_general_dilated_local`; 3 × PyTorch's `unfold` with `einsum` or
 `bmm`, and with windows that are views; less than 50 MB beyond arguments and results), then conv3 of DeepID's networks at batch
@@ -11,13 +11,16 @@ the output and the gradients with respect to input and kernels, in float32. Exit
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.common import equal_malloc, has, interleave, machine, speedup
+from benchmarks.common import equal_malloc, interleave, machine, speedup
+from benchmarks.matrix_peak import NOTE, PRODUCT, product_side, share
 from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
+from benchmarks.torch_sides import COMPILED, EAGER, MEMORY, torch_sides
 from benchmarks.worker import Worker, beyond, cores
 
 BAR_XLA, BAR_TORCH, GOAL_TORCH, BAR_MB, BAR_REPEATED = 5.0, 3.0, 4.0, 50.0, 4.0
@@ -94,8 +97,6 @@ def ready(name: str, function: Callable, kernel_of: Callable[[np.ndarray], np.nd
 
 def jaxface_layer(name: str, form: str = "", low_memory: bool | None = None) -> tuple[Callable, dict[str, Any]]:
   """Our layer: native code if built, or another form."""
-  from functools import partial
-
   from jaxface.layers.formulation import current_formulation, formulation
   from jaxface.layers.local import locally_connected
   from jaxface.layers.local_shared import locally_shared_conv
@@ -156,8 +157,8 @@ def xla_layer(name: str) -> tuple[Callable, dict[str, Any]]:
   return ready(name, function, kernel_of)
 
 
-def pytorch_ready(name: str, ways: dict[str, Callable]) -> tuple[Callable, dict[str, Any]]:
-  """The fastest of several eager implementations, which take images [B, C, H, W] and kernels [H' · W', O, C · kh · kw]."""
+def pytorch_ready(name: str, ways: dict[str, Callable], eager: bool) -> tuple[Callable, dict[str, Any]]:
+  """The fastest of several implementations, each also with `torch.compile` unless `eager`, which take images [B, C, H, W] and kernels [H' · W', O, C · kh · kw]."""
   import torch
 
   torch.set_num_threads(cores())
@@ -168,6 +169,8 @@ def pytorch_ready(name: str, ways: dict[str, Callable]) -> tuple[Callable, dict[
   kernel = torch.from_numpy(kernel.transpose(0, 1, 5, 4, 2, 3).reshape(positions, layer.features, layer.taps).copy())
   kernel.requires_grad_()
   slope = torch.from_numpy(slope.transpose(0, 3, 1, 2).reshape(layer.batch, layer.features, positions).copy())
+  if not eager:
+    ways = ways | {f"{way} compiled".strip(): torch.compile(function, dynamic=False) for way, function in ways.items()}
 
   def run(way: str) -> tuple:
     x.grad = kernel.grad = None
@@ -186,7 +189,7 @@ def pytorch_ready(name: str, ways: dict[str, Callable]) -> tuple[Callable, dict[
   return lambda: bool(run(faster)), {"figures": [length(part) for part in parts], "how": faster, "extra": extra}
 
 
-def pytorch_unfold(name: str) -> tuple[Callable, dict[str, Any]]:
+def pytorch_unfold(name: str, eager: bool) -> tuple[Callable, dict[str, Any]]:
   """The usual implementation: `unfold`, then one of two products."""
   import torch
   from torch.nn.functional import unfold
@@ -199,10 +202,10 @@ def pytorch_unfold(name: str) -> tuple[Callable, dict[str, Any]]:
   def by_bmm(x: Any, kernel: Any) -> Any:
     return torch.bmm(kernel, unfold(x, layer.kernel, stride=layer.stride).permute(2, 1, 0)).permute(2, 1, 0)
 
-  return pytorch_ready(name, {"einsum": by_einsum, "bmm": by_bmm})
+  return pytorch_ready(name, {"einsum": by_einsum, "bmm": by_bmm}, eager)
 
 
-def pytorch_windows(name: str) -> tuple[Callable, dict[str, Any]]:
+def pytorch_windows(name: str, eager: bool) -> tuple[Callable, dict[str, Any]]:
   """The fastest in PyTorch: windows as views, which `einsum` copies into its order."""
   import torch
 
@@ -214,16 +217,17 @@ def pytorch_windows(name: str) -> tuple[Callable, dict[str, Any]]:
     kernel = kernel.view(height, width, layer.features, layer.channels, layer.kernel, layer.kernel)
     return torch.einsum("nchwij,hwocij->nohw", seen, kernel).reshape(layer.batch, layer.features, -1)
 
-  return pytorch_ready(name, {"": by_view})
+  return pytorch_ready(name, {"": by_view}, eager)
 
 
-def peers_of(name: str) -> dict[str, tuple[Callable, float | None]]:
+def peers_of(name: str, sides: list[str]) -> dict[str, tuple[Callable, float | None]]:
   """Peers of a layer: their constructors, and the bars."""
   if LAYERS[name].block > 1:
     return {"pure": (pure, None), "repeated": (repeated_layer, None), "xla repeated": (xla_layer, BAR_REPEATED)}
-  torch = {"pytorch unfold": (pytorch_unfold, BAR_TORCH), "pytorch windows": (pytorch_windows, BAR_TORCH)}
+  eager = COMPILED not in sides
+  torch = {f"{EAGER} unfold": (partial(pytorch_unfold, eager=eager), BAR_TORCH), f"{EAGER} windows": (partial(pytorch_windows, eager=eager), BAR_TORCH)}
   forms = {"all at once": (all_at_once, None), "low memory": (low_memory, None)}
-  return forms | (torch if has("torch") else {}) | {"xla": (xla_layer, BAR_XLA)}
+  return forms | (torch if sides else {}) | {"xla": (xla_layer, BAR_XLA)}
 
 
 def compare(name: str, peer: str, build: Callable, bar: float | None, rounds: int) -> dict[str, Any]:
@@ -232,12 +236,18 @@ def compare(name: str, peer: str, build: Callable, bar: float | None, rounds: in
   ours, theirs = (side.facts["figures"] for side in sides.values())
   if not np.allclose(ours, theirs, rtol=TOLERANCE):
     raise AssertionError(f"{name}: lengths of output and gradients differ: jaxface has {ours}, {peer} {theirs}")
-  timing = interleave(sides, rounds=rounds)
+  product = Worker(product_side, "float32")
+  timing = interleave({**sides, PRODUCT: product}, rounds=rounds)
+  product.close()
+  layer = LAYERS[name]
+  flops = 6 * layer.batch * layer.out[0] * layer.out[1] * layer.taps * layer.features
   extra = {side: worker.facts["extra"] / 1e6 for side, worker in sides.items()}
   how = sides[peer].facts.get("how", "")
   peak = {side: worker.close() / 1e6 for side, worker in sides.items()}
   middle, low, high = speedup(timing.wall, "jaxface", peer)
   verdict = "" if bar is None else f"{bar:g} × {'met' if middle >= bar else 'MISSED'}"
+  if peer.startswith(EAGER) and peak["jaxface"] > MEMORY * peak[peer]:
+    verdict += ", memory MISSED"
   if peer == "low memory":
     verdict = f"{BAR_MB:g} MB {'met' if max(extra.values()) < BAR_MB else 'MISSED'}"
   return {
@@ -251,6 +261,8 @@ def compare(name: str, peer: str, build: Callable, bar: float | None, rounds: in
     "peer peak MB": peak[peer],
     "times as fast": f"{middle:.1f} ({low:.1f}–{high:.1f})",
     "by CPU time": f"{speedup(timing.cpu, 'jaxface', peer)[0]:.1f}",
+    "peak memory / peer's": f"{peak['jaxface'] / peak[peer]:.2f}",
+    f"share of {PRODUCT}": f"{100 * share(flops, timing.wall['jaxface'], product.facts['flops'], timing.wall[PRODUCT]):.0f} %",
     "bar": verdict,
   }
 
@@ -261,7 +273,8 @@ NOTES = [
   "jaxface is the native form if built. All at once and low memory are its forms in pure JAX: all positions in one product, or a"
   " few rows of the output at a time and again in the backward pass; pure: the form that is chosen by size.",
   "Extra: maximum increase of the process's resident memory during the first call, without its results; for PyTorch's `unfold` that of `einsum`. Peak: of the process.",
-  f"PyTorch is `unfold` and the faster of `einsum` and `bmm`, and windows as views by `Tensor.unfold` with one `einsum`, the"
+  NOTE,
+  f"PyTorch is `unfold` and the faster of `einsum` and `bmm`, eager or compiled, and windows as views by `Tensor.unfold` with one `einsum`, the"
   f" fastest form that we found (goal {GOAL_TORCH:g} ×); kernels are in its fastest order.",
   "XLA is `conv_general_dilated_local`; its kernels, and those of our locally connected layer, can share weights only by repeating"
   " the weights of a region for each of its positions. The number of products is the same, so compared with our own layer only"
@@ -272,12 +285,13 @@ NOTES = [
 
 def main() -> int:
   """Measures and prints; 1 if a bar was missed."""
-  parser = benchmark_parser(__doc__, 5, "of DeepFace's layers, others four times as many")
+  parser = benchmark_parser(__doc__, 5, "of DeepFace's layers, others four times as many", eager=True)
   parser.add_argument("--layers", nargs="+", choices=list(LAYERS), default=list(LAYERS), metavar="NAME", help="default: all")
   options = parse_for_cpu(parser)
+  torch = torch_sides(options.eager)
   rows = []
   for name in options.layers:
-    for peer, (build, bar) in peers_of(name).items():
+    for peer, (build, bar) in peers_of(name, torch).items():
       announce(f"{name}, {peer}")
       rows.append(compare(name, peer, build, bar, options.rounds * (4 if LAYERS[name].block > 1 else 1)))
   facts = {"batch of deepface": LAYERS["deepface L4"].batch, "batch of deepid": LAYERS["deepid2 conv3"].batch, "threads": cores()}

@@ -34,6 +34,21 @@ def images(side: int, count: int) -> np.ndarray:
   return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
+def labels(classes: int, count: int) -> np.ndarray:
+  """Identities [B] int64 of the images, always the same."""
+  return np.random.default_rng(1).integers(0, classes, count)
+
+
+def multiply_adds(net: Net) -> int:
+  """Multiply-adds of the forward pass of one image, those of attention included."""
+  from jaxface.models.layer_table import layer_table
+  from jaxface.models.registry import create
+  from jaxface.models.watch import watch
+
+  module = create(net.model, **net.options)
+  return sum(row.multiply_adds for row in layer_table(watch(module, (1, net.side, net.side, 3))))
+
+
 def same_parameters(net: str, counts: dict[str, int]) -> int:
   """The number of parameters of all sides.
 

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -20,12 +21,14 @@ class Worker:
     build: module-level function; called with `arguments` in the new process, it returns the work and
       facts about it.
     arguments: plain values.
+    deadline: in seconds of `time.monotonic`: the process is ended if it has not answered by then. None for no limit.
 
   Attributes:
     facts: facts returned by `build`.
   """
 
-  def __init__(self, build: Build, *arguments: Any):
+  def __init__(self, build: Build, *arguments: Any, deadline: float | None = None):
+    self._deadline = deadline
     # Not forked: the new process starts with the allocator settings and without other threads.
     context = multiprocessing.get_context("spawn")
     self._pipe, theirs = context.Pipe()
@@ -40,13 +43,19 @@ class Worker:
     return self._answer()
 
   def close(self) -> int:
-    """End the process; returns its peak memory in bytes."""
+    """End the process; returns its peak memory in bytes, 0 if it has ended already."""
+    if not self._process.is_alive():
+      return 0
     self._pipe.send(False)
     peak = self._answer()
     self._process.join()
     return peak
 
   def _answer(self) -> Any:
+    if self._deadline is not None and not self._pipe.poll(max(0.0, self._deadline - time.monotonic())):
+      self._process.kill()
+      self._process.join()
+      raise TimeoutError("a worker of the benchmark was ended: the time is over")
     try:
       fine, value = self._pipe.recv()
     except EOFError:

@@ -15,6 +15,7 @@ from . import pipeline as pipeline
 from . import testing as testing
 from . import training as training
 from . import verifiers as verifiers
+from . import xla_flags as xla_flags
 from .evaluation import verify as verify
 from .inference import load as load
 from .pipeline import train as train

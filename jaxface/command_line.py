@@ -40,11 +40,11 @@ def run_command(
     table.add_parser(name, help=line, add_help=False)
   given = list(arguments)
   known, _ = parser.parse_known_args(given)
-  if before:
-    before(known.command)
   called = f"{program.removeprefix('python -m ')} {known.command}"
   rerun = BEGINS_ANEW
   try:
+    if before:
+      before(known.command)
     module = importlib.import_module(commands[known.command][0])
     rerun = getattr(module, "RERUN", BEGINS_ANEW)
     own = argparse.ArgumentParser(

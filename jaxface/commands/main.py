@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jaxface
 from jaxface.command_line import run_command
 from jaxface.commands.malloc import keep_memory
+from jaxface.commands.xla import use_flags
 from jaxface.interrupted import sigterm_interrupts
 
 # Commands that compute on large arrays.
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None:
       return
     if command in HEAVY:
+      use_flags(given if command == "train" else [])
       keep_memory(given)
     sigterm_interrupts()
 

@@ -17,11 +17,13 @@ import shlex
 import shutil
 import sys
 
+from jaxface.commands.xla import OPTION, check_used
 from jaxface.options import add_network, load_network
 from jaxface.pipeline.api import train
 from jaxface.training.config import list_experiments
 from jaxface.training.field_text import field_text
 from jaxface.training.interrupt import Interrupted
+from jaxface.xla_flags import SETS
 
 # Exit code where the model is saved, but an evaluation set has no figures.
 WITHOUT_FIGURES = 3
@@ -36,11 +38,13 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--small", action="store_true", help="the experiment's small form, for a laptop, if it has one")
   parser.add_argument("--align", action="store_true", help="align the faces of --data.images first, into WORKDIR/aligned")
   add_network(parser)
+  parser.add_argument(OPTION, metavar="SET", help=f"sets of XLA flags: {', '.join(SETS)}; several with commas (docs/xla_flags.md)")
   parser.add_argument("--ANY.FIELD", metavar="VALUE", help="set any field of the experiment, for example --steps 500")
   if {"-h", "--help"} & set(arguments) and not arguments[0].startswith("-"):
     print(field_text(arguments[0], small="--small" in arguments, width=min(max(shutil.get_terminal_size().columns, 80), 120)))
     return 0
   options, rest = parser.parse_known_args(arguments)
+  check_used(options.xla_flags)
   load_network(options)
   try:
     result = train(

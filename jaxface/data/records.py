@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
-import simplejpeg
 
 from jaxface.data.fingerprint import digest
 from jaxface.data.source import UnreadableRow
@@ -80,6 +79,8 @@ class RecordSource:
     return errors
 
   def _read_one(self, record: int, out_hwc: np.ndarray) -> None:
+    import simplejpeg  # training on a machine without it reads no records
+
     data = self.records.image(record)
     try:
       shape = simplejpeg.decode_jpeg(data, buffer=out_hwc).shape

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-
 from jaxface.formats.atomic import json_text, write_text
 from jaxface.formats.errors import DamagedData
 
@@ -32,6 +30,8 @@ def checked_text(content: Mapping[str, Any]) -> str:
 
 
 def _crc(content: Mapping[str, Any]) -> str:
+  import google_crc32c  # see jaxface/formats/images.py
+
   try:
     return f"{google_crc32c.value(json_text(dict(content)).encode()):08x}"
   except ValueError:  # NaN, which this file does not write

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.orientation import UPRIGHT, jpeg_orientation, upright
+
+# The decoders are imported where they are used: training on a machine without them reads no image.
+if TYPE_CHECKING:
+  from PIL import Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
 
@@ -19,6 +22,8 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def _open(data: bytes | memoryview, where: str) -> Image.Image:
+  from PIL import Image, UnidentifiedImageError
+
   try:
     with warnings.catch_warnings():
       # Pillow warns about large sizes; `decode_image` has its own bound and error.
@@ -44,6 +49,8 @@ def image_size(data: bytes | memoryview, *, where: str = "image") -> tuple[int, 
     DamagedData: the header cannot be read.
   """
   if bytes(data[:3]) == _JPEG_MAGIC:
+    import simplejpeg
+
     try:
       height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
@@ -98,10 +105,14 @@ def decode_image(data: bytes | memoryview, *, where: str, max_pixels: int = 64_0
     raise DamagedData(f"huge image: {width}×{height} pixels, at most {max_pixels:,} are read", file=where)
   jpeg = bytes(data[:3]) == _JPEG_MAGIC
   if jpeg and channels != 4:
+    import simplejpeg
+
     try:
       return upright(simplejpeg.decode_jpeg(data), jpeg_orientation(data))
     except ValueError as error:
       raise DamagedData(f"JPEG cannot be decoded: {error}", file=where) from error
+  from PIL import Image
+
   image = _open(data, where)
   try:
     image.load()
@@ -124,6 +135,8 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
   Returns:
     The bytes of a JPEG file.
   """
+  import simplejpeg
+
   return simplejpeg.encode_jpeg(
     np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444" if quality >= 90 else "420"
   )
@@ -140,4 +153,6 @@ def fit_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """
   if image.shape[:2] == tuple(size):
     return image
+  from PIL import Image, ImageOps
+
   return np.array(ImageOps.fit(Image.fromarray(image), (size[1], size[0]), method=Image.Resampling.BICUBIC))

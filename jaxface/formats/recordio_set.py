@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
@@ -187,6 +186,8 @@ def _load_index(file: Path, progress: bool) -> RecordIndex:
     pass
   except (DamagedData, KeyError) as error:
     _log.warning("%s: made anew: %s", path, error)
+  from tqdm import tqdm
+
   with tqdm(total=status.st_size, desc=f"index of {file.name}", unit="B", unit_scale=True, disable=not progress, file=sys.stderr) as bar:
     index = scan(map_file(file), file, bar.update)
   try:

@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from jaxface.formats.errors import DamagedData
@@ -29,6 +28,8 @@ def masked_crc32c(data: bytes) -> int:
     The checksum as an unsigned 32-bit number.
   Source: TensorFlow, `tensorflow/core/lib/hash/crc32c.h`.
   """
+  import google_crc32c  # see jaxface/formats/images.py
+
   crc = google_crc32c.value(data)
   return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 

@@ -25,15 +25,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface import __version__
-from jaxface.checkpoint import (
-  DamagedCheckpoint,
-  check_same_leaves,
-  has_checksums,
-  is_undamaged,
-  load_tree,
-  save_tree,
-)
+# The package, not its names, which are loaded where they are used: building a network needs no Orbax.
+from jaxface import __version__, checkpoint
 from jaxface.formats.atomic import atomic_directory, sync_folder, write_text
 from jaxface.formats.checked_json import write_checked_json
 from jaxface.formats.threshold import Threshold
@@ -139,7 +132,7 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
     WrongCheckpoint: the variables are not those of the network; names the first leaf that differs.
   """
   variables: dict[str, Any] = {key: saved.variables[key] for key in _KEPT if key in saved.variables}
-  check_same_leaves(
+  checkpoint.check_same_leaves(
     variables, variable_shapes(saved.name, saved.options, saved.preprocess), where="model to save"
   )
   path, name = Path(path), f"variables-{variables_digest(variables)}"
@@ -156,11 +149,11 @@ def save_model(path: Path | str, saved: SavedModel) -> None:
   }
   if not (path / FILE).is_file():
     with atomic_directory(path) as folder:
-      save_tree(folder / name, variables)
+      checkpoint.save_tree(folder / name, variables)
       _describe(folder, description)
     return
-  if not is_undamaged(path / name):  # identical variables are already stored
-    save_tree(path / name, variables)
+  if not checkpoint.is_undamaged(path / name):  # identical variables are already stored
+    checkpoint.save_tree(path / name, variables)
     sync_folder(path)
   drop_sources(path, _describe(path, description))
   for left in (*path.glob("variables*"), *path.glob(".*.tmp")):
@@ -217,12 +210,12 @@ def _load(file: Path, text: bytes) -> SavedModel:
     raise DamagedModel(f"{file}: {error}") from error
   folder = file.parent / plain.get("variables", "variables")
   try:
-    variables = load_tree(folder)
-  except DamagedCheckpoint as error:
+    variables = checkpoint.load_tree(folder)
+  except checkpoint.DamagedCheckpoint as error:
     raise DamagedModel(f"{error}; copy the model again, or let the run that made it save it anew") from error
-  if not has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != variables_digest(variables):
+  if not checkpoint.has_checksums(folder) and (digest := folder.name.partition("-")[2]) and digest != variables_digest(variables):
     raise DamagedModel(f"{folder}: the numbers in it are not those that were written: their digest differs from its name")
-  check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
+  checkpoint.check_same_leaves(variables, expected, where=f"{folder} for {plain['model']} {plain['options']}")
   return SavedModel(plain["model"], plain["options"], preprocess, variables, plain["meta"])
 
 

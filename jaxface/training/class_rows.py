@@ -111,6 +111,7 @@ class ClassRows:
     """Sum of squares of the rows' gradient, by term, without an update."""
     return {index: head.square(state.params["terms"][index], seen[index], pulls[index]) for index, head in self.heads.items()}
 
+  @jax.named_scope("class_rows")
   def update(
     self, state: TrainState, seen: Mapping[int, Seen], pulls: Mapping[int, Pull], factors: Mapping[int, Array], go: Array
   ) -> tuple[Tree, Tree, dict[str, Array], dict[int, Array]]:

@@ -112,6 +112,7 @@ class Batches:
     """Images per call of the network."""
     return self.size // self.accumulate
 
+  @jax.named_scope("augmentation")
   def augmented(self, batch: Mapping[str, Array]) -> tuple[Array, Array | None]:
     """The augmented images of a batch [B, H, W, C] float32 in 0..255, and their targets [B, T]; a function of seed and position."""
     if self.joint is None:

@@ -173,13 +173,15 @@ class TrainStep:
       grads, factors = self.rows.clip(grads, self.rows.squares(state, found.seen, found.pulls), updates_before)
     batch_stats = self.frozen.keep_statistics(state.batch_stats, found.batch_stats, updates_before)
     rest = state._replace(params=self.rows.split(state.params)[0], optimizer=self.rows.split(state.optimizer)[0], class_counts={})
-    updates, optimizer = self.optimizer.transform.update(grads, rest.optimizer, rest.params)
-    params = optax.apply_updates(rest.params, updates)
+    with jax.named_scope("optimizer"):
+      updates, optimizer = self.optimizer.transform.update(grads, rest.optimizer, rest.params)
+      params = optax.apply_updates(rest.params, updates)
     ema = state.ema
     if ema is not None:
       ema = update_ema(ema, {"params": params["model"], "batch_stats": batch_stats}, state.step, self.optimizer.ema)
     moved = rest._replace(params=params, batch_stats=batch_stats, terms=found.terms, optimizer=optimizer, ema=ema)
-    kept = select(finite, moved, rest)
+    with jax.named_scope("optimizer"):
+      kept = select(finite, moved, rest)
     norm = rest_norm
     if self.rows.heads:
       row_params, row_optimizer, counts, squares = self.rows.update(state, found.seen, found.pulls, factors, finite)

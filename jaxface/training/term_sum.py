@@ -37,6 +37,7 @@ class TermSum:
   ):
     self.objective, self.rows, self.mesh, self.shapes, self.whole = objective, rows, mesh, shapes, whole
 
+  @jax.named_scope("objective")
   def __call__(
     self, params: Sequence[Tree], pulls: Mapping[int, Pull], state: TrainState, inputs: dict[str, Array], label_b: Array,
     total: Array, root: Array, part: Array | int,

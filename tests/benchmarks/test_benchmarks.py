@@ -13,9 +13,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import against_torch  # noqa: E402
 from benchmarks.__main__ import page  # noqa: E402
 from benchmarks.common import Speedup, interleave, speedup  # noqa: E402
+from benchmarks.matrix_peak import share, share_cells  # noqa: E402
 from benchmarks.nets import same_parameters  # noqa: E402
 from benchmarks.page import Findings  # noqa: E402
-from benchmarks.torch_sides import below  # noqa: E402
+from benchmarks.torch_sides import COMPILED, EAGER, below, missed_by, verdict, verdict_cells  # noqa: E402
 from benchmarks.worker import Worker  # noqa: E402
 
 FINDINGS = Findings(
@@ -32,7 +33,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, ensemble, all_pairs, class_centers, class_growth, head_settings, head_step, pod_head, ten_fold, bootstrap, __main__"
+  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, class_centers, class_growth, head_settings, head_step, pod_head, ten_fold, bootstrap, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 
@@ -101,21 +102,43 @@ def ours(slow: float, loss: float):
   return side(0.01, 1.0)
 
 
-def theirs(slow: float, loss: float):
-  return side(slow, loss)
+def theirs(slow: float, loss: float, compiled: bool):
+  # The compiled side is twice as fast.
+  return side(slow / (1 + compiled), loss)
 
 
-def test_rows_against_torch_have_the_speed_and_refuse_other_work(monkeypatch):
-  monkeypatch.setattr(against_torch, "has", lambda package: True)
-  settings = {"fact": "loss", "tolerance": 0.01, "differ": "the loss differs", "rounds": 3}
+def product(dtype: str):
+  return (lambda: time.sleep(0.05)), {"flops": 2e10}
+
+
+def test_rows_are_against_the_faster_side_of_torch_and_refuse_other_work(monkeypatch):
+  monkeypatch.setattr(against_torch, "product_side", product)
+  settings = {"fact": "loss", "tolerance": 0.01, "differ": "the loss differs", "rounds": 3, "flops": 2e9}
 
   def row_of(name):
-    return against_torch.compare({"case": name}, ours, theirs, (0.1, 1.001), **settings)
+    return against_torch.compare(name, {"case": name}, ours, theirs, (0.2, 1.001), peers=[EAGER, COMPILED], **settings)
 
-  rows, missed, verdict = against_torch.measure(["easy"], row_of, bar=2.0)
-  assert rows[0]["case"] == "easy" and rows[0]["temporaries MB"] == 3 and rows[0]["pytorch ms"] > rows[0]["jaxface ms"]
-  assert (missed, verdict) == ([], "met")
-  assert float(rows[0]["speed / pytorch"].split()[0]) > 2
-  assert against_torch.measure(["hard"], lambda name: (rows[0], 1.5), bar=2.0)[1:] == (["hard is 1.50 × PyTorch"], "hard is 1.50 × PyTorch")
-  with pytest.raises(AssertionError, match=r"the loss differs: 1\.0 here, 1\.5 in PyTorch"):
-    against_torch.compare({}, ours, theirs, (0.0, 1.5), **settings)
+  rows, missed, verdict = against_torch.measure(["easy"], row_of, peers=[EAGER, COMPILED])
+  row = rows[0]
+  assert row["case"] == "easy" and row["temporaries MB"] == 3 and row["pytorch ms"] > row["torch.compile ms"] > row["jaxface ms"]
+  assert row["faster of PyTorch"] == COMPILED and float(row["speed / faster"].split()[0]) > 2
+  # A tenth of the operations in a fifth of the time; sleeps may take longer.
+  assert 15 < int(row["jaxface share of matrix product"].split()[0]) < 150
+  assert [line for line in missed if "memory" not in line] == [] and verdict.startswith("Bars: at least 1.0 × the faster")
+  with pytest.raises(AssertionError, match=r"the loss differs: 1\.0 here, 1\.5 in pytorch"):
+    against_torch.compare("", {}, ours, theirs, (0.0, 1.5), peers=[EAGER], **settings)
+
+
+def test_bars_are_for_speed_and_memory():
+  speed, peak = {EAGER: Speedup(1.4, 0, 2), COMPILED: Speedup(0.9, 0, 2)}, {"jaxface": 30, EAGER: 40, COMPILED: 20}
+  assert missed_by("net", speed, peak) == ["net is 0.90 × torch.compile", "net takes 1.50 × the memory of PyTorch"]
+  assert missed_by("net", {EAGER: speed[EAGER]}, {"jaxface": 30, EAGER: 40}) == []
+  assert verdict_cells(speed, speed, peak)["peak memory / smaller"] == "1.50" and verdict_cells({}, {}, {"jaxface": 1}) == {}
+  assert "not measured, PyTorch" in verdict([], []) and "torch.compile was not measured" in verdict([], [EAGER])
+  assert verdict(["x"], [EAGER, COMPILED]).endswith(": x.")
+
+
+def test_share_of_the_product_is_by_round():
+  # Rounds at half the clock change nothing.
+  assert share(2e9, [1.0, 2.0, 1.0], 4e9, [1.0, 2.0, 1.0]) == 0.5
+  assert share_cells(2e9, {"ours": [1.0], "matrix product": [1.0]}, 4e9, ["ours"]) == {"ours share of matrix product": "50 %"}

@@ -12,11 +12,14 @@ from jaxface.models.preprocess import get_preprocess
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks.accelerator.sizes import FULL
 from benchmarks.nets import NETS
+
+ALL = {**NETS, "iresnet100": FULL.nets["iresnet100"], "vit_b": FULL.nets["vit_b"]}
 
 
 def our_layers(net: str) -> Counter:
-  model, options, side, _ = NETS[net]
+  model, options, side, _ = ALL[net]
   layers: Counter = Counter()
   for layer in list_layers(model, options, replace(get_preprocess("unit"), size=(side, side))):
     module, shape = layer.module, layer.input_shape[1:]
@@ -31,13 +34,14 @@ def our_layers(net: str) -> Counter:
 
 def their_layers(net: str) -> Counter:
   torch = pytest.importorskip("torch", reason="PyTorch is absent: pip install -e .[bench]")
-  from benchmarks.torch_nets import NETS as TORCH_NETS
+  from benchmarks.torch_nets import build
 
   layers: Counter = Counter()
 
   def watch(module, given, _):
     shape = tuple(given[0].shape[1:])
-    shape = (*shape[1:], shape[0])
+    if len(shape) == 3:  # an image; others are tokens or embeddings
+      shape = (*shape[1:], shape[0])
     if isinstance(module, torch.nn.Conv2d):
       layers["conv", shape, module.out_channels, module.kernel_size, module.stride, module.groups] += 1
     elif isinstance(module, torch.nn.Linear):
@@ -49,15 +53,15 @@ def their_layers(net: str) -> Counter:
 
   # Nothing is computed there but shapes.
   with torch.device("meta"):
-    model = TORCH_NETS[net]().eval()
+    model = build(ALL[net]).eval()
     for module in model.modules():
       module.register_forward_hook(watch)
-    model(torch.zeros(1, 3, NETS[net].side, NETS[net].side))
+    model(torch.zeros(1, 3, ALL[net].side, ALL[net].side))
   return layers
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", ALL)
 def test_same_layers_on_the_same_shapes(net):
-  ours, theirs = our_layers(net), their_layers(net)
+  theirs, ours = their_layers(net), our_layers(net)
   assert sum(ours.values()) > 40
   assert ours == theirs, f"only ours: {ours - theirs}; only PyTorch's: {theirs - ours}"

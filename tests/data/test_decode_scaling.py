@@ -11,7 +11,6 @@ import time
 import numpy as np
 import simplejpeg
 
-import jaxface.data.records as records_module
 from jaxface.data.records import RecordSource
 from jaxface.formats.images import encode_jpeg
 from jaxface.formats.packing import pack
@@ -73,7 +72,7 @@ def test_eight_threads_decode_six_times_as_fast_as_one(tmp_path, monkeypatch):
   for _ in range(2000):
     simplejpeg.decode_jpeg(block, buffer=out)
   call = (time.thread_time() - start) / 2000
-  monkeypatch.setattr(records_module.simplejpeg, "decode_jpeg", lambda data, buffer: buffer)
+  monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda data, buffer: buffer)
   held = seconds_per_image(source) + call
   found = speed_up(held, whole - held, THREADS)
   print(f"{1e6 * whole:.1f} µs per image, of which at most {1e6 * held:.1f} µs under the lock: {found:.1f} times with {THREADS} threads")

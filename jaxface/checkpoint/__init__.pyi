@@ -1,0 +1,13 @@
+from .checksums import DamagedCheckpoint as DamagedCheckpoint
+from .leaves import WrongCheckpoint as WrongCheckpoint
+from .leaves import check_same_leaves as check_same_leaves
+from .leaves import leaf_name as leaf_name
+from .leaves import leaf_shapes as leaf_shapes
+from .leaves import shapes_with_shardings as shapes_with_shardings
+from .series import as_path as as_path
+from .series import holds_states as holds_states
+from .states import Checkpoints as Checkpoints
+from .tree import has_checksums as has_checksums
+from .tree import is_undamaged as is_undamaged
+from .tree import load_tree as load_tree
+from .tree import save_tree as save_tree
