@@ -8,7 +8,6 @@ paths     IDENTITY/NAME: an image file
 
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def lmdb_members(files: list[Path], notes: list[str]) -> Iterator[Member]:
   (file,) = files
   lmdb = _library()
   try:
-    with _environment(str(file), os.getpid()).begin() as reading:
+    with _environment(file).begin() as reading:
       count = reading.get(COUNT)
       yield from (_paths(file, reading, notes) if count is None else _numbered(file, reading, bytes(count)))
   except lmdb.Error as error:
@@ -47,7 +46,7 @@ def lmdb_value(file: Path, key: str) -> bytes:
   """
   lmdb = _library()
   try:
-    with _environment(str(file), os.getpid()).begin() as reading:
+    with _environment(file).begin() as reading:
       value = reading.get(key.encode())
   except lmdb.Error as error:
     raise DamagedData(f"not a complete LMDB: {error}", file=str(file)) from error
@@ -95,10 +94,21 @@ def _library() -> Any:
   return lmdb
 
 
-@lru_cache(maxsize=4)
-def _environment(file: str, process: int) -> Any:
-  """An open database; one for each process, as LMDB requires."""
-  return _library().open(file, subdir=False, readonly=True, lock=False, readahead=False, meminit=False, max_readers=126)
+# By device, inode and process: LMDB must not open a file twice in a process, nor use it after a fork.
+_open: dict[tuple[int, int, int], Any] = {}
+
+
+def _environment(file: Path) -> Any:
+  """An open database."""
+  status = os.stat(file)
+  key = (status.st_dev, status.st_ino, os.getpid())
+  if key not in _open:
+    _open[key] = _opened(file)
+  return _open[key]
+
+
+def _opened(file: Path) -> Any:
+  return _library().open(str(file), subdir=False, readonly=True, lock=False, readahead=False, meminit=False, max_readers=126)
 
 
 __all__ = ["lmdb_members", "lmdb_value"]

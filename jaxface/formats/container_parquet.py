@@ -31,10 +31,11 @@ def parquet_members(files: list[Path], notes: list[str]) -> Iterator[Member]:
       with pq.ParquetFile(file) as table:
         image, label, texts = _columns(table.schema_arrow, file)
         for batch in table.iter_batches(batch_size=_ROWS, columns=[image, label]):
-          for picture, value in zip(batch.column(image).to_pylist(), batch.column(label).to_pylist()):
-            path = None
-            if isinstance(picture, dict):
-              picture, path = picture.get("bytes"), picture.get("path")
+          for row, value in zip(batch.column(image).to_pylist(), batch.column(label).to_pylist()):
+            path: Any = None
+            picture: Any = row
+            if isinstance(row, dict):
+              picture, path = row.get("bytes"), row.get("path")
             if not picture:
               raise DamagedData(f"row has no image bytes in column {image!r}{f', only the path {path!r}' if path else ''}", file=str(file), record=count)
             if texts is not None and isinstance(value, int):
@@ -62,7 +63,7 @@ def _columns(schema: Any, file: Path) -> tuple[str, str, list[str] | None]:
   if len(images) != 1 or label is None:
     raise ValueError(f"{file}: needs one column of image bytes and one of {', '.join(LABELS)}; has {', '.join(schema.names)}")
   try:
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    features = json.loads(dict(schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     texts = features[label].get("names")
   except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     texts = None

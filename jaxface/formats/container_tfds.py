@@ -97,7 +97,7 @@ def tfds_members(files: list[Path], notes: list[str]) -> Iterator[Member]:
       fields = parse_example(payload)
       start, size = locate_bytes(payload, images[0])
       where = f"{file}, record {count}"
-      value = fields.get(label)
+      value: object = fields.get(label)
       if texts is not None and isinstance(value, int):
         if not 0 <= value < len(texts):
           raise DamagedData(f"label {value}, but {listed.name} has {len(texts)}", file=str(file), offset=offset, record=count)

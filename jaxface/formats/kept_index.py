@@ -67,7 +67,7 @@ def kept_arrays(beside: Path, files: Sequence[Path], *, version: int, names: Seq
   for path in (beside, cached):
     try:
       with atomic_file(path) as out:
-        np.savez(out, state=state, **arrays)
+        np.savez(out, **{"state": state, **arrays})  # type: ignore[arg-type]
       return arrays
     except OSError as error:
       refused.append(f"{path} ({error.strerror or error})")

@@ -143,7 +143,6 @@ def test_a_changed_image_is_named(tmp_path, faces, layout):
     offset = file.read_bytes().index(bytes(records.image(2))[-80:])
   data, status = bytearray(file.read_bytes()), os.stat(file)
   data[offset + 20] ^= 1
-  del records
   file.write_bytes(data)
   os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
   with pytest.raises(DamagedData, match=r"checksum|inflated") as raised:
