@@ -12,10 +12,10 @@ import argparse
 import sys
 
 from jaxface.formats.aligned import known_template
+from jaxface.formats.containers import find_container
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.packing_plan import DUPLICATES, ON_DAMAGE
-from jaxface.formats.recordio_set import find_recordio
 from jaxface.formats.sources import LAYOUTS
 from jaxface.formats.unaligned import unaligned_note
 from jaxface.geometry.templates import unknown_template
@@ -28,7 +28,7 @@ RERUN = "complete shards are kept; the same command resumes, or remove the folde
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, pack, print."""
-  parser.add_argument("src", metavar="SRC", help="folder of images, or an MXNet record file (.rec) or its folder")
+  parser.add_argument("src", metavar="SRC", help="folder of images, or a .rec, .tar, .zip, .parquet or .mdb file or its folder, a TFDS folder, or tfds:NAME")
   parser.add_argument("out", metavar="OUT", help="folder to write: new, or left by an unfinished run")
   parser.add_argument("--layout", choices=LAYOUTS, default="folders", help="how the files show identities (default: folders)")
   parser.add_argument("--list", metavar="FILE", help="for list and flat: a path and an identity per line")
@@ -45,7 +45,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   source = options.src
   if options.align:
     source = _align(parser, options)
-  elif options.layout == "folders" and not find_recordio(source) and not known_template(source, options.template) and (note := unaligned_note(source, options.size or FACES)):
+  elif options.layout == "folders" and not find_container(source) and not known_template(source, options.template) and (note := unaligned_note(source, options.size or FACES)):
     print(f"note: {note}")
   manifest = pack(
     source, options.out, layout=options.layout, list_file=options.list, size=options.size, shard_mb=options.shard_mb,

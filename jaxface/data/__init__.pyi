@@ -7,6 +7,7 @@ from .config import SyntheticConfig as SyntheticConfig
 from .config import make_order as make_order
 from .config import open_records as open_records
 from .config import open_source as open_source
+from .container import ContainerSource as ContainerSource
 from .degrade import DEGRADATIONS as DEGRADATIONS
 from .degrade import DegradedSource as DegradedSource
 from .folder import FolderSource as FolderSource
@@ -16,7 +17,6 @@ from .loader import Loader as Loader
 from .loader import batches as batches
 from .order import BalancedOrder as BalancedOrder
 from .order import UniformOrder as UniformOrder
-from .recordio import RecordIOSource as RecordIOSource
 from .records import RecordSource as RecordSource
 from .source import Source as Source
 from .source import UnreadableRow as UnreadableRow

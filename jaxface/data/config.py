@@ -7,20 +7,20 @@ from typing import Literal
 
 import numpy as np
 
+from jaxface.data.container import ContainerSource
 from jaxface.data.fingerprint import digest
 from jaxface.data.loader import ON_DAMAGE
 from jaxface.data.order import BalancedOrder, UniformOrder
-from jaxface.data.recordio import RecordIOSource
 from jaxface.data.records import RecordSource
 from jaxface.data.remember import RememberingSource
 from jaxface.data.source import Source
 from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
+from jaxface.formats.containers import container_without_set, open_container
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
 from jaxface.formats.provenance import provenance_text
-from jaxface.formats.recordio_set import RecordIOSet, recordio_without_set
 from jaxface.formats.recordset import RecordSet
 from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
@@ -59,7 +59,7 @@ class DataConfig:
   """The training data of a run.
 
   Attributes:
-    records: folder of a packed set, or an MXNet record file (`.rec`) or the folder of one.
+    records: folder of a packed set, or of a container (MXNet `.rec`, `.tar`, `.zip`, `.parquet`, LMDB, TFDS), its file, or `tfds:NAME`.
     images: folder of images to pack first; ignored if `records` is given.
     align: find one face of each photo of `images` first, the large and central one, and align it to `template` or else arcface112.
     size: side length in pixels to which images are resized when packed; 0 keeps their size.
@@ -127,23 +127,23 @@ class DataConfig:
 
 
 def has_records(path: str | Path) -> bool:
-  """Whether a packed set or an MXNet record file is at a path."""
-  return (Path(path) / FILE).is_file() or recordio_without_set(path) is not None
+  """Whether a packed set or a container of faces is at a path."""
+  return (Path(path) / FILE).is_file() or container_without_set(path) is not None
 
 
 def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> RecordSource:
-  """A packed set, or an MXNet record file, as a source.
+  """A packed set, or a container such as an MXNet record file, as a source.
 
   Args:
-    path: folder of the set, or the `.rec` file or a folder with one.
+    path: folder of the set, or what `find_container` finds.
     threads: number of decoding threads; 0 for one per core.
-    template: alignment template of a record file; packed sets have their own.
+    template: alignment template of a container; packed sets have their own.
   Raises:
     FileNotFoundError: no packed set there.
     DamagedData: its parts are inconsistent.
   """
-  if file := recordio_without_set(path):
-    return RecordIOSource(RecordIOSet.open(file, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
+  if file := container_without_set(path):
+    return ContainerSource(open_container(file, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
   return RecordSource(RecordSet.open(path), threads)
 
 

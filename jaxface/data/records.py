@@ -9,9 +9,9 @@ import numpy as np
 from jaxface.data.fingerprint import digest
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.face_set import FaceSet
 from jaxface.formats.images import decode_image
 from jaxface.formats.parallel import num_cores
-from jaxface.formats.recordio_set import RecordIOSet
 from jaxface.formats.recordset import RecordSet
 
 
@@ -27,7 +27,7 @@ class RecordSource:
   size_of = "the manifest"
   advice = "pack the set again"
 
-  def __init__(self, records: RecordSet | RecordIOSet, threads: int = 0):
+  def __init__(self, records: RecordSet | FaceSet, threads: int = 0):
     self.records = records
     self.num_records = records.num_records
     self.num_identities = records.num_identities

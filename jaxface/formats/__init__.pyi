@@ -1,3 +1,4 @@
+from .container_set import ContainerSet as ContainerSet
 from .embedding_rows import EmbeddingRows as EmbeddingRows
 from .embeddings import Embeddings as Embeddings
 from .embeddings import read_embeddings as read_embeddings

@@ -25,6 +25,18 @@ def check_identity_name(name: str) -> None:
     raise ValueError(f"identity {name!r}: names must not be empty, begin or end with white space, or contain control characters; rename it")
 
 
+def identity_order(names: set[str]) -> tuple[str, ...]:
+  """Identities in numeric order if all are numbers, else in alphabetical order; the same on every machine."""
+  if all_numbers(names):
+    return tuple(sorted(names, key=lambda name: (int(name), name)))
+  return tuple(sorted(names))
+
+
+def all_numbers(names: set[str]) -> bool:
+  """Whether all names are decimal numbers."""
+  return all(name.isascii() and name.isdecimal() for name in names)
+
+
 def write_identities(folder: str | Path, names: Sequence[str], images: Sequence[int]) -> str:
   """Writes the table, atomically.
 

@@ -170,7 +170,7 @@ def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard], licence:
     [images[label] for label in range(len(plan.identity_names))],
     image_size=(*plan.size, 3),
     template=plan.template,
-    source=source.root.resolve().name,
+    source=source.title,
     fingerprint=plan.fingerprint,
     layout=source.layout,
     kept=sum(entry.keep for entries in plan.shards for entry in entries),
@@ -226,9 +226,9 @@ def pack(
   is resumed by the next one, which verifies and keeps complete shards.
 
   Args:
-    src: the folder of images, or an MXNet record file (`.rec`) or the folder of one.
+    src: the folder of images, or a container (`.rec`, `.tar`, `.zip`, `.parquet`, `.mdb`, a TFDS folder), its folder, or `tfds:NAME`.
     out: output folder; new, empty, or from an earlier run.
-    layout: "folders", "list", "flat" or "recordio", see `read_source`; "folders" also finds record files.
+    layout: "folders", "list", "flat" or one of `CONTAINERS`, see `read_source`; "folders" also finds containers.
     list_file: for "list" and "flat".
     size: (height, width) or one number in pixels; None keeps the common size of all images.
     shard_mb: target size of a shard, in millions of bytes.

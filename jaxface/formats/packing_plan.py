@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.identities import all_numbers, identity_order
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.members import read_member
@@ -88,17 +89,6 @@ class Plan:
     return sum(map(len, self.shards))
 
 
-def _identities(names: set[str]) -> tuple[str, ...]:
-  """Identities in numeric order if all are numbers, else in alphabetical order; the same on every machine."""
-  if _all_numbers(names):
-    return tuple(sorted(names, key=lambda name: (int(name), name)))
-  return tuple(sorted(names))
-
-
-def _all_numbers(names: set[str]) -> bool:
-  return all(name.isascii() and name.isdecimal() for name in names)
-
-
 def _duplicates(sound: list[tuple[SourceImage, Finding]]) -> list[list[SourceImage]]:
   groups = defaultdict(list)
   for image, finding in sound:
@@ -168,7 +158,7 @@ def make_plan(source: Source, findings: list[Finding], options: PackOptions) -> 
     if not sound:
       raise ValueError(f"{source.root}: no image is left after dropping duplicates")
 
-  identity_names = _identities({image.identity for image, _ in sound})
+  identity_names = identity_order({image.identity for image, _ in sound})
   notes += _identity_notes(source, sound, identity_names)
   label = {name: number for number, name in enumerate(identity_names)}
   shuffled = sorted(sound, key=lambda pair: (hashlib.sha256(pair[0].name.encode()).digest(), pair[0].name))
@@ -205,7 +195,7 @@ def _identity_notes(
   if single:
     some = "every identity has" if single == len(counts) else f"{single} of {len(counts)} identities have"
     notes.append(f"{some} only one image: they form no pairs of the same person.")
-  if _all_numbers(set(identity_names)) and [int(name) for name in identity_names] != list(range(len(identity_names))):
+  if all_numbers(set(identity_names)) and [int(name) for name in identity_names] != list(range(len(identity_names))):
     notes.append(
       f"identity numbers run from {identity_names[0]} to {identity_names[-1]} with gaps: labels are 0 to "
       f"{len(identity_names) - 1}, identities.tsv keeps the numbers."

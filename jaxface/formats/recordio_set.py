@@ -1,25 +1,21 @@
 """Random access to the faces of an MXNet record file, such as InsightFace's training sets, without MXNet."""
 
-import logging
 import os
 import sys
 import threading
 import zlib
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
-from jaxface.formats.images import decode_image
-from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
-from jaxface.formats.npz import npz_array, reading_npz
+from jaxface.formats.face_set import FaceSet
+from jaxface.formats.kept_index import kept_arrays
+from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.recordio import ARRAYS, RecordIndex, read_frames, read_keys, scan
 from jaxface.formats.recordset import map_file
 
-INDEX_VERSION = 1
-_log = logging.getLogger(__name__)
+INDEX_VERSION = 2
 
 
 def find_recordio(path: str | Path) -> Path | None:
@@ -37,12 +33,7 @@ def find_recordio(path: str | Path) -> Path | None:
   return found[0] if found else None
 
 
-def recordio_without_set(path: str | Path) -> Path | None:
-  """The `.rec` file to read at a path: that of `find_recordio`, unless a packed set is there."""
-  return None if (Path(path) / FILE).is_file() else find_recordio(path)
-
-
-class RecordIOSet:
+class RecordIOSet(FaceSet):
   """The faces of a record file, in its order; see `RecordSet` for the methods that both have.
 
   Labels are dense, in the order of the file's numbers of identities. Names are IDENTITY/KEY, such as "17/148".
@@ -59,6 +50,8 @@ class RecordIOSet:
     notes: lines for the user, on what was ignored.
   """
 
+  layout = "recordio"
+
   def __init__(self, path: Path, index: RecordIndex, keys: dict[int, int] | None, template: str = UNKNOWN_TEMPLATE):
     self.path, self.template, self.sha256 = path, template, index.sha256
     self._data, self._lock = map_file(path), threading.Lock()
@@ -74,11 +67,11 @@ class RecordIOSet:
     self.label_n = label_n.astype(np.int32)
     self.identity_names = [str(number) for number in found.tolist()]
     self.num_records, self.num_identities = len(self.label_n), len(found)
-    self.image_shape = self._first_shape()
+    self.image_shape = self.first_shape()
 
   @classmethod
   def open(cls, path: str | Path, *, template: str = UNKNOWN_TEMPLATE, progress: bool = False) -> "RecordIOSet":
-    """Opens a record file; reads it once from end to end and keeps an index beside it, `NAME.rec.index.npz`.
+    """Opens a record file; reads it once from end to end and keeps an index beside it, `NAME.rec.index.npz`, or else in the cache folder.
 
     Args:
       path: the `.rec` file, or a folder with one; a `.idx` file of the same name gives the keys, else they are counted.
@@ -95,9 +88,6 @@ class RecordIOSet:
     keys = file.with_suffix(".idx")
     return cls(file, _load_index(file, progress), read_keys(keys) if keys.is_file() else None, template)
 
-  def __len__(self) -> int:
-    return self.num_records
-
   def place(self, record: int) -> tuple[Path, int]:
     """The file, and the offset of a record's first frame."""
     return self.path, int(self._index.offset_n[record])
@@ -109,8 +99,7 @@ class RecordIOSet:
       DamagedData: its bytes have changed since the index was made; names file, offset and key.
       IndexError: no such record.
     """
-    if not 0 <= record < self.num_records:
-      raise IndexError(f"record {record}: {self.path} has records 0 to {self.num_records - 1}")
+    self.check_record(record)
     offset = int(self._index.offset_n[record])
     content, _ = read_frames(self._data, offset, self.path)
     image = memoryview(content)[int(self._index.image_n[record]) :]
@@ -121,27 +110,6 @@ class RecordIOSet:
   def names(self) -> list[str]:
     """IDENTITY/KEY of each record."""
     return [f"{self.identity_names[label]}/{key}" for label, key in zip(self.label_n.tolist(), self._key_n.tolist())]
-
-  def _first_shape(self) -> tuple[int, int, int]:
-    for record in range(self.num_records):
-      try:
-        height, width, _ = decode_image(self.image(record), where=str(self.path)).shape
-      except DamagedData as error:
-        first = error
-        continue
-      return height, width, 3
-    raise ValueError(f"{self.path}: {f'no image can be read; the last: {first}' if self.num_records else 'has no image'}")
-
-
-def opened(path: Path) -> RecordIOSet:
-  """A record file that stays open in this process, until it changes."""
-  status = os.stat(path)
-  return _opened(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _opened(path: Path, size: int, modified: int) -> RecordIOSet:
-  return RecordIOSet.open(path)
 
 
 def _keys(path: Path, index: RecordIndex, keys: dict[int, int] | None) -> np.ndarray:
@@ -174,28 +142,17 @@ def _faces(path: Path, index: RecordIndex, key_n: np.ndarray) -> tuple[np.ndarra
 
 
 def _load_index(file: Path, progress: bool) -> RecordIndex:
-  """The index beside a file, made anew if it is missing or of another state of the file."""
-  path, status = file.with_name(f"{file.name}.index.npz"), os.stat(file)
-  state = np.array([INDEX_VERSION, status.st_size, status.st_mtime_ns], np.int64)
-  try:
-    with reading_npz(path) as archive:
-      if np.array_equal(npz_array(archive, "state"), state):
-        arrays = {name: npz_array(archive, name) for name in ARRAYS}
-        return RecordIndex(**arrays, sha256=bytes(npz_array(archive, "sha256")).hex())
-  except FileNotFoundError:
-    pass
-  except (DamagedData, KeyError) as error:
-    _log.warning("%s: made anew: %s", path, error)
-  from tqdm import tqdm
+  """The index that is kept, made anew if it is missing or of another state of the file."""
 
-  with tqdm(total=status.st_size, desc=f"index of {file.name}", unit="B", unit_scale=True, disable=not progress, file=sys.stderr) as bar:
-    index = scan(map_file(file), file, bar.update)
-  try:
-    with atomic_file(path) as out:
-      np.savez(out, state=state, sha256=np.frombuffer(bytes.fromhex(index.sha256), np.uint8), **{name: getattr(index, name) for name in ARRAYS})
-  except OSError as error:
-    _log.warning("%s: cannot be written (%s): the index is kept in memory", path, error)
-  return index
+  def make() -> dict[str, np.ndarray]:
+    from tqdm import tqdm
+
+    with tqdm(total=os.stat(file).st_size, desc=f"index of {file.name}", unit="B", unit_scale=True, disable=not progress, file=sys.stderr) as bar:
+      index = scan(map_file(file), file, bar.update)
+    return {**{name: getattr(index, name) for name in ARRAYS}, "sha256": np.frombuffer(bytes.fromhex(index.sha256), np.uint8)}
+
+  arrays = kept_arrays(file.with_name(f"{file.name}.index.npz"), [file], version=INDEX_VERSION, names=[*ARRAYS, "sha256"], make=make)
+  return RecordIndex(**{name: arrays[name] for name in ARRAYS}, sha256=bytes(arrays["sha256"]).hex())
 
 
-__all__ = ["RecordIOSet", "find_recordio", "opened", "recordio_without_set"]
+__all__ = ["RecordIOSet", "find_recordio"]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from jaxface.formats.atomic import inside
+from jaxface.formats.container_tfds import PREFIX
+from jaxface.formats.containers import CONTAINERS, PATTERNS, find_container, in_container, layout_of, opened
 from jaxface.formats.errors import UnsafePath
 from jaxface.formats.identities import check_identity_name
 from jaxface.formats.images import IMAGE_SUFFIXES
-from jaxface.formats.members import in_container
-from jaxface.formats.recordio_set import find_recordio, opened
 from jaxface.formats.walk import (
   check_folder,
   is_hidden,
@@ -26,7 +26,7 @@ from jaxface.formats.walk import (
   walk,
 )
 
-LAYOUTS = ("folders", "list", "flat", "recordio")
+LAYOUTS = ("folders", "list", "flat", *CONTAINERS)
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Source:
   """All files of a source, sorted by path.
 
   Args:
-    root: the folder.
+    root: the folder, or the container.
     layout: one of `LAYOUTS`.
     images: the files.
     notes: messages for the user about ignored files.
-    digest: of a record file; "" for a folder.
+    digest: of the contents of a container; "" for a folder.
   """
 
   root: Path
@@ -62,8 +62,14 @@ class Source:
   notes: tuple[str, ...]
   digest: str = ""
 
+  @property
+  def title(self) -> str:
+    """Name for the manifest: of the folder, or of the file."""
+    root = self.root.resolve()
+    return root.parent.name if root.name.startswith("*") or self.layout in ("lmdb", "tfds") else root.name
+
   def stamp(self) -> str:
-    """SHA-256 of names, identities, sizes and times of all files, or of a record file: cheap, and changes if a file changes.
+    """SHA-256 of names, identities, sizes and times of all files, or of a container: cheap, and changes if a file changes.
 
     Returns:
       The digest in hex.
@@ -89,8 +95,8 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
     root: the folder of images.
     layout: "folders": a folder per identity, images at any depth below it. "list": `list_file` has a path relative
       to root and an identity per line. "flat": images lie in root itself, `list_file` has a file name and an
-      identity per line. "recordio": root is an MXNet record file, or a folder with one; "folders" does the same where a folder
-      has a record file and no images.
+      identity per line. One of `CONTAINERS`: root is such a file or a folder with it, or `tfds:NAME`; "folders" does the same where a folder
+      has one and no images.
     list_file: for "list" and "flat": columns separated by a tab, or by the last white space of the line.
   Returns:
     The source.
@@ -99,19 +105,19 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
     UnsafePath: a path of the list leaves root; names file and line.
     ValueError: no images, an invalid line, an unknown layout.
   """
-  root = Path(root)
   if layout not in LAYOUTS:
     raise ValueError(f"layout {layout!r}: takes {', '.join(LAYOUTS)}")
-  if layout == "recordio" or (layout == "folders" and in_container(root)):
-    return _from_recordio(root, list_file)
+  if layout in CONTAINERS or (layout == "folders" and (str(root).startswith(PREFIX) or in_container(Path(root)))):
+    return _from_container(root, None if layout == "folders" else layout, list_file)
+  root = Path(root)
   check_folder(root)
   if (layout == "folders") != (list_file is None):
     what = "takes no list" if layout == "folders" else "needs a list: --list FILE with a path and an identity per line"
     raise ValueError(f"layout {layout!r} {what}")
   if layout == "folders":
     pairs, notes = _from_folders(root)
-    if not pairs and find_recordio(root):
-      return _from_recordio(root, list_file)
+    if not pairs and find_container(root):
+      return _from_container(root, None, list_file)
   else:
     pairs, notes = _from_list(root, Path(list_file), flat=layout == "flat")  # type: ignore[arg-type]
   if not pairs:
@@ -129,16 +135,16 @@ def read_source(root: str | Path, layout: str = "folders", list_file: str | Path
   return Source(root, layout, tuple(images), (*notes, *name_note(paths, names)))
 
 
-def _from_recordio(root: Path, list_file: str | Path | None) -> Source:
-  if list_file is not None:
-    raise ValueError("layout 'recordio' takes no list: the record file has the labels")
-  file = find_recordio(root)
+def _from_container(root: str | Path, layout: str | None, list_file: str | Path | None) -> Source:
+  file = find_container(root, layout)
   if file is None:
-    raise FileNotFoundError(f"{root}: no .rec file")
+    raise FileNotFoundError(f"{root}: no {PATTERNS[layout] if layout else 'container'} file")
+  if list_file is not None:
+    raise ValueError(f"layout {layout_of(file)!r} takes no list: the file has the labels")
   records = opened(file)
   identities = [records.identity_names[label] for label in records.label_n.tolist()]
   images = tuple(SourceImage(str(record), *of) for record, of in enumerate(zip(identities, records.names())))
-  return Source(file, "recordio", images, records.notes, records.sha256)
+  return Source(file, records.layout, images, records.notes, records.sha256)
 
 
 def _from_folders(root: Path) -> tuple[dict[str, str], list[str]]:

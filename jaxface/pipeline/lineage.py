@@ -6,10 +6,10 @@ from pathlib import Path
 from jaxface.data.config import DataConfig
 from jaxface.formats import provenance
 from jaxface.formats.checked_json import parse_checked_json, write_checked_json
+from jaxface.formats.containers import container_without_set
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.manifest import read_manifest
 from jaxface.formats.provenance import Ancestor, Lineage
-from jaxface.formats.recordio_set import recordio_without_set
 from jaxface.models.card import lineage_of
 from jaxface.models.description import describe_model
 
@@ -20,7 +20,7 @@ def images_of(config: DataConfig) -> Ancestor:
   """The images of a run; values of the config override those of the packed records."""
   if not config.records:
     return RENDERED
-  if file := recordio_without_set(config.records):
+  if file := container_without_set(config.records):
     return Ancestor("images", file.name, config.licence, config.origin)
   manifest = read_manifest(config.records)
   licence, origin = config.licence or manifest.licence, config.origin or manifest.origin

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxface.data import DataConfig, open_records, open_source
-from jaxface.formats import DamagedData, RecordSet, decode_image, pack
+from jaxface.formats import DamagedData, RecordSet, decode_image, kept_index, pack
 from jaxface.formats.recordio import MAGIC, scan
 from jaxface.formats.recordio_set import RecordIOSet, find_recordio
 from tfrecords_tools.__main__ import main as tools
@@ -219,15 +219,25 @@ def test_faults_of_the_index_and_the_folder_are_named(insightface, tmp_path):
     pack(folder / "train.rec", tmp_path / "out", layout="recordio", list_file="x")
 
 
-def test_a_folder_that_cannot_be_written_keeps_the_index_in_memory(insightface, monkeypatch, caplog):
+def test_a_folder_that_cannot_be_written_has_its_index_in_the_cache(insightface, monkeypatch, caplog, tmp_path):
   folder, _, _ = insightface
+  real, refused = kept_index.atomic_file, [folder]
 
   def refuse(path):
-    raise PermissionError(13, "read-only", str(path))
+    if path.is_relative_to(refused[0]):
+      raise PermissionError(13, "read-only", str(path))
+    return real(path)
 
-  monkeypatch.setattr("jaxface.formats.recordio_set.atomic_file", refuse)
+  monkeypatch.setattr(kept_index, "atomic_file", refuse)
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   assert RecordIOSet.open(folder).num_records == 7
-  assert "kept in memory" in caplog.text and not (folder / "train.rec.index.npz").exists()
+  assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1 and not (folder / "train.rec.index.npz").exists() and not caplog.text
+  with monkeypatch.context() as patched:  # the kept one is found: nothing is read again
+    patched.setattr("jaxface.formats.recordio_set.scan", lambda *_: pytest.fail("read again"))
+    assert RecordIOSet.open(folder).num_records == 7
+  os.utime(folder / "train.rec", ns=(1, 1))  # of another state
+  refused[0] = tmp_path
+  assert RecordIOSet.open(folder).num_records == 7 and "kept in memory" in caplog.text
 
 
 @pytest.mark.real_data
