@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxface.planning.hlo import Computation, Instruction, Piece, Program
+from jaxface.planning.products import pairs
 from jaxface.training.collectives import KINDS, Exchanged, collectives
 
 # Instructions that move nothing, or whose results other lines count.
@@ -77,8 +78,9 @@ class _Counted:
     computation = self.program.computations[name]
     for line in computation.lines.values():
       if line.operation == "while":
-        self.unknown += line.trips is None
-        yield from self.run(line.called("body")[0], times * (line.trips or 1))
+        trips = loop_length(self.program, line)
+        self.unknown += trips is None
+        yield from self.run(line.called("body")[0], times * (trips or 1))
       elif line.operation == "conditional":
         names = line.called("branch_computations") or line.called("true_computation") + line.called("false_computation")
         branches = [list(self.run(branch, times)) for branch in names]
@@ -100,9 +102,10 @@ class _Counted:
   def nbytes(self, computation: Computation, line: Instruction) -> float:
     """Bytes to and from memory."""
     if line.operation.endswith("-start") and not line.called():
-      # The result is (target, source, …) of a copy, or (operands, results) of a collective.
+      # The result is (target, source, …) of a copy, (source, target, …) of a slice, (operands, results) of a collective.
       if line.operation in ("copy-start", "slice-start"):
-        return _memory(line.pieces[:1]) + (_memory(line.pieces[1:2]) and line.pieces[0].nbytes)
+        target, source = line.pieces[:2] if line.operation == "copy-start" else line.pieces[1::-1]
+        return target.nbytes * ((not target.on_chip) + (not source.on_chip))
       return 2 * _memory(line.pieces[-(-len(line.pieces) // 2) :])
     operands = [computation.lines[name] for name in line.operands if name in computation.lines]
     names = line.called() if line.operation in ("fusion", "async-start") else []
@@ -115,6 +118,22 @@ class _Counted:
     if line.operation == "async-start":
       return 0.0
     return _memory(line.pieces) + sum(_memory(one.pieces) for one in operands)
+
+
+def loop_length(program: Program, line: Instruction) -> int | None:
+  """How often the body of a `while` runs; None if the program does not say.
+
+  Some compilers note it. Otherwise it is the constant that the condition compares the counter with, which starts at 0 in a loop of JAX.
+  """
+  if line.trips is not None:
+    return line.trips
+  lines = program.computations[line.called("condition")[0]].lines
+  test = program.computations[line.called("condition")[0]].root
+  if test.operation == "fusion":
+    lines = {**program.computations[test.called()[0]].lines, **lines}
+    test = program.computations[test.called()[0]].root
+  numbers = [int(one.operands[0]) for one in lines.values() if one.operation == "constant" and re.fullmatch(r"\d+", one.operands[0])]
+  return numbers[0] if len(numbers) == 1 and "direction=LT" in test.attributes else None
 
 
 def _fused_bytes(inner: Computation, operands: list[Instruction], line: Instruction) -> float:
@@ -185,7 +204,7 @@ def product_flops(computation: Computation, line: Instruction) -> float:
     if label in "bf":
       total *= size
     else:
-      total *= _pairs(size, image[match[1].index(label)], kernel[match[2].index(label)], *window(int(label)))
+      total *= pairs(size, image[match[1].index(label)], kernel[match[2].index(label)], *window(int(label)))
   return total
 
 
@@ -204,22 +223,6 @@ def _window(attributes: str) -> Callable[[int], tuple[int, int, int, int]]:
   return of
 
 
-def _pairs(out: int, size: int, taps: int, stride: int, pad: int, dilate: int, kernel_dilate: int) -> int:
-  """Along one axis, the number of products with a number of the image, over all results and taps."""
-  reach = (size - 1) * dilate + 1
-  count = 0
-  for tap in range(taps):
-    first = tap * kernel_dilate - pad
-    places = range(first, first + out * stride, stride)
-    if dilate == 1:
-      low = max(0, -(-(0 - first) // stride))
-      high = min(out - 1, (reach - 1 - first) // stride)
-      count += max(0, high - low + 1)
-    else:
-      count += sum(0 <= place < reach and place % dilate == 0 for place in places)
-  return count
-
-
 def _exchanged(line: Instruction) -> tuple[Exchanged, ...]:
   match = _COLLECTIVE.fullmatch(line.operation)
   if not match:
@@ -232,4 +235,4 @@ def _exchanged(line: Instruction) -> tuple[Exchanged, ...]:
   return tuple(collectives(f" x = ({text}) {match[1]}(){line.attributes}"))
 
 
-__all__ = ["Costs", "Work", "product_flops", "program_costs"]
+__all__ = ["Costs", "Work", "loop_length", "product_flops", "program_costs"]
