@@ -33,7 +33,7 @@ _ELSEWHERE = {
   "alignment", "commands", "detection", "evaluation", "formats", "gallery", "inference", "interop", "pipeline", "planning", "testing",
   "verifiers",
 }
-_TOO_LARGE = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_TOO_LARGE = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm|\(([\d.]+)([KMGT]?)\) exceeds available HBM")
 
 
 class CannotCompile(ValueError):
@@ -74,7 +74,7 @@ class Compiled:
     reported_bytes: bytes by its own count, with prefetches and buffers on the chip.
     seconds: time to trace, lower and compile.
     versions: of the packages, by name.
-    refused: bytes that the program would need, where the compiler refused it as too large; other figures are then 0.
+    refused: bytes that the program would need at least, where the compiler refused it as too large; other figures are then 0.
     text: the compiled program.
   """
 
@@ -212,17 +212,17 @@ def _in_process(request: Request, topology: Topology, say: Callable[[str], objec
 def _environment(topology: Topology) -> dict[str, str]:
   flags = re.sub(r"--xla_force_host_platform_device_count=\S+", "", os.environ.get("XLA_FLAGS", ""))
   count = topology.count if topology.platform == "cpu" else 1
-  # TPU_…: libtpu otherwise asks for the metadata of a cloud machine.
+  # libtpu otherwise asks for the metadata of a cloud machine, and lets one process at a time use it, as for real chips.
   return {
     **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={count}".strip(),
-    "TPU_SKIP_MDS_QUERY": "1", "JAX_ENABLE_COMPILATION_CACHE": "false",
+    "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "JAX_ENABLE_COMPILATION_CACHE": "false",
   }
 
 
 def _needed(text: str) -> int:
   """Bytes that a refused program would use, of the compiler's message; 0 if that is not why."""
   match = _TOO_LARGE.search(text)
-  return int(float(match[1]) * 1024 ** " KMGT".index(match[2] or " ")) if match else 0
+  return int(float(match[1] or match[3]) * 1024 ** " KMGT".index(match[2] or match[4] or " ")) if match else 0
 
 
 __all__ = [

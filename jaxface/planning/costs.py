@@ -153,21 +153,20 @@ def _fused_bytes(inner: Computation, operands: list[Instruction], line: Instruct
     for name in each.operands:
       users.setdefault(name, []).append(each)
   for parameter, operand in zip(inner.parameters(), operands):
-    using = _users(users, parameter.name)
-    if parameter.name in replaced and all(one.operation in (*_PART_OF, "dynamic-update-slice") for one in using):
-      using = [one for one in using if one.operation in _PART_OF]
-    elif not using or not all(one.operation in _PART_OF for one in using):
-      total += _memory(operand.pieces)
+    if any(piece.on_chip for piece in operand.pieces):
       continue
-    total += 0 if any(piece.on_chip for piece in operand.pieces) else sum(_size(one.pieces) for one in using)
+    using = _users(users, parameter.name)
+    parts = [_size(one.pieces) for one, first in using if first and one.operation in _PART_OF]
+    in_place = sum(first and one.operation == "dynamic-update-slice" for one, first in using) if parameter.name in replaced else 0
+    total += sum(parts) if using and len(parts) + in_place == len(using) else _memory(operand.pieces)
   return total
 
 
-def _users(users: dict[str, list[Instruction]], name: str) -> list[Instruction]:
-  """Instructions that use a value, past those that only give it another name."""
+def _users(users: dict[str, list[Instruction]], name: str) -> list[tuple[Instruction, bool]]:
+  """Instructions that use a value, past those that only give it another name, and whether it is their first operand."""
   found = []
   for one in users.get(name, []):
-    found += _users(users, one.name) if one.operation == "bitcast" else [one]
+    found += _users(users, one.name) if one.operation == "bitcast" else [(one, one.operands[0] == name)]
   return found
 
 

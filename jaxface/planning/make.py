@@ -220,7 +220,7 @@ def _notes(devices: Topology, compiled: Compiled | None, given: Mapping[str, str
   notes = []
   if compiled and compiled.refused:
     notes.append(
-      f"the compiler refused the step, which would use {size_text(compiled.refused)} of a device; parts, work and time are estimates"
+      f"the compiler refused the step, which would use at least {size_text(compiled.refused)} of a device; parts, work and time are estimates"
     )
   elif compiled:
     notes.append(

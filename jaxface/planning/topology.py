@@ -1,7 +1,7 @@
 """Devices that a run may be planned for: memory, peak speed and connections, by a name such as `v5e:16x16`.
 
 The figures are published ones, per chip. TPU: Google Cloud's pages of system architecture, and Austin et al., "How to Scale Your
-Model", 2025, chapter 2 (bandwidth of one link in one direction). GPU: NVIDIA's data sheets of the SXM forms, products without sparsity.
+Model", 2025, chapter 2 (bandwidth of one link in one direction); memory is what the compiler lets a program use. GPU: NVIDIA's data sheets of the SXM forms, products without sparsity.
 """
 
 import math
@@ -46,10 +46,10 @@ def _gpu(name: str, memory: float, bandwidth: float, flops: tuple[float, float],
 
 TPUS = {
   chip.name: chip for chip in (
-    _tpu("v4", 32, 1.2e12, 275e12, 45e9, 3),
-    _tpu("v5e", 16, 0.82e12, 197e12, 45e9, 2),
-    _tpu("v5p", 95, 2.765e12, 459e12, 90e9, 3),
-    _tpu("v6e", 32, 1.64e12, 918e12, 90e9, 2),
+    _tpu("v4", 30.75, 1.2e12, 275e12, 45e9, 3),
+    _tpu("v5e", 15.75, 0.82e12, 197e12, 45e9, 2),
+    _tpu("v5p", 95.73, 2.765e12, 459e12, 90e9, 3),
+    _tpu("v6e", 31.24, 1.64e12, 918e12, 90e9, 2),
   )
 }
 GPUS = {

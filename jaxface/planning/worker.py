@@ -24,8 +24,10 @@ def devices_of(topology: Topology) -> Sequence[Any]:
     return jax.devices("cpu")[: topology.count]
   from jax.experimental import topologies
 
+  # Both cores of a v4 are one device, as in a run.
+  more = {"chip_config_name": "megacore"} if topology.chip.name == "v4" else {}
   try:
-    return topologies.get_topology_desc(platform="tpu", topology_name=topology.name).devices
+    return topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **more).devices
   except Exception as error:
     text = str(error).strip().splitlines() or [repr(error)]
     raise ValueError(f"topology {topology.name!r} cannot be built: {text[0][:400]}") from None
