@@ -107,6 +107,8 @@ LINES = [
   "import {} --out out",
   "models --network {}",
   "models {}",
+  "plan {} --topology gpu:h100x8",
+  "plan quickstart --topology gpu:h100x8 --data.records {}",
   "train {}",
   "train quickstart --network {} --workdir w",
   "train quickstart --data.records {} --workdir w",
