@@ -136,7 +136,7 @@ def plan(
     overrides: fields by dotted name, as text.
     network: Python file of own networks.
     compiling: compile the step; False gives an estimate.
-    settings: try settings that need less memory; None tries them if the run does not fit.
+    settings: try all settings that need less memory; None tries them until one is enough, if the run does not fit.
     cache: folder that keeps what compilers said; None for one in the user's cache.
     say: called with lines of progress.
   Raises:
@@ -161,7 +161,7 @@ def plan(
     price=price, peak=devices.chip.flops.get(config.model.dtype, 0.0), notes=_notes(devices, compiled, given, config), **found,
   )
   if settings or (settings is None and first.fits is False):
-    return _with_settings(first, config, say)
+    return _with_settings(first, config, bool(settings), say)
   return first
 
 
@@ -236,8 +236,8 @@ def _notes(devices: Topology, compiled: Compiled | None, given: Mapping[str, str
   return notes
 
 
-def _with_settings(first: Plan, config: Experiment, say: Callable[[str], object]) -> Plan:
-  """The plan with settings tried one by one and, if none is enough, one after the other together."""
+def _with_settings(first: Plan, config: Experiment, every: bool, say: Callable[[str], object]) -> Plan:
+  """The plan with settings tried one by one until one is enough, or all; if none is enough, one after the other together."""
   overhead = max(0, first.memory - first.estimated)
 
   def memory(overrides: Mapping[str, str]) -> int:
@@ -246,6 +246,8 @@ def _with_settings(first: Plan, config: Experiment, say: Callable[[str], object]
 
   tried: list[Tried] = []
   for setting in settings_of(config, first.topology.count):
+    if tried and not every and 0 < tried[-1].memory <= first.limit:
+      break  # this one is enough
     say(f"estimating with {setting.text}")
     try:
       tried.append(Tried(setting, memory(setting.overrides)))
