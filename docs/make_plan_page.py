@@ -24,6 +24,7 @@ from jaxface.formats.atomic import write_json
 from jaxface.planning import make
 from jaxface.planning.compiled import compile_for
 from jaxface.planning.text import plain
+from jaxface.training.resolve import describe as describe_fields
 
 FOLDER = Path(__file__).parent
 PAGE, PLANS = FOLDER / "plan.md", FOLDER / "plan.json"
@@ -32,8 +33,8 @@ NETWORKS = ("iresnet50", "iresnet100")
 TOPOLOGIES = ("v5e:8x8", "v5e:16x16", "v5p:4x4x4")
 IDENTITIES = (1_000_000, 10_000_000, 30_000_000, 100_000_000)
 BATCH = 8192
-# Beside these a step that was compiled for comparison.
-MORE = [("iresnet50", "v5e:16x16", 100_000_000, {"terms.0.sample_rate": "0.1"})]
+# A step that is quick to compile, of the experiment quickstart, and compares the estimate of a sampled head on 256 devices.
+MORE = [("quickstart", "v5e:16x16", 100_000_000, {"terms.0.sample_rate": "0.1"})]
 FIELDS = (
   "overrides", "topology", "devices", "identities", "batch", "compiled", "refused_bytes", "memory", "memory_bytes", "limit_bytes", "fits",
   "estimated_bytes", "flops", "memory_traffic_bytes", "reported", "compile_seconds", "versions", "exchanges", "time", "images_per_second",
@@ -43,7 +44,7 @@ FIELDS = (
 
 def cases() -> list[tuple[str, str, int, dict[str, str]]]:
   """Network, topology, identities, and further fields of each plan."""
-  return [*MORE, *((net, topology, count, {}) for net in NETWORKS for topology in TOPOLOGIES for count in IDENTITIES)]
+  return [*MORE, *((net, topology, count, {}) for net in NETWORKS for count in IDENTITIES for topology in TOPOLOGIES)]
 
 
 def key_of(net: str, topology: str, count: int, more: dict[str, str]) -> str:
@@ -51,12 +52,27 @@ def key_of(net: str, topology: str, count: int, more: dict[str, str]) -> str:
   return " ".join([net, topology, f"{count}", *(f"--{name} {value}" for name, value in more.items())])
 
 
+def keep_estimates() -> None:
+  """Makes equal steps be traced once: a v5e of 8 × 8 and a v5p of 4 × 4 × 4 have as many devices."""
+  kept: dict[str, Any] = {}
+  trace = make._estimated
+
+  def estimated(config: Any, identities: int, devices: Any) -> Any:
+    key = f"{describe_fields(config)} {identities} {devices.count} {devices.platform}"
+    if key not in kept:
+      kept[key] = trace(config, identities, devices)
+    return kept[key]
+
+  make._estimated = estimated
+
+
 def planned(net: str, topology: str, count: int, more: dict[str, str], compiling: bool) -> dict[str, Any]:
   """A plan's figures."""
-  fields = {"model.name": net, "model.dtype": "bfloat16", "batch_size": str(BATCH), **more}
+  experiment, own = ("quickstart", {}) if net == "quickstart" else ("arcface_r50", {"model.name": net, "model.dtype": "bfloat16"})
+  fields = {**own, "batch_size": str(BATCH), **more}
   if not compiling:
     make.compile_for = lambda *given, **options: compile_for(*given, **options, only_kept=True)
-  found = make.plan("arcface_r50", topology, identities=count, overrides=fields, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+  found = make.plan(experiment, topology, identities=count, overrides=fields, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
   figures = plain(found)
   return {name: figures[name] for name in FIELDS}
 
@@ -119,6 +135,7 @@ def main() -> int:
   parser.add_argument("--again", action="store_true", help="make plans again that were estimated")
   parser.add_argument("--page-only", action="store_true", help="make no plan")
   options = parser.parse_args()
+  keep_estimates()
   plans = json.loads(PLANS.read_text(encoding="utf-8")) if PLANS.is_file() else {}
   for case in [] if options.page_only else cases():
     name = key_of(*case)

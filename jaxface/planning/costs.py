@@ -18,6 +18,7 @@ _FREE = {
   "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id", "iota", "domain",
   "opt-barrier", "add-dependency", "broadcast",
 }
+_RESERVED = 'custom_call_target="AllocateBuffer"'
 _COLLECTIVE = re.compile(rf"({KINDS})(-start)?")
 # Operands of which only a part is read, of the size of the result.
 _PART_OF = {"dynamic-slice", "slice", "gather"}
@@ -87,7 +88,7 @@ class _Counted:
         yield from max(branches, key=lambda works: sum(one.times * one.nbytes for one in works), default=[])
       elif line.operation == "call":
         yield from self.run((line.called("to_apply") or line.called())[0], times)
-      elif line.operation not in _FREE and not line.operation.endswith(("-done", "-update")):
+      elif line.operation not in _FREE and not line.operation.endswith(("-done", "-update")) and _RESERVED not in line.attributes:
         yield Work(line.name, self.flops(computation, line), self.nbytes(computation, line), times, _exchanged(line))
 
   def flops(self, computation: Computation, line: Instruction) -> float:

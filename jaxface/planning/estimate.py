@@ -5,6 +5,7 @@ loops, and of elementwise operations that combine several large arrays and are u
 the order of the trace.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +16,18 @@ import numpy as np
 
 from jaxface.layers.formulation import formulation
 from jaxface.planning.abstract_step import AbstractStep
-from jaxface.planning.graph import CHEAP, REDUCTIONS, Array, Graph, Sent, graph_of
+from jaxface.planning.graph import CHANGES, CHEAP, REDUCTIONS, Array, Graph, Sent, graph_of
 from jaxface.training.memory_table import device_bytes
 
 # An array counts as large beside another one from this share of its size.
 _LARGE = 0.25
 # Lanes and sublanes of a TPU's tiles: both last axes are padded to multiples of them.
 _LANES, _SUBLANES = 128, 8
+# A TPU's memory on the chip.
+_NEAR = 128 * 2**20
+# Of a TPU's memory: gaps between arrays as a factor of their bytes, and bytes of the program for each product in it. Both are of two
+# compiled steps, of iresnet18 (1.05 and 0.87 MB) and iresnet50 (1.13 and 1.15 MB).
+_GAPS, _PROGRAM = 1.08, 1.0e6
 # Operations after which an array is no longer kept on the chip.
 _SOON = 3
 
@@ -48,19 +54,21 @@ class Estimate(NamedTuple):
   Attributes:
     arguments: bytes of state and batch.
     temporaries: bytes beside them.
+    program: bytes of the program itself.
     tasks: operations.
     sent: what devices exchange.
   """
 
   arguments: int
   temporaries: int
+  program: int
   tasks: tuple[Task, ...]
   sent: tuple[Sent, ...]
 
   @property
   def memory(self) -> int:
-    """Bytes that a device needs, without the program itself."""
-    return self.arguments + self.temporaries
+    """Bytes that a device needs."""
+    return self.arguments + self.temporaries + self.program
 
   @property
   def flops(self) -> float:
@@ -80,19 +88,21 @@ def traced(step_of: Any) -> tuple[AbstractStep, Any]:
     return step, step.jitted().trace(step.state, step.batch).jaxpr
 
 
-def estimate(step: AbstractStep, jaxpr: Any, *, tiled: bool = False, near: float = 0.0) -> Estimate:
+def estimate(step: AbstractStep, jaxpr: Any, *, tpu: bool = False) -> Estimate:
   """The estimate of a traced step.
 
   Args:
     step: the step.
     jaxpr: from `traced`.
-    tiled: whether arrays are padded to the tiles of a TPU.
-    near: bytes of a memory on the chip, see `tasks_of`.
+    tpu: whether arrays are padded to a TPU's tiles, small ones stay on the chip, and the program itself is in memory.
   """
   leaves = jax.tree.leaves((step.state, step.batch))
   graph = graph_of(jaxpr, leaves, step.mesh.size)
+  tasks = tasks_of(graph, _NEAR if tpu else 0.0)
+  peak, products = peak_temporaries(graph, tpu), sum(one.flops > 0 for one in tasks)
   return Estimate(
-    sum(map(device_bytes, leaves)), peak_temporaries(graph, tiled), tuple(tasks_of(graph, near)), tuple(graph.sent)
+    sum(map(device_bytes, leaves)), round(peak * _GAPS) if tpu else peak, round(products * _PROGRAM) if tpu else 0, tuple(tasks),
+    tuple(graph.sent),
   )
 
 
@@ -101,18 +111,27 @@ def peak_temporaries(graph: Graph, tiled: bool = False) -> int:
 
   Args:
     graph: operations. Its inputs are no temporaries, nor are results that replace one.
-    tiled: see `estimate`.
+    tiled: whether arrays are padded to the tiles of a TPU.
   """
   stored, sources = _stored(graph)
   birth: dict[int, int] = {}
   death: dict[int, int] = {}
   extra: dict[int, int] = {}
+  # Arrays in the memory of an input, which is replaced in the end.
+  given = set(graph.given)
   for place, operation in enumerate(graph.operations):
     if not any(n in stored for n in operation.outputs):
       continue
     death.update({s: place for n in operation.inputs for s in sources[n]})
     for n in operation.outputs:
       birth[n] = death[n] = place
+    for new, old in operation.in_place.items():
+      before = sources[old]
+      if len(before) == 1 and graph.arrays[before[0]].shape == graph.arrays[new].shape:
+        if before[0] in given:
+          given.add(new)
+        else:
+          death[before[0]] = place - 1
     if operation.body is not None:
       extra[place] = peak_temporaries(operation.body, tiled)
   end = len(graph.operations)
@@ -120,11 +139,11 @@ def peak_temporaries(graph: Graph, tiled: bool = False) -> int:
   for n in graph.results:
     kind = (graph.arrays[n].shape, str(graph.arrays[n].dtype))
     death.update({s: end for s in sources[n]})
-    if n in birth and free[kind] > 0:
+    if n in birth and n not in given and free[kind] > 0:
       free[kind] -= 1
       del birth[n]
   change = np.zeros(end + 2)
-  for n in birth.keys() - set(graph.given):
+  for n in birth.keys() - given:
     size = padded(graph.arrays[n], tiled)
     change[birth[n]] += size
     change[death[n] + 1] -= size
@@ -163,7 +182,7 @@ def tasks_of(graph: Graph, near: float = 0.0, times: int = 1) -> list[Task]:
       read = 0  # in the pass that makes what they sum
     elif one.name in ("gather", "dynamic_slice"):
       read = written
-    elif one.name in ("scatter", "scatter_add", "scatter-add", "dynamic_update_slice"):
+    elif one.name in CHANGES:
       read = written = sum(graph.arrays[n].nbytes for n in one.inputs[1:])
     tasks.append(Task(one.name, one.flops, read + written, times))
   return tasks
@@ -207,15 +226,21 @@ def _stored(graph: Graph, *, narrow: bool = False) -> tuple[set[int], list[tuple
 def padded(array: Array, tiled: bool) -> int:
   """Bytes of an array in memory.
 
-  A TPU's compiler chooses which axes of a convolution's arrays are last, so the better of batch and channels counts.
+  A TPU's compiler chooses which two axes are in tiles: of images batch and channels, of any other array those with the least padding.
   """
   if not tiled or len(array.shape) < 2 or 0 in array.shape:
     return array.nbytes
-  rest = math.prod(array.shape[1:-1])
-  first, last = array.shape[0], array.shape[-1]
-  width = array.nbytes // max(1, math.prod(array.shape))
-  both = [_up(first, a) * _up(last, b) for a, b in ((_LANES, _SUBLANES), (_SUBLANES, _LANES))]
-  return rest * min(both) * width
+  rank = len(array.shape)
+  pairs = [(0, rank - 1)] if rank == 4 else list(itertools.combinations(range(rank), 2))
+  sizes = [
+    math.prod(array.shape) // (array.shape[a] * array.shape[b]) * min(_tiles(array.shape[a], array.shape[b]), _tiles(array.shape[b], array.shape[a]))
+    for a, b in pairs
+  ]
+  return min(sizes) * (array.nbytes // math.prod(array.shape))
+
+
+def _tiles(rows: int, columns: int) -> int:
+  return _up(rows, _SUBLANES) * _up(columns, _LANES)
 
 
 def _up(length: int, multiple: int) -> int:

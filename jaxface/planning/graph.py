@@ -23,6 +23,8 @@ CHEAP = {
   "optimization_barrier", "pvary", "pcast", "dynamic_slice", "concatenate", "acos", "asin", "atan", "cosh", "sinh", "population_count", "clz",
 }
 REDUCTIONS = {"reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or", "argmax", "argmin", "reduce_prod", "reduce_xor"}
+# Equations that change a part of their first operand.
+CHANGES = {"scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter-max", "scatter-min", "dynamic_update_slice"}
 _EXCHANGES = {
   "psum": "all-reduce", "psum2": "all-reduce", "psum_invariant": "all-reduce", "pmax": "all-reduce", "pmin": "all-reduce",
   "all_gather": "all-gather", "all_gather_invariant": "all-gather", "reduce_scatter": "reduce-scatter", "psum_scatter": "reduce-scatter",
@@ -54,6 +56,7 @@ class Operation:
     flops: of its products on each device.
     body: operations of a loop, once; None for any other operation.
     times: how often the body runs.
+    in_place: output by the input that it replaces: what a loop carries, and arrays of which a part is changed.
   """
 
   name: str
@@ -62,6 +65,7 @@ class Operation:
   flops: float = 0.0
   body: "Graph | None" = None
   times: int = 1
+  in_place: dict[int, int] = field(default_factory=dict)
 
 
 class Sent(NamedTuple):
@@ -145,7 +149,8 @@ class _Builder:
     axis, summed = (None, False) if inside else result_axis(eqn, [self.graph.arrays[n].axis for n in inputs])
     outputs = [self.new(var.aval, axis if place == 0 or _fits(var.aval, eqn, axis) else None, inside) for place, var in enumerate(eqn.outvars)]
     whole = self.devices if not inside and any(self.graph.arrays[n].axis is not None for n in inputs) else 1
-    self.graph.operations.append(Operation(name, inputs, outputs, equation_flops(eqn) / whole))
+    changed = {outputs[0]: inputs[0]} if name in CHANGES else {}
+    self.graph.operations.append(Operation(name, inputs, outputs, equation_flops(eqn) / whole, in_place=changed))
     if inside and name in _EXCHANGES:
       self.graph.sent += [Sent(_EXCHANGES[name], self.graph.arrays[n], times) for n in outputs]
     elif summed:
@@ -180,13 +185,14 @@ class _Builder:
   def loop(self, eqn: Any, inputs: list[int], inside: bool, times: int) -> list[int]:
     """A scan, a while loop whose body counts once, or the branch of a condition with most operations."""
     name, params = eqn.primitive.name, eqn.params
-    length, used = 1, inputs
+    length, used, consts = 1, inputs, 0
     if name == "scan":
       body, length = params["jaxpr"].jaxpr, params["length"]
-      held = params["num_consts"] + params["num_carry"]
+      consts, held = params["num_consts"], params["num_consts"] + params["num_carry"]
     elif name == "while":
       body = params["body_jaxpr"].jaxpr
-      used, held = inputs[params["cond_nconsts"] :], len(inputs)
+      used, consts = inputs[params["cond_nconsts"] :], params["body_nconsts"]
+      held = len(used)
     else:
       body = max((branch.jaxpr for branch in params["branches"]), key=lambda each: len(each.eqns))
       used, held = inputs[1:], len(inputs)
@@ -207,7 +213,8 @@ class _Builder:
       shape = (length, *own.shape) if stacked else own.shape
       outer.arrays.append(Array(shape, own.dtype, own.axis + stacked if own.axis is not None else None))
       outputs.append(len(outer.arrays) - 1)
-    outer.operations.append(Operation(name, list(used), outputs, 0.0, graph, length))
+    carried = dict(zip(outputs[: held - consts], used[consts:held])) if name != "cond" else {}
+    outer.operations.append(Operation(name, list(used), outputs, 0.0, graph, length, carried))
     return outputs
 
 
@@ -224,4 +231,4 @@ def _inner(params: dict[str, Any]) -> Any:
         yield part
 
 
-__all__ = ["CHEAP", "REDUCTIONS", "Array", "Graph", "Operation", "Sent", "graph_of"]
+__all__ = ["CHANGES", "CHEAP", "REDUCTIONS", "Array", "Graph", "Operation", "Sent", "graph_of"]

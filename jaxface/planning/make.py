@@ -20,8 +20,6 @@ from jaxface.training.config import Experiment, load_experiment
 from jaxface.training.memory_table import group_bytes, size_text
 
 TEMPORARIES, RESULTS, CODE, PADDING = "activations and other temporaries", "results not in place", "program", "padding of state and batch"
-# A TPU's memory on the chip, where small arrays stay between operations.
-_NEAR = 128 * 2**20
 
 
 
@@ -188,8 +186,7 @@ def _limit(devices: Topology) -> float:
 
 def _estimated(config: Experiment, identities: int, devices: Topology) -> tuple[Estimate, dict[str, int]]:
   step, jaxpr = traced(lambda: abstract_step(config, identities, devices.count))
-  tpu = devices.platform == "tpu"
-  return estimate(step, jaxpr, tiled=tpu, near=_NEAR if tpu else 0.0), group_bytes(step.state, step.batch)
+  return estimate(step, jaxpr, tpu=devices.platform == "tpu"), group_bytes(step.state, step.batch)
 
 
 def _from_compiled(
@@ -199,13 +196,15 @@ def _from_compiled(
   if compiled is None or compiled.refused:
     sent = exchanges(((one.kind, one.array.nbytes, 0, one.times) for one in guess.sent), devices)
     tasks: Sequence[Any] = guess.tasks
-    parts = {**parts, TEMPORARIES: guess.temporaries}
+    parts = {**parts, TEMPORARIES: guess.temporaries, **({CODE: guess.program} if guess.program else {})}
   else:
     costs = program_costs(read_program(compiled.text))
     tasks = costs.work
-    sent = exchanges(
-      ((one.kind, one.nbytes, one.members or 0, work.times) for work in costs.work for one in work.exchanged), devices
-    )
+    # A collective of several arrays is one.
+    sent = exchanges((
+      (work.exchanged[0].kind, sum(one.nbytes for one in work.exchanged), work.exchanged[0].members or 0, work.times)
+      for work in costs.work if work.exchanged
+    ), devices)
     more = {
       PADDING: compiled.arguments - sum(parts.values()), TEMPORARIES: compiled.temporaries, RESULTS: compiled.results, CODE: compiled.code,
     }
@@ -238,11 +237,9 @@ def _notes(devices: Topology, compiled: Compiled | None, given: Mapping[str, str
 
 def _with_settings(first: Plan, config: Experiment, every: bool, say: Callable[[str], object]) -> Plan:
   """The plan with settings tried one by one until one is enough, or all; if none is enough, one after the other together."""
-  overhead = max(0, first.memory - first.estimated)
-
   def memory(overrides: Mapping[str, str]) -> int:
     changed = config.with_overrides(dict(overrides))
-    return _estimated(changed, first.identities, first.topology)[0].memory + overhead
+    return _estimated(changed, first.identities, first.topology)[0].memory
 
   tried: list[Tried] = []
   for setting in settings_of(config, first.topology.count):
