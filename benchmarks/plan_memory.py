@@ -33,7 +33,7 @@ def measured(model: str, options: dict[str, Any], side: int, each: int, count: i
 
   jax.config.update("jax_enable_compilation_cache", False)
   given = experiment(model, options, side, each * count)
-  step, compiled, init, batch = start(given, count)
+  _, compiled, init, batch = start(given, count)
   memory = compiled.memory_analysis()
   guess = _estimated(given, count, estimate, traced)
   rows = batch()

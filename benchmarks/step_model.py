@@ -15,14 +15,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import equal_malloc, interleave, machine
-from benchmarks.nets import NETS
 from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
-from benchmarks.planned import CLASSES, experiment
+from benchmarks.planned import CLASSES, experiment, start
 from benchmarks.worker import Worker, cores
 
-# Images of a step: a tenth of a second to a few.
-BATCH = {"iresnet18": 8, "iresnet50": 4, "mobilefacenet": 16, "half_iresnet18": 32}
+# Network, its options, side of images, images of a step.
+NETS: dict[str, tuple[str, dict[str, Any], int, int]] = {
+  "iresnet18": ("iresnet18", {}, 112, 8),
+  "half_iresnet18": ("iresnet18", {"width": 0.5}, 64, 32),
+  "smallresnet": ("smallresnet", {}, 64, 32),
+  "mobilefacenet": ("mobilefacenet", {}, 112, 16),
+}
 SIDE, LENGTH = 1536, 32_000_000
 
 
@@ -52,31 +56,36 @@ def memory() -> tuple[Callable[[], None], dict[str, Any]]:
   return work, {}
 
 
-def planned(net: str, batch: int) -> tuple[Callable[[], None], dict[str, Any]]:
-  """Operations of a traced step: products and bytes of each."""
+def step(net: str) -> tuple[Callable[[], None], dict[str, Any]]:
+  """A training step; the facts are the operations of its trace, products and bytes of each."""
+  import jax
+
+  jax.config.update("jax_enable_compilation_cache", False)
   from jaxface.planning.abstract_step import abstract_step
   from jaxface.planning.estimate import estimate, traced
 
-  model, options, side, _ = NETS[net]
-  found = estimate(*traced(lambda: abstract_step(experiment(model, options, side, batch), CLASSES, 1)))
-  return lambda: None, {"tasks": [(one.flops, one.nbytes, one.times) for one in found.tasks]}
+  given = experiment(*NETS[net])
+  found = estimate(*traced(lambda: abstract_step(given, CLASSES, 1)))
+  _, compiled, init, batch = start(given, 1)
+  state, rows = init(), batch()
+
+  def run() -> None:
+    nonlocal state
+    state, _ = jax.block_until_ready(compiled(state, rows))
+
+  return run, {"tasks": [(one.flops, one.nbytes, one.times) for one in found.tasks]}
 
 
 def main() -> int:
   """Measures and prints."""
-  from benchmarks.training import jaxface_step
-
   parser = benchmark_parser(__doc__, 7, "timed steps of each side")
   parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="default: all")
   options = parse_for_cpu(parser)
   tasks, sides = {}, {"products": Worker(products), "memory": Worker(memory)}
   for net in options.nets:
-    announce(f"{net}: tracing")
-    side = Worker(planned, net, BATCH[net])
-    tasks[net] = side.facts["tasks"]
-    side.close()
-    announce(f"{net}: compiling")
-    sides[net] = Worker(jaxface_step, net, "float32", BATCH[net])
+    announce(net)
+    sides[net] = Worker(step, net)
+    tasks[net] = sides[net].facts["tasks"]
   announce("measuring in turns")
   timing = interleave(sides, rounds=options.rounds, warmup=2)
   for one in sides.values():
@@ -91,7 +100,7 @@ def main() -> int:
     guess = bound[net] * float(np.exp(np.mean(np.log(others))))
     work = sum(times * f for f, _, times in tasks[net])
     rows.append({
-      "network": net, "batch": BATCH[net], "GFLOP": work / 1e9, "GB": sum(times * b for _, b, times in tasks[net]) / 1e9,
+      "network": net, "batch": NETS[net][3], "GFLOP": work / 1e9, "GB": sum(times * b for _, b, times in tasks[net]) / 1e9,
       "measured ms": 1e3 * middle[net], "bound ms": 1e3 * bound[net], "measured / bound": f"{factor[net]:.2f}", "predicted ms": 1e3 * guess,
       "error": f"{100 * (guess / middle[net] - 1):+.0f} %", "wall ms": 1e3 * float(np.median(timing.wall[net])),
       "share of peak": f"{100 * work / flops / middle[net]:.0f} %",

@@ -37,7 +37,7 @@ def test_a_result_is_kept_by_experiment_topology_and_versions(request_of, experi
   assert compile_for(request_of, experiment, topology, cache=folder, only_kept=True) is None
   program(f"echo compiling\necho \"$XLA_FLAGS\" > {tmp_path}/flags\ncp \"$3\" {tmp_path}/given\ncat > \"$4\" <<'E'\n{json.dumps(FACTS)}\nE")
   found = compile_for(request_of, experiment, topology, cache=folder, say=said.append)
-  assert {**FACTS, "memory": 10} == {**{name: getattr(found, name) for name in FACTS}, "memory": found.memory}
+  assert {**{name: getattr(found, name) for name in FACTS}, "memory": found.memory} == {**FACTS, "memory": 10}
   assert "compiling" in said[0] and "device_count=2" in (tmp_path / "flags").read_text()
   assert json.loads((tmp_path / "given").read_text()) == asdict(request_of)
   program("exit 1")

@@ -16,7 +16,6 @@ from jaxface.planning.settings import settings_of
 from jaxface.planning.text import duration, plain, plan_lines
 from jaxface.planning.topology import parse_topology
 
-
 LIMIT = 23_000.0
 
 
