@@ -27,7 +27,7 @@ from jaxface.planning.text import plain
 from jaxface.training.resolve import describe as describe_fields
 
 FOLDER = Path(__file__).parent
-PAGE, PLANS = FOLDER / "plan.md", FOLDER / "plan.json"
+PAGE, PLANS, HEADS = FOLDER / "plan.md", FOLDER / "plan.json", FOLDER / "plan_heads.json"
 BENCHMARKS = ("plan_memory", "step_model", "weak_scaling")
 NETWORKS = ("iresnet50", "iresnet100")
 TOPOLOGIES = ("v5e:8x8", "v5e:16x16", "v5p:4x4x4")
@@ -77,6 +77,40 @@ def planned(net: str, topology: str, count: int, more: dict[str, str], compiling
   return {name: figures[name] for name in FIELDS}
 
 
+def estimated_heads() -> list[dict[str, Any]]:
+  """The estimate of each step of `benchmarks.pod_head` beside what the compiler said of it (docs/pod_head.json), in bytes."""
+  from jax.sharding import AbstractMesh, AxisType
+
+  from benchmarks.head_step import head_step
+  from benchmarks.pod_head import BATCH, CASES, SIZE
+  from jaxface.planning.abstract_step import AbstractStep
+  from jaxface.planning.estimate import estimate, traced
+
+  pod = Findings.read(FOLDER / "pod_head.json")
+  mesh = AbstractMesh((pod.facts["chips"],), ("data",), axis_types=(AxisType.Auto,))
+
+  def step(classes: int, settings: dict[str, Any]) -> AbstractStep:
+    head = head_step(classes, SIZE, BATCH, mesh, **settings)
+    return AbstractStep(head.step, mesh, head.state, head.batch)
+
+  rows = []
+  for (classes, settings), known in zip(CASES, pod.rows, strict=True):
+    found = estimate(*traced(lambda classes=classes, settings=settings: step(classes, settings)), tpu=True)
+    compiled = 1e9 * (known["centres and momentum, GB per chip"] + known["temporaries, GB per chip"])
+    rows.append({"identities": classes, "settings": known["settings"], "compiled": compiled, "estimated": found.arguments + found.temporaries})
+  return rows
+
+
+def heads_table(rows: list[dict[str, Any]]) -> str:
+  """The estimate beside the compiler's figure for class centres alone."""
+  lines = ["| class centres alone, v5e:16x16 | settings | compiled, GB | estimated, GB | error |", "|---|---|---|---|---|"]
+  lines += [
+    f"| {row['identities']:,} | {row['settings']} | {row['compiled'] / 1e9:.3f} | {row['estimated'] / 1e9:.3f} |"
+    f" {100 * (row['estimated'] / row['compiled'] - 1):+.1f} % ({(row['estimated'] - row['compiled']) / 1e6:+.0f} MB) |" for row in rows
+  ]
+  return "\n".join(lines)
+
+
 def plans_table(plans: dict[str, dict[str, Any]]) -> str:
   """A row for each plan."""
   lines = [
@@ -121,7 +155,7 @@ def exchanges_table(plans: dict[str, dict[str, Any]]) -> str:
   for name, plan in plans.items():
     if plan["compiled"] and not plan["refused_bytes"]:
       lines += [
-        f"| {name.split()[0]} | {plan['topology']} | {plan['identities']:,} | {one['kind']} | {one['axis']} | {one['count']:,} | {one['nbytes'] / 1e6:.2f} |"
+        f"| {name.split()[0]} | {plan['topology']} | {plan['identities']:,} | {one['kind']} | {one['axis']} | {one['times']:,} | {one['nbytes'] / 1e6:.2f} |"
         f" {1e3 * one['seconds']:.2f} |" for one in plan["exchanges"]
       ]
   return "\n".join(lines)
@@ -133,6 +167,7 @@ def main() -> int:
   parser.add_argument("--compile", action="store_true", help="compile steps that are not kept, minutes each")
   parser.add_argument("--only", default="", metavar="TEXT", help="only plans whose name contains this")
   parser.add_argument("--again", action="store_true", help="make plans again that were estimated")
+  parser.add_argument("--heads", action="store_true", help="make the estimates of class centres alone again")
   parser.add_argument("--page-only", action="store_true", help="make no plan")
   options = parser.parse_args()
   keep_estimates()
@@ -144,7 +179,10 @@ def main() -> int:
       print(name, file=sys.stderr, flush=True)
       plans[name] = planned(*case, options.compile)
       write_json(PLANS, plans)
-  replace_part(PAGE, "docs/make_plan_page.py", f"{plans_table(plans)}\n\n{estimates_table(plans)}\n\n{exchanges_table(plans)}")
+  if options.heads or (not HEADS.is_file() and not options.page_only):
+    write_json(HEADS, estimated_heads())
+  heads = heads_table(json.loads(HEADS.read_text(encoding="utf-8")))
+  replace_part(PAGE, "docs/make_plan_page.py", "\n\n".join([plans_table(plans), estimates_table(plans), heads, exchanges_table(plans)]))
   for name in BENCHMARKS:
     if (FOLDER / f"{name}.json").is_file():
       findings = Findings.read(FOLDER / f"{name}.json")

@@ -132,8 +132,8 @@ def check_compiler(topology: Topology) -> None:
     raise CannotCompile(f"{topology.name}: programs for GPUs are compiled on GPUs only; the plan is an estimate")
   if topology.platform == "tpu" and importlib.util.find_spec("libtpu") is None:
     raise CannotCompile(
-      f"{topology.name}: the compiler of TPUs is not installed: pip install 'jaxface[plan]', or pip install libtpu in the version that"
-      " this version of jax asks for (pip download --no-deps 'jax[tpu]' names it); --estimate plans without it"
+      f"{topology.name}: the compiler of TPUs is not installed: pip install 'jaxface[plan]' (pip install 'jax[tpu]' takes the version of libtpu"
+      " that fits this jax); --estimate plans without it"
     )
 
 

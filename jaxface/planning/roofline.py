@@ -27,7 +27,7 @@ class Exchange(NamedTuple):
     kind: such as "all-reduce".
     axis: of the mesh, over which devices exchange.
     members: devices of a group.
-    count: how many a step has.
+    times: how many a step has.
     nbytes: of all their results on each device.
     seconds: of all of them.
   """
@@ -35,7 +35,7 @@ class Exchange(NamedTuple):
   kind: str
   axis: str
   members: int
-  count: int
+  times: int
   nbytes: int
   seconds: float
 

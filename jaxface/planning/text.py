@@ -59,7 +59,7 @@ def work_rows(plan: Plan) -> list[tuple[str, ...]]:
 def exchange_rows(plan: Plan) -> list[tuple[str, ...]]:
   """Collectives of a step."""
   return [
-    (one.kind, one.axis, f"{one.members:,}", f"{one.count:,}", size_text(one.nbytes), duration(one.seconds) if one.seconds else "–")
+    (one.kind, one.axis, f"{one.members:,}", f"{one.times:,}", size_text(one.nbytes), duration(one.seconds) if one.seconds else "–")
     for one in plan.exchanges
   ]
 

@@ -40,7 +40,7 @@ def test_collectives_by_hand():
 def test_collectives_are_summed_by_kind_and_group():
   sent = [("all-reduce", 100, 64, 2), ("all-reduce", 50, 0, 1), ("all-gather", 1000, 8, 1), ("all-reduce", 9, 1, 1)]
   found = exchanges(sent, parse_topology("v5e:8x8"))
-  assert [(one.kind, one.axis, one.members, one.count, one.nbytes) for one in found] == [
+  assert [(one.kind, one.axis, one.members, one.times, one.nbytes) for one in found] == [
     ("all-gather", "part of data", 8, 1, 1000), ("all-reduce", "data", 64, 3, 250)
   ]
   assert all(one.seconds > 0 for one in found)
