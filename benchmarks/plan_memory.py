@@ -8,6 +8,7 @@ needs no compiler. There is no peer.
 """
 
 import ctypes
+import functools
 import gc
 import sys
 from collections.abc import Callable
@@ -17,11 +18,11 @@ from typing import Any
 from benchmarks.common import machine
 from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
-from benchmarks.planned import CLASSES, experiment, start, with_devices
+from benchmarks.planned import CLASSES, LINEAR, start, step_on, with_devices
 from benchmarks.worker import peak_memory
 
-# Network, its options, side of images, images per device; the second has few activations beside its state.
-CASES = [("iresnet18", {"width": 0.5}, 64, 32), ("mobilefacenet", {"width": 0.5}, 112, 16)]
+# Network, its options, side of images, images per device: mostly activations; and class centres with a linear network: mostly state.
+CASES = [("smallresnet", {"widths": (64, 128), "units": (1, 1)}, 96, 64), ("linear", {}, 8, 64)]
 DEVICES = (2, 8)
 
 
@@ -32,10 +33,10 @@ def measured(model: str, options: dict[str, Any], side: int, each: int, count: i
   from jaxface.planning.estimate import estimate, traced
 
   jax.config.update("jax_enable_compilation_cache", False)
-  given = experiment(model, options, side, each * count)
-  _, compiled, init, batch = start(given, count)
+  step_of = functools.partial(step_on, model, options, side, each * count)
+  compiled, init, batch = start(step_of(jax.devices("cpu")[:count]))
   memory = compiled.memory_analysis()
-  guess = _estimated(given, count, estimate, traced)
+  guess = estimate(*traced(lambda: step_of(count))).memory
   rows = batch()
   gc.collect()
   ctypes.CDLL(None).malloc_trim(0)
@@ -47,12 +48,6 @@ def measured(model: str, options: dict[str, Any], side: int, each: int, count: i
   taken = peak_memory() - before + sum(leaf.nbytes for leaf in rows.values())
   each_device = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
   return lambda: None, {"taken": taken, "predicted": count * each_device, "estimated": count * guess, "arguments": count * memory.argument_size_in_bytes}
-
-
-def _estimated(given: Any, count: int, estimate: Any, traced: Any) -> int:
-  from jaxface.planning.abstract_step import abstract_step
-
-  return estimate(*traced(lambda: abstract_step(given, CLASSES, count))).memory
 
 
 def main() -> int:
@@ -76,7 +71,7 @@ def main() -> int:
     " contains the scratch memory of native layers and of threads, which the compiler does not know, and pages that the process had.",
     "The estimate is made for accelerators, whose compilers store fewer elementwise results than a CPU's.",
   ]
-  Findings("Memory of a planned step on forced devices", machine("jax", "jaxlib"), {"identities": CLASSES}, rows, notes).publish(options.json)
+  Findings("Memory of a planned step on forced devices", machine("jax", "jaxlib"), {"identities": CLASSES, "identities of the linear network": LINEAR[0]}, rows, notes).publish(options.json)
   return 0
 
 

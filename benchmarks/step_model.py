@@ -17,15 +17,15 @@ import numpy as np
 from benchmarks.common import equal_malloc, interleave, machine
 from benchmarks.options import announce, benchmark_parser, parse_for_cpu
 from benchmarks.page import Findings
-from benchmarks.planned import CLASSES, experiment, start
+from benchmarks.planned import CLASSES, start, step_on
 from benchmarks.worker import Worker, cores
 
 # Network, its options, side of images, images of a step.
 NETS: dict[str, tuple[str, dict[str, Any], int, int]] = {
-  "iresnet18": ("iresnet18", {}, 112, 8),
-  "half_iresnet18": ("iresnet18", {"width": 0.5}, 64, 32),
-  "smallresnet": ("smallresnet", {}, 64, 32),
-  "mobilefacenet": ("mobilefacenet", {}, 112, 16),
+  "smallresnet": ("smallresnet", {}, 96, 16),
+  "iresnet of 4 units": ("iresnet", {"units": (1, 1, 1, 1), "width": 0.5}, 112, 8),
+  "deepid": ("deepid", {}, 0, 256),
+  "vit of 2 blocks": ("vit", {"channels": 256, "depth": 2, "heads": 4}, 112, 16),
 }
 SIDE, LENGTH = 1536, 32_000_000
 
@@ -61,12 +61,10 @@ def step(net: str) -> tuple[Callable[[], None], dict[str, Any]]:
   import jax
 
   jax.config.update("jax_enable_compilation_cache", False)
-  from jaxface.planning.abstract_step import abstract_step
   from jaxface.planning.estimate import estimate, traced
 
-  given = experiment(*NETS[net])
-  found = estimate(*traced(lambda: abstract_step(given, CLASSES, 1)))
-  _, compiled, init, batch = start(given, 1)
+  found = estimate(*traced(lambda: step_on(*NETS[net], 1)))
+  compiled, init, batch = start(step_on(*NETS[net], jax.devices("cpu")[:1]))
   state, rows = init(), batch()
 
   def run() -> None:
