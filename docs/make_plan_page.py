@@ -130,6 +130,9 @@ def plans_table(plans: dict[str, dict[str, Any]]) -> str:
       f" {'yes' if plan['fits'] else 'no'} | {enough or '–'} | {1e3 * plan['time']['step']:.1f} | {plan['images_per_second']:,.0f} |"
       f" {100 * plan['share_of_peak']:.0f} % |"
     )
+  missing = [key_of(*case) for case in cases() if key_of(*case) not in plans]
+  if missing:
+    lines += ["", f"Not made yet ({len(missing)} of {len(cases())}): {'; '.join(missing)}."]
   return "\n".join(lines)
 
 
