@@ -48,7 +48,7 @@ def verdict(plan: Plan) -> str:
 
 def work_rows(plan: Plan) -> list[tuple[str, ...]]:
   """Operations and bytes of a step."""
-  rows = [("work of a device in a step", ""), ("products", f"{plan.flops / 1e12:.3f} TFLOP"), ("bytes to and from memory", size_text(plan.nbytes))]
+  rows: list[tuple[str, ...]] = [("work of a device in a step", ""), ("products", f"{plan.flops / 1e12:.3f} TFLOP"), ("bytes to and from memory", size_text(plan.nbytes))]
   if plan.compiled and not plan.compiled.refused:
     rows += [
       ("the compiler's own counts", f"{plan.compiled.reported_flops / 1e12:.3f} TFLOP, {size_text(plan.compiled.reported_bytes)}"),
@@ -68,7 +68,7 @@ def time_rows(plan: Plan) -> list[tuple[str, ...]]:
   """Time, speed and cost."""
   time = plan.time
   assert time
-  rows = [
+  rows: list[tuple[str, ...]] = [
     ("time of a step, at best", duration(time.step)), ("products at peak speed", duration(time.products)),
     ("bytes at the memory's speed", duration(time.memory)), ("operations, each at the slower of both", duration(time.operations)),
     ("collectives", duration(time.exchange)), ("limited by", time.bound), ("images/s of all devices", f"{plan.images_per_second:,.0f}"),
