@@ -152,7 +152,8 @@ def main() -> int:
     f"Forced devices share {cores()} cores: the work of a step grows with them and its time with the work. The share is devices × the time on one"
     " device / the time on all of them: 1 would be no loss. The share of processor time is less touched by other programs.",
     "Collectives alone are those that the plan lists for the step, one after the other with nothing else to do; in memory, not over a network.",
-    "Input is reading, decoding and laying onto the devices; one process reads for all of them, as one host of a pod does for its own.",
+    "Input is the wait for the next batch: the loader reads ahead while other sides take their turns, so it says that reading is hidden"
+    " behind them here, not how fast it is.",
   ]
   facts = {"network": f"{MODEL} of two stages, {SIDE} × {SIDE}", "images per device": EACH, "identities": CLASSES, "rounds": options.rounds}
   Findings("Weak scaling on forced devices", machine("jax", "jaxlib"), facts, rows, notes).publish(options.json)
