@@ -12,6 +12,7 @@ from . import layers as layers
 from . import losses as losses
 from . import models as models
 from . import pipeline as pipeline
+from . import planning as planning
 from . import testing as testing
 from . import training as training
 from . import verifiers as verifiers

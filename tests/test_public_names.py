@@ -13,7 +13,7 @@ import jaxface
 
 GOLDEN = Path(__file__).parent / "public_names.txt"
 PACKAGES = ["alignment", "data", "detection", "evaluation", "formats", "gallery", "geometry", "heads", "inference", "interop", "layers", "losses", "models",
-            "pipeline", "testing", "training", "verifiers"]
+            "pipeline", "planning", "testing", "training", "verifiers"]
 
 
 def public() -> list[str]:

@@ -14,6 +14,7 @@ HEAVY = ("train", "align", "cluster", "detect", "embed", "models", "papers", "pa
 
 COMMANDS = {
   "train": ("jaxface.commands.train", "run an experiment, by name or path: train, verify, report, export"),
+  "plan": ("jaxface.commands.plan", "say whether a run fits devices that are not here, how fast it should be, and its cost"),
   "detect": ("jaxface.commands.detect", "find faces in photos: boxes, scores and five points"),
   "align": ("jaxface.commands.align", "find the faces of a folder of photos and align them"),
   "compare": ("jaxface.commands.compare", "say whether two photos show the same person"),

@@ -25,10 +25,7 @@ def memory_table(state: Tree, batch: Tree, compiled: Any = None) -> list[str]:
     batch: a batch, likewise.
     compiled: the compiled step; None, or one that tells nothing, leaves its line out.
   """
-  rows: dict[str, list[Any]] = {group: [] for group in GROUPS}
-  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-    rows[_group(path, leaf)].append(leaf)
-  rows[BATCH] = jax.tree.leaves(batch)
+  rows = _leaves(state, batch)
   cells = [("memory", "in all", "per device", "layout")]
   cells += [(group, *_sizes(leaves), _layouts(leaves)) for group, leaves in rows.items() if leaves]
   every = [leaf for leaves in rows.values() for leaf in leaves]
@@ -36,6 +33,24 @@ def memory_table(state: Tree, batch: Tree, compiled: Any = None) -> list[str]:
   name, whole, part = (max(len(row[column]) for row in cells) for column in range(3))
   lines = [f"{a:{name}}  {b:>{whole}}  {c:>{part}}  {d}".rstrip() for a, b, c, d in cells]
   return lines + _step(compiled)
+
+
+def group_bytes(state: Tree, batch: Tree) -> dict[str, int]:
+  """Bytes on each device of the groups of `GROUPS` that are not empty.
+
+  Args:
+    state: as in `memory_table`.
+    batch: likewise.
+  """
+  return {group: sum(map(device_bytes, leaves)) for group, leaves in _leaves(state, batch).items() if leaves}
+
+
+def _leaves(state: Tree, batch: Tree) -> dict[str, list[Any]]:
+  rows: dict[str, list[Any]] = {group: [] for group in GROUPS}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    rows[_group(path, leaf)].append(leaf)
+  rows[BATCH] = jax.tree.leaves(batch)
+  return rows
 
 
 def device_bytes(leaf: Any) -> int:
@@ -101,4 +116,4 @@ def _step(compiled: Any) -> list[str]:
   ]
 
 
-__all__ = ["GROUPS", "device_bytes", "memory_table", "size_text"]
+__all__ = ["GROUPS", "device_bytes", "group_bytes", "memory_table", "size_text"]

@@ -13,6 +13,9 @@ from tfrecords_tools.__main__ import main as tools
 # command line: public function, some of what it is called with
 SHELLS = {
   "train quickstart --workdir w --small --steps 3": ("jaxface.train", ("quickstart", "w"), {"small": True, "overrides": {"steps": "3"}}),
+  "plan quickstart --topology cpu:8 --identities 9 --price 2 --estimate --out o --steps 3": (
+    "jaxface.planning.plan_run", ("quickstart", "cpu:8"), {"identities": 9, "price": 2.0, "compiling": False, "out": "o", "overrides": {"steps": "3"}}
+  ),
   "embed --model m --images i --out o.npz --raw --devices 2 --projector p": (
     "jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2, "projector": "p"}
   ),

@@ -109,6 +109,8 @@ LINES = [
   "models --network {}",
   "doctor --cluster {}",
   "models {}",
+  "plan {} --topology gpu:h100x8",
+  "plan quickstart --topology gpu:h100x8 --data.records {}",
   "train {}",
   "train quickstart --network {} --workdir w",
   "train quickstart --data.records {} --workdir w",

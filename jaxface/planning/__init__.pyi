@@ -1,0 +1,16 @@
+from .compiled import CannotCompile as CannotCompile
+from .compiled import Compiled as Compiled
+from .costs import Costs as Costs
+from .costs import program_costs as program_costs
+from .estimate import Estimate as Estimate
+from .hlo import read_program as read_program
+from .make import Plan as Plan
+from .make import plan as plan
+from .page import write_page as write_page
+from .report import plan_run as plan_run
+from .roofline import Exchange as Exchange
+from .roofline import StepTime as StepTime
+from .roofline import step_time as step_time
+from .text import plan_lines as plan_lines
+from .topology import Topology as Topology
+from .topology import parse_topology as parse_topology
