@@ -26,11 +26,22 @@ def to_float16(model: Any) -> Any:
   need("onnxruntime")
   from onnxruntime.transformers.float16 import convert_float_to_float16
 
-  return convert_float_to_float16(model, keep_io_types=True)
+  half = convert_float_to_float16(model, keep_io_types=True)
+  # The converter writes the cast of a constant once for each node that uses it, under one name.
+  seen: set[bytes] = set()
+  nodes = []
+  for node in half.graph.node:
+    key = node.SerializeToString(deterministic=True)
+    if key not in seen:
+      seen.add(key)
+      nodes.append(node)
+  del half.graph.node[:]
+  half.graph.node.extend(nodes)
+  return half
 
 
 def to_int8(model: Any, batches: Iterable[np.ndarray]) -> Any:
-  """An `onnx.ModelProto` whose convolutions and dense layers multiply 8-bit integers.
+  """An `onnx.ModelProto` whose convolutions and dense layers, except the first and the last, multiply 8-bit integers.
 
   Weights have seven bits and one scale per output channel, activations eight bits and one scale per tensor, from their range on the calibration images (QDQ form:
   pairs of QuantizeLinear and DequantizeLinear, which runtimes fuse). Everything else stays in float32.
@@ -59,6 +70,7 @@ def to_int8(model: Any, batches: Iterable[np.ndarray]) -> Any:
       self.seen += len(image_bhwc)
       return {model.graph.input[0].name: image_bhwc}
 
+  products = [node.name for node in model.graph.node if node.op_type in QUANTIZED]
   with tempfile.TemporaryDirectory(prefix="jaxface-int8-") as folder:
     before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
     marked = need("onnx").ModelProto()
@@ -71,6 +83,8 @@ def to_int8(model: Any, batches: Iterable[np.ndarray]) -> Any:
       Reader(),
       quant_format=QuantFormat.QDQ,
       op_types_to_quantize=list(QUANTIZED),
+      # Pixels and the embedding lose the most, and their layers are few of the products.
+      nodes_to_exclude=[products[0], products[-1]] if len(products) > 2 else [],
       per_channel=True,
       activation_type=QuantType.QUInt8,
       weight_type=QuantType.QInt8,

@@ -4,6 +4,7 @@ import pytest
 
 from jaxface.interop.onnx_export import export_onnx
 from jaxface.interop.stablehlo import export_stablehlo
+from jaxface.interop.traced import ParityError
 from jaxface.models.registry import create, list_models, model_options
 
 # Side of the image, and options, of the small form; others take their own size and an eighth of their channels.
@@ -46,4 +47,8 @@ def test_stablehlo_gives_the_same_embeddings(saved, tmp_path):
 
 @pytest.mark.sweep
 def test_float16_gives_nearly_the_same_embeddings(saved, tmp_path):
+  if saved.name.startswith("lightcnn"):  # without norms, activations of random weights leave the range of float16
+    with pytest.raises(ParityError, match="not written"):
+      export_onnx(saved, tmp_path / "net.onnx", precision="float16")
+    return
   assert max(export_onnx(saved, tmp_path / "net.onnx", precision="float16").difference.values()) < 5e-3
