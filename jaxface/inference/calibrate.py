@@ -37,19 +37,10 @@ def calibrate_on(saved: SavedModel, source: Source, *, say: Callable[[str], obje
   def batches() -> Iterator[np.ndarray]:
     nonlocal seen
     wanted = min(source.num_records, CALIBRATION_IMAGES)
-    record_n = np.linspace(0, source.num_records - 1, wanted).round().astype(np.int64)
-    for chunk_n in np.split(record_n, range(BATCH, len(record_n), BATCH)):
-      image_bhwc = np.empty((len(chunk_n), *source.image_shape), np.uint8)
-      errors = source.read(chunk_n, image_bhwc)
-      damaged.extend(errors)
-      bad = {error.row for error in errors}
-      good_n = np.array([row for row in range(len(chunk_n)) if row not in bad], np.int64)
-      if len(good_n):
-        seen += len(good_n)
-        # A short batch repeats its images evenly, so that all batches have one shape and compile once.
-        yield image_bhwc[np.resize(good_n, min(BATCH, len(record_n)))]
-    if damaged and not seen:
-      raise ValueError(f"none of the {len(damaged):,} images to calibrate on can be used; the first: {damaged[0]}")
+    for image_bhwc in evenly_spaced(source, wanted, damaged):
+      seen += len(image_bhwc)
+      # A short batch repeats its images evenly, so that all batches have one shape and compile once.
+      yield image_bhwc[np.resize(np.arange(len(image_bhwc)), min(BATCH, wanted))]
 
   variables = calibrate(saved.module, saved.variables, batches(), saved.preprocess.apply)
   if damaged:
@@ -57,4 +48,29 @@ def calibrate_on(saved: SavedModel, source: Source, *, say: Callable[[str], obje
   return replace(saved, variables=variables, meta={**saved.meta, **norm_meta(variables, calibrated_on=seen)})
 
 
-__all__ = ["calibrate_on"]
+def evenly_spaced(source: Source, wanted: int, damaged: list[DamagedData]) -> Iterator[np.ndarray]:
+  """Images of evenly spaced records, in batches [B, H, W, C] uint8 of at most 64; unreadable ones are left out.
+
+  Args:
+    source: faces.
+    wanted: number of records to read, at most all.
+    damaged: takes the records that cannot be read.
+  Raises:
+    ValueError: none of them can be read.
+  """
+  record_n = np.linspace(0, source.num_records - 1, min(source.num_records, wanted)).round().astype(np.int64)
+  seen = 0
+  for chunk_n in np.split(record_n, range(BATCH, len(record_n), BATCH)):
+    image_bhwc = np.empty((len(chunk_n), *source.image_shape), np.uint8)
+    errors = source.read(chunk_n, image_bhwc)
+    damaged.extend(errors)
+    bad = {error.row for error in errors}
+    good_n = np.array([row for row in range(len(chunk_n)) if row not in bad], np.int64)
+    if len(good_n):
+      seen += len(good_n)
+      yield image_bhwc[good_n]
+  if damaged and not seen:
+    raise ValueError(f"none of the {len(damaged):,} images to calibrate on can be used; the first: {damaged[0]}")
+
+
+__all__ = ["calibrate_on", "evenly_spaced"]

@@ -1,15 +1,16 @@
 from .export_file import export_model as export_model
 from .import_file import import_model as import_model
 from .onnx_export import Exported as Exported
-from .onnx_export import ParityError as ParityError
 from .onnx_export import export_onnx as export_onnx
 from .onnx_import import import_onnx as import_onnx
 from .safetensors_file import read_metadata as read_metadata
 from .safetensors_file import read_safetensors as read_safetensors
 from .safetensors_file import write_safetensors as write_safetensors
+from .stablehlo import export_stablehlo as export_stablehlo
 from .state_dict import export_state_dict as export_state_dict
 from .state_dict import import_state_dict as import_state_dict
 from .state_dict import to_state_dict as to_state_dict
 from .torch_file import read_torch as read_torch
 from .torch_pickle import UnsafePickle as UnsafePickle
+from .traced import ParityError as ParityError
 from .weights import WrongWeights as WrongWeights

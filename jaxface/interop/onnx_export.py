@@ -1,5 +1,7 @@
 """Exports a network with its preprocessing to ONNX, checked against ONNX Runtime.
 
+`precision` float16 and int8 write smaller forms of the graph (`jaxface.interop.onnx_precision`).
+
 Expressions of parameters only are evaluated before writing, so that batch norms are folded into the weights of
 the preceding convolutions.
 
@@ -9,38 +11,31 @@ size, height and width: it crops or resizes according to the network's input con
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
 
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.threshold import Threshold
-from jaxface.inference.embed import with_mirror
 from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_fit import fit_images
+from jaxface.interop.onnx_precision import check_precision, split_batches, to_float16, to_int8
 from jaxface.interop.onnx_trace import Prelude, to_onnx
+from jaxface.interop.traced import ParityError, expected_embeddings, in_float32, traced_network, unit
 from jaxface.interop.weights import metadata
-from jaxface.layers.convolution import Conv
-from jaxface.layers.local import LocallyConnected, locally_connected
 from jaxface.losses.ranges import check_name
 from jaxface.models.preprocess import Preprocess
-from jaxface.models.registry import with_taken
 from jaxface.models.saved import SavedModel
 
-TOLERANCE = 1e-4
+# Largest difference of an element of an embedding of length one. float16 has 11 bits of mantissa; int8 is judged by cosines.
+TOLERANCE = {"float32": 1e-4, "float16": 5e-3}
+# Mean cosine between embeddings of the int8 graph and of the model, below which the graph is useless.
+MIN_COSINE = 0.8
 CHANNELS = 3  # of the input images
-
-
-class ParityError(ValueError):
-  """ONNX Runtime and JAX give different results for the written file."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,14 @@ class Exported:
     path: path of the file.
     nodes: number of operations.
     difference: largest absolute difference of a normalised embedding between ONNX Runtime and JAX, by shape of the
-      images (batch, height, width); empty if not checked.
+      images (batch, height, width); empty if not checked, and for int8.
+    cosine: mean cosine between the graph's embeddings and the model's, on calibration images that set no range (int8); else None.
   """
 
   path: Path
   nodes: int
   difference: dict[tuple[int, int, int], float]
+  cosine: float | None = None
 
 
 def export_onnx(
@@ -67,6 +64,8 @@ def export_onnx(
   input_dtype: str = "uint8",
   normalize: bool = False,
   mirror: str = "none",
+  precision: str = "float32",
+  calibration: Sequence[np.ndarray] | None = None,
   check: bool = True,
 ) -> Exported:
   """Write a network as ONNX, atomically, after checking the file.
@@ -78,11 +77,14 @@ def export_onnx(
     input_dtype: "uint8" or "float32" (in 0..255) for `image`.
     normalize: divide each embedding by its length; recorded in the metadata.
     mirror: use of the mirror image: "none", "sum" or "concat", as in `jaxface embed --mirror`; recorded in the metadata.
+    precision: "float32", "float16" or "int8", of weights and products; recorded in the metadata.
+    calibration: int8: batches of aligned faces [B, H, W, 3] that set the ranges of activations; every fourth, if there are that
+      many, is left out of it and measures the cosine with the model.
     check: compare with JAX at several batch and image sizes.
   Raises:
     Unsupported: the network uses a primitive without a translation; names it.
-    ParityError: a normalised embedding differs by more than 1e-4.
-    ValueError: unsupported opset, input type or mirror.
+    ParityError: a normalised embedding differs by more than 1e-4 (float16: 5e-3), or the mean cosine of int8 is below 0.8.
+    ValueError: unsupported opset, input type, mirror or precision, or int8 without images.
     ImportError: onnx or onnxruntime is not installed; gives the command.
   """
   if check:
@@ -90,17 +92,18 @@ def export_onnx(
   if input_dtype not in ("uint8", "float32"):
     raise ValueError(f"input_dtype {input_dtype!r}: takes 'uint8' or 'float32'")
   check_name("mirror", mirror, MIRRORS)
+  check_precision(precision, calibration is not None)
   threshold = saved.own_threshold
-  if threshold and threshold.mirror != mirror:  # it does not hold for these embeddings
+  if threshold and (threshold.mirror != mirror or precision == "int8"):  # it does not hold for these embeddings
     threshold = None
-  single = replace(saved, options={**saved.options, **with_taken(saved.name, dtype="float32", remat=False)})
+  single = in_float32(saved)
   dtype, preprocess = np.dtype(input_dtype), single.preprocess
   model = to_onnx(
-    _network(single, normalize, mirror),
+    traced_network(single, normalize, mirror),
     (*preprocess.size, CHANNELS),
     dtype,
     opset=opset,
-    metadata=_metadata(single, input_dtype, normalize, mirror, threshold),
+    metadata={**_metadata(single, input_dtype, normalize, mirror, threshold), "jaxface.precision": precision},
     prelude=Prelude(
       lambda graph, image: fit_images(graph, image, preprocess, CHANNELS),
       ("height", "width", CHANNELS),
@@ -108,56 +111,32 @@ def export_onnx(
     ),
   )
   path = Path(path)
+  if precision == "float16":
+    model = to_float16(model)
+  used, kept = split_batches(calibration or ())
+  if precision == "int8":
+    model = to_int8(model, (batch.astype(dtype) for batch in used))
   with atomic_file(path) as file:
     file.write(model.SerializeToString())
     file.flush()
-    difference = _differences(single, Path(file.name), dtype, mirror) if check else {}
-    worst = max(difference.values(), default=0.0)
-    if not worst <= TOLERANCE:
+    if not check:
+      return Exported(path, len(model.graph.node), {})
+    session = need("onnxruntime").InferenceSession(file.name, providers=["CPUExecutionProvider"])
+    if precision == "int8":
+      cosine = _mean_cosine(single, session, kept, dtype, mirror)
+      if not cosine >= MIN_COSINE:
+        raise ParityError(
+          f"{path}: not written: embeddings of the int8 graph have a mean cosine of {cosine:.3f} with the model's, less than"
+          f" {MIN_COSINE}: calibrate on aligned faces like those that the model was trained on"
+        )
+      return Exported(path, len(model.graph.node), {}, cosine)
+    difference = _differences(single, session, dtype, mirror)
+    worst = max(difference.values())
+    if not worst <= TOLERANCE[precision]:
       raise ParityError(
-        f"{path}: not written: embeddings differ from JAX's by {worst:.2g}, more than {TOLERANCE}"
+        f"{path}: not written: embeddings differ from JAX's by {worst:.2g}, more than {TOLERANCE[precision]}"
       )
   return Exported(path, len(model.graph.node), difference)
-
-
-def _plain(
-  next_call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
-) -> Any:
-  """Traces layers in their simplest formulation: a convolution is one primitive, which becomes one node."""
-  module = context.module
-  if type(module) not in (Conv, LocallyConnected) or context.method_name != "__call__":
-    return next_call(*args, **kwargs)
-  params = module.variables["params"]
-  if type(module) is LocallyConnected:
-    # The traced batch is large, which would select the loop of small steps.
-    y_bhwc = locally_connected(
-      args[0], params["kernel"], strides=module.strides, padding=module.padding, low_memory=False
-    )
-  else:
-    y_bhwc = lax.conv_general_dilated(
-      args[0],
-      params["kernel"],
-      module.strides,
-      module.padding,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      feature_group_count=module.groups,
-    )
-  return y_bhwc + params["bias"] if "bias" in params else y_bhwc
-
-
-def _network(saved: SavedModel, normalize: bool, mirror: str) -> Callable[[Array], Array]:
-  def network(image_bhwc: Array) -> Array:
-    with nn.intercept_methods(_plain):
-      x_bhwc = saved.preprocess.apply(image_bhwc)
-      embedding_bd = with_mirror(lambda x: saved.module.apply(saved.variables, x, train=False), x_bhwc, mirror)
-    if normalize:
-      # An untrained network may have outputs whose squares overflow float32.
-      embedding_bd = embedding_bd / jnp.maximum(jnp.abs(embedding_bd).max(-1, keepdims=True), 1e-30)
-      length_b1 = jnp.sqrt((embedding_bd * embedding_bd).sum(-1, keepdims=True))
-      embedding_bd = embedding_bd / jnp.maximum(length_b1, 1e-12)
-    return embedding_bd
-
-  return network
 
 
 def _metadata(
@@ -184,23 +163,24 @@ def _sizes(preprocess: Preprocess) -> list[tuple[int, int, int]]:
   return shapes if preprocess.fit == "crop" else [*shapes, (2, height - height // 3, width + 7)]
 
 
-def _differences(saved: SavedModel, path: Path, dtype: np.dtype, mirror: str) -> dict[tuple[int, int, int], float]:
+def _differences(saved: SavedModel, session: Any, dtype: np.dtype, mirror: str) -> dict[tuple[int, int, int], float]:
   """Largest difference of normalised embeddings, by shape of the images."""
-  session = need("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-  # Preprocess separately, so that the network is compiled for one size.
-  prepare = jax.jit(saved.preprocess.apply)
-  network = jax.jit(lambda v, x: with_mirror(lambda y: saved.module.apply(v, y, train=False), x, mirror))
   draw, batch, found = np.random.default_rng(0), 3, {}
+  expected = expected_embeddings(saved, mirror)
   for count, height, width in _sizes(saved.preprocess):
     image_bhwc = draw.integers(0, 256, (batch, height, width, CHANNELS)).astype(dtype)
-    expected_bd = _unit(np.asarray(network(saved.variables, prepare(image_bhwc))))[:count]
-    embedding_bd = _unit(session.run(None, {"image": image_bhwc[:count]})[0])
-    found[count, height, width] = float(np.abs(embedding_bd - expected_bd).max())
+    embedding_bd = unit(session.run(None, {"image": image_bhwc[:count]})[0])
+    found[count, height, width] = float(np.abs(embedding_bd - expected(image_bhwc)[:count]).max())
   return found
 
 
-def _unit(embedding_bd: np.ndarray) -> np.ndarray:
-  return embedding_bd / np.linalg.norm(embedding_bd, axis=-1, keepdims=True)
+def _mean_cosine(saved: SavedModel, session: Any, batches: Sequence[np.ndarray], dtype: np.dtype, mirror: str) -> float:
+  """Mean cosine between the graph's embeddings and the model's."""
+  expected = expected_embeddings(saved, mirror)
+  cosine_n = [
+    (unit(session.run(None, {"image": batch.astype(dtype)})[0]) * expected(batch)).sum(-1) for batch in batches
+  ]
+  return float(np.concatenate(cosine_n).mean())
 
 
 __all__ = ["Exported", "ParityError", "export_onnx"]

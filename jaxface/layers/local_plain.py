@@ -162,7 +162,7 @@ def shared(
 ) -> Array:
   """A layer with one kernel per region of block × block positions; kernel [R, S, kh, kw, C, O], otherwise as `connected`."""
   (out_h, out_w), (rows, columns, kh, kw, channels) = result[:2], kernel.shape[:5]
-  batch = len(x_bhwc)
+  batch = x_bhwc.shape[0]
   # Smaller regions are padded with positions that read zeros and whose results are dropped.
   span_h, span_w = (rows * block - 1) * strides[0] + 1, (columns * block - 1) * strides[1] + 1
   x_hwcb = framed(x_bhwc, corner, (span_h - 1 + kh, span_w - 1 + kw)).transpose(1, 2, 3, 0)

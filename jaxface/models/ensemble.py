@@ -70,7 +70,7 @@ class PatchEnsemble(nn.Module):
         name=members_name(first, past, shape),
       )
       parts.append(net(patch_mbhwc, train))
-    return jnp.concatenate(parts, axis=1).reshape(len(image_bhwc), -1)
+    return jnp.concatenate(parts, axis=1).reshape(image_bhwc.shape[0], -1)
 
 
 @register

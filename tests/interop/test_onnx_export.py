@@ -105,8 +105,8 @@ def test_a_file_that_disagrees_never_appears(random_model, tmp_path, monkeypatch
   (tmp_path / "net.onnx").write_bytes(b"an older file")
   other = random_model("iresnet", size=32, **NETS["iresnet"])
   other.variables["params"]["head_dense"]["kernel"][:] += 0.1
-  network = onnx_export._network
-  monkeypatch.setattr(onnx_export, "_network", lambda _, *given: network(other, *given))
+  network = onnx_export.traced_network
+  monkeypatch.setattr(onnx_export, "traced_network", lambda _, *given: network(other, *given))
   with pytest.raises(ParityError, match=r"net\.onnx"):
     export_onnx(saved, tmp_path / "net.onnx")
   assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
