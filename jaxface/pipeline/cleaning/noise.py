@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxface.pipeline.cleaning.centres import CentreScores, centre_scores
+from jaxface.pipeline.cleaning.normal import Normal, density
 
 _ROUNDS, _STEPS = 4, 30
 # Upper ends of groups by the number of images in a centre: a cosine with a centre of few images is lower and varies more.
@@ -101,17 +102,17 @@ def _posterior(scores: CentreScores, null_n: np.ndarray, trust_n: np.ndarray, la
   null_m = null_n[rows][np.isfinite(null_n[rows])]
   # Of one person: the better half, robustly; wrong labels are a minority.
   group_m = np.searchsorted(_GROUPS, np.bincount(label_n)[label_n[rows]] - 1)
-  wrong = _Normal.of(null_m)
-  all_right = _Normal.robust(own_m[known_m], above=wrong.mean + 2 * wrong.spread)
+  wrong = Normal.of(null_m)
+  all_right = Normal.robust(own_m[known_m], above=wrong.mean + 2 * wrong.spread)
   right = []
   for group in range(len(_GROUPS)):
     some_m = own_m[known_m & (group_m == group)]
-    right.append(_Normal.robust(some_m, above=wrong.mean + 2 * wrong.spread) if len(some_m) >= _FEWEST else all_right)
-  largest = _Normal.of_most(best_m[np.isfinite(best_m)]) if np.isfinite(best_m).any() else wrong
+    right.append(Normal.robust(some_m, above=wrong.mean + 2 * wrong.spread) if len(some_m) >= _FEWEST else all_right)
+  largest = Normal.of_most(best_m[np.isfinite(best_m)]) if np.isfinite(best_m).any() else wrong
   mean_m, spread_m = (np.array([getattr(one, what) for one in right])[group_m] for what in ("mean", "spread"))
-  in_own_m, out_own_m = _density(own_m, mean_m, spread_m), wrong.density(own_m)
+  in_own_m, out_own_m = density(own_m, mean_m, spread_m), wrong.density(own_m)
   sizes = np.searchsorted(_GROUPS, np.bincount(label_n)[np.maximum(scores.best_class_n[rows], 0)])
-  in_best_m = _density(best_m, *(np.array([getattr(one, what) for one in right])[np.minimum(sizes, len(_GROUPS) - 1)] for what in ("mean", "spread")))
+  in_best_m = density(best_m, *(np.array([getattr(one, what) for one in right])[np.minimum(sizes, len(_GROUPS) - 1)] for what in ("mean", "spread")))
   out_best_m = largest.density(best_m)
   none_m = ~np.isfinite(best_m)
   in_best_m, out_best_m = np.where(none_m, 0.0, in_best_m), np.where(none_m, 1.0, out_best_m)
@@ -127,42 +128,6 @@ def _posterior(scores: CentreScores, null_n: np.ndarray, trust_n: np.ndarray, la
   own_n, other_n = np.zeros(len(label_n)), np.zeros(len(label_n))
   own_n[rows], other_n[rows] = case_m3[:, 0], case_m3[:, 1]
   return own_n, other_n
-
-
-class _Normal(NamedTuple):
-  """A normal distribution."""
-
-  mean: float
-  spread: float
-
-  @classmethod
-  def of(cls, value_n: np.ndarray) -> "_Normal":
-    return cls(float(np.mean(value_n)), max(float(np.std(value_n)), 1e-3)) if len(value_n) else cls(0.0, 0.1)
-
-  @classmethod
-  def robust(cls, value_n: np.ndarray, *, above: float) -> "_Normal":
-    """Of values most of which are drawn from it, ignoring those below a bound; from the median and the upper half."""
-    kept_n = value_n[value_n > above]
-    if not len(kept_n):
-      return cls(above + 0.1, 0.1)
-    middle = float(np.median(kept_n))
-    return cls(middle, max(float(1.4826 * np.median(np.abs(kept_n - middle))), 0.02))
-
-  @classmethod
-  def of_most(cls, value_n: np.ndarray) -> "_Normal":
-    """From the median and the lower half, of values of which a minority is much larger."""
-    middle = float(np.median(value_n))
-    lower_n = value_n[value_n <= middle]
-    # The largest of many has a longer upper tail than lower one.
-    return cls(middle, max(1.3 * float(1.4826 * np.median(middle - lower_n)), 0.01))
-
-  def density(self, value_n: np.ndarray) -> np.ndarray:
-    return _density(value_n, np.full(len(value_n), self.mean), np.full(len(value_n), self.spread))
-
-
-def _density(value_n: np.ndarray, mean_n: np.ndarray, spread_n: np.ndarray) -> np.ndarray:
-  far_n = np.clip((np.nan_to_num(value_n) - mean_n) / spread_n, -8, 8)
-  return np.asarray(np.exp(-0.5 * far_n**2) / spread_n)
 
 
 __all__ = ["LabelNoise", "label_noise"]

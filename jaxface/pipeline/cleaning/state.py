@@ -138,7 +138,7 @@ class Cleaning:
     out: set[str] = set()
     moved: dict[str, str] = {}
     for result in self.before(stage):
-      self._check(result)
+      self.check(result)
       out |= {one.path for one in result.accepted if one.action == LEAVE_OUT}
       moved |= {one.path: one.identity for one in result.accepted if one.action == MOVE}
     rows = [row for row, image in enumerate(self.source.images) if image.path not in out]
@@ -146,7 +146,12 @@ class Cleaning:
       raise ValueError(f"{self.source.root}: the stages before {stage!r} leave no image")
     return np.array(rows, np.int64), [moved.get(self.source.images[row].path, self.source.images[row].identity) for row in rows]
 
-  def _check(self, result: StageResult) -> None:
+  def check(self, result: StageResult) -> None:
+    """Rejects a result of other images, or of an earlier stage that was run again since.
+
+    Raises:
+      ValueError: says what to run again.
+    """
     again = f"run `tfrecords_tools clean {result.stage}` again, or remove {self.work / (result.stage + '.json')}"
     if result.extra.get("stamp") != self.source.stamp():
       raise ValueError(f"the images of {self.source.root} have changed since stage {result.stage!r}: {again}")
