@@ -85,7 +85,7 @@ def _rank(options: argparse.Namespace, say: Say) -> list[str]:
 def _declare_duplicates(parser: argparse.ArgumentParser) -> None:
   _folder(parser)
   parser.add_argument("--distance", type=int, default=40, metavar="BITS", help="of 256, between perceptual hashes (default: %(default)s)")
-  parser.add_argument("--similarity", type=float, default=0.7, metavar="COSINE", help="between VLAD vectors (default: %(default)s)")
+  parser.add_argument("--similarity", type=float, default=0.8, metavar="COSINE", help="between VLAD vectors (default: %(default)s)")
 
 
 def _duplicates(options: argparse.Namespace, say: Say) -> list[str]:

@@ -19,7 +19,7 @@ from jaxface.pipeline.cleaning.state import Cleaning, Found, StageResult
 
 # Bits of 256, and cosine of VLAD vectors: between those of changed copies and of different photos of aligned CelebA faces, see
 # docs/check_cleaning.py.
-DISTANCE, SIMILARITY = 40, 0.7
+DISTANCE, SIMILARITY = 40, 0.8
 _log = logging.getLogger(__name__)
 
 

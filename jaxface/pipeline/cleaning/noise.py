@@ -11,6 +11,9 @@ from jaxface.pipeline.cleaning.normal import Normal, density
 _ROUNDS, _STEPS = 4, 30
 # Upper ends of groups by the number of images in a centre: a cosine with a centre of few images is lower and varies more.
 _GROUPS = (1.5, 2.5, 4.5, 9.5, np.inf)
+# Share of images that are hard, such as profiles and covered faces: their cosine with the right centre may be anything below the usual.
+_HARD = 0.03
+_NONE = 0.01  # share of images of nobody here, at most: between them and hard ones the cosines hardly tell
 _FEWEST = 40  # images for the statistics of a group; with fewer, those of all
 
 
@@ -36,7 +39,7 @@ def label_noise(unit_knd: Sequence[np.ndarray] | np.ndarray, label_n: np.ndarray
   """Finds wrong labels by class centres from which each image is left out.
 
   Three cases are weighed for each image: it belongs to its class; it belongs to the nearest other class; it belongs to none. The cosine
-  with the right centre is normal with the mean and variance of the images that agree with their class, that with a wrong one normal as
+  with the right centre is normal with the mean and variance of the images that agree with their class, but for a few hard images, that with a wrong one normal as
   measured with random other classes, and the largest over all wrong ones as measured on the images that agree; each by the number of
   images in the centre. Shares and moments are estimated by expectation maximisation. Images that are likely wrong then count less in
   the centres, and all is repeated.
@@ -110,7 +113,9 @@ def _posterior(scores: CentreScores, null_n: np.ndarray, trust_n: np.ndarray, la
     right.append(Normal.robust(some_m, above=wrong.mean + 2 * wrong.spread) if len(some_m) >= _FEWEST else all_right)
   largest = Normal.of_most(best_m[np.isfinite(best_m)]) if np.isfinite(best_m).any() else wrong
   mean_m, spread_m = (np.array([getattr(one, what) for one in right])[group_m] for what in ("mean", "spread"))
-  in_own_m, out_own_m = density(own_m, mean_m, spread_m), wrong.density(own_m)
+  half_m = np.maximum(mean_m - wrong.mean, 0.05) / 2
+  in_own_m = (1 - _HARD) * density(own_m, mean_m, spread_m) + _HARD * density(own_m, wrong.mean + half_m, half_m)
+  out_own_m = wrong.density(own_m)
   sizes = np.searchsorted(_GROUPS, np.bincount(label_n)[np.maximum(scores.best_class_n[rows], 0)])
   in_best_m = density(best_m, *(np.array([getattr(one, what) for one in right])[np.minimum(sizes, len(_GROUPS) - 1)] for what in ("mean", "spread")))
   out_best_m = largest.density(best_m)
@@ -119,14 +124,16 @@ def _posterior(scores: CentreScores, null_n: np.ndarray, trust_n: np.ndarray, la
   trusted_m = np.where(known_m, trust_n[rows], 0.0)
   first_m = np.where(known_m, trusted_m * in_own_m + (1 - trusted_m) * out_own_m, 1.0)
   second_m = np.where(known_m, out_own_m, 1.0)
-  share_3 = np.array([0.95, 0.025, 0.025])
+  share_3 = np.array([0.97, 0.02, _NONE])
   for _ in range(_STEPS):
     case_m3 = np.stack([first_m * (0.98 * out_best_m + 0.02 * in_best_m), second_m * in_best_m, second_m * out_best_m], axis=1) * share_3
     case_m3 /= np.maximum(case_m3.sum(1, keepdims=True), 1e-300)
     share_3 = np.maximum(case_m3[known_m].mean(0), 1e-4)
+    share_3[2] = min(share_3[2], _NONE)
     share_3 /= share_3.sum()
   own_n, other_n = np.zeros(len(label_n)), np.zeros(len(label_n))
-  own_n[rows], other_n[rows] = case_m3[:, 0], case_m3[:, 1]
+  # An only image has nothing to disagree with: that another name is the same person is for `find_merges`.
+  own_n[rows], other_n[rows] = np.where(known_m, case_m3[:, 0], 1.0), np.where(known_m, case_m3[:, 1], 0.0)
   return own_n, other_n
 
 
