@@ -140,10 +140,9 @@ def test_small_folders(tmp_path):
     clean_noise(one, embeddings=[faces["embeddings"]])
   with pytest.raises(ValueError, match="lies inside"):
     clean_duplicates(one, work=one / "work")
+  (one / "q0/9.jpg").write_bytes((one / "q0/0.jpg").read_bytes())
   with pytest.raises(ValueError, match="have no embedding there"):
-    clean_rank(one, keep=2, embeddings=tmp_path / "more" / "q.npz", list_file=None, work=tmp_path / "w") if (one / "q0/9.jpg").write_bytes(
-      (one / "q0/0.jpg").read_bytes()
-    ) else None
+    clean_rank(one, keep=2, **faces)
   for path in one.rglob("*.jpg"):
     path.write_bytes(b"junk")
   with pytest.raises(DamagedData, match="can be read"):

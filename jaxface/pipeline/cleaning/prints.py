@@ -75,6 +75,8 @@ class Vocabulary:
       return cls(np.zeros((1, DENSE_SIZE), np.float32), np.zeros(DENSE_SIZE, np.float32), np.eye(DENSE_SIZE, dtype=np.float32))
     word_kd = fit_words(flat_md[:: max(len(flat_md) // _FITTED, 1)], min(WORDS, len(flat_md)))
     vlad_ny = vlad(descriptor_nrd, word_kd)
+    if len(grey_nhw) < 2 * COMPONENTS:  # too few for components: different images would come near in those that there are
+      return cls(word_kd, np.zeros(word_kd.size, np.float32), np.eye(word_kd.size, dtype=np.float32))
     mean_y = vlad_ny.mean(0)
     _, _, axis_xy = np.linalg.svd(vlad_ny - mean_y, full_matrices=False)
     return cls(word_kd, mean_y, np.ascontiguousarray(axis_xy[:COMPONENTS].T))

@@ -228,7 +228,7 @@ def _read(file: Path) -> StageResult:
     raise DamagedData(f"is of another release; remove it and run the stage again. This one reads format_version {FORMAT_VERSION}", file=file)
   try:
     plain["proposals"] = tuple(Proposal(**one) for one in plain["proposals"])
-    return StageResult(**plain)
+    return StageResult(**{**plain, "notes": tuple(plain["notes"])})
   except (KeyError, TypeError) as error:
     raise DamagedData(f"not a result of cleaning: {error}; remove it and run the stage again", file=file) from error
 
