@@ -59,7 +59,7 @@ def write_leave_out(path: str | Path, proposals: Iterable[Proposal]) -> None:
   """
   lines = [_HEADER]
   for one in proposals:
-    cells = [one.path, one.action, one.identity, one.stage, f"{one.probability:.4f}", " ".join(one.reason.split())]
+    cells = [one.path, one.action, one.identity, one.stage, f"{one.probability:.6f}", " ".join(one.reason.split())]
     if any(set(cell) & set("\t\r\n") for cell in cells):
       raise ValueError(f"{one.path!r}: a name with a tab or a line break cannot be listed; rename the file")
     lines.append("\t".join(cells))
