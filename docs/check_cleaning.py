@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def duplicates(options: argparse.Namespace) -> None:
   for path in group:
     leaders.setdefault(root[path], group[path])
   for path, (origin, how) in planted.items():
-    found[how] += path in stay or origin in stay and stay[origin] == path
+    found[how] += path in stay or stay.get(origin) == path
   for how in CHANGES:
     print(f"{how}: {found[how]} of {len(planted) // len(CHANGES)} found")
   print(f"all: {sum(found.values()) / len(planted):.4f} of {len(planted)}; links between different photos: {len(false)} {false[:3]}")
@@ -185,9 +186,9 @@ def speed(options: argparse.Namespace) -> None:
     vlad_nx /= np.linalg.norm(vlad_nx, axis=1, keepdims=True)
     return unit_nd, label_n, hash_nk, np.roll(hash_nk, 1, 1), vlad_nx, np.roll(vlad_nx, 1, 1), copies
 
-  unit_nd, label_n, hash_nk, mirrored_nk, vlad_nx, mirrored_nx, copies = images(5000)
+  unit_nd, label_n, hash_nk, mirrored_nk, vlad_nx, mirrored_nx, _ = images(5000)
   pair_p2, bits_p = near_hashes_of_one_set(hash_nk, mirrored_nk, 40)
-  near, cosine_p = near_vectors(vlad_nx, mirrored_nx, 0.7)
+  near, _ = near_vectors(vlad_nx, mirrored_nx, 0.7)
   slow_nn = np.stack([np.minimum(*(np.bitwise_count(hash_nk[row] ^ other).sum(1) for other in (hash_nk, mirrored_nk))) for row in range(5000)])
   expected = np.argwhere(np.triu(slow_nn <= 40, 1))
   assert np.array_equal(pair_p2, expected) and np.array_equal(bits_p, slow_nn[tuple(expected.T)])
@@ -196,18 +197,21 @@ def speed(options: argparse.Namespace) -> None:
   print(f"5,000 images against brute force: the same {len(pair_p2)} pairs by hashes and {len(near)} by vectors")
   for number in (count // 4, count):
     before = memory()
-    unit_nd, label_n, hash_nk, mirrored_nk, vlad_nx, mirrored_nx, copies = images(number)
+    unit_nd, label_n, hash_nk, mirrored_nk, vlad_nx, mirrored_nx, _ = images(number)
     held = memory()
-    times, used = [], []
-    for work in (lambda: rank_scores(unit_nd, label_n), lambda: near_hashes_of_one_set(hash_nk, mirrored_nk, 40), lambda: near_vectors(vlad_nx, mirrored_nx, 0.7)):
-      start, spent = time.perf_counter(), time.process_time()
-      work()
-      times.append(time.perf_counter() - start)
-      used.append(time.process_time() - spent)
+    rank = _timed(rank_scores, unit_nd, label_n)
+    hashes = _timed(near_hashes_of_one_set, hash_nk, mirrored_nk, 40)
+    vectors = _timed(near_vectors, vlad_nx, mirrored_nx, 0.8)
     print(
-      f"{number:,} images: rank {times[0]:.0f} s, hashes {times[1]:.0f} s, vectors {times[2]:.0f} s (processor {used[0]:.0f}, {used[1]:.0f}, {used[2]:.0f} s);"
-      f" largest memory {before:.2f} GB before, {held:.2f} with the input, {memory():.2f} after"
+      f"{number:,} images: rank {rank}, hashes {hashes}, vectors {vectors}; largest memory {before:.2f} GB before, {held:.2f} with the input,"
+      f" {memory():.2f} after"
     )
+
+
+def _timed(work: Callable[..., object], *arguments: object) -> str:
+  start, spent = time.perf_counter(), time.process_time()
+  work(*arguments)
+  return f"{time.perf_counter() - start:.0f} s ({time.process_time() - spent:.0f} s of processors)"
 
 
 def main() -> int:

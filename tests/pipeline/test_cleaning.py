@@ -10,7 +10,17 @@ from sklearn.svm import LinearSVC
 
 from jaxface.formats import DamagedData, Embeddings, pack, read_leave_out, write_embeddings
 from jaxface.formats.images import encode_jpeg
-from jaxface.pipeline import apply_blocks, clean_blocks, clean_duplicates, clean_intake, clean_list, clean_names, clean_noise, clean_people, clean_rank
+from jaxface.pipeline import (
+  apply_blocks,
+  clean_blocks,
+  clean_duplicates,
+  clean_intake,
+  clean_list,
+  clean_names,
+  clean_noise,
+  clean_people,
+  clean_rank,
+)
 from jaxface.pipeline.cleaning.components import mutual_neighbours
 from jaxface.pipeline.cleaning.linear_svm import fit_svm
 from jaxface.pipeline.cleaning.near_pairs import near_hashes_of_one_set, near_vectors
@@ -40,10 +50,7 @@ def folder(tmp_path):
     for number in range(8):
       file = tmp_path / "faces" / f"p{person:02d}" / f"{number}.jpg"
       file.parent.mkdir(parents=True, exist_ok=True)
-      image = photo(generator)
-      if (person, number) == (2, 5):
-        image = (before[:, ::-1] * 0.85).astype(np.uint8)
-      before = image
+      image = (image[:, ::-1] * 0.85).astype(np.uint8) if (person, number) == (2, 5) else photo(generator)
       file.write_bytes(encode_jpeg(image))
       names.append(f"p{person:02d}/{number}")
       rows.append(centre / np.linalg.norm(centre) + 0.1 * generator.normal(size=32))
