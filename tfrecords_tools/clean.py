@@ -17,7 +17,12 @@ Results and pages are in FACES.cleaning, beside the folder. Each stage looks at 
 import argparse
 import sys
 
+from jaxface.pipeline import apply_blocks, clean_blocks, clean_duplicates, clean_intake, clean_list, clean_names, clean_noise, clean_people, clean_rank
 from tfrecords_tools.clean_stages import STAGES
+
+__all__ = [
+  "apply_blocks", "clean_blocks", "clean_duplicates", "clean_intake", "clean_list", "clean_names", "clean_noise", "clean_people", "clean_rank", "run",
+]
 
 RERUN = "finished parts are kept; the same command resumes"
 
@@ -28,7 +33,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   for name, (text, declare, _) in STAGES.items():
     declare(stages.add_parser(name, help=text, description=text))
   options = parser.parse_args(arguments)
-  for line in STAGES[options.stage][2](options, {"progress": sys.stderr.isatty(), "say": _say}):
+  for line in STAGES[options.stage][2](sys.modules[__name__], options, {"progress": sys.stderr.isatty(), "say": _say}):
     print(line)
   return 0
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jaxface.options import add_detector, add_template
@@ -41,11 +42,9 @@ def _declare_names(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--page", metavar="FILE", help="report page to write")
 
 
-def _names(options: argparse.Namespace, _: Say) -> list[str]:
-  from jaxface.pipeline import clean_names
-
+def _names(api: ModuleType, options: argparse.Namespace, _: Say) -> list[str]:
   faces = tuple(options.embeddings) if options.embeddings else None
-  made = clean_names(options.candidates, options.test, count=options.count, embeddings=faces, similarity=options.similarity, out=options.out, page=options.page)
+  made = api.clean_names(options.candidates, options.test, count=options.count, embeddings=faces, similarity=options.similarity, out=options.out, page=options.page)
   return [*(f"removed: {name}: {why}" for name, why in made.removed[:20]), made.summary()]
 
 
@@ -60,10 +59,8 @@ def _declare_intake(parser: argparse.ArgumentParser) -> None:
   add_template(parser, "alignment template, without --boxes (default: arcface112)")
 
 
-def _intake(options: argparse.Namespace, say: Say) -> list[str]:
-  from jaxface.pipeline import clean_intake
-
-  made = clean_intake(
+def _intake(api: ModuleType, options: argparse.Namespace, say: Say) -> list[str]:
+  made = api.clean_intake(
     options.photos, options.out, list_file=options.list, boxes=options.boxes, margin=options.margin, size=options.size,
     detector=options.detector, template=options.template or "arcface112", **say,
   )
@@ -76,10 +73,8 @@ def _declare_rank(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--cost", type=float, default=1.0, metavar="C", help="of the support-vector machines (default: %(default)s)")
 
 
-def _rank(options: argparse.Namespace, say: Say) -> list[str]:
-  from jaxface.pipeline import clean_rank
-
-  return [clean_rank(options.folder, keep=options.keep, cost=options.cost, embeddings=options.embeddings, **_net(options), **say).summary()]
+def _rank(api: ModuleType, options: argparse.Namespace, say: Say) -> list[str]:
+  return [api.clean_rank(options.folder, keep=options.keep, cost=options.cost, embeddings=options.embeddings, **_net(options), **say).summary()]
 
 
 def _declare_duplicates(parser: argparse.ArgumentParser) -> None:
@@ -88,10 +83,8 @@ def _declare_duplicates(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--similarity", type=float, default=0.8, metavar="COSINE", help="between VLAD vectors (default: %(default)s)")
 
 
-def _duplicates(options: argparse.Namespace, say: Say) -> list[str]:
-  from jaxface.pipeline import clean_duplicates
-
-  return [clean_duplicates(options.folder, distance=options.distance, similarity=options.similarity, **_place(options), **say).summary()]
+def _duplicates(api: ModuleType, options: argparse.Namespace, say: Say) -> list[str]:
+  return [api.clean_duplicates(options.folder, distance=options.distance, similarity=options.similarity, **_place(options), **say).summary()]
 
 
 def _declare_noise(parser: argparse.ArgumentParser) -> None:
@@ -100,10 +93,8 @@ def _declare_noise(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--accept", type=float, default=0.5, metavar="P", help="leave out from this probability (default: %(default)s)")
 
 
-def _noise(options: argparse.Namespace, say: Say) -> list[str]:
-  from jaxface.pipeline import clean_noise
-
-  made = clean_noise(options.folder, embeddings=options.embeddings or (), folds=options.folds, accept=options.accept, **_net(options), **say)
+def _noise(api: ModuleType, options: argparse.Namespace, say: Say) -> list[str]:
+  made = api.clean_noise(options.folder, embeddings=options.embeddings or (), folds=options.folds, accept=options.accept, **_net(options), **say)
   return [made.summary()]
 
 
@@ -113,10 +104,8 @@ def _declare_people(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--neighbours", type=int, default=5, metavar="K", help="mutual nearest neighbours (default: %(default)s)")
 
 
-def _people(options: argparse.Namespace, say: Say) -> list[str]:
-  from jaxface.pipeline import clean_people
-
-  made = clean_people(options.folder, accept=options.accept, neighbours=options.neighbours, embeddings=options.embeddings, **_net(options), **say)
+def _people(api: ModuleType, options: argparse.Namespace, say: Say) -> list[str]:
+  made = api.clean_people(options.folder, accept=options.accept, neighbours=options.neighbours, embeddings=options.embeddings, **_net(options), **say)
   return [made.summary()]
 
 
@@ -126,12 +115,10 @@ def _declare_blocks(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--decisions", metavar="FILE", help="file that the page saved: take it as the result")
 
 
-def _blocks(options: argparse.Namespace, say: Say) -> list[str]:
-  from jaxface.pipeline import apply_blocks, clean_blocks
-
+def _blocks(api: ModuleType, options: argparse.Namespace, say: Say) -> list[str]:
   if options.decisions:
-    return [apply_blocks(options.folder, options.decisions, say=say["say"], **_place(options)).summary()]
-  return [clean_blocks(options.folder, size=options.size, embeddings=options.embeddings, **_net(options), **say).summary()]
+    return [api.apply_blocks(options.folder, options.decisions, say=say["say"], **_place(options)).summary()]
+  return [api.clean_blocks(options.folder, size=options.size, embeddings=options.embeddings, **_net(options), **say).summary()]
 
 
 def _declare_list(parser: argparse.ArgumentParser) -> None:
@@ -139,14 +126,12 @@ def _declare_list(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--out", metavar="FILE", help="file to write, for `pack --leave-out`")
 
 
-def _list(options: argparse.Namespace, _: Say) -> list[str]:
-  from jaxface.pipeline import clean_list
-
-  made = clean_list(options.folder, options.out, **_place(options))
+def _list(api: ModuleType, options: argparse.Namespace, _: Say) -> list[str]:
+  made = api.clean_list(options.folder, options.out, **_place(options))
   return [str(made), *([f"{Path(options.out)}: {len(made.proposals):,} images"] if options.out else [])]
 
 
-STAGES: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace, Say], list[str]]]] = {
+STAGES: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[ModuleType, argparse.Namespace, Say], list[str]]]] = {
   "names": ("candidate names: remove those of a test set, keep the most popular", _declare_names, _names),
   "intake": ("photos from a folder, an archive or a list: find and crop the faces", _declare_intake, _intake),
   "rank": ("rank each person's images by a support-vector machine, keep the best", _declare_rank, _rank),

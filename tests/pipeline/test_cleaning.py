@@ -44,7 +44,7 @@ def digests(folder):
 def folder(tmp_path):
   """10 people with 8 images each; two labels swapped; p01/6 and p01/7 the same file; p02/5 a mirrored, darker copy of p02/4; p03/0 torn."""
   generator = np.random.default_rng(0)
-  names, rows = [], []
+  names, rows, image = [], [], photo(generator)
   for person in range(10):
     centre = generator.normal(size=32)
     for number in range(8):
