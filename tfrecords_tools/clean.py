@@ -17,7 +17,17 @@ Results and pages are in FACES.cleaning, beside the folder. Each stage looks at 
 import argparse
 import sys
 
-from jaxface.pipeline import apply_blocks, clean_blocks, clean_duplicates, clean_intake, clean_list, clean_names, clean_noise, clean_people, clean_rank
+from jaxface.pipeline import (
+  apply_blocks,
+  clean_blocks,
+  clean_duplicates,
+  clean_intake,
+  clean_list,
+  clean_names,
+  clean_noise,
+  clean_people,
+  clean_rank,
+)
 from tfrecords_tools.clean_stages import STAGES
 
 __all__ = [

@@ -89,7 +89,7 @@ def read_leave_out(path: str | Path) -> tuple[Proposal, ...]:
     try:
       if len(cells) != 6:
         raise ValueError(f"{len(cells)} columns, not 6")
-      one = Proposal(*cells[:4], float(cells[4]), cells[5])
+      one = Proposal(cells[0], cells[1], cells[2], cells[3], float(cells[4]), cells[5])
       if one.action == MOVE:
         check_identity_name(one.identity)
     except ValueError as error:

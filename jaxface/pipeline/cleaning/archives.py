@@ -68,9 +68,9 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     return
   with tarfile.open(archive) as opened:
     for member in opened:
-      file = opened.extractfile(member) if member.isreg() else None
-      if file is not None:
-        yield member.name, member.size, file
+      content = opened.extractfile(member) if member.isreg() else None
+      if content is not None:
+        yield member.name, member.size, content
 
 
 def copy_listed(root: Path, list_file: Path, out: Path) -> int:

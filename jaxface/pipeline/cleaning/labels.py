@@ -63,7 +63,7 @@ def clean_noise(
       raise ValueError(f"{folds}: {len(absent):,} images have no fold there (first: {absent[0]!r})")
     fold_n = np.array([fold.get(cleaning.paths[row], 0) for row in kept], np.int64)
     found = label_noise([part[0] for part in parts], label_n, fold_n)
-    proposals = [_proposal(cleaning.paths[kept[row]], names[row], people, found, row) for row in np.flatnonzero(found.wrong_n >= LEAST)]
+    proposals = [_proposal(cleaning.paths[kept[row]], names[row], people, found, row) for row in np.flatnonzero(found.wrong_n >= LEAST).tolist()]
     unread = len(rows) - len(kept)
     counts = {"expected wrong labels": round(float(found.wrong_n.sum())), "people with one image": int((np.bincount(label_n) == 1).sum())}
     other = {one.path: str(people[found.other_class_n[row]]) for row, one in zip(np.flatnonzero(found.wrong_n >= LEAST), proposals)}

@@ -71,16 +71,16 @@ def clean_people(
     sure = np.array([[one.first, one.second] for one in merges if one.probability >= accept], np.int64).reshape(-1, 2)
     group_c = components(sure[:, 0], sure[:, 1], len(people))
     count_c = np.bincount(label_n, minlength=len(people))
-    for one in merges:
+    for pair in merges:
       # The name of most images of all that are joined.
-      both = np.flatnonzero(group_c == group_c[one.first]) if one.probability >= accept else np.array([one.first, one.second])
+      both = np.flatnonzero(group_c == group_c[pair.first]) if pair.probability >= accept else np.array([pair.first, pair.second])
       target = int(both[count_c[both].argmax()])
-      for label in {one.first, one.second} - {target}:
-        reason = f"{people[label]} and {people[target]} are one person, cosine of the centres of {people[one.first]} and {people[one.second]} {one.cosine:.2f}"
+      for label in {pair.first, pair.second} - {target}:
+        reason = f"{people[label]} and {people[target]} are one person, cosine of the centres of {people[pair.first]} and {people[pair.second]} {pair.cosine:.2f}"
         for row in np.flatnonzero(label_n == label):
           path = cleaning.paths[kept[row]]
           if path not in proposals:
-            proposals[path] = Proposal(path, MOVE, str(people[target]), "people", round(one.probability, 6), reason)
+            proposals[path] = Proposal(path, MOVE, str(people[target]), "people", round(pair.probability, 6), reason)
             beside[path] = [cleaning.paths[kept[other]] for other in np.flatnonzero(label_n == target)[:1]]
     counts = {"splits proposed": len(splits), "merges proposed": len(merges), "merges in the list": len(sure)}
     return Found(list(proposals.values()), counts, [], {"beside": beside})
