@@ -42,7 +42,10 @@ def fit_svm(x_nd: np.ndarray, positive_n: np.ndarray, *, cost: float = 1.0) -> t
     size = 1.0
     while (after := _loss(w_e - size * step_e, wide_ne, sign_n, cost)) > loss and size > 1e-6:
       size /= 2
-    w_e, loss = w_e - size * step_e, after
+    gained, loss = loss - after, after
+    w_e = w_e - size * step_e
+    if gained <= _ENOUGH**2 * loss:  # the sign of the last rounding error decides nothing
+      break
   return w_e[:-1], float(w_e[-1])
 
 
