@@ -13,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxface.data.image_hash import BITS, perceptual_hash
+from jaxface.descriptors.aggregation import fit_words, vlad
 from jaxface.descriptors.dense import DENSE_SIZE, dense_descriptors
-from jaxface.descriptors.vlad import fit_words, vlad
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
