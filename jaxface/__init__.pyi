@@ -1,5 +1,6 @@
 from . import alignment as alignment
 from . import data as data
+from . import descriptors as descriptors
 from . import detection as detection
 from . import evaluation as evaluation
 from . import formats as formats

@@ -12,7 +12,7 @@ import pytest
 import jaxface
 
 GOLDEN = Path(__file__).parent / "public_names.txt"
-PACKAGES = ["alignment", "data", "detection", "evaluation", "formats", "gallery", "geometry", "heads", "inference", "interop", "layers", "losses", "models",
+PACKAGES = ["alignment", "data", "descriptors", "detection", "evaluation", "formats", "gallery", "geometry", "heads", "inference", "interop", "layers", "losses", "models",
             "pipeline", "planning", "testing", "training", "verifiers"]
 
 

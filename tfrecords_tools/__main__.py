@@ -9,6 +9,7 @@ from jaxface.command_line import run_command
 COMMANDS = {
   "pack": ("tfrecords_tools.pack", "pack face images into sharded TFRecords; the same command resumes an incomplete run"),
   "import_recordio": ("tfrecords_tools.pack", "pack an MXNet record file, such as InsightFace's train.rec; the same as pack"),
+  "clean": ("tfrecords_tools.clean", "clean a folder of faces in stages: names, intake, rank, near-duplicates, wrong labels, people, blocks"),
   "verify": ("tfrecords_tools.verify", "read all of a packed set and report every fault; exit code 1 if there is one"),
   "stats": ("tfrecords_tools.stats", "print counts of a packed set and a histogram of images per identity"),
   "reshard": ("tfrecords_tools.reshard", "copy a packed set into another number of shards; records, order and ids do not change"),

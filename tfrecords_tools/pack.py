@@ -32,6 +32,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("out", metavar="OUT", help="folder to write: new, or left by an unfinished run")
   parser.add_argument("--layout", choices=LAYOUTS, default="folders", help="how the files show identities (default: folders)")
   parser.add_argument("--list", metavar="FILE", help="for list and flat: a path and an identity per line")
+  parser.add_argument("--leave-out", metavar="FILE", help="images to leave out or to store under another identity, from `clean list`")
   parser.add_argument("--size", type=image_size, metavar="N", help="crop and resize to N×N, or HEIGHTxWIDTH")
   parser.add_argument("--shard-mb", type=float, default=32, metavar="N", help="size of a shard in MB (default: 32)")
   add_template(parser, "alignment template of the faces, if known (default: unknown)")
@@ -48,7 +49,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   elif options.layout == "folders" and not find_container(source) and not known_template(source, options.template) and (note := unaligned_note(source, options.size or FACES)):
     print(f"note: {note}")
   manifest = pack(
-    source, options.out, layout=options.layout, list_file=options.list, size=options.size, shard_mb=options.shard_mb,
+    source, options.out, layout=options.layout, list_file=options.list, leave_out=options.leave_out, size=options.size, shard_mb=options.shard_mb,
     template=options.template, on_damage=options.on_damage, duplicates=options.duplicates, processes=options.processes,
     licence=options.licence, origin=options.origin, progress=sys.stderr.isatty(),
     # Bytes of names that are not UTF-8 are escaped.

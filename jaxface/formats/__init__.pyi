@@ -12,6 +12,9 @@ from .landmarks import read_landmarks as read_landmarks
 from .landmarks import read_pts as read_pts
 from .landmarks import write_landmarks as write_landmarks
 from .landmarks import write_pts as write_pts
+from .leave_out import Proposal as Proposal
+from .leave_out import read_leave_out as read_leave_out
+from .leave_out import write_leave_out as write_leave_out
 from .lock import FolderInUse as FolderInUse
 from .manifest import Manifest as Manifest
 from .manifest import read_manifest as read_manifest

@@ -25,6 +25,7 @@ from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
+from jaxface.formats.leave_out import apply_leave_out, read_leave_out
 from jaxface.formats.lock import FolderInUse, FolderLock, refuse_if_owned
 from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest, write_manifest
 from jaxface.formats.members import read_member
@@ -207,6 +208,7 @@ def pack(
   *,
   layout: str = "folders",
   list_file: str | Path | None = None,
+  leave_out: str | Path | None = None,
   size: tuple[int, int] | int | None = None,
   shard_mb: float = 32,
   template: str | None = None,
@@ -230,6 +232,7 @@ def pack(
     out: output folder; new, empty, or from an earlier run.
     layout: "folders", "list", "flat" or one of `CONTAINERS`, see `read_source`; "folders" also finds containers.
     list_file: for "list" and "flat".
+    leave_out: list of `tfrecords_tools clean list`: images that are not packed, and images that get another identity.
     size: (height, width) or one number in pixels; None keeps the common size of all images.
     shard_mb: target size of a shard, in millions of bytes.
     template: name of the alignment template, or "none" for faces aligned to none; None takes that of `jaxface align`, if it made the
@@ -261,6 +264,8 @@ def pack(
     raise ValueError(f"processes is {processes}: at least 1 is needed")
   out = Path(out)
   source = read_source(src, layout, list_file)
+  if leave_out is not None:
+    source = apply_leave_out(source, read_leave_out(leave_out), file=leave_out)
   if out.resolve().is_relative_to(source.root.resolve()):
     raise ValueError(f"{out} lies inside the source {source.root}: choose a folder outside it")
   refuse_if_owned(out)

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.formats.atomic import write_text
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.histogram import as_svg, as_text, doubling_bins
+from jaxface.formats.images import decode_image
 from jaxface.formats.recordset import RecordSet
 
 FACES_SHOWN = 32
+_SAMPLE = 200
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def _figures(records: RecordSet) -> dict[str, str]:
     "identities": f"{records.num_identities:,}",
     "images per identity": f"mean {images_c.mean():.2f}, median {np.median(images_c):g}, "
     f"from {images_c.min()} to {images_c.max()}",
+    "balance": _balance(images_c),
+    "quality": _quality(records),
     "one image only": f"{int((images_c == 1).sum()):,} identities",
     "mated pairs": f"{int((images_c * (images_c - 1) // 2).sum()):,}",
     "images": f"{height}×{width}×{channels} {manifest.colour_order}, {manifest.encoding}, template {manifest.template}",
@@ -85,6 +90,32 @@ def _figures(records: RecordSet) -> dict[str, str]:
     "licence": manifest.licence,
     "origin": manifest.origin,
   }
+
+
+def _balance(images_c: np.ndarray) -> str:
+  """How evenly images are shared: the share of the tenth of the identities with most images, and the Gini coefficient."""
+  rising_c = np.sort(images_c)
+  top = rising_c[-max(len(rising_c) // 10, 1) :].sum() / max(rising_c.sum(), 1)
+  place_c = 2 * np.arange(1, len(rising_c) + 1) - len(rising_c) - 1
+  return f"the tenth of the identities with most images has {top:.0%} of them; Gini coefficient {(place_c * rising_c).sum() / (len(rising_c) * max(rising_c.sum(), 1)):.2f}"
+
+
+def _quality(records: RecordSet) -> str:
+  """Quartiles of brightness, contrast and sharpness of an even sample; sharpness is the variance of the Laplacian."""
+  some = np.unique(np.linspace(0, records.num_records - 1, _SAMPLE).astype(int)).tolist()
+  value_n3 = []
+  for record in some:
+    try:
+      grey_hw = decode_image(records.image(record), where=f"record {record}").astype(np.float32).mean(2)
+    except DamagedData:  # for `verify` to report
+      continue
+    inner = grey_hw[:-2, 1:-1] + grey_hw[2:, 1:-1] + grey_hw[1:-1, :-2] + grey_hw[1:-1, 2:] - 4 * grey_hw[1:-1, 1:-1]
+    value_n3.append((grey_hw.mean(), grey_hw.std(), inner.var() if inner.size else 0.0))
+  if not value_n3:
+    return "no image of the sample can be read"
+  quartile_33 = np.quantile(np.array(value_n3), [0.25, 0.5, 0.75], axis=0)
+  names = ("brightness", "contrast", "sharpness")
+  return "; ".join(f"{name} {low:.0f}, {middle:.0f}, {high:.0f}" for name, (low, middle, high) in zip(names, quartile_33.T)) + f" (quartiles of {len(value_n3)} images)"
 
 
 def _page(title: str, figures: dict[str, str], picture: str, faces: list[bytes]) -> str:

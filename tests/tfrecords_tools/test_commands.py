@@ -80,7 +80,7 @@ def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, ca
   assert main([command]) == INTERRUPTED
   said = capsys.readouterr().err
   assert said.startswith(f"tfrecords_tools {command}: interrupted; ") and said.count("\n") == 1
-  assert ("resumes" if command in ("pack", "import_recordio") else "starts again") in said
+  assert ("resumes" if command in ("pack", "import_recordio", "clean") else "starts again") in said
 
 
 def test_wrong_usage_exits_with_2(capsys):

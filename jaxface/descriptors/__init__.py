@@ -1,0 +1,5 @@
+"""Descriptors of images that need no training on faces: dense local descriptors, and VLAD, which sums them up in one vector."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
