@@ -1,7 +1,4 @@
 from .api import train as train
-from .cluster import ClusterReport as ClusterReport
-from .cluster import Link as Link
-from .cluster import check_cluster as check_cluster
 from .cleaning.blocks import BlockPage as BlockPage
 from .cleaning.blocks import apply_blocks as apply_blocks
 from .cleaning.blocks import clean_blocks as clean_blocks
@@ -17,6 +14,9 @@ from .cleaning.people import clean_people as clean_people
 from .cleaning.ranking import clean_rank as clean_rank
 from .cleaning.state import Cleaning as Cleaning
 from .cleaning.state import StageResult as StageResult
+from .cluster import ClusterReport as ClusterReport
+from .cluster import Link as Link
+from .cluster import check_cluster as check_cluster
 from .installation import describe_experiments as describe_experiments
 from .installation import describe_installation as describe_installation
 from .judge import Judged as Judged
