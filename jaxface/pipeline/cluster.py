@@ -15,6 +15,7 @@ from jaxface.pipeline.cluster_page import cluster_lines
 from jaxface.training.bandwidth import bus_rate, measure_all_reduce
 from jaxface.training.config import Experiment, MeshConfig
 from jaxface.training.custom import CustomExperiment
+from jaxface.training.host_facts import by_value, short
 from jaxface.training.hosts import gather, host_name, join_hosts, stand_at, together
 from jaxface.training.links import Expected, expected_rate
 from jaxface.training.mesh import make_mesh
@@ -160,29 +161,21 @@ def odd_ones(found: Sequence[Facts]) -> list[str]:
     found: facts of the processes, by number.
   """
   lines = []
-  for name in dict.fromkeys(name for facts in found for name in facts):
-    whose: dict[str, list[int]] = {}
-    for index, facts in enumerate(found):
-      whose.setdefault(json.dumps(facts[name]) if name in facts else "absent", []).append(index)
+  for name, whose in by_value(found):
     if len(whose) == 1:
       value = next(iter(whose))
       if "cannot be read: " in value:
-        lines.append(f"all processes: {name}: {_short(value)}")
+        lines.append(f"all processes: {name}: {short(value)}")
       continue
     most = max(whose, key=lambda value: len(whose[value]))
     if 2 * len(whose[most]) > len(found):
       lines += [
-        f"{', '.join(map(host_name, indices))}: {name} is {_short(value)}, the others have {_short(most)}"
+        f"{', '.join(map(host_name, indices))}: {name} is {short(value)}, the others have {short(most)}"
         for value, indices in whose.items() if value != most
       ]
     else:
-      lines.append(f"{name}: " + "; ".join(f"{_short(value)} on {', '.join(map(host_name, indices))}" for value, indices in whose.items()))
+      lines.append(f"{name}: " + "; ".join(f"{short(value)} on {', '.join(map(host_name, indices))}" for value, indices in whose.items()))
   return lines
-
-
-def _short(value: str) -> str:
-  digest = value.strip('"')
-  return f"{digest[:12]}…" if len(digest) == 64 and all(letter in "0123456789abcdef" for letter in digest) else value
 
 
 def _rows(batch: int, mesh: Any) -> tuple[list[int], list[str]]:

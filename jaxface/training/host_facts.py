@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,17 +60,28 @@ def differences(found: list[dict[str, Any]]) -> list[str]:
     found: facts of the processes, by number.
   """
   lines = []
-  for name in dict.fromkeys(name for facts in found for name in facts):
-    whose: dict[str, list[int]] = {}
-    for index, facts in enumerate(found):
-      whose.setdefault(json.dumps(facts[name]) if name in facts else "absent", []).append(index)
+  for name, whose in by_value(found):
     if len(whose) > 1:
-      shown = (f"{_short(value)} on {', '.join(map(host_name, indices))}" for value, indices in whose.items())
+      shown = (f"{short(value)} on {', '.join(map(host_name, indices))}" for value, indices in whose.items())
       lines.append(f"  {name}: {'; '.join(shown)}")
   return lines
 
 
-def _short(value: str) -> str:
+def by_value(found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, list[int]]]]:
+  """For each fact its name, and the processes that have each of its values, as JSON or "absent".
+
+  Args:
+    found: facts of the processes, by number.
+  """
+  for name in dict.fromkeys(name for facts in found for name in facts):
+    whose: dict[str, list[int]] = {}
+    for index, facts in enumerate(found):
+      whose.setdefault(json.dumps(facts[name]) if name in facts else "absent", []).append(index)
+    yield name, whose
+
+
+def short(value: str) -> str:
+  """The JSON of a fact, a digest by its first digits."""
   if re.fullmatch(r'"[0-9a-f]{40,}"', value):
     return f"{value[1:13]}…"
   return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}… (sha256 {hashlib.sha256(value.encode()).hexdigest()[:8]})"
@@ -132,4 +143,4 @@ def _version(name: str) -> str:
     return "not installed"
 
 
-__all__ = ["HostsDiffer", "code_digest", "compare_hosts", "data_facts", "differences", "run_facts"]
+__all__ = ["HostsDiffer", "by_value", "code_digest", "compare_hosts", "data_facts", "differences", "run_facts", "short"]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxface.planning.topology import GPUS, TPUS
 from jaxface.xla_flags import SETS, environment
 
 ROOT = Path(__file__).parents[2]
@@ -207,6 +208,15 @@ def test_time_by_part_of_events():
 ])
 def test_peaks_by_the_name_of_the_device(kind, flops):
   assert peaks.peak_of(kind).flops == flops and peaks.peak_of(kind).source
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+  ("v4", "TPU v4"), ("v5e", "TPU v5 lite"), ("v5p", "TPU v5"), ("v6e", "TPU v6 lite"),
+  ("a100", "NVIDIA A100-SXM4-80GB"), ("h100", "NVIDIA H100 80GB HBM3"), ("h200", "NVIDIA H200"), ("b200", "NVIDIA B200"),
+])
+def test_plans_and_the_benchmark_have_the_same_peaks(name, kind):
+  peak = peaks.peak_of(kind)
+  assert peak is not None and peak.flops == {**TPUS, **GPUS}[name].flops["bfloat16"]
 
 
 def test_unknown_device_has_no_peak():

@@ -1,6 +1,6 @@
 """Passes over all pairs of embeddings: order statistics of non-mated scores, counts of mated ones."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -182,13 +182,7 @@ class PairPasses:
 
   def mated_above(self, score_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mated pairs with a score above each given one: their number [T] int64, and their least score [T], infinite without."""
-    above_t, least_t = np.zeros(len(score_t), np.int64), np.full(len(score_t), np.inf)
-    for score_p, _ in self.mated_scores():
-      for place, score in enumerate(score_t):
-        accepted_p = score_p[score_p > score]
-        above_t[place] += accepted_p.size
-        least_t[place] = min(least_t[place], accepted_p.min(initial=np.inf))
-    return above_t, least_t
+    return counted_above(self.mated_scores(), score_t)
 
   def mated_scores(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Scores [P] of some mated pairs at a time, and the number of the identity [P] of each."""
@@ -254,4 +248,20 @@ def _same_label(left_label_r: np.ndarray, right_label_r: np.ndarray) -> Iterator
     left_p = left_p[start_r[left_p] + step < stop_r[left_p]]
 
 
-__all__ = ["PairPasses"]
+def counted_above(scores: Iterable[tuple[np.ndarray, np.ndarray]], score_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Scores above each given one: their number [T] int64, and the least of them [T], infinite without.
+
+  Args:
+    scores: pairs of an array of scores [P] and another array.
+    score_t: [T].
+  """
+  above_t, least_t = np.zeros(len(score_t), np.int64), np.full(len(score_t), np.inf)
+  for score_p, _ in scores:
+    for place, score in enumerate(score_t):
+      accepted_p = score_p[score_p > score]
+      above_t[place] += accepted_p.size
+      least_t[place] = min(least_t[place], accepted_p.min(initial=np.inf))
+  return above_t, least_t
+
+
+__all__ = ["PairPasses", "counted_above"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxface.evaluation.pairs.pair_score import MatrixScore
+from jaxface.evaluation.streaming.pair_passes import counted_above
 from jaxface.evaluation.streaming.score_band import CAPACITY, Found
 from jaxface.evaluation.streaming.score_blocks import Rows
 
@@ -106,13 +107,7 @@ class ScoredPasses:
 
   def mated_above(self, score_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mated pairs with a score above each given one: their number [T] int64, and their least score [T], infinite without."""
-    above_t, least_t = np.zeros(len(score_t), np.int64), np.full(len(score_t), np.inf)
-    for score_p, _ in self.mated_scores():
-      for place, score in enumerate(score_t):
-        accepted_p = score_p[score_p > score]
-        above_t[place] += accepted_p.size
-        least_t[place] = min(least_t[place], accepted_p.min(initial=np.inf))
-    return above_t, least_t
+    return counted_above(self.mated_scores(), score_t)
 
   def mated_scores(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Scores [P] of some mated pairs at a time, and the number of the identity [P] of each."""
