@@ -128,7 +128,6 @@ TOOL_LINES = [
   "pack @faces out --layout list --list {}",
   "pack @faces out --layout flat --list {}",
   "pack @faces out --leave-out {}",
-  "clean names {}",
   "clean intake {} --out out --boxes @pairs.txt",
   "clean duplicates {}",
   "clean rank @faces --keep 1 --embeddings {} --work out",
