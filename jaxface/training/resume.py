@@ -24,7 +24,7 @@ FREE = frozenset({
 BY_CONTENT = frozenset({
   "data.records", "data.images", "data.align", "data.template", "data.licence", "data.origin", "data.embeddings",
   "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.protocol",
-  "evaluation.N.pairs", "evaluation.N.seed", "evaluation.N.mirror",
+  "evaluation.N.pairs", "evaluation.N.seed", "evaluation.N.mirror", "evaluation.N.crops",
 })
 # Compared by value. A name that ends in a dot includes every field below it that is in no other list.
 BOUND = frozenset({
