@@ -44,7 +44,7 @@ def prepare() -> None:
   """Stands in for `lazy_loader` if it is not installed; call it before jaxface is imported."""
   if "lazy_loader" not in sys.modules and importlib.util.find_spec("lazy_loader") is None:
     module = types.ModuleType("lazy_loader")
-    module.attach_stub = attach_stub  # type: ignore[attr-defined]
+    module.__dict__["attach_stub"] = attach_stub
     sys.modules["lazy_loader"] = module
 
 

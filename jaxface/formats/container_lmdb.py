@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxface.formats.container_tar import number_or_name
 from jaxface.formats.errors import DamagedData
-from jaxface.formats.member_index import Member, label_text
+from jaxface.formats.member_index import Member, label_text, number_or_name
 
 COUNT = b"num-samples"
 _STARTS = (b"\xff\xd8", b"\x89PNG", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"P5", b"P6")

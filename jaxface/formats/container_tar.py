@@ -4,6 +4,7 @@ Source: WebDataset, "The WebDataset Format", https://webdataset.github.io/webdat
 """
 
 import json
+import mmap
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from jaxface.formats.atomic import inside
 from jaxface.formats.bounded import MAX_FILE_BYTES
 from jaxface.formats.errors import DamagedData, UnsafePath
 from jaxface.formats.images import IMAGE_SUFFIXES
-from jaxface.formats.member_index import Member, label_text
+from jaxface.formats.member_index import Member, label_text, number_or_name
 from jaxface.formats.recordset import map_file
 
 LABELS = (".cls", ".id", ".json")
@@ -65,7 +66,7 @@ def tar_members(files: list[Path], notes: list[str]) -> Iterator[Member]:
     notes.append(f"{skipped:,} samples have no image ({', '.join(IMAGE_SUFFIXES)}): ignored.")
 
 
-def _samples(file: Path, data) -> Iterator[_Sample]:  # noqa: ANN001 (bytes or mmap)
+def _samples(file: Path, data: mmap.mmap | bytes) -> Iterator[_Sample]:
   sample, end = None, 0
   for name, offset, length in _entries(file, data):
     end = offset + -(-length // _BLOCK) * _BLOCK
@@ -93,7 +94,7 @@ def _samples(file: Path, data) -> Iterator[_Sample]:  # noqa: ANN001 (bytes or m
     raise DamagedData("the tar has no end mark (two blocks of zeros): it is cut short", file=str(file), offset=end)
 
 
-def _entries(file: Path, data) -> Iterator[tuple[str, int, int]]:  # noqa: ANN001
+def _entries(file: Path, data: mmap.mmap | bytes) -> Iterator[tuple[str, int, int]]:
   try:
     with tarfile.open(file, "r:") as tar:
       for entry in tar:
@@ -125,14 +126,4 @@ def _label(data: bytes, suffix: str, where: str) -> str | None:
   return None if name is None else label_text(found[name], where)
 
 
-def number_or_name(text: str, where: str) -> str:
-  try:
-    value = float(text)
-  except ValueError:
-    return label_text(text, where)
-  if not text.isdecimal():
-    raise DamagedData(f"label {value} is not an identity: give text, or a whole number from 0", file=where)
-  return label_text(int(text), where)
-
-
-__all__ = ["number_or_name", "tar_members"]
+__all__ = ["tar_members"]

@@ -1,5 +1,6 @@
 """The images of a ZIP file with a folder per identity."""
 
+import mmap
 import struct
 import zipfile
 import zlib
@@ -74,7 +75,7 @@ def inflate(data: bytes, file: Path, offset: int) -> bytes:
   return image
 
 
-def _start(file: Path, data, entry: zipfile.ZipInfo) -> int:  # noqa: ANN001 (bytes or mmap)
+def _start(file: Path, data: mmap.mmap | bytes, entry: zipfile.ZipInfo) -> int:
   at = entry.header_offset
   what = f"{entry.filename!r}"
   if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

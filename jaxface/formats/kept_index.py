@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,11 +64,12 @@ def kept_arrays(beside: Path, files: Sequence[Path], *, version: int, names: Seq
     except (DamagedData, KeyError) as error:
       _log.warning("%s: made anew: %s", path, error)
   arrays = make()
+  contents: dict[str, Any] = {"state": state, **arrays}
   refused: list[str] = []
   for path in (beside, cached):
     try:
       with atomic_file(path) as out:
-        np.savez(out, **{"state": state, **arrays})  # type: ignore[arg-type]
+        np.savez(out, **contents)
       return arrays
     except OSError as error:
       refused.append(f"{path} ({error.strerror or error})")

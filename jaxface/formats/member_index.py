@@ -79,8 +79,8 @@ def index_members(members: Iterable[Member], path: Path, notes: list[str]) -> di
   kinds = {"file_n": "<i4", "offset_n": "<i8", "length_n": "<i8", "deflated_n": "?", "crc_n": "<u4"}
   arrays = {name: np.array(column, kind) for column, (name, kind) in zip(columns, kinds.items())}
   arrays["label_n"] = np.array([label[name] for name in identities], np.int32)
-  for name, lines in (("names", names), ("identities", found), ("keys", keys), ("notes", notes)):
-    arrays[name] = np.frombuffer("\n".join(lines).encode(), np.uint8)
+  for name, texts in (("names", names), ("identities", found), ("keys", keys), ("notes", notes)):
+    arrays[name] = np.frombuffer("\n".join(texts).encode(), np.uint8)
   arrays["sha256"] = np.frombuffer(total.digest(), np.uint8)
   return arrays
 
@@ -105,4 +105,19 @@ def label_text(value: object, where: str) -> str:
   raise DamagedData(f"label {value!r} is not an identity: give text, or a whole number from 0", file=where)
 
 
-__all__ = ["ARRAYS", "Member", "index_members", "label_text", "lines"]
+def number_or_name(text: str, where: str) -> str:
+  """The name of an identity from the text of a label: a number that is not whole is no identity.
+
+  Raises:
+    DamagedData: such as "2.5" or "-1".
+  """
+  try:
+    value = float(text)
+  except ValueError:
+    return label_text(text, where)
+  if not text.isdecimal():
+    raise DamagedData(f"label {value} is not an identity: give text, or a whole number from 0", file=where)
+  return label_text(int(text), where)
+
+
+__all__ = ["ARRAYS", "Member", "index_members", "label_text", "lines", "number_or_name"]

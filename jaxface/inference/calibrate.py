@@ -32,33 +32,31 @@ def calibrate_on(saved: SavedModel, source: Source, *, say: Callable[[str], obje
   if not folded_norms(saved.variables):
     return saved
   seen = 0
-  damaged: list[DamagedData] = []
 
   def batches() -> Iterator[np.ndarray]:
     nonlocal seen
     wanted = min(source.num_records, CALIBRATION_IMAGES)
-    for image_bhwc in evenly_spaced(source, wanted, damaged):
+    for image_bhwc in evenly_spaced(source, wanted, say):
       seen += len(image_bhwc)
       # A short batch repeats its images evenly, so that all batches have one shape and compile once.
       yield image_bhwc[np.resize(np.arange(len(image_bhwc)), min(BATCH, wanted))]
 
   variables = calibrate(saved.module, saved.variables, batches(), saved.preprocess.apply)
-  if damaged:
-    say(unusable(damaged, seen + len(damaged)))
   return replace(saved, variables=variables, meta={**saved.meta, **norm_meta(variables, calibrated_on=seen)})
 
 
-def evenly_spaced(source: Source, wanted: int, damaged: list[DamagedData]) -> Iterator[np.ndarray]:
+def evenly_spaced(source: Source, wanted: int, say: Callable[[str], object]) -> Iterator[np.ndarray]:
   """Images of evenly spaced records, in batches [B, H, W, C] uint8 of at most 64; unreadable ones are left out.
 
   Args:
     source: faces.
     wanted: number of records to read, at most all.
-    damaged: takes the records that cannot be read.
+    say: called with a line at the end if some cannot be read.
   Raises:
     ValueError: none of them can be read.
   """
   record_n = np.linspace(0, source.num_records - 1, min(source.num_records, wanted)).round().astype(np.int64)
+  damaged: list[DamagedData] = []
   seen = 0
   for chunk_n in np.split(record_n, range(BATCH, len(record_n), BATCH)):
     image_bhwc = np.empty((len(chunk_n), *source.image_shape), np.uint8)
@@ -71,6 +69,8 @@ def evenly_spaced(source: Source, wanted: int, damaged: list[DamagedData]) -> It
       yield image_bhwc[good_n]
   if damaged and not seen:
     raise ValueError(f"none of the {len(damaged):,} images to calibrate on can be used; the first: {damaged[0]}")
+  if damaged:
+    say(unusable(damaged, seen + len(damaged)))
 
 
 __all__ = ["calibrate_on", "evenly_spaced"]

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.data.source import Source
-from jaxface.formats.errors import DamagedData
 from jaxface.inference.calibrate import evenly_spaced
-from jaxface.inference.embed import check_template, unusable
+from jaxface.inference.embed import check_template
 from jaxface.inference.model import Model, load
 from jaxface.inference.sources import open_faces
 from jaxface.interop.onnx_export import export_onnx
@@ -83,11 +82,7 @@ def _batches(saved: SavedModel, faces: Path | str | Source, say: Callable[[str],
   source = open_faces(faces, saved.preprocess)
   for line in (*check_template(source.template, saved.preprocess.template), *getattr(source, "notes", ())):
     say(line)
-  damaged: list[DamagedData] = []
-  batches = list(evenly_spaced(source, CALIBRATION_IMAGES, damaged))
-  if damaged:
-    say(unusable(damaged, sum(map(len, batches)) + len(damaged)))
-  return batches
+  return list(evenly_spaced(source, CALIBRATION_IMAGES, say))
 
 
 __all__ = ["FORMATS", "export_model"]

@@ -25,7 +25,15 @@ from jaxface.interop.onnx_file import need
 from jaxface.interop.onnx_fit import fit_images
 from jaxface.interop.onnx_precision import check_precision, split_batches, to_float16, to_int8
 from jaxface.interop.onnx_trace import Prelude, to_onnx
-from jaxface.interop.traced import ParityError, expected_embeddings, in_float32, traced_network, unit
+from jaxface.interop.traced import (
+  CHANNELS,
+  ParityError,
+  expected_embeddings,
+  in_float32,
+  threshold_that_holds,
+  traced_network,
+  unit,
+)
 from jaxface.interop.weights import metadata
 from jaxface.losses.ranges import check_name
 from jaxface.models.preprocess import Preprocess
@@ -35,7 +43,6 @@ from jaxface.models.saved import SavedModel
 TOLERANCE = {"float32": 1e-4, "float16": 5e-3}
 # Mean cosine between embeddings of the int8 graph and of the model, below which the graph is useless.
 MIN_COSINE = 0.8
-CHANNELS = 3  # of the input images
 
 
 @dataclass(frozen=True)
@@ -93,9 +100,8 @@ def export_onnx(
     raise ValueError(f"input_dtype {input_dtype!r}: takes 'uint8' or 'float32'")
   check_name("mirror", mirror, MIRRORS)
   check_precision(precision, calibration is not None)
-  threshold = saved.own_threshold
-  if threshold and (threshold.mirror != mirror or precision == "int8"):  # it does not hold for these embeddings
-    threshold = None
+  # None holds for the embeddings of int8, which differ.
+  threshold = None if precision == "int8" else threshold_that_holds(saved, mirror)
   single = in_float32(saved)
   dtype, preprocess = np.dtype(input_dtype), single.preprocess
   model = to_onnx(

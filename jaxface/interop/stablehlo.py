@@ -19,7 +19,15 @@ from jax import export
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.atomic import atomic_file, write_json
 from jaxface.geometry.templates import TEMPLATES
-from jaxface.interop.traced import ParityError, expected_embeddings, in_float32, traced_network, unit
+from jaxface.interop.traced import (
+  CHANNELS,
+  ParityError,
+  expected_embeddings,
+  in_float32,
+  threshold_that_holds,
+  traced_network,
+  unit,
+)
 from jaxface.interop.weights import metadata
 from jaxface.layers.formulation import formulation
 from jaxface.losses.ranges import check_name
@@ -28,7 +36,6 @@ from jaxface.models.saved import SavedModel
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 TOLERANCE = 1e-4
-CHANNELS = 3  # of the input images
 
 
 def export_stablehlo(
@@ -67,9 +74,8 @@ def export_stablehlo(
   difference = _difference(single, content, (height, width), mirror)
   if not difference <= TOLERANCE:
     raise ParityError(f"{path}: not written: embeddings differ from JAX's by {difference:.2g}, more than {TOLERANCE}")
-  threshold = saved.own_threshold
   said = {
-    **metadata(single, threshold if threshold and threshold.mirror == mirror else None),
+    **metadata(single, threshold_that_holds(saved, mirror)),
     "jaxface.input": f"image: uint8 [batch, {height}, {width}, {CHANNELS}], RGB in 0..255, aligned",
     "jaxface.normalized": json.dumps(normalize),
     "jaxface.mirror": mirror,

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxface.formats.threshold import Threshold
 from jaxface.inference.embed import with_mirror
 from jaxface.layers.convolution import Conv
 from jaxface.layers.local import LocallyConnected, locally_connected
 from jaxface.models.registry import with_taken
 from jaxface.models.saved import SavedModel
+
+CHANNELS = 3  # of the input images
 
 
 class ParityError(ValueError):
@@ -24,6 +27,12 @@ class ParityError(ValueError):
 def in_float32(saved: SavedModel) -> SavedModel:
   """The same network as it is exported: of float32, for any training dtype."""
   return replace(saved, options={**saved.options, **with_taken(saved.name, dtype="float32", remat=False)})
+
+
+def threshold_that_holds(saved: SavedModel, mirror: str) -> Threshold | None:
+  """The model's threshold, if it was measured with this use of the mirror image."""
+  threshold = saved.own_threshold
+  return threshold if threshold and threshold.mirror == mirror else None
 
 
 def expected_embeddings(saved: SavedModel, mirror: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,4 +96,4 @@ def traced_network(saved: SavedModel, normalize: bool, mirror: str) -> Callable[
   return network
 
 
-__all__ = ["ParityError", "expected_embeddings", "in_float32", "traced_network", "unit"]
+__all__ = ["CHANNELS", "ParityError", "expected_embeddings", "in_float32", "threshold_that_holds", "traced_network", "unit"]

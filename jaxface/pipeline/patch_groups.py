@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,12 @@ def measure_groups(
   def of(title: str, score: Verifier | None = None) -> Evaluation:
     return rules.evaluate(features.take(lfw, sets[title]), score=score)
 
+  def cosine(title: str) -> Mapping[str, Any]:
+    return of(title).figures
+
+  def bayes(title: str) -> Mapping[str, Any]:
+    return of(title, joint_bayesian(title)).figures
+
   def fusion() -> Mapping[str, Any]:
     titles, chosen = [title for title in sets if title != "1 patch"], [name for group in selection.groups for name in group]
     joined, parts, past = features.take(lfw, chosen), [], 0
@@ -117,8 +123,8 @@ def measure_groups(
     say(f"{name}: {100 * figures[name]['accuracy']:.2f} %, AUC {figures[name]['auc']:.4f} ({time.monotonic() - begun:.0f} s)")
 
   for title in sets:
-    measured(f"cosine, {title}", lambda title=title: of(title).figures)  # type: ignore[misc]
-    measured(f"joint-bayesian, {title}", lambda title=title: of(title, joint_bayesian(title)).figures)  # type: ignore[misc]
+    measured(f"cosine, {title}", partial(cosine, title))
+    measured(f"joint-bayesian, {title}", partial(bayes, title))
   measured(f"fusion, {groups} groups", fusion)
   return GroupFigures(selection, figures)
 

@@ -22,6 +22,7 @@ import jaxface
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.kept_index import cache_folder as user_cache
 from jaxface.models.own import loaded_files
 from jaxface.planning.topology import Topology
 from jaxface.training.config import Experiment
@@ -139,7 +140,7 @@ def check_compiler(topology: Topology) -> None:
 
 def cache_folder() -> Path:
   """Where results are kept: jaxface/plans in XDG_CACHE_HOME, or in ~/.cache."""
-  return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxface" / "plans"
+  return user_cache() / "plans"
 
 
 def request_key(request: Request, experiment: Experiment) -> str:

@@ -4,7 +4,7 @@ Each operation takes the longer of its products at peak speed and its bytes at t
 nothing overlaps with them. No program is faster than the first without the second; real ones are slower.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,7 +93,7 @@ def exchanges(sent: Iterable[tuple[str, int, int, int]], topology: Topology, axi
   """
   counts: Counter[tuple[str, int]] = Counter()
   sizes: Counter[tuple[str, int]] = Counter()
-  seconds: Counter[tuple[str, int]] = Counter()
+  seconds: defaultdict[tuple[str, int], float] = defaultdict(float)
   for kind, nbytes, members, times in sent:
     key = kind, members or topology.count
     if key[1] == 1:
@@ -101,7 +101,7 @@ def exchanges(sent: Iterable[tuple[str, int, int, int]], topology: Topology, axi
     counts[key] += times
     sizes[key] += nbytes * times
     if topology.exchange:
-      seconds[key] += times * collective_seconds(kind, nbytes, key[1], topology.exchange, sum(topology.shape))  # type: ignore[assignment]
+      seconds[key] += times * collective_seconds(kind, nbytes, key[1], topology.exchange, sum(topology.shape))
   return tuple(
     Exchange(kind, axis if members == topology.count else f"part of {axis}", members, counts[kind, members], sizes[kind, members], seconds[kind, members])
     for kind, members in sorted(counts, key=lambda key: -sizes[key])

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import IO
 
 from jaxface.formats.atomic import atomic_directory, inside
-from jaxface.formats.bounded import read_bounded
+from jaxface.formats.bounded import MAX_FILE_BYTES, read_bounded
 from jaxface.formats.errors import DamagedData, UnsafePath
 from jaxface.formats.sources import read_source
 from jaxface.formats.walk import is_image
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # Bytes of one member: larger ones are no photos.
-MOST = 256 * 2**20
 
 
 def is_archive(path: Path) -> bool:
@@ -42,8 +41,8 @@ def unpack_archive(archive: Path, out: Path) -> int:
       for name, size, file in _members(archive):
         if not is_image(name.rsplit("/", 1)[-1]):
           continue
-        if size > MOST:
-          raise DamagedData(f"member {name!r} has {size:,} bytes, at most {MOST:,} are read", file=archive)
+        if size > MAX_FILE_BYTES:
+          raise DamagedData(f"member {name!r} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read", file=archive)
         target = inside(folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "xb") as to:
@@ -95,4 +94,4 @@ def copy_listed(root: Path, list_file: Path, out: Path) -> int:
   return len(source.images)
 
 
-__all__ = ["ARCHIVES", "MOST", "copy_listed", "is_archive", "unpack_archive"]
+__all__ = ["ARCHIVES", "copy_listed", "is_archive", "unpack_archive"]

@@ -71,8 +71,7 @@ def clean_blocks(
   cleaning = Cleaning.open(folder, work=work, list_file=list_file)
   unit_md, have_m, digest = faces_of(cleaning, embeddings=embeddings, model=model, template=template, progress=progress, say=say)
   rows, identities = cleaning.left("blocks")
-  unit_nd, kept, names = chosen(unit_md, have_m, rows, identities)
-  people, label_n = np.unique(names, return_inverse=True)
+  unit_nd, kept, names, people, label_n = chosen(unit_md, have_m, rows, identities)
   if len(people) < 2:
     raise ValueError(f"{folder}: a softmax over people needs at least two, there is {len(people)}")
   score_n = own_softmax(unit_nd, label_n)

@@ -78,9 +78,7 @@ def find_splits(unit_nd: np.ndarray, label_n: np.ndarray, *, neighbours: int = 5
     `Split`, the most probable first.
   """
   same, wrong = pair_normals(unit_nd, label_n)
-  bound = _crossing(same, wrong)
-  halves = _half_cosines(unit_nd, label_n)
-  one = Normal.robust(halves, above=wrong.mean + 2 * wrong.spread) if len(halves) else same
+  bound, one = _crossing(same, wrong), _half_normal(unit_nd, label_n, same, wrong)
   found = []
   for label in np.flatnonzero(np.bincount(label_n) >= 2 * FEWEST):
     rows = np.flatnonzero(label_n == label)
@@ -122,8 +120,7 @@ def find_merges(unit_nd: np.ndarray, label_n: np.ndarray, *, neighbours: int = 5
   present = np.unique(label_n)
   nearest = nearest_embeddings(centre_cd[present], centre_cd[present], min(2, len(present)))
   largest = Normal.of_most(nearest.score[:, -1])
-  halves = _half_cosines(unit_nd, label_n)
-  few = Normal.robust(halves, above=wrong.mean + 2 * wrong.spread) if len(halves) else same
+  few = _half_normal(unit_nd, label_n, same, wrong)
   count_c = np.bincount(label_n, minlength=classes)
   found = []
   for first, second in candidates.tolist():
@@ -142,14 +139,15 @@ def _crossing(same: Normal, wrong: Normal) -> float:
   return float(grid[np.argmax(same.density(grid) >= wrong.density(grid))])
 
 
-def _half_cosines(unit_nd: np.ndarray, label_n: np.ndarray) -> np.ndarray:
-  """Cosines of the centres of two random halves of every name with four images or more."""
+def _half_normal(unit_nd: np.ndarray, label_n: np.ndarray, same: Normal, wrong: Normal) -> Normal:
+  """Distribution of the cosine of the centres of two random halves of every name with four images or more; `same` without such a name."""
   order_n = np.random.default_rng(0).permutation(len(label_n))
   order_n = order_n[np.argsort(label_n[order_n], kind="stable")]
   start_c = np.searchsorted(label_n[order_n], np.arange(int(label_n.max()) + 2))
   many = np.flatnonzero(np.diff(start_c) >= 2 * FEWEST)
   cut = [order_n[start_c[label] : start_c[label + 1]] for label in many]
-  return np.array([_centre_cosine(unit_nd, rows[: len(rows) // 2], rows[len(rows) // 2 :]) for rows in cut])
+  halves = np.array([_centre_cosine(unit_nd, rows[: len(rows) // 2], rows[len(rows) // 2 :]) for rows in cut])
+  return Normal.robust(halves, above=wrong.mean + 2 * wrong.spread) if len(halves) else same
 
 
 def _centre_cosine(unit_nd: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:

@@ -75,7 +75,6 @@ def clean_duplicates(
   if not 0.5 <= similarity <= 1:
     raise ValueError(f"similarity is {similarity}: a cosine from 0.5 to 1; different photos reach 0.5")
   cleaning = Cleaning.open(folder, work=work, list_file=list_file)
-  where: dict[str, int] = {}
 
   def compute(rows: np.ndarray, identities: list[str]) -> Found:
     prints = fingerprints(cleaning, progress=progress, say=say)
@@ -118,7 +117,7 @@ def clean_duplicates(
     return Found(proposals, {name: kinds[name] for name in ("groups", "groups across people", "equal files", "unreadable")}, [], {"stay": stay})
 
   def page(path: Path, result: StageResult) -> None:
-    where.update({image.path: row for row, image in enumerate(cleaning.source.images)})
+    where = {image.path: row for row, image in enumerate(cleaning.source.images)}
     write_stage_page(
       path, cleaning, result, title="Near-duplicates", beside=lambda one: [where[result.extra["stay"][one.path]]] if one.path in result.extra["stay"] else [],
       text="Images that are copies of others: recoloured, resized, compressed again, or mirrored. The second picture of each pair is the image it repeats.",

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,9 +68,10 @@ def faces_of(
   """
   if (embeddings is None) == (model is None):
     raise ValueError("give either embeddings, a file of `jaxface embed`, or a model that embeds the images")
-  if embeddings is not None:
+  if model is None:
+    assert embeddings is not None
     return _from_file(cleaning, Path(embeddings), say)
-  net = model if isinstance(model, Model) else load(model)  # type: ignore[arg-type]
+  net = model if isinstance(model, Model) else load(model)
   digest = hashlib.sha256(f"{net.saved.digest} {cleaning.source.stamp()}".encode()).hexdigest()
   folder = cleaning.work / "embeddings"
   parts, rows = [], []
@@ -109,11 +111,36 @@ def _from_file(cleaning: Cleaning, file: Path, say: Callable[[str], object]) -> 
   return unit_md.astype(np.float32), np.array(rows, np.int64), digest
 
 
-def chosen(unit_md: np.ndarray, have_m: np.ndarray, rows: np.ndarray, identities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-  """Of the images that a stage looks at, those with an embedding: their embeddings, rows and identities."""
+class Chosen(NamedTuple):
+  """Images that a stage looks at and that have an embedding.
+
+  Attributes:
+    unit_nd: [N, D] float32 of length one.
+    rows: [N] int64, rows of the images.
+    names: N names of identities.
+    people: the different names, sorted.
+    label_n: [N] int64, place of each name in `people`.
+  """
+
+  unit_nd: np.ndarray
+  rows: np.ndarray
+  names: list[str]
+  people: np.ndarray
+  label_n: np.ndarray
+
+
+def chosen(unit_md: np.ndarray, have_m: np.ndarray, rows: np.ndarray, identities: Sequence[str]) -> Chosen:
+  """Of the images that a stage looks at, those with an embedding.
+
+  Args:
+    unit_md, have_m: from `faces_of`.
+    rows: rows of the images that the stage looks at.
+    identities: the name of each.
+  """
   place = np.searchsorted(have_m, rows)
   known = (place < len(have_m)) & (have_m[np.minimum(place, len(have_m) - 1)] == rows)
-  return unit_md[place[known]], rows[known], [name for name, keep in zip(identities, known) if keep]
+  names = [name for name, keep in zip(identities, known) if keep]
+  return Chosen(unit_md[place[known]], rows[known], names, *np.unique(names, return_inverse=True))
 
 
-__all__ = ["chosen", "faces_of"]
+__all__ = ["Chosen", "chosen", "faces_of"]

@@ -57,12 +57,11 @@ def clean_noise(
 
   def compute(rows: np.ndarray, identities: list[str]) -> Found:
     parts = [chosen(one[0], one[1], rows, identities) for one in faces]
-    _, kept, names = parts[0]
-    people, label_n = np.unique(names, return_inverse=True)
+    _, kept, names, people, label_n = parts[0]
     if absent := [cleaning.paths[row] for row in kept if fold and cleaning.paths[row] not in fold]:
       raise ValueError(f"{folds}: {len(absent):,} images have no fold there (first: {absent[0]!r})")
     fold_n = np.array([fold.get(cleaning.paths[row], 0) for row in kept], np.int64)
-    found = label_noise([part[0] for part in parts], label_n, fold_n)
+    found = label_noise([part.unit_nd for part in parts], label_n, fold_n)
     proposals = [_proposal(cleaning.paths[kept[row]], names[row], people, found, row) for row in np.flatnonzero(found.wrong_n >= LEAST).tolist()]
     unread = len(rows) - len(kept)
     counts = {"expected wrong labels": round(float(found.wrong_n.sum())), "people with one image": int((np.bincount(label_n) == 1).sum())}

@@ -51,8 +51,7 @@ def clean_people(
   unit_md, have_m, digest = faces_of(cleaning, embeddings=embeddings, model=model, template=template, progress=progress, say=say)
 
   def compute(rows: np.ndarray, identities: list[str]) -> Found:
-    unit_nd, kept, names = chosen(unit_md, have_m, rows, identities)
-    people, label_n = np.unique(names, return_inverse=True)
+    unit_nd, kept, _, people, label_n = chosen(unit_md, have_m, rows, identities)
     proposals: dict[str, Proposal] = {}
     beside: dict[str, list[str]] = {}
     splits = [one for one in find_splits(unit_nd, label_n, neighbours=neighbours) if one.probability >= LEAST]

@@ -102,8 +102,7 @@ def clean_rank(
   unit_md, have_m, digest = faces_of(cleaning, embeddings=embeddings, model=model, template=template, progress=progress, say=say)
 
   def compute(rows: np.ndarray, identities: list[str]) -> Found:
-    unit_nd, kept, names = chosen(unit_md, have_m, rows, identities)
-    people, label_n = np.unique(names, return_inverse=True)
+    unit_nd, kept, names, people, label_n = chosen(unit_md, have_m, rows, identities)
     score_n = rank_scores(unit_nd, label_n, cost=cost)
     order_n = np.lexsort((-score_n, label_n))
     proposals, place, before = [], 0, -1

@@ -39,9 +39,9 @@ def make_blocks(tiles: Sequence[Tile], size: int = BLOCK) -> list[list[Tile]]:
     if len(blocks[-1]) + len(own) > size and blocks[-1]:
       blocks.append([])
     while own:
-      room = size - len(blocks[-1])
-      blocks[-1] += own[:room]
-      own = own[room:]
+      missing = size - len(blocks[-1])
+      blocks[-1] += own[:missing]
+      own = own[missing:]
       if own:
         blocks.append([])
   return [block for block in blocks if block]
