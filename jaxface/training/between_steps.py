@@ -68,9 +68,10 @@ class BetweenSteps:
     last = number == self.plan.steps
     self.in_flight.add(number, metrics["loss"])
     if number % self.plan.log_every == 0 or last:
+      # The interval ends at the reading, before anything that counts as logging: that is time of the next interval.
+      speed = self.speed.read(number, loader.wait_seconds)
       began, blocked = time.perf_counter(), self.log.blocked_seconds
       self.workdir.check_owner()
-      speed = self.speed.read(number, loader.wait_seconds)
       if self.lives is not None:
         speed["goodput"] = self.lives.logged(loader.wait_seconds)
       self.log.later(number, metrics, speed)

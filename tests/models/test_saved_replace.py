@@ -45,8 +45,8 @@ def die_at(monkeypatch, step):
   """Dies before the step-th call of what `save_model` does to the disk; returns the calls so far."""
   calls = []
 
-  def dying(name):
-    real = getattr(module, name)
+  def dying(owner, name):
+    real = getattr(owner, name)
 
     def call(*arguments, **options):
       if len(calls) == step:
@@ -56,8 +56,8 @@ def die_at(monkeypatch, step):
 
     return call
 
-  for name in ("save_tree", "sync_folder", "write_checked_json"):
-    monkeypatch.setattr(module, name, dying(name))
+  for owner, name in ((module.checkpoint, "save_tree"), (module, "sync_folder"), (module, "write_checked_json")):
+    monkeypatch.setattr(owner, name, dying(owner, name))
   rmtree = module.shutil.rmtree
 
   def remove(*arguments, **options):
@@ -101,7 +101,7 @@ def test_a_folder_of_format_2_is_read(old, tmp_path):
 
 def test_the_same_variables_are_not_written_again(old, tmp_path, monkeypatch):
   save_model(tmp_path / "net", old)
-  monkeypatch.setattr(module, "save_tree", None)
+  monkeypatch.setattr(module.checkpoint, "save_tree", None)
   save_model(tmp_path / "net", SavedModel(old.name, old.options, old.preprocess, old.variables, {"source": "again"}))
   assert load_model(tmp_path / "net").meta == {"source": "again"}
 

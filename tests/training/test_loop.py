@@ -1,6 +1,7 @@
 """The contracts of a run: it resumes bit for bit, does not depend on the devices, and undoes a non-finite step."""
 
 import json
+import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -57,13 +58,32 @@ def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straigh
     check_profile(tmp_path)
 
 
+def test_a_delay_of_the_log_counts_in_the_interval_in_which_it_was(experiment, source, tmp_path, run, monkeypatch):
+  real, delays = Workdir.check_owner, iter([0.3])
+
+  def check_owner(workdir):
+    time.sleep(next(delays, 0.0))
+    real(workdir)
+
+  monkeypatch.setattr(Workdir, "check_owner", check_owner)
+  run(replace(experiment, steps=6), source, tmp_path)
+  rows = list(read_metrics(tmp_path))
+  assert next(delays, None) is None and [row["step"] for row in rows] == [3, 6]
+  check_shares(rows)
+  assert rows[0]["log_share"] < 0.01 and rows[1]["log_share"] * 3 * experiment.batch_size / rows[1]["images_per_second"] > 0.3
+
+
 def check_goodput(folder, before):
   """Of a run in its second life, the first of which had the goodput `before`."""
   found = read_goodput(folder)
   assert (before.lives, found.lives) == (1, 2) and 0 < before.training < found.training and before.wall < found.wall
   assert 0 < found.share < 1 and found.redone == pytest.approx(0.0, abs=1e-3) and found.starting > before.starting > 0
   assert "(2 lives); starting and compiling " in (folder / "notes.txt").read_text()
-  for row in read_metrics(folder):
+  check_shares(read_metrics(folder))
+
+
+def check_shares(rows):
+  for row in rows:
     if "loss" in row:
       assert all(0 <= row[name] <= 1 for name in ("dispatch_share", "device_share", "log_share", "goodput"))
       assert row["wait_share"] + row["dispatch_share"] + row["log_share"] <= 1.001
