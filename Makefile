@@ -76,8 +76,9 @@ lint: $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/mypy --warn-unused-ignores tests/typing/user.py
 
+# The tests of a file go to one process, in the order of the files: what a file prepares is prepared once.
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/docs: $(VENV)/ready
 	$(REQUIRED) docs > $@.txt
@@ -100,8 +101,10 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks
 
 # JAXFACE_FLIPS (200) and JAXFACE_KILLS (20): how many bytes of states are flipped, and how often runs are killed.
+# JAXFACE_EXAMPLES (10): examples of each property; `make sweep` takes 50.
 sweep: $(VENV)/test
 	$(BIN)/pytest -m 'multihost or sweep'
+	JAXFACE_EXAMPLES=50 $(BIN)/pytest -n 2 -m 'hypothesis and not multihost'
 	$(BIN)/jaxface train celeba_lfw --workdir runs/celeba_lfw
 	$(BIN)/python -m tfrecords_tools pack $(JAXFACE_DATA)/lfw_aligned112 runs/lfw
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet

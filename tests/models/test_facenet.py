@@ -193,9 +193,9 @@ def test_embeddings_are_pytorchs(name, width, maxout):
 
 
 @pytest.mark.parametrize("name,options", [
-  ("facenet_nn1", {"width": 1 / 16, "remat": True}),
+  pytest.param("facenet_nn1", {"width": 1 / 16, "remat": True}, marks=pytest.mark.sweep),
   ("facenet_nn4", {"rows": NN4_ROWS[6:], "width": 1 / 8, "norm": True, "dropout": 0.1}),
-  ("facenet_nns1", {"rows": NN2_ROWS[1:3], "width": 1 / 2, "remat": True}),
+  pytest.param("facenet_nns1", {"rows": NN2_ROWS[1:3], "width": 1 / 2, "remat": True}, marks=pytest.mark.sweep),
 ])
 def test_every_parameter_gets_a_finite_gradient(name, options):
   network, variables, image = numbers(name, embedding_size=8, **options)

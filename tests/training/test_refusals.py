@@ -154,7 +154,7 @@ def test_options_of_a_network_are_checked_by_the_network():
     make_model(ModelConfig("smallresnet", options={"widhts": (1,)}))
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["adamw", pytest.param("sgd", marks=pytest.mark.sweep)])
 def test_a_run_at_rate_zero_leaves_every_parameter_as_it_was(experiment, source, run, tmp_path, name, keep_first):
   first = keep_first()
   still = dataclasses.replace(experiment, steps=2, optimizer=dataclasses.replace(experiment.optimizer, name=name, learning_rate=0.0))
