@@ -37,8 +37,13 @@ def measure_images(source: Source, *, progress: bool = False) -> Mapping[str, np
   return found
 
 
+def grey_images(image_nhwc: np.ndarray) -> np.ndarray:
+  """Luma of colour images [N, H, W, 3], or grey ones [N, H, W, 1] as they are: [N, H, W] float32."""
+  return image_nhwc.astype(np.float32) @ _LUMA if image_nhwc.shape[-1] == 3 else image_nhwc[..., 0].astype(np.float32)
+
+
 def _measure(image_nhwc: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  grey_nhw = image_nhwc.astype(np.float32) @ _LUMA if image_nhwc.shape[-1] == 3 else image_nhwc[..., 0].astype(np.float32)
+  grey_nhw = grey_images(image_nhwc)
   inner_nhw = grey_nhw[:, 1:-1, 1:-1]
   laplacian_nhw = (
     grey_nhw[:, :-2, 1:-1] + grey_nhw[:, 2:, 1:-1] + grey_nhw[:, 1:-1, :-2] + grey_nhw[:, 1:-1, 2:] - 4 * inner_nhw
@@ -49,4 +54,4 @@ def _measure(image_nhwc: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
   )
 
 
-__all__ = ["STATISTICS", "measure_images"]
+__all__ = ["STATISTICS", "grey_images", "measure_images"]

@@ -1,4 +1,6 @@
-"""Descriptors of images that need no training on faces: dense local descriptors, and VLAD, which sums them up in one vector."""
+"""Descriptors of images that need no training on faces: local binary patterns, histograms of oriented gradients (HOG), dense local
+descriptors, and VLAD, which sums these up in one vector.
+"""
 
 import lazy_loader as lazy
 
