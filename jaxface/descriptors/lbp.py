@@ -6,6 +6,7 @@ from functools import partial
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 
 def uniform_labels(neighbours: int) -> int:
@@ -14,7 +15,7 @@ def uniform_labels(neighbours: int) -> int:
 
 
 @partial(jax.jit, static_argnames=("radius", "neighbours"))
-def local_binary_patterns(grey_bhw: jax.Array, *, radius: float = 1.0, neighbours: int = 8) -> jax.Array:
+def local_binary_patterns(grey_bhw: ArrayLike, *, radius: float = 1.0, neighbours: int = 8) -> jax.Array:
   """Label of the uniform pattern around each pixel.
 
   Neighbours are on a circle, the first to the right, the next ones counter-clockwise; values between pixels are interpolated
@@ -35,10 +36,10 @@ def local_binary_patterns(grey_bhw: jax.Array, *, radius: float = 1.0, neighbour
   Source: T. Ojala, M. Pietikäinen, T. Mäenpää, "Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local
     Binary Patterns", 2002; T. Ahonen, A. Hadid, M. Pietikäinen, "Face Description with Local Binary Patterns", 2006.
   """
+  grey_bhw = jnp.asarray(grey_bhw, jnp.float32)
   chex.assert_rank(grey_bhw, 3)
   if neighbours < 2 or not radius > 0:
     raise ValueError(f"{neighbours} neighbours at radius {radius}: at least two neighbours and a positive radius are needed")
-  grey_bhw = grey_bhw.astype(jnp.float32)
   bit_pbhw = jnp.stack([_difference(grey_bhw, *_place(p, neighbours, radius)) >= 0 for p in range(neighbours)])
   ones = bit_pbhw.sum(0, dtype=jnp.int32)
   begins = bit_pbhw & ~jnp.roll(bit_pbhw, 1, 0)  # the first one of a run
@@ -50,7 +51,7 @@ def local_binary_patterns(grey_bhw: jax.Array, *, radius: float = 1.0, neighbour
 
 @partial(jax.jit, static_argnames=("cells", "radius", "neighbours"))
 def lbp_histograms(
-  grey_bhw: jax.Array, *, cells: tuple[int, int] = (7, 7), radius: float = 2.0, neighbours: int = 8
+  grey_bhw: ArrayLike, *, cells: tuple[int, int] = (7, 7), radius: float = 2.0, neighbours: int = 8
 ) -> jax.Array:
   """Histograms of the patterns in each cell of a grid, one after the other.
 
@@ -66,6 +67,7 @@ def lbp_histograms(
     ValueError: more cells than pixels, or what `local_binary_patterns` refuses.
   Source: Ahonen et al., 2006: 7 × 7 cells, radius 2, 8 neighbours, the distance χ².
   """
+  grey_bhw = jnp.asarray(grey_bhw)
   chex.assert_rank(grey_bhw, 3)
   (count, height, width), (rows, columns) = grey_bhw.shape, cells
   if not (1 <= rows <= height and 1 <= columns <= width):

@@ -6,12 +6,13 @@ from functools import partial
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 _CLIP, _EPSILON = 0.2, 1e-5
 
 
 @partial(jax.jit, static_argnames=("orientations", "cell", "block"))
-def hog(image: jax.Array, *, orientations: int = 9, cell: int = 8, block: int = 2) -> jax.Array:
+def hog(image: ArrayLike, *, orientations: int = 9, cell: int = 8, block: int = 2) -> jax.Array:
   """Histograms of gradient directions of images.
 
   Gradients are differences of the two neighbours, zero on the border; of several channels the one with the largest gradient counts. A
@@ -30,12 +31,13 @@ def hog(image: jax.Array, *, orientations: int = 9, cell: int = 8, block: int = 
     ValueError: images smaller than a block, or an option that is not positive.
   Source: N. Dalal, B. Triggs, "Histograms of Oriented Gradients for Human Detection", 2005.
   """
+  image = jnp.asarray(image, jnp.float32)
   chex.assert_rank(image, {3, 4})
   if min(orientations, cell, block) < 1 or min(image.shape[1:3]) < max(cell * block, 2):
     raise ValueError(
       f"images {image.shape} with {orientations} orientations: blocks of {block} cells of {cell} pixels need {cell * block} pixels"
     )
-  image = (image if image.ndim == 4 else image[..., None]).astype(jnp.float32)
+  image = image if image.ndim == 4 else image[..., None]
   count, height, width, _ = image.shape
   rows, columns = height // cell, width // cell
   dy, dx = (_gradient(image, axis)[:, : rows * cell, : columns * cell] for axis in (1, 2))
