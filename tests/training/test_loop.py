@@ -70,7 +70,7 @@ def test_a_delay_of_the_log_counts_in_the_interval_in_which_it_was(experiment, s
   rows = list(read_metrics(tmp_path))
   assert next(delays, None) is None and [row["step"] for row in rows] == [3, 6]
   check_shares(rows)
-  assert rows[0]["log_share"] < 0.01 and rows[1]["log_share"] * 3 * experiment.batch_size / rows[1]["images_per_second"] > 0.3
+  assert rows[0]["log_share"] < 0.01 and rows[1]["log_share"] * 3 * experiment.batch_size / rows[1]["images_per_second"] > 0.25
 
 
 def check_goodput(folder, before):
