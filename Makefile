@@ -77,8 +77,9 @@ lint: $(VENV)/test
 	$(BIN)/mypy --warn-unused-ignores tests/typing/user.py
 
 # The tests of a file go to one process, in the order of the files: what a file prepares is prepared once.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 $(VENV)/docs: $(VENV)/ready
 	$(REQUIRED) docs > $@.txt
@@ -104,7 +105,7 @@ bench: $(VENV)/bench
 # JAXFACE_EXAMPLES (10): examples of each property; `make sweep` takes 50.
 sweep: $(VENV)/test
 	$(BIN)/pytest -m 'multihost or sweep'
-	JAXFACE_EXAMPLES=50 $(BIN)/pytest -n 2 -m 'hypothesis and not multihost'
+	JAXFACE_EXAMPLES=50 $(PYTEST) -m 'hypothesis and not multihost'
 	$(BIN)/jaxface train celeba_lfw --workdir runs/celeba_lfw
 	$(BIN)/python -m tfrecords_tools pack $(JAXFACE_DATA)/lfw_aligned112 runs/lfw
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,6 @@ class Described:
     self.lists = data / "protocols"
     self.source = FolderSource(data / "lfw_aligned112", size=None)
     self.row = {name: row for row, name in enumerate(self.source.names())}
-    self._words: dict[int, np.ndarray] = {}
-    self._border: dict[str, int] = {}
 
   def embeddings(self, descriptor: str, border: int, names: list[str]) -> Embeddings:
     """Descriptors without `border` pixels at each side."""
@@ -70,29 +69,27 @@ class Described:
       return lambda grey_nhw: np.asarray(lbp_histograms(grey_nhw))
     if descriptor == "HOG":
       return lambda grey_nhw: np.asarray(hog(grey_nhw)).reshape(len(grey_nhw), -1)
-    word_kd = self.words(border)
+    word_kd = words(self.data, border)
     return lambda grey_nhw: vlad(dense_descriptors(grey_nhw), word_kd)
-
-  def words(self, border: int) -> np.ndarray:
-    """VLAD's words, of some images of CelebA."""
-    if border not in self._words:
-      others, draw = FolderSource(self.data / "celeba_aligned112", size=None), np.random.default_rng(0)
-      rows = np.sort(draw.choice(others.num_records, WORD_IMAGES, replace=False))
-      found_nrd = np.concatenate([dense_descriptors(grey_nhw) for grey_nhw in grey_batches(others, rows, border)])
-      self._words[border] = fit_words(draw.permutation(found_nrd.reshape(-1, found_nrd.shape[-1]))[:WORD_DESCRIPTORS], WORDS)
-    return self._words[border]
 
   def border(self, descriptor: str) -> int:
     """The border with the largest AUC on view 1; of equal ones the smallest."""
-    if descriptor in self._border:
-      return self._border[descriptor]
     _, kind, setting, options = ROWS[PLAIN[descriptor]]
-    auc = {}
+    names, auc = list(read_view_1(self.lists).images), {}
     for border in BORDERS:
-      made = self.embeddings(descriptor, border, list(read_view_1(self.lists).images))
+      made = self.embeddings(descriptor, border, names)
       auc[border] = evaluate_on_lfw(kind, made, self.lists, view=1, setting=setting, **options).figures["auc"]
     print(f"{descriptor}: AUC on view 1 by border: {auc}", file=sys.stderr)
-    return self._border.setdefault(descriptor, max(BORDERS, key=lambda border: auc[border]))
+    return max(BORDERS, key=lambda border: auc[border])
+
+
+@cache
+def words(data: Path, border: int) -> np.ndarray:
+  """VLAD's words, of some images of CelebA."""
+  others, draw = FolderSource(data / "celeba_aligned112", size=None), np.random.default_rng(0)
+  rows = np.sort(draw.choice(others.num_records, WORD_IMAGES, replace=False))
+  found_nrd = np.concatenate([dense_descriptors(grey_nhw) for grey_nhw in grey_batches(others, rows, border)])
+  return fit_words(draw.permutation(found_nrd.reshape(-1, found_nrd.shape[-1]))[:WORD_DESCRIPTORS], WORDS)
 
 
 def grey_batches(source: FolderSource, rows: np.ndarray, border: int) -> Iterator[np.ndarray]:
@@ -125,19 +122,20 @@ def main() -> None:
   parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows to measure (default: all)")
   options = parser.parse_args()
   kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-  described = Described(options.data)
-  for name in (name for name in options.rows if name not in kept):
-    descriptor, kind, setting, fit = ROWS[name]
+  described, missing = Described(options.data), [name for name in options.rows if name not in kept]
+  for descriptor in dict.fromkeys(ROWS[name][0] for name in missing):
     border = described.border(descriptor)
     made = described.embeddings(descriptor, border, described.source.names())
-    found = evaluate_on_lfw(kind, made, described.lists, setting=setting, progress=sys.stderr.isatty(), **fit).found.verification
-    assert found is not None
-    kept[name] = {
-      "border": border, "size": made.embedding_nd.shape[1], "accuracy": found.accuracy, "accuracy_95": list(found.intervals.accuracy), "auc": found.auc,
-    }
-    write_json(KEPT, kept)
-    replace_part(PAGE, "docs/check_descriptors.py", table(kept))
-    print(table(kept))
+    for name in (name for name in missing if ROWS[name][0] == descriptor):
+      _, kind, setting, fit = ROWS[name]
+      found = evaluate_on_lfw(kind, made, described.lists, setting=setting, progress=sys.stderr.isatty(), **fit).found.verification
+      assert found is not None
+      kept[name] = {
+        "border": border, "size": made.embedding_nd.shape[1], "accuracy": found.accuracy, "accuracy_95": list(found.intervals.accuracy), "auc": found.auc,
+      }
+      write_json(KEPT, kept)
+      replace_part(PAGE, "docs/check_descriptors.py", table(kept))
+      print(table(kept))
 
 
 if __name__ == "__main__":

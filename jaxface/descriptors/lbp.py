@@ -45,8 +45,7 @@ def local_binary_patterns(grey_bhw: ArrayLike, *, radius: float = 1.0, neighbour
   begins = bit_pbhw & ~jnp.roll(bit_pbhw, 1, 0)  # the first one of a run
   turn = (neighbours - jnp.argmax(begins, 0).astype(jnp.int32)) % neighbours
   label = jnp.where(ones == 0, 0, 1 + (ones - 1) * neighbours + turn)
-  label = jnp.where(ones == neighbours, neighbours * (neighbours - 1) + 1, label)
-  return jnp.where(begins.sum(0) > 1, neighbours * (neighbours - 1) + 2, label)
+  return jnp.where(begins.sum(0) > 1, uniform_labels(neighbours) - 1, label)
 
 
 @partial(jax.jit, static_argnames=("cells", "radius", "neighbours"))
