@@ -102,10 +102,11 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks
 
 # JAXFACE_FLIPS (200) and JAXFACE_KILLS (20): how many bytes of states are flipped, and how often runs are killed.
-# JAXFACE_EXAMPLES (10): examples of each property; `make sweep` takes 50.
+# JAXFACE_EXAMPLES (10): examples of each property; `make sweep` takes 50. Here tests run the programs that users run, compiled with all optimisation.
+OPTIMISED := XLA_FLAGS=--xla_backend_optimization_level=3 JAXFACE_EXAMPLES=50
 sweep: $(VENV)/test
-	$(BIN)/pytest -m 'multihost or sweep'
-	JAXFACE_EXAMPLES=50 $(PYTEST) -m 'hypothesis and not multihost'
+	$(OPTIMISED) $(BIN)/pytest -m 'multihost or sweep'
+	$(OPTIMISED) $(PYTEST)
 	$(BIN)/jaxface train celeba_lfw --workdir runs/celeba_lfw
 	$(BIN)/python -m tfrecords_tools pack $(JAXFACE_DATA)/lfw_aligned112 runs/lfw
 	$(BIN)/jaxface import $(WEIGHTS) --model mobilefacenet --preprocess imagenet --out runs/mobilefacenet

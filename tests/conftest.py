@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of the tests' time is LLVM's, for programs that run once: without its optimisation they take less than half as long. XLA's own
+# passes are all there. `make sweep` runs every test with the programs that users run (XLA_FLAGS=--xla_backend_optimization_level=3).
+FLAGS = {"xla_force_host_platform_device_count": 8, "xla_backend_optimization_level": 0}
 flags = os.environ.get("XLA_FLAGS", "")
-if "host_platform_device_count" not in flags:
-  os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+os.environ["XLA_FLAGS"] = " ".join([flags, *(f"--{name}={value}" for name, value in FLAGS.items() if name not in flags)]).strip()
 cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxface" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")

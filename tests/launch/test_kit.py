@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import EXPERIMENT, pack_noise
+from harness import EXPERIMENT, environment_of_one_device, pack_noise
 
 from jaxface.interrupted import INTERRUPTED
 
@@ -38,7 +38,7 @@ def said(folder, name):
 
 def call(script, folder, *arguments, **environment):
   path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-  given = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | environment | {"PATH": path}
+  given = environment_of_one_device() | environment | {"PATH": path}
   return subprocess.run(["bash", KIT / script, *map(str, arguments)], env=given, cwd=folder, capture_output=True, text=True, timeout=600)
 
 

@@ -156,13 +156,19 @@ def free_port() -> int:
     return probe.getsockname()[1]
 
 
+def environment_of_one_device() -> dict[str, str]:
+  """This process's environment, without the flag that forces several devices."""
+  flags = re.sub(r"--xla_force_host_platform_device_count=\S+", "", os.environ.get("XLA_FLAGS", ""))
+  return {**os.environ, "XLA_FLAGS": flags.strip()}
+
+
 def run_workers(script: str, hosts: int, *arguments: object) -> list[str]:
   """Output of each of some processes of `script`, which gets its number, a port ("0" for one process alone) and `arguments`.
 
   All must end with code 0.
   """
   port = free_port() if hosts > 1 else 0
-  environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {
+  environment = environment_of_one_device() | {
     "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive",
   }
   workers = [
@@ -190,7 +196,7 @@ class Processes:
 
   def __init__(self, folder: Path, commands, name="process", environment=()):
     folder.mkdir(exist_ok=True)
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {
+    environment = environment_of_one_device() | {
       "PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu", "JAXFACE_CPU_CONV": "xla",
       # What waits for work must not take the other processes' cores; and the command restarts itself to set the last one.
       "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0",

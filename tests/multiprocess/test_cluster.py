@@ -26,7 +26,7 @@ if os.environ.get("FAULT") == f"version{index}":
   import jaxface.training.host_facts as facts
   facts._version = lambda name, kept=facts._version: "0.0.1" if name == "optax" else kept(name)
 if os.environ.get("FAULT") == f"devices{index}":
-  os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+  os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 if os.environ.get("FAULT") == f"slow{index}":
   import time
   import jaxface.training.bandwidth as bandwidth
