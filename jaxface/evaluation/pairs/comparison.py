@@ -51,10 +51,10 @@ def compare(first: Verification, second: Verification) -> Mapping[str, Differenc
     raise ValueError(f"figures of {len(a):,} and of {len(b):,} pairs of different lists: compare models on one list, in one order")
   found = {"accuracy": _accuracy(first, second)}
   ours, theirs = first.intervals.drawn, second.intervals.drawn
-  found["auc"] = _drawn(second.auc - first.auc, theirs.auc_r - ours.auc_r)
-  found["eer"] = _drawn(second.eer - first.eer, theirs.eer_r - ours.eer_r)
+  found["auc"] = drawn_difference(second.auc - first.auc, theirs.auc_r - ours.auc_r)
+  found["eer"] = drawn_difference(second.eer - first.eer, theirs.eer_r - ours.eer_r)
   for column, (name, tar) in enumerate(first.tar_at_far.items()):
-    found[f"tar_at_far {name}"] = _drawn(second.tar_at_far[name] - tar, theirs.tar_rt[:, column] - ours.tar_rt[:, column])
+    found[f"tar_at_far {name}"] = drawn_difference(second.tar_at_far[name] - tar, theirs.tar_rt[:, column] - ours.tar_rt[:, column])
   return found
 
 
@@ -85,12 +85,27 @@ def _accuracy(first: Verification, second: Verification) -> Difference:
   weight_p = first.folds.weight_of(first.pairs.fold)
   change_p = weight_p * (other_p.astype(np.float64) - correct_p)
   value = float(change_p.sum())
-  deviation = float(np.sqrt(shared_variance(change_p - weight_p * value, first.intervals.units)))
-  p = 2 * NormalDist().cdf(-abs(value) / deviation) if deviation else 1.0
-  return Difference(value, value - Z95 * deviation, value + Z95 * deviation, p)
+  return normal_difference(value, Z95 * float(np.sqrt(shared_variance(change_p - weight_p * value, first.intervals.units))))
 
 
-def _drawn(value: float, change_r: np.ndarray) -> Difference:
+def normal_difference(value: float, half: float) -> Difference:
+  """A difference whose error has a normal distribution.
+
+  Args:
+    value: the difference.
+    half: half the width of its 95 % interval.
+  """
+  p = 2 * NormalDist().cdf(-abs(value) * Z95 / half) if half else 1.0
+  return Difference(value, value - half, value + half, p)
+
+
+def drawn_difference(value: float, change_r: np.ndarray) -> Difference:
+  """A difference with the interval and the probability of its draws.
+
+  Args:
+    value: the difference.
+    change_r: [R] float, the same in draws in which both models have the same weights.
+  """
   low, high = percentiles(change_r)
   draws = len(change_r)
   # Of draws with no difference at all half are on either side; one more draw keeps the probability above 0.
@@ -99,4 +114,4 @@ def _drawn(value: float, change_r: np.ndarray) -> Difference:
   return Difference(value, min(low, value), max(high, value), float(p))
 
 
-__all__ = ["Difference", "compare", "holm"]
+__all__ = ["Difference", "compare", "drawn_difference", "holm", "normal_difference"]
