@@ -100,7 +100,7 @@ def template_draws(score_p: np.ndarray, same_p: np.ndarray, units: Units, target
   other_k = other_k[np.argsort(-score_p[other_k], kind="stable")]
   mate_m = np.flatnonzero(same_p)
   mate_m = mate_m[np.argsort(-score_p[mate_m], kind="stable")]
-  sides_i = sum(np.bincount(side_p[other_k], minlength=units.total) for side_p in (units.left_p, units.right_p)).astype(np.float64)
+  sides_i = np.bincount(np.concatenate([units.left_p[other_k], units.right_p[other_k]]), minlength=units.total).astype(np.float64)
   left_k, right_k = units.left_p[other_k], units.right_p[other_k]
   whole_r = np.concatenate([
     (weight_ri[:, left_k] * weight_ri[:, right_k]).sum(1) if len(other_k) <= _ADDED else np.maximum(weight_ri @ sides_i - len(other_k), 1.0)
