@@ -41,7 +41,7 @@ def toy(request, tmp_path_factory):
   folder = tmp_path_factory.mktemp("toy") / request.param
   lists = make_toy(request.param, folder)
   given = read_embeddings(folder / "embeddings.npz")
-  return request.param, lists, [given, noisy(given, 0.6, 1), noisy(given, 1.2, 2)]
+  return request.param, lists, [given, noisy(given, 0.6, 1), noisy(given, 2.5, 2)]
 
 
 def test_a_worse_model_is_worse_and_exchange_changes_the_sign(toy):
@@ -52,7 +52,7 @@ def test_a_worse_model_is_worse_and_exchange_changes_the_sign(toy):
   for name, one in found.items():
     assert one.low <= one.value <= one.high and 0 <= one.p <= 1
     assert back[name].value == pytest.approx(-one.value) and back[name].low == pytest.approx(-one.high, abs=1e-9)
-  main_figure = {"ijb-c": "tar_at_far 1e-2", "rfw": "accuracy_mean"}.get(protocol, next(iter(found)))
+  main_figure = {"ijb-c": "tar_at_far 1e-2", "rfw": "accuracy_mean", "trillion-pairs": "verification_tpr_at_fpr_1e-9"}.get(protocol, next(iter(found)))
   assert found[main_figure].high < 0 and found[main_figure].p < 0.05, found[main_figure]
   for one in compare_protocols(second, second).values():
     assert (one.value, one.low, one.high, one.p) == (0, 0, 0, 1)
@@ -70,6 +70,21 @@ def test_saved_figures_are_compared_alike(toy, tmp_path):
   json.dumps(study.figures, allow_nan=False)
   write_study(tmp_path / "r.html", study)
   assert "Models compared" in (tmp_path / "r.html").read_text()
+
+
+def test_one_person_on_whom_the_models_differ_tells_little(tmp_path):
+  lists = make_toy("closed-set", tmp_path / "toy")
+  names = read_protocol("closed-set", lists).images
+  person_n = np.unique([name.split("/")[0] for name in names], return_inverse=True)[1]
+  right = Embeddings(np.eye(20, dtype=np.float32)[person_n], list(names))
+  first, second = "P0/2.jpg", "P1/2.jpg"  # probes of two people
+  for wrong, most in (([], 1.0), ([first], 0.4), ([first, second], 0.2)):
+    changed = right.embedding_nd.copy()
+    for name in wrong:
+      changed[names.index(name)] = np.roll(changed[names.index(name)], 5)
+    found = compare_protocols(*(evaluate(one, lists, protocol="closed-set") for one in (right, Embeddings(changed, list(names)))))["accuracy"]
+    assert found.value == pytest.approx(-len(wrong) / 60) and 0.1 < found.p <= most, (wrong, found)
+    assert found.high >= 0
 
 
 def test_equal_models_are_rarely_told_apart(tmp_path):
