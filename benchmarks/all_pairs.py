@@ -10,6 +10,7 @@ FAISS flat.
 import gc
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,10 +124,27 @@ def anonymous() -> int:
   return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
+def watched(call: Callable[[], Any]) -> tuple[float, float]:
+  """Seconds of a call, and the largest growth of memory during it, in MB."""
+  gc.collect()
+  before, peak, done = anonymous(), [0], threading.Event()
+
+  def watch() -> None:
+    while not done.wait(0.02):
+      peak[0] = max(peak[0], anonymous())
+
+  thread = threading.Thread(target=watch)
+  thread.start()
+  start = time.perf_counter()
+  call()
+  seconds = time.perf_counter() - start
+  done.set()
+  thread.join()
+  return seconds, max(peak[0] - before, 0) / 1e6
+
+
 def memory(count: int, folder: str) -> tuple[Callable[[], Any], dict[str, Any]]:
   """Seconds and growth of memory of a search and of a two-set count, of 2,048 probes in a mapped gallery."""
-  import threading
-
   from jaxface.evaluation import count_all_pairs, nearest_embeddings
 
   path = Path(folder, f"{count}.npy")
@@ -140,23 +158,9 @@ def memory(count: int, folder: str) -> tuple[Callable[[], Any], dict[str, Any]]:
   probe_qd = np.random.default_rng(9).standard_normal((ROWS, SIZE), np.float32)
 
   def work() -> dict[str, float]:
-    gc.collect()
-    before, peak, done = anonymous(), [0], threading.Event()
-
-    def watch() -> None:
-      while not done.wait(0.02):
-        peak[0] = max(peak[0], anonymous())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    start = time.perf_counter()
-    nearest_embeddings(probe_qd, gallery_md, NEAREST)
-    middle = time.perf_counter()
-    count_all_pairs(probe_qd, np.arange(ROWS), [0.2], gallery_md=gallery_md, gallery_label_m=np.arange(count))
-    end = time.perf_counter()
-    done.set()
-    thread.join()
-    return {"search s": middle - start, "count s": end - middle, "growth MB": (peak[0] - before) / 1e6}
+    search_s, grown = watched(lambda: nearest_embeddings(probe_qd, gallery_md, NEAREST))
+    count_s, more = watched(lambda: count_all_pairs(probe_qd, np.arange(ROWS), [0.2], gallery_md=gallery_md, gallery_label_m=np.arange(count)))
+    return {"search s": search_s, "count s": count_s, "growth MB": max(grown, more)}
 
   return work, {}
 

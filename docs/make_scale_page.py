@@ -1,8 +1,9 @@
-"""Writes the tables and the picture of docs/scale.md from the figures of two benchmarks.
+"""Writes the tables and the picture of docs/scale.md from the figures of three benchmarks.
 
   python -m benchmarks.class_growth --json docs/class_growth.json
   pip install libtpu==0.0.52
   python -m benchmarks.pod_head --json docs/pod_head.json
+  python -m benchmarks.pair_growth --embeddings lfw.npz --json docs/pair_growth.json
   python docs/make_scale_page.py
 """
 
@@ -18,7 +19,7 @@ from jaxface.formats.atomic import atomic_file
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "scale.md"
 PARTIAL_FC_DEVICES = 8
-NAMES = ("class_growth", "pod_head")
+NAMES = ("class_growth", "pod_head", "pair_growth")
 
 
 def draw(growth: Findings, path: Path) -> None:

@@ -3,7 +3,7 @@
 Command: python docs/make_sweeps_page.py [--part NAME] FOLDER [FOLDER ...]
 
 FOLDER is the --out of a sweep; the page has the commands. Tables of several folders stand below each other. --part names the part of the page:
-"mobilefacenet" (default) or "facenet".
+"mobilefacenet" (default), "degraded" or "facenet".
 """
 
 import argparse
@@ -16,7 +16,7 @@ from generated import replace_part
 
 PAGE = Path(__file__).parent / "sweeps.md"
 TARGET = "1e-2"
-PARTS = {"mobilefacenet": "docs/make_sweeps_page.py", "facenet": "docs/make_sweeps_page.py --part facenet"}
+PARTS = {"mobilefacenet": "docs/make_sweeps_page.py"} | {name: f"docs/make_sweeps_page.py --part {name}" for name in ("degraded", "facenet")}
 
 
 def rates(row: Mapping[str, Any], name: str) -> str:

@@ -42,7 +42,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   which.add_argument("--all-pairs", action="store_true", help="TAR at --far over all pairs of the images, by their labels (one folder per person)")
   parser.add_argument("--far", type=float, nargs="+", metavar="RATE", help="with --all-pairs: target FARs (default: 1e-2 to 1e-6, as many as the data allow)")
   parser.add_argument("--compare", metavar="FILE", help="with --embeddings and --pairs: embeddings of another model; prints the differences, with intervals")
-  parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`; with --model: write them here")
+  parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`, or .npy with names in a .txt beside it; with --model: write them here")
   add_model(parser)
   add_faces(parser)
   add_mirror(parser, "sum", "with --model: ")

@@ -32,7 +32,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   which.add_argument("--pairs", metavar="PATH", help="pair list, or what the protocol reads; folds are not used")
   which.add_argument("--all-pairs", action="store_true", help="all pairs of the embeddings, by their labels")
   parser.add_argument("--protocol", choices=PROTOCOLS, default="pairs", help="of --pairs (default: any pair list)")
-  parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`; with --model: write them here")
+  parser.add_argument("--embeddings", metavar="FILE", help=".npz or .parquet of `jaxface embed`, or .npy with names in a .txt beside it; with --model: write them here")
   add_model(parser)
   add_faces(parser)
   parser.add_argument(

@@ -9,14 +9,17 @@ from .detection.precision import precision_recall as precision_recall
 from .intervals.bootstrap import Drawn as Drawn
 from .intervals.bootstrap import draw_figures as draw_figures
 from .intervals.figure_intervals import FigureIntervals as FigureIntervals
+from .intervals.hull_interval import eer_convex_hull_interval as eer_convex_hull_interval
 from .intervals.identification_intervals import bcubed_intervals as bcubed_intervals
 from .intervals.identification_intervals import cmc_interval as cmc_interval
 from .intervals.identification_intervals import fpir_interval as fpir_interval
+from .intervals.identification_intervals import pairwise_intervals as pairwise_intervals
 from .intervals.identification_intervals import retrieval_intervals as retrieval_intervals
 from .intervals.identification_intervals import tpir_interval as tpir_interval
 from .intervals.identity_units import Units as Units
 from .intervals.identity_units import units_of as units_of
 from .intervals.means import mean_interval as mean_interval
+from .intervals.people_draws import ProtocolDraws as ProtocolDraws
 from .intervals.rates import rate_interval as rate_interval
 from .intervals.rates import size_note as size_note
 from .intervals.rates import wilson as wilson
@@ -96,6 +99,7 @@ from .protocols.compared import Compared as Compared
 from .protocols.compared import compare_embeddings as compare_embeddings
 from .protocols.insightface_bin import read_bin as read_bin
 from .protocols.insightface_bin import unpack_bin as unpack_bin
+from .protocols.paired import compare_protocols as compare_protocols
 from .protocols.registry import PROTOCOLS as PROTOCOLS
 from .protocols.registry import evaluate as evaluate
 from .protocols.registry import read_protocol as read_protocol

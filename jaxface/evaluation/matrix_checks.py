@@ -51,7 +51,7 @@ def unit_rows(embedding_nd: np.ndarray, what: str = "embedding", names: Sequence
     length_n = np.sqrt((embedding_nd * embedding_nd).sum(1))
   for row in np.flatnonzero(~(np.isfinite(length_n) & (length_n > 0)))[:1]:
     which = f"{what} {row}" if names is None else f"the {what} of {names[row]!r}"
-    raise ValueError(f"{which} is zero or not finite: its direction is undefined")
+    raise ValueError(f"{which} is zero or not finite: its direction is undefined. Embed its image again, or leave it out")
   return embedding_nd / length_n[:, None]
 
 

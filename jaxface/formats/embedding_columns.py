@@ -51,7 +51,7 @@ def reading_parquet(path: Path) -> Iterator[None]:
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
     if isinstance(error, DamagedData):
       raise
-    raise DamagedData(f"not a complete .parquet file: {error}", file=str(path)) from error
+    raise DamagedData(f"not a complete .parquet file: {error}. Copy it again, or make it anew", file=str(path)) from error
 
 
 def refuse_empty(path: Path, name: str, values: Any) -> None:

@@ -43,7 +43,7 @@ class EmbeddingRows:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-      array_nd = _npy(path)
+      array_nd = npy_array(path)
     elif suffix == ".npz":
       array_nd = _npz(path)
     elif suffix == ".parquet":
@@ -69,7 +69,13 @@ def _numbers(path: Path, what: str, shape: tuple[int, ...], dtype: np.dtype) -> 
     raise DamagedData(f"{what} is {dtype} {shape}, not numbers [N, D]. {FORM}", file=path)
 
 
-def _npy(path: Path) -> np.ndarray:
+def npy_array(path: Path) -> np.ndarray:
+  """The numbers [N, D] of a `.npy` file, mapped.
+
+  Raises:
+    FileNotFoundError: no such file.
+    DamagedData: the file is cut short, or holds something else.
+  """
   try:
     array_nd = np.load(path, mmap_mode="r", allow_pickle=False)
   except FileNotFoundError:
@@ -149,4 +155,4 @@ class _RowGroups:
     return np.concatenate(parts) if parts else np.zeros((0, self.shape[1]), np.float32)
 
 
-__all__ = ["EmbeddingRows"]
+__all__ = ["EmbeddingRows", "npy_array"]

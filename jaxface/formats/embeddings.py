@@ -1,4 +1,4 @@
-"""Embeddings with names and labels in one file, `.npz` or `.parquet`, written by jaxface or by other programs."""
+"""Embeddings with names and labels, `.npz` or `.parquet`, written by jaxface or by other programs, or `.npy` of others."""
 
 import json
 import zipfile
@@ -18,6 +18,7 @@ from jaxface.formats.embedding_columns import (
   reading_parquet,
   refuse_empty,
 )
+from jaxface.formats.embedding_npy import read_npy_columns
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.npz import npz_array, reading_npz
 
@@ -67,11 +68,14 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
 
 
 def read_embeddings(path: str | Path) -> Embeddings:
-  """Reads `.npz` or `.parquet`, written by jaxface or by other programs.
+  """Reads `.npz` or `.parquet`, written by jaxface or by other programs, or a `.npy` with its names in a text file.
 
   Required: `embedding` ([N, D] numbers; in Parquet a list column) and `name` (text, or UTF-8 bytes). Optional: `label`
   (integers, or names of identities, which are numbered in alphabetical order) and metadata.
   Plurals and `feature` are accepted as names. Nothing is unpickled.
+
+  The names of `faces.npy` are the lines of `faces.txt` beside it, each a name, or a name, a tab and an identity. An array of float32 in
+  C order is mapped, not loaded, and may be larger than memory.
 
   Args:
     path: file to read.
@@ -79,10 +83,14 @@ def read_embeddings(path: str | Path) -> Embeddings:
     `Embeddings`, float32.
   Raises:
     DamagedData: the file cannot be read, or lacks a column; the message lists its columns.
+    FileNotFoundError: no such file, or a `.npy` without names.
     ValueError: another suffix.
   """
   path = Path(path)
-  column, text = {".npz": _read_npz, ".parquet": _read_parquet}[embeddings_suffix(path)](path)
+  if path.suffix.lower() == ".npy":
+    column, text = read_npy_columns(path), "{}"
+  else:
+    column, text = {".npz": _read_npz, ".parquet": _read_parquet}[embeddings_suffix(path)](path)
   embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
   if embedding_nd.ndim != 2 or embedding_nd.dtype.kind not in "fiu":
     raise DamagedData(
@@ -125,7 +133,7 @@ def _numbers(path: Path, label_n: np.ndarray) -> np.ndarray:
 
 
 def embeddings_suffix(path: str | Path) -> str:
-  """The suffix of a file of embeddings, ".npz" or ".parquet".
+  """The suffix of a file of embeddings to write, ".npz" or ".parquet".
 
   Raises:
     ValueError: another one; says what to do.

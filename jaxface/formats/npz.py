@@ -26,7 +26,7 @@ def reading_npz(path: Path) -> Iterator[zipfile.ZipFile]:
   except FileNotFoundError:
     raise
   except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-    raise DamagedData(f"not a complete .npz file: {error}", file=str(path)) from error
+    raise DamagedData(f"not a complete .npz file: {error}. Copy it again, or make it anew", file=str(path)) from error
   except ValueError as error:
     if isinstance(error, DamagedData):
       raise

@@ -75,6 +75,7 @@ def test_bcubed_is_the_mean_over_samples():
   assert ends["precision"] == pytest.approx(mean_interval(precision, identity))
   assert ends["recall"] == pytest.approx(mean_interval(recall, identity))
   assert ends["precision"][0] < score.precision < ends["precision"][1]
+  assert min(ends["precision"][0], ends["recall"][0]) < ends["f"][0] < score.f < ends["f"][1] < max(ends["precision"][1], ends["recall"][1])
 
 
 def test_other_lengths_are_named():

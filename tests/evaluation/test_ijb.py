@@ -47,7 +47,7 @@ def test_identify_is_a_loop_over_probes():
   score_nm = rng.integers(0, 12, (60, 8)) / 12  # many ties
   probe_n = rng.integers(0, 14, 60)
   gallery_m = rng.permutation(8)
-  found, _ = identify(score_nm, probe_n, gallery_m)
+  found, _, _ = identify(score_nm, probe_n, gallery_m)
   place = {who: at for at, who in enumerate(gallery_m.tolist())}
   tops = [max(scores) for scores, who in zip(score_nm, probe_n) if who not in place]
   mated = [(scores, scores[place[who]]) for scores, who in zip(score_nm, probe_n.tolist()) if who in place]
@@ -110,3 +110,25 @@ def test_a_pair_that_occurs_twice_is_noted(toy):
   path = toy[0] / "ijbc_template_pair_label.txt"
   path.write_text(path.read_text() + "40 0 1\n")
   assert any("1 pairs occur more than once" in note for note in read_protocol("ijb-c", toy[0]).notes)
+
+
+def test_every_figure_has_an_interval_and_a_small_set_is_noted(toy):
+  found = evaluate(toy[1], toy[0], protocol="ijb-c")
+  figures = found.figures
+  for value, ends in ((figures["auc"], figures["auc_95"]), (figures["eer"], figures["eer_95"])):
+    assert 0 <= ends[0] <= value <= ends[1] <= 1 and ends[0] < ends[1]
+  nonmated = figures["nonmated"]
+  assert any(f"FAR 0.001 needs 3,000 independent non-mated pairs even to be told from 0 (rule of 3); the list has {nonmated:,}" in note for note in found.notes) or nonmated >= 3000
+  searched = evaluate(toy[1], toy[0], protocol="ijb-c-1n")
+  assert any("FPIR 0.01 needs 300 independent non-mated probes" in note for note in searched.notes)
+  for one in searched.figures["galleries"].values():
+    for name in ("rank-1", "TPIR@FPIR 1e-1"):
+      assert one[f"{name}_95"][0] <= one[name] <= one[f"{name}_95"][1]
+
+
+def test_scores_without_an_error_have_an_interval_of_the_eer(toy, tmp_path):
+  lists, given = toy
+  faces = [line.split() for line in (lists / "ijbc_face_tid_mid.txt").read_text().splitlines()]
+  embedding_nd = np.eye(40, dtype=np.float32)[[int(face[1]) % 40 for face in faces]]
+  figures = evaluate(type(given)(embedding_nd, [face[0] for face in faces]), lists, protocol="ijb-c").figures
+  assert figures["eer"] == figures["eer_95"][0] == 0 < figures["eer_95"][1] < 0.2 and figures["auc_95"][1] == 1 > figures["auc_95"][0]

@@ -12,6 +12,7 @@ from jaxface.evaluation.intervals.rates import (
   rate_interval,
   shared_variance,
   size_note,
+  size_notes,
   wilson,
 )
 from jaxface.formats.pairs import Pairs
@@ -101,6 +102,13 @@ def test_identities_are_folders_and_what_mated_pairs_connect():
 def test_a_note_where_the_set_is_too_small(target, nonmated, word):
   note = size_note(target, nonmated)
   assert word in note and bool(note) == bool(word)
+
+
+def test_of_several_targets_the_largest_of_each_rule_is_noted():
+  notes = size_notes([1e-1, 1e-2, 1e-3, 1e-4, 1e-5], 20_000, rate="FPIR", of="non-mated probes")
+  assert [note.split()[1] for note in notes] == ["0.001", "0.0001"] and all("non-mated probes" in note for note in notes)
+  assert "(rule of 30)" in notes[0] and "20 false positives" in notes[0] and "(rule of 3)" in notes[1]
+  assert size_notes([1e-1, 1e-2], 20_000) == [] and size_notes([], 5) == []
 
 
 def every_pair():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from importlib import resources
 
@@ -10,7 +11,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from jaxface.commands.main import main
-from jaxface.evaluation import Study, compare, evaluate, make_toy, model_card, read_protocol, write_study
+from jaxface.evaluation import (
+  Study,
+  compare,
+  evaluate,
+  make_toy,
+  mean_interval,
+  model_card,
+  read_protocol,
+  write_study,
+)
 from jaxface.evaluation.report.sweep_file import read_table
 from jaxface.formats import Embeddings, Pairs
 from jaxface.formats.errors import DamagedData
@@ -100,6 +110,16 @@ def test_page_card_and_json_have_the_same_figures(study, tmp_path):
   html = (tmp_path / "r.html").read_text(encoding="utf-8")
   assert "data:image/jpeg;base64,AAAA" in html and "elsewhere" not in html
   assert "## By sex" in card and "jaxface report x.npz" in card and "unknown" in card
+
+
+def test_intervals_of_a_search_are_those_of_people(searched):
+  [row] = Study("", [("c", searched)]).figures["identification"]
+  [(gallery, found)] = searched.searches.items()
+  person_n = searched.probes[gallery]
+  for rank, rate in row["rank"].items():
+    assert tuple(rate["interval"]) == mean_interval(found.rank <= int(rank), person_n)
+  [old] = Study("", [("c", replace(searched, probes={}))]).figures["identification"]
+  assert old["rank"]["1"]["value"] == row["rank"]["1"]["value"] and old["rank"]["1"]["interval"] != row["rank"]["1"]["interval"]
 
 
 def test_the_figures_follow_their_schema_and_it_refuses_others(study):

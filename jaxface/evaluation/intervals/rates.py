@@ -7,6 +7,7 @@ independent pairs with this variance. Sources: Fogliato, Patil, Perona, "Confide
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def rate_interval(
   return wilson(share * trials, trials, z)
 
 
-def size_note(target: float, nonmated: int) -> str:
+def size_note(target: float, nonmated: int, *, rate: str = "FAR", of: str = "non-mated pairs") -> str:
   """A line where a set has too few non-mated pairs for a false-accept rate; empty where it has enough.
 
   Rule of 3: no error in n independent trials bounds the rate by 3/n at 95 %. Rule of 30: at least 30 errors are needed for a rate that
@@ -99,19 +100,32 @@ def size_note(target: float, nonmated: int) -> str:
   Args:
     target: FAR in (0, 1].
     nonmated: number of non-mated pairs.
+    rate: name of the rate, such as "FPIR".
+    of: what the rate is a share of, such as "non-mated probes".
   """
   expected = target * nonmated
   if expected < 3:
-    return (
-      f"FAR {target:g} needs {math.ceil(3 / target):,} independent non-mated pairs even to be told from 0 (rule of 3); the list has"
-      f" {nonmated:,}."
-    )
+    return f"{rate} {target:g} needs {math.ceil(3 / target):,} independent {of} even to be told from 0 (rule of 3); the list has {nonmated:,}."
   if expected < 30:
+    accepts = "false accepts" if rate == "FAR" else "false positives"
     return (
-      f"FAR {target:g} is a threshold on {expected:.0f} false accepts; 30 are needed for a rate within 30 % of the truth (rule of 30), that is"
-      f" {math.ceil(30 / target):,} non-mated pairs."
+      f"{rate} {target:g} is a threshold on {expected:.0f} {accepts}; 30 are needed for a rate within 30 % of the truth (rule of 30), that is"
+      f" {math.ceil(30 / target):,} {of}."
     )
   return ""
 
 
-__all__ = ["Z95", "independent_pairs", "rate_interval", "shared_variance", "size_note", "wilson"]
+def size_notes(targets: Iterable[float], nonmated: int, *, rate: str = "FAR", of: str = "non-mated pairs") -> list[str]:
+  """The lines of `size_note` for the largest target that each rule concerns; smaller ones need still more.
+
+  Args:
+    targets: rates in (0, 1].
+    nonmated, rate, of: as for `size_note`.
+  Returns:
+    At most two lines.
+  """
+  by_rule = {target * nonmated < 3: target for target in sorted(targets) if target * nonmated < 30}
+  return [size_note(target, nonmated, rate=rate, of=of) for target in sorted(by_rule.values(), reverse=True)]
+
+
+__all__ = ["Z95", "independent_pairs", "rate_interval", "shared_variance", "size_note", "size_notes", "wilson"]

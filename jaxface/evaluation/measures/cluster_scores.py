@@ -34,7 +34,7 @@ def pairwise_f(identity_n: np.ndarray, cluster_n: np.ndarray) -> ClusterScore:
   Raises:
     ValueError: wrong shapes, or no samples.
   """
-  both_k, identity_k, cluster_k = _counts(identity_n, cluster_n)
+  both_k, identity_k, cluster_k = cluster_cells(identity_n, cluster_n)
   right = _pairs(both_k)
   together, same = _pairs(_sizes(cluster_k, both_k)), _pairs(_sizes(identity_k, both_k))
   return ClusterScore(right / together if together else 1.0, right / same if same else 1.0)
@@ -78,13 +78,19 @@ def bcubed_samples(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.nd
 
 def _bcubed_cells(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """Samples of each identity in each cluster: their number, the identity's number, and the precision and recall of each of them."""
-  both_k, identity_k, cluster_k = _counts(identity_n, cluster_n)
+  both_k, identity_k, cluster_k = cluster_cells(identity_n, cluster_n)
   precision_k, recall_k = (both_k / _sizes(number_k, both_k)[number_k] for number_k in (cluster_k, identity_k))
   return both_k, identity_k, precision_k, recall_k
 
 
-def _counts(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Number of samples of each identity and cluster that occur together, with the numbers of both."""
+def cluster_cells(identity_n: np.ndarray, cluster_n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Number of samples [K] of each identity and cluster that occur together, with the numbers [K] of both, ordered by identity.
+
+  Args:
+    identity_n, cluster_n: as for `pairwise_f`.
+  Raises:
+    ValueError: wrong shapes, or no samples.
+  """
   (identity_n,) = check_labels((identity_n, "identity", None))
   (cluster_n,) = check_labels((cluster_n, "cluster", identity_n.size))
   identity_n, cluster_n = (np.unique(label_n, return_inverse=True)[1] for label_n in (identity_n, cluster_n))
@@ -105,4 +111,4 @@ def _pairs(size_k: np.ndarray) -> int:
   return int((size_k * (size_k - 1) // 2).sum())
 
 
-__all__ = ["ClusterScore", "bcubed", "bcubed_samples", "pairwise_f"]
+__all__ = ["ClusterScore", "bcubed", "bcubed_samples", "cluster_cells", "pairwise_f"]

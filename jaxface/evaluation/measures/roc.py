@@ -101,7 +101,7 @@ def roc(score_p: np.ndarray, same_p: np.ndarray) -> Roc:
   if not same_p.any() or same_p.all():
     count = int(same_p.sum())
     raise ValueError(
-      f"{count} mated and {same_p.size - count} non-mated pairs: a ROC needs at least one of each"
+      f"{count} mated and {same_p.size - count} non-mated pairs: a ROC needs at least one of each: add pairs of the other kind"
     )
   order = np.argsort(-score_p, kind="stable")
   falling, mated = score_p[order], same_p[order]

@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import numpy as np
 
-from jaxface.evaluation.intervals.bootstrap import percentiles
 from jaxface.evaluation.intervals.rates import Z95, shared_variance
 from jaxface.evaluation.pairs.verification import Verification
 
@@ -36,7 +35,7 @@ def compare(first: Verification, second: Verification) -> Mapping[str, Differenc
 
   Both models see the same people, so most of what makes a figure uncertain cancels: the interval of a difference is narrower than those
   of the figures suggest. The accuracy's is by the variance of the pairs' differences, which sums over pairs that share an identity; those
-  of the other figures are by a bootstrap in which both models have the same weights.
+  of the other figures have the standard deviation of a bootstrap in which both models have the same weights.
 
   Args:
     first: figures of one model.
@@ -51,10 +50,10 @@ def compare(first: Verification, second: Verification) -> Mapping[str, Differenc
     raise ValueError(f"figures of {len(a):,} and of {len(b):,} pairs of different lists: compare models on one list, in one order")
   found = {"accuracy": _accuracy(first, second)}
   ours, theirs = first.intervals.drawn, second.intervals.drawn
-  found["auc"] = _drawn(second.auc - first.auc, theirs.auc_r - ours.auc_r)
-  found["eer"] = _drawn(second.eer - first.eer, theirs.eer_r - ours.eer_r)
+  found["auc"] = drawn_difference(second.auc - first.auc, theirs.auc_r - ours.auc_r)
+  found["eer"] = drawn_difference(second.eer - first.eer, theirs.eer_r - ours.eer_r)
   for column, (name, tar) in enumerate(first.tar_at_far.items()):
-    found[f"tar_at_far {name}"] = _drawn(second.tar_at_far[name] - tar, theirs.tar_rt[:, column] - ours.tar_rt[:, column])
+    found[f"tar_at_far {name}"] = drawn_difference(second.tar_at_far[name] - tar, theirs.tar_rt[:, column] - ours.tar_rt[:, column])
   return found
 
 
@@ -85,18 +84,32 @@ def _accuracy(first: Verification, second: Verification) -> Difference:
   weight_p = first.folds.weight_of(first.pairs.fold)
   change_p = weight_p * (other_p.astype(np.float64) - correct_p)
   value = float(change_p.sum())
-  deviation = float(np.sqrt(shared_variance(change_p - weight_p * value, first.intervals.units)))
-  p = 2 * NormalDist().cdf(-abs(value) / deviation) if deviation else 1.0
-  return Difference(value, value - Z95 * deviation, value + Z95 * deviation, p)
+  return normal_difference(value, Z95 * float(np.sqrt(shared_variance(change_p - weight_p * value, first.intervals.units))))
 
 
-def _drawn(value: float, change_r: np.ndarray) -> Difference:
-  low, high = percentiles(change_r)
-  draws = len(change_r)
-  # Of draws with no difference at all half are on either side; one more draw keeps the probability above 0.
-  below = (change_r < 0).sum() + (change_r == 0).sum() / 2
-  p = min(1.0, 2 * (min(below, draws - below) + 1) / (draws + 1))
-  return Difference(value, min(low, value), max(high, value), float(p))
+def normal_difference(value: float, half: float) -> Difference:
+  """A difference whose error has a normal distribution.
+
+  Args:
+    value: the difference.
+    half: half the width of its 95 % interval.
+  """
+  p = 2 * NormalDist().cdf(-abs(value) * Z95 / half) if half else 1.0
+  return Difference(value, value - half, value + half, p)
 
 
-__all__ = ["Difference", "compare", "holm"]
+def drawn_difference(value: float, change_r: np.ndarray) -> Difference:
+  """A difference with the interval and the probability of a normal distribution with the standard deviation of draws.
+
+  Draws are not counted on either side of 0: weights are positive, so that a single person on whom the models differ gives all of them one sign.
+
+  Args:
+    value: the difference.
+    change_r: [R] float, the same in draws in which both models have the same weights.
+  """
+  found = normal_difference(value, Z95 * float(np.std(change_r)))
+  # A threshold that is chosen again may give no draw the difference: then it is not told from 0.
+  return found if found.low < found.high else Difference(value, min(value, 0.0), max(value, 0.0), 1.0)
+
+
+__all__ = ["Difference", "compare", "drawn_difference", "holm", "normal_difference"]

@@ -73,11 +73,15 @@ def check_unique(names: Sequence[str], used: Collection[str], refers: str = "pai
   """
   if len(set(names)) == len(names):
     return
-  used, seen = set(used), set()
-  for name in names:
+  used = set(used)
+  seen: dict[str, int] = {}
+  for row, name in enumerate(names):
     if name in seen and name in used:
-      raise ValueError(f"two embeddings are named {name!r}, which {refers} to: names must be unique")
-    seen.add(name)
+      raise ValueError(
+        f"two embeddings are named {name!r}, which {refers} to: names must be unique. They are the rows {seen[name]} and {row}: remove one, or name"
+        " them by their paths, as `jaxface embed` does"
+      )
+    seen[name] = row
 
 
 def without_missing(pairs: Pairs, names: Sequence[str]) -> tuple[Pairs, list[str]]:

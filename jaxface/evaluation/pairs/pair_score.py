@@ -83,7 +83,8 @@ def rows_of_pairs(names: Sequence[str], pairs: Pairs) -> tuple[np.ndarray, np.nd
     have = ", ".join(repr(name) for name in list(names)[:3]) or "none at all"
     raise ValueError(
       f"{pairs.where(absent[0])}: no embedding is named {first!r} ({len(absent)} of {len(pairs)} pairs "
-      f"lack one). The {len(names)} embeddings are named like {have}"
+      f"lack one). The {len(names)} embeddings are named like {have}. Embed the images of the list, or ignore such pairs (skip_missing,"
+      " --skip-missing)"
     )
   check_unique(names, {*pairs.left, *pairs.right})
   left_p, right_p = (np.array([row_of[name] for name in side], np.int64) for side in (pairs.left, pairs.right))
@@ -120,7 +121,8 @@ def _score(
   for pair in np.flatnonzero(~np.isfinite(score_p))[:1]:
     row = next((row for row in (left_p[pair], right_p[pair]) if not _sound(embedding_nd[row])), left_p[pair])
     raise ValueError(
-      f"embedding {row} ({names[row]!r}) is zero or not finite: its direction is undefined"
+      f"embedding {row} ({names[row]!r}) is zero or not finite: its direction is undefined. Embed its image again; or remove the row, and"
+      " ignore its pairs (skip_missing, --skip-missing)"
     )
   if score is None:
     return score_p

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.intervals.people_draws import ProtocolDraws
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.identification import Searches
+from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.pairs.pair_names import check_unique, finder
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -24,6 +26,9 @@ class ProtocolFigures:
     notes: caveats of the figures, a line each.
     lines: the figures for a terminal.
     searches: rank and score of each probe by gallery, for protocols that search (1:N); else empty.
+    probes: person of each probe by gallery, as integers; empty if not known.
+    parts: figures of each pair list by name, for protocols of several (RFW); else empty.
+    draws: figures under random weights of the people, for intervals and comparisons; None if there are none.
     meta: how the embeddings were made, and `title` if the evaluation has one; plain JSON values.
   """
 
@@ -31,6 +36,9 @@ class ProtocolFigures:
   notes: tuple[str, ...]
   lines: tuple[str, ...]
   searches: Mapping[str, Searches] = field(default_factory=dict)
+  probes: Mapping[str, np.ndarray] = field(default_factory=dict)
+  parts: Mapping[str, Evaluation] = field(default_factory=dict)
+  draws: ProtocolDraws | None = None
   meta: Mapping[str, Any] = field(default_factory=dict)
 
   def __str__(self) -> str:
@@ -169,7 +177,10 @@ def rows_of(embeddings: Embeddings, images: Sequence[str], *, skip_missing: bool
   first = f"{images[gone[0]]!r} ({gone.size:,} of {len(images):,} images have none)"
   if not skip_missing or gone.size == len(images):
     have = ", ".join(map(repr, embeddings.names[:3])) or "none at all"
-    raise ValueError(f"no embedding is named {first}. The {len(embeddings.names):,} embeddings are named like {have}")
+    raise ValueError(
+      f"no embedding is named {first}. The {len(embeddings.names):,} embeddings are named like {have}. Embed the images of the lists, or ignore what"
+      " needs them (skip_missing, --skip-missing)"
+    )
   return found_i, [f"images without an embedding are ignored: {first}."]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.intervals.means import mean_interval
+from jaxface.evaluation.intervals.people_draws import ProtocolDraws, mean_draws, people_digest
 from jaxface.evaluation.matrix_checks import unit_rows
 from jaxface.evaluation.measures.confusion import class_accuracy
 from jaxface.evaluation.measures.identification import concatenate_searches, search_gallery
@@ -79,7 +80,10 @@ class ClosedSet(Protocol):
       f"{len(label_n):,} probes, {len(people):,} classes",
       *(f"{one['person']} taken for {one['taken_for']}: {one['probes']}" for one in confused[:5]),
     )
-    return ProtocolFigures(figures, tuple(notes), lines, searches)
+    draws = ProtocolDraws(
+      {"accuracy": accuracy}, {"accuracy": mean_draws(right_n, label_n, len(people))}, people_digest(people, label_n, class_m),
+    )
+    return ProtocolFigures(figures, tuple(notes), lines, searches, {"means of the gallery": label_n}, draws=draws)
 
 
 def read_closed_set(lists: str | Path) -> ClosedSet:

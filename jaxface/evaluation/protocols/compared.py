@@ -1,4 +1,4 @@
-"""Two files of embeddings, or two scores of one, on one pair list: the figures of both, and their differences with intervals."""
+"""Two files of embeddings on one protocol, or two scores of one on one pair list: the figures of both, and their differences with intervals."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,6 +8,8 @@ from typing import Any
 from jaxface.evaluation.pairs.comparison import Difference, compare
 from jaxface.evaluation.pairs.list_figures import Evaluation
 from jaxface.evaluation.pairs.pair_score import PairScore
+from jaxface.evaluation.protocols.base import ProtocolFigures
+from jaxface.evaluation.protocols.paired import compare_protocols
 from jaxface.evaluation.protocols.registry import evaluate
 from jaxface.formats.atomic import write_json
 from jaxface.formats.embeddings import Embeddings
@@ -23,8 +25,8 @@ class Compared:
     differences: second minus first, by name.
   """
 
-  first: Evaluation
-  second: Evaluation
+  first: Evaluation | ProtocolFigures
+  second: Evaluation | ProtocolFigures
   differences: Mapping[str, Difference]
 
   @property
@@ -41,16 +43,23 @@ class Compared:
     }
 
   def __str__(self) -> str:
-    assert self.first.verification and self.second.verification
-    lines = [f"first:  {self.first.verification.summary()}", f"second: {self.second.verification.summary()}", "second − first, in percent points:"]
-    return "\n".join([*lines, *(f"  {name:16} {one}" for name, one in self.differences.items())])
+    lines = [*_lines("first:", self.first), *_lines("second:", self.second), "second − first, in percent points:"]
+    width = max(16, *map(len, self.differences))
+    return "\n".join([*lines, *(f"  {name:{width}} {one}" for name, one in self.differences.items())])
+
+
+def _lines(which: str, found: Evaluation | ProtocolFigures) -> list[str]:
+  if isinstance(found, Evaluation):
+    assert found.verification
+    return [f"{which:7} {found.verification.summary()}"]
+  return [which, *(f"  {line}" for line in found.lines)]
 
 
 def compare_embeddings(
   first: Embeddings | str | Path, second: Embeddings | str | Path, pairs: Any, *, score: PairScore | None = None, second_score: PairScore | None = None,
   out: str | Path | None = None, **rules: Any
 ) -> Compared:
-  """Figures of two sets of embeddings on one pair list, and their differences with paired intervals (`compare`).
+  """Figures of two sets of embeddings on one list or protocol, and their differences with paired intervals.
 
   Args:
     first: an `Embeddings`, or a file of them.
@@ -61,12 +70,15 @@ def compare_embeddings(
     out: JSON file for every figure.
     **rules: options of `evaluate`: `protocol`, `threshold_from`, `skip_missing`.
   Raises:
-    ValueError: as `evaluate`; a protocol that is no pair list; a list with pairs of one kind; other pairs left with `skip_missing`.
+    ValueError: as `evaluate`; a list with pairs of one kind; other pairs or probes left with `skip_missing`.
   """
   one, other = (evaluate(each, pairs, score=by, **rules) for each, by in ((first, score), (second, second_score)))
-  if not isinstance(one, Evaluation) or not isinstance(other, Evaluation) or one.verification is None or other.verification is None:
+  if isinstance(one, ProtocolFigures) and isinstance(other, ProtocolFigures):
+    found = Compared(one, other, compare_protocols(one, other))
+  elif isinstance(one, Evaluation) and isinstance(other, Evaluation) and one.verification and other.verification:
+    found = Compared(one, other, compare(one.verification, other.verification))
+  else:
     raise ValueError("a comparison needs a list with mated and non-mated pairs")
-  found = Compared(one, other, compare(one.verification, other.verification))
   if out is not None:
     write_json(out, found.figures)
   return found

@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.intervals.subjects import subject_units, template_intervals
+from jaxface.evaluation.intervals.bootstrap import percentiles
+from jaxface.evaluation.intervals.people_draws import ProtocolDraws, people_digest, template_draws
+from jaxface.evaluation.intervals.rates import size_notes, wilson
+from jaxface.evaluation.intervals.subjects import (
+  fewest_pairs,
+  subject_units,
+  template_auc_interval,
+  template_intervals,
+)
 from jaxface.evaluation.measures import roc as measures
 from jaxface.evaluation.protocols.base import (
   Protocol,
@@ -27,7 +35,7 @@ from jaxface.evaluation.protocols.base import (
   rate_name,
   rows_of,
 )
-from jaxface.evaluation.protocols.one_to_many import identify, mean_of
+from jaxface.evaluation.protocols.one_to_many import FPIRS, identify, mean_of
 from jaxface.evaluation.protocols.templates import pool_templates, template_scores
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
@@ -94,15 +102,25 @@ class IjbVerification(Ijb):
     point = {rate_name(far): measures.tar_at_far(curve, far) for far in FARS}
     ends = template_intervals(score_p, same_p, units, FARS, [at.threshold for at in point.values()])
     around = {name: list(one) for name, one in zip(point, ends)}
-    notes = [*self.notes, *notes]
+    eer = measures.eer(curve).far
+    drawn = template_draws(score_p, same_p, units, dict(zip(point, FARS)), eer)
+    eer_ends = percentiles(drawn["eer"]) if "eer" in drawn else wilson(0, fewest_pairs(same_p, units))
+    value = {name: eer if name == "eer" else point[name].tar for name in ("eer", *point) if name in drawn}
+    key = {name: name if name == "eer" else f"tar_at_far {name}" for name in value}
+    draws = ProtocolDraws(
+      {key[name]: one for name, one in value.items()}, {key[name]: drawn[name] for name in value},
+      people_digest(self.left_p[keep], self.right_p[keep], same_p),
+    )
+    notes = [*self.notes, *notes, *size_notes(FARS, curve.nonmated)]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "pairs": int(keep.sum()), "mated": curve.mated, "nonmated": curve.nonmated,
-      "auc": measures.auc(curve), "eer": measures.eer(curve).far, "tar_at_far": {name: at.tar for name, at in point.items()},
+      "auc": measures.auc(curve), "auc_95": list(template_auc_interval(score_p, same_p, units)), "eer": eer,
+      "eer_95": [min(eer_ends[0], eer), max(eer_ends[1], eer)], "tar_at_far": {name: at.tar for name, at in point.items()},
       "tar_at_far_95": around,
       "tar_at_far_threshold_cosine": {name: at.threshold for name, at in point.items()}, "notes": notes,
     }
     lines = [f"TAR@FAR {name}  {percent(at.tar, around[name])}  (cosine {at.threshold:.4f})" for name, at in point.items()]
-    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), draws=draws)
 
 
 @dataclass(frozen=True)
@@ -124,23 +142,29 @@ class IjbIdentification(Ijb):
     if len(kept) < len(self.probes):
       notes.append(f"{len(self.probes) - len(kept):,} of {len(self.probes):,} probes are ignored: no face has an embedding.")
     probe_nd = unit_td[[row[template] for template in kept]]
-    found, searches = {}, {}
+    probe_n = np.array(list(kept.values()))
+    found, searches, drawn, galleries = {}, {}, {}, []
     for name, gallery in self.galleries.items():
       here = {template: subject for template, subject in gallery.items() if template in row}
       if len(here) < len(gallery):
         notes.append(f"{len(gallery) - len(here):,} of {len(gallery):,} templates of gallery {name} are ignored: no face has an embedding.")
       score_nm = probe_nd @ unit_td[[row[template] for template in here]].T
-      subjects = np.array(list(kept.values())), np.array(list(here.values()))
-      found[name], searches[f"gallery {name}"] = identify(score_nm, *subjects)
+      galleries.append(np.array(list(here.values())))
+      found[name], searches[f"gallery {name}"], drawn[name] = identify(score_nm, probe_n, galleries[-1])
     shares = [key for key in found[name] if key not in ("mated_probes", "nonmated_probes") and not key.endswith("_95")]
     mean: dict[str, Any] = {key: float(np.mean([one[key] for one in found.values()])) for key in shares}
     # The galleries share no subject, so their errors are independent.
     around = {key: mean_of(mean[key], [(one[key], one[f"{key}_95"]) for one in found.values()]) for key in shares}
     mean |= {f"{key}_95": interval for key, interval in around.items()}
+    draws = ProtocolDraws(
+      {key: mean[key] for key in shares}, {key: np.mean([one[key] for one in drawn.values()], axis=0) for key in shares},
+      people_digest(probe_n, *galleries),
+    )
     notes = [*self.notes, *notes]
+    notes += size_notes(FPIRS, min(one["nonmated_probes"] for one in found.values()), rate="FPIR", of="non-mated probes")
     figures = {"protocol": self.name, "counts": dict(self.counts), "galleries": found, "mean": mean, "notes": notes}
     lines = [f"{key}  {percent(mean[key], around[key])}  (mean of {len(found)} galleries)" for key in shares]
-    return ProtocolFigures(figures, tuple(notes), tuple(lines), searches)
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), searches, dict.fromkeys(searches, probe_n), draws=draws)
 
 
 def read_ijb(lists: str | Path, name: str, task: str = "1:1") -> IjbVerification | IjbIdentification:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from jaxface.evaluation.intervals.means import mean_interval
+from jaxface.evaluation.intervals.people_draws import ProtocolDraws, mean_draws, people_digest
+from jaxface.evaluation.intervals.rates import size_notes
 from jaxface.evaluation.measures.distractors import distractor_ranks
 from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols.base import (
@@ -75,13 +77,18 @@ class MegaFace(Protocol):
       if so_far in sizes:
         ranks[str(so_far)] = {f"rank-{rank}": float((above_k < rank).mean()) for rank in RANKS}
         ranks[str(so_far)] |= {f"rank-{rank}_95": list(mean_interval(above_k < rank, person_p[probe_k])) for rank in RANKS}
+    people, number_k = np.unique(person_p[probe_k], return_inverse=True)
+    drawn = {f"rank-{rank}": mean_draws(above_k < rank, number_k, len(people)) for rank in RANKS}
     tar, around = {}, {}
     for far in FARS:
       limit = highest.limit(allowed_errors(far, nonmated))
       name = rate_name(far)
       tar[name] = float((own_k > limit).mean())  # a mated pair occurs in both orders
       around[name] = list(mean_interval(own_k > limit, person_p[probe_k]))
-    notes = [*self.notes, *notes]
+      drawn[f"tar_at_far {name}"] = mean_draws(own_k > limit, number_k, len(people))
+    value = {**{f"rank-{rank}": ranks[str(len(row_m))][f"rank-{rank}"] for rank in RANKS}, **{f"tar_at_far {name}": one for name, one in tar.items()}}
+    draws = ProtocolDraws(value, drawn, people_digest(people[number_k], np.array([len(row_m)])))
+    notes = [*self.notes, *notes, *size_notes(FARS, nonmated)]
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": len(own_k) // 2, "nonmated": nonmated, "distractors": ranks,
       "tar_at_far": tar, "tar_at_far_95": around, "notes": notes,
@@ -91,7 +98,7 @@ class MegaFace(Protocol):
       for size, one in ranks.items()
     ]
     lines += [f"TAR@FAR {name}  {percent(value, around[name])}" for name, value in tar.items()]
-    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), draws=draws)
 
 
 def read_megaface(lists: str | Path, probes: str = "facescrub") -> MegaFace:

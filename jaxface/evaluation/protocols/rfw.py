@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.pairs.list_figures import evaluate_pairs
+from jaxface.evaluation.intervals.bootstrap import DRAWS, percentiles
+from jaxface.evaluation.intervals.rates import wilson
+from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
 from jaxface.evaluation.pairs.pair_names import images_of
-from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts
+from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, check_counts, percent
+from jaxface.evaluation.protocols.one_to_many import mean_of
 from jaxface.evaluation.protocols.pair_list import check_people, pair_counts
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.pairs import Pairs, read_pairs
@@ -56,9 +59,11 @@ class Groups(Protocol):
   def evaluate(self, embeddings: Embeddings, *, skip_missing: bool = False) -> ProtocolFigures:
     notes = list(self.notes)
     found: dict[str, Any] = {}
+    parts: dict[str, Evaluation] = {}
     for group, pairs in self.named_as(embeddings.names).items():
       one = evaluate_pairs(embeddings, pairs, skip_missing=skip_missing)
       notes += [f"{group}: {note}" for note in one.notes]
+      parts[group] = one
       found[group] = {key: value for key, value in one.figures.items() if key != "notes"}
     share = np.array([one.get("accuracy", np.nan) for one in found.values()])
     if not np.isfinite(share).all():
@@ -66,14 +71,55 @@ class Groups(Protocol):
     error = 1 - share
     mean, spread = float(share.mean()), float(share.std(ddof=1)) if len(share) > 1 else 0.0
     ratio = float(error.max() / error.min()) if error.min() > 0 else None
-    summary = {"accuracy_mean": mean, "accuracy_std": spread, "skewed_error_ratio": ratio}
+    ends = {group: one["accuracy_interval"] for group, one in found.items()}
+    summary: dict[str, Any] = {
+      "accuracy_mean": mean, "accuracy_mean_95": mean_of(mean, [(found[group]["accuracy"], ends[group]) for group in found]),
+      "accuracy_std": spread, "skewed_error_ratio": ratio, **_spread_intervals(error, np.array(list(ends.values()))),
+    }
+    if ratio is not None:
+      low, high = summary["skewed_error_ratio_95"]
+      summary["skewed_error_ratio_95"] = [min(low, ratio), max(high, ratio)]
     lines = [f"{group}  accuracy {100 * one['accuracy']:.2f} % ± {100 * one['accuracy_se']:.2f}" for group, one in found.items()]
     lines.append(
-      f"mean {100 * mean:.2f} %, standard deviation {100 * spread:.2f}, largest error / smallest "
-      + (f"{ratio:.2f}" if ratio is not None else "undefined: a group has no error")
+      f"mean {percent(mean, summary['accuracy_mean_95'])}, standard deviation {100 * spread:.2f}, largest error / smallest "
+      + (_with(ratio, summary["skewed_error_ratio_95"]) if ratio is not None else "undefined: a group has no error")
     )
     figures = {"protocol": self.name, "counts": dict(self.counts), "groups": found, **summary, "notes": notes}
-    return ProtocolFigures(figures, tuple(notes), tuple(lines))
+    return ProtocolFigures(figures, tuple(notes), tuple(lines), parts=parts)
+
+
+def _spread_intervals(error_g: np.ndarray, ends_g2: np.ndarray) -> dict[str, list[float]]:
+  """95 % intervals of the standard deviation over groups, and of the largest error over the smallest.
+
+  The groups share nobody. Each one's error is drawn from a beta distribution: that of as many independent pairs as have the interval
+  of the group's accuracy, half an error added to either side (Jeffreys). Both figures are those of the draws, so that groups that
+  are alike give a ratio above 1: it is a largest over a smallest one.
+
+  Args:
+    error_g: [G] error of each group.
+    ends_g2: [G, 2] interval of its accuracy.
+  """
+  if len(error_g) < 2:
+    return {"accuracy_std_95": [0.0, 0.0], "skewed_error_ratio_95": [1.0, 1.0]}
+  trials_g = np.array([_trials(error, 1.0 - ends[::-1]) for error, ends in zip(error_g, ends_g2)])
+  drawn_rg = np.random.default_rng(0).beta(error_g * trials_g + 0.5, (1 - error_g) * trials_g + 0.5, (DRAWS, len(error_g)))
+  spread, ratio = percentiles(drawn_rg.std(1, ddof=1)), percentiles(drawn_rg.max(1) / drawn_rg.min(1))
+  value = float(error_g.std(ddof=1))
+  return {"accuracy_std_95": [min(spread[0], value), max(spread[1], value)], "skewed_error_ratio_95": list(ratio)}
+
+
+def _trials(error: float, ends: np.ndarray) -> float:
+  """Number of independent pairs whose Wilson interval is as wide as this one."""
+  low, high = 1.0, 1e12
+  for _ in range(100):
+    middle = float(np.sqrt(low * high))
+    ours = wilson(error * middle, middle)
+    low, high = (middle, high) if ours[1] - ours[0] > ends[1] - ends[0] else (low, middle)
+  return low
+
+
+def _with(value: float, ends: Sequence[float]) -> str:
+  return f"{value:.2f} (95 %: {ends[0]:.2f} to {ends[1]:.2f})"
 
 
 def read_rfw(lists: str | Path) -> Groups:

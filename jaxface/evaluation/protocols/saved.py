@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.evaluation.intervals.people_draws import ProtocolDraws
 from jaxface.evaluation.measures.folds import Folds
 from jaxface.evaluation.measures.identification import Searches
 from jaxface.evaluation.pairs.list_figures import Evaluation
@@ -32,6 +33,15 @@ def save_evaluation(path: str | Path, found: Evaluation | ProtocolFigures) -> No
   """
   if Path(path).suffix.lower() != ".npz":
     raise ValueError(f"{path}: evaluations are stored in .npz")
+  about, array = _parts_of(found)
+  about = {"kind": KIND, "version": VERSION, "arrays": sorted(array), **about}
+  text = np.frombuffer(json.dumps(about, sort_keys=True, allow_nan=False).encode(), np.uint8)
+  with atomic_file(path) as file:
+    np.savez(file, allow_pickle=False, about=text, **array)  # type: ignore[arg-type]
+
+
+def _parts_of(found: Evaluation | ProtocolFigures) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Description and arrays of an evaluation."""
   about: dict[str, Any] = {"figures": dict(found.figures), "notes": list(found.notes), "meta": dict(found.meta)}
   array: dict[str, np.ndarray] = {}
   if isinstance(found, Evaluation):
@@ -44,14 +54,21 @@ def save_evaluation(path: str | Path, found: Evaluation | ProtocolFigures) -> No
       array["line"] = pairs.line.astype(np.int64)
     if what:
       array |= {f"folds_{name}": getattr(what.folds, name) for name in ("fold", "pairs", "accuracy", "threshold")}
-  else:
-    about |= {"type": "protocol", "lines": list(found.lines), "galleries": list(found.searches)}
-    for at, one in enumerate(found.searches.values()):
-      array |= {f"rank_{at}": one.rank, f"score_{at}": one.score}
-  about = {"kind": KIND, "version": VERSION, "arrays": sorted(array), **about}
-  text = np.frombuffer(json.dumps(about, sort_keys=True, allow_nan=False).encode(), np.uint8)
-  with atomic_file(path) as file:
-    np.savez(file, allow_pickle=False, about=text, **array)  # type: ignore[arg-type]
+    return about, array
+  about |= {"type": "protocol", "lines": list(found.lines), "galleries": list(found.searches)}
+  for at, (name, searches) in enumerate(found.searches.items()):
+    array |= {f"rank_{at}": searches.rank, f"score_{at}": searches.score}
+    if name in found.probes:
+      array[f"person_{at}"] = np.asarray(found.probes[name], np.int64)
+  if found.draws:
+    about["draws"] = {"people": found.draws.people, "value": dict(found.draws.value), "drawn": list(found.draws.drawn)}
+    array |= {f"drawn_{at}": drawn_r for at, drawn_r in enumerate(found.draws.drawn.values())}
+  about["parts"] = []
+  for at, (name, part) in enumerate(found.parts.items()):
+    one, more = _parts_of(part)
+    about["parts"].append([name, one])
+    array |= {f"part_{at}_{key}": value for key, value in more.items()}
+  return about, array
 
 
 def read_evaluation(path: str | Path) -> Evaluation | ProtocolFigures:
@@ -126,13 +143,25 @@ def _pairs(about: Mapping[str, Any], array: Mapping[str, np.ndarray]) -> Evaluat
 
 
 def _protocol(about: Mapping[str, Any], array: Mapping[str, np.ndarray]) -> ProtocolFigures:
-  searches = {}
-  for at, name in enumerate(about["galleries"]):
-    score_n = _checked(array[f"score_{at}"], "f")
-    searches[str(name)] = Searches(_checked(array[f"rank_{at}"], "iu", score_p=score_n), score_n)
-    if (searches[str(name)].rank < 0).any():
+  searches, probes = {}, {}
+  for at, gallery in enumerate(about["galleries"]):
+    name, score_n = str(gallery), _checked(array[f"score_{at}"], "f")
+    searches[name] = Searches(_checked(array[f"rank_{at}"], "iu", score_p=score_n), score_n)
+    if (searches[name].rank < 0).any():
       raise ValueError(f"a negative rank in gallery {name!r}")
-  return ProtocolFigures(about["figures"], tuple(map(str, about["notes"])), tuple(map(str, about["lines"])), searches, about["meta"])
+    if f"person_{at}" in array:
+      probes[name] = _checked(array[f"person_{at}"], "iu", score_p=score_n)
+  parts = {}
+  for at, (name, one) in enumerate(about.get("parts", [])):
+    start = f"part_{at}_"
+    parts[str(name)] = _pairs(one, {key.removeprefix(start): value for key, value in array.items() if key.startswith(start)})
+  draws = None
+  if "draws" in about:  # files of earlier releases have none
+    told = about["draws"]
+    drawn = {str(name): _checked(array[f"drawn_{at}"], "f") for at, name in enumerate(told["drawn"])}
+    draws = ProtocolDraws({name: float(told["value"][name]) for name in drawn}, drawn, str(told["people"]))
+  notes, lines = (tuple(map(str, about[key])) for key in ("notes", "lines"))
+  return ProtocolFigures(about["figures"], notes, lines, searches, probes, parts, draws, about["meta"])
 
 
 def _checked(array: np.ndarray, kinds: str, score_p: np.ndarray | None = None) -> np.ndarray:

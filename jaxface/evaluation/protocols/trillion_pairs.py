@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.evaluation.intervals.means import mean_interval
+from jaxface.evaluation.intervals.people_draws import ProtocolDraws, mean_draws, people_digest
+from jaxface.evaluation.intervals.rates import size_notes
 from jaxface.evaluation.measures.roc import allowed_errors
 from jaxface.evaluation.protocols.base import Protocol, ProtocolFigures, percent
 from jaxface.evaluation.protocols.distractors import Highest, distractor_scores, probes_and_distractors
@@ -64,8 +66,13 @@ class TrillionPairs(Protocol):
     share = {task: float(correct_k.mean()) for task, correct_k in correct.items()}
     around = {task: list(mean_interval(correct_k, person_k)) for task, correct_k in correct.items()}
     notes = [*self.notes, *notes]
-    if not allowed:
-      notes.append(f"{nonmated:,} non-mated pairs: FPR {VERIFICATION:.0e} allows no false accept, which takes {1 / VERIFICATION:,.0f}.")
+    notes += size_notes([VERIFICATION], nonmated, rate="FPR") + size_notes([IDENTIFICATION], len(top_p), rate="FPR", of="probes")
+    persons, number_k = np.unique(person_k, return_inverse=True)
+    key = {"identification": "identification_tpr_at_fpr_1e-3", "verification": "verification_tpr_at_fpr_1e-9"}
+    draws = ProtocolDraws(
+      {key[task]: value for task, value in share.items()},
+      {key[task]: mean_draws(correct_k, number_k, len(persons)) for task, correct_k in correct.items()}, people_digest(person_k, np.array([len(row_m)])),
+    )
     figures = {
       "protocol": self.name, "counts": dict(self.counts), "mated": mated // 2, "nonmated": nonmated,
       "identification_tpr_at_fpr_1e-3": share["identification"], "identification_tpr_at_fpr_1e-3_95": around["identification"],
@@ -75,7 +82,7 @@ class TrillionPairs(Protocol):
       f"identification: TPR@FPR 1e-3  {percent(share['identification'], around['identification'])}",
       f"verification: TPR@FPR 1e-9  {percent(share['verification'], around['verification'])}",
     )
-    return ProtocolFigures(figures, tuple(notes), lines)
+    return ProtocolFigures(figures, tuple(notes), lines, draws=draws)
 
 
 def read_trillion_pairs(lists: str | Path) -> TrillionPairs:

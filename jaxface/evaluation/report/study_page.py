@@ -127,7 +127,7 @@ def identification_section(study: Study) -> str:
            *(f"TPIR at FPIR ≤ {target} (%)" for target in (0.1, 0.01))]
   several = len({where for where, _, _, _ in study.searches}) > 1
   named = [(f"{name}, {f'{where}, ' if several else ''}{gallery}", found) for where, name, gallery, found in study.searches]
-  note = "Share of mated probes whose mate is within the rank; ties count against the mate. Small numbers are 95 % intervals (Wilson)."
+  note = "Share of mated probes whose mate is within the rank; ties count against the mate. Small numbers are 95 % intervals over people."
   cards = [card("Cumulative match characteristic (CMC)", charts.cmc_chart(named))]
   if open_sets := [(name, found) for name, found in named if not found.mated.all()]:
     cards.append(card("Open set: TPIR over FPIR, mates of rank 1", charts.open_set_chart(open_sets)))
@@ -144,13 +144,11 @@ def _comparisons(study: Study) -> str:
     found.setdefault((row["list"], row["first"], row["second"]), []).append(row)
   if not found:
     return ""
-  rows = [
-    (f"{second} − {first}", [
-      escape(where), *(_with(f"{100 * one['value']:+.2f}".replace("-", "−"), f"{interval(one['interval'])}<br>{_probability(one)}") for one in ours)
-    ])
-    for (where, first, second), ours in found.items()
-  ]
-  heads = ["Models", "List", *(figure_label(one["figure"]) for one in next(iter(found.values())))]
+  # Models of one kind of list have one table: the same figures.
+  tables: dict[tuple[str, ...], list[tuple[str, list[str]]]] = {}
+  for (where, first, second), ours in found.items():
+    cells = [_with(f"{100 * one['value']:+.2f}".replace("-", "−"), f"{interval(one['interval'])}<br>{_probability(one)}") for one in ours]
+    tables.setdefault(tuple(one["figure"] for one in ours), []).append((f"{second} − {first}", [escape(where), *cells]))
   corrected = any("p_holm" in row for row in study.figures["comparisons"])
   holm_note = (
     " Where a list has more than two models, p is also given with Holm's correction for the comparisons of the models of the list, for each"
@@ -161,7 +159,11 @@ def _comparisons(study: Study) -> str:
     " people, so the interval of a difference is narrower than those of the figures suggest."
     + (holm_note if corrected else " p is not corrected for the number of figures.")
   )
-  return f'<section>\n<h2>Models compared</h2>\n<div class="card scroll">\n{table(note, heads, rows)}\n</div>\n</section>'
+  cards = "\n".join(
+    f'<div class="card scroll">\n{table("" if at else note, ["Models", "List", *(escape(figure_label(figure)) for figure in figures)], rows)}\n</div>'
+    for at, (figures, rows) in enumerate(tables.items())
+  )
+  return f"<section>\n<h2>Models compared</h2>\n{cards}\n</section>"
 
 
 def _probability(one: Mapping[str, Any]) -> str:

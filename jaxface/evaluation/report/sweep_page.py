@@ -90,8 +90,9 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 
 def figure_label(name: str) -> str:
-  """The name of a figure for readers."""
-  return NAMES.get(name) or f"TAR at FAR ≤ {name.partition(' ')[2]}"
+  """The name of a figure for readers: as it is, unless it is one of those of pair lists."""
+  kind, _, target = name.partition(" ")
+  return NAMES.get(name) or (f"TAR at FAR ≤ {target}" if kind == "tar_at_far" else name)
 
 
 def _level(value: Any) -> str:

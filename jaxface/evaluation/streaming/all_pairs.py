@@ -45,6 +45,7 @@ def all_pairs_tar_at_far(
   gallery_label_m: np.ndarray | None = None,
   devices: Sequence[jax.Device] | None = None,
   rows: int | None = None,
+  hosts: bool = False,
 ) -> dict[float, Operating]:
   """The largest TAR with a FAR of at most each target, over all pairs of one set, or of probes and a gallery.
 
@@ -61,13 +62,14 @@ def all_pairs_tar_at_far(
     gallery_label_m: [M], identities of the gallery.
     devices: devices over which the columns of each block are split; default: all of this process.
     rows: rows of a block, which determine memory and speed, not the result; default 2,048.
+    hosts: whether all processes of the run (`jax.distributed`) share the pairs. Each must call it with the same embeddings, and gets the same result.
   Returns:
     `Operating` (TAR, actual FAR, threshold) by target.
   Raises:
     ValueError: shapes that do not fit, an embedding that is zero or not finite, no mated or no non-mated pairs, a target
       outside [0, 1].
   """
-  pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows))
+  pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows), hosts)
   return operating_points(pairs, targets)[0]
 
 
@@ -124,18 +126,19 @@ def count_all_pairs(
   gallery_label_m: np.ndarray | None = None,
   devices: Sequence[jax.Device] | None = None,
   rows: int | None = None,
+  hosts: bool = False,
 ) -> PairCounts:
   """Exact numbers of accepted pairs at thresholds, in one pass over all pairs.
 
   Args:
-    embedding_nd, label_n, gallery_md, gallery_label_m, devices, rows: as `all_pairs_tar_at_far`.
+    embedding_nd, label_n, gallery_md, gallery_label_m, devices, rows, hosts: as `all_pairs_tar_at_far`.
     thresholds: cosines; a pair is accepted where score >= threshold.
   Returns:
     `PairCounts`.
   Raises:
     ValueError: as `all_pairs_tar_at_far`; pairs of one kind may be absent.
   """
-  pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows))
+  pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows), hosts)
   threshold = np.asarray(thresholds, np.float64)
   if threshold.ndim != 1 or not np.isfinite(threshold).all():
     raise ValueError(f"thresholds {threshold}: they must be finite numbers")

@@ -31,7 +31,7 @@ def search_embeddings(
   probe_nd, gallery_md = np.asarray(probe_nd), np.asarray(gallery_md)
   unit_md = unit_rows(gallery_md, "gallery entry")
   if probe_nd.ndim != 2 or probe_nd.shape[1] != unit_md.shape[1] or not len(probe_nd):
-    raise ValueError(f"probes {probe_nd.shape} and gallery {gallery_md.shape}: both must be [rows, D] of the same D")
+    raise ValueError(f"probes {probe_nd.shape} and gallery {gallery_md.shape}: both must be [rows, D] of the same D, made by one network")
   probe_label_n, gallery_label_m = check_labels(
     (probe_label_n, "probe", len(probe_nd)), (gallery_label_m, "gallery entry", len(unit_md))
   )

@@ -64,7 +64,7 @@ def nearest_embeddings(
   """
   layout = Layout.of(devices, rows)
   if len(probe_qd.shape) != 2 or len(gallery_md.shape) != 2 or probe_qd.shape[1] != gallery_md.shape[1]:
-    raise ValueError(f"probes {probe_qd.shape} and gallery {gallery_md.shape}: they must be [Q, D] and [M, D]")
+    raise ValueError(f"probes {probe_qd.shape} and gallery {gallery_md.shape}: they must be [Q, D] and [M, D], made by one network")
   if not 1 <= count <= gallery_md.shape[0]:
     raise ValueError(f"the {count} nearest of {gallery_md.shape[0]} embeddings: from 1 to all of them")
   parts = list(_groups(probe_qd, gallery_md, count, layout))

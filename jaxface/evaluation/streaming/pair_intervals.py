@@ -58,6 +58,7 @@ def all_pairs_intervals(
   devices: Sequence[jax.Device] | None = None,
   rows: int | None = None,
   seed: int = 0,
+  hosts: bool = False,
 ) -> dict[float, PairInterval]:
   """TAR at each target FAR, over all pairs of one set, or of probes and a gallery, with 95 % intervals over identities.
 
@@ -65,14 +66,15 @@ def all_pairs_intervals(
   identity. The identities are taken as independent draws from a population.
 
   Args:
-    embedding_nd, label_n, targets, gallery_md, gallery_label_m, devices, rows: as `all_pairs_tar_at_far`.
-    seed: chooses the pairs that are kept where a target has more than 2¹⁸ false accepts.
+    embedding_nd, label_n, targets, gallery_md, gallery_label_m, devices, rows, hosts: as `all_pairs_tar_at_far`.
+    seed: chooses the pairs that are kept where a target has more than 2¹⁸ false accepts; another number of hosts then keeps others.
   Returns:
     `PairInterval` by target.
   Raises:
     ValueError: as `all_pairs_tar_at_far`.
   """
-  return _of_passes(PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows)), targets, seed, (-1.0, 1.0))
+  pairs = PairPasses.of(embedding_nd, label_n, gallery_md, gallery_label_m, Layout.of(devices, rows), hosts)
+  return _of_passes(pairs, targets, seed, (-1.0, 1.0))
 
 
 def scored_pairs_intervals(
@@ -169,7 +171,7 @@ def _collect(
   wanted = {target: min(depth * (point.far * nonmated + FEWEST), nonmated) for target, point in points.items()}
   share = {target: min(1.0, KEPT / count) for target, count in wanted.items()}
   parts: dict[float, list[tuple[np.ndarray, ...]]] = {target: [] for target in points}
-  random = np.random.default_rng(seed)
+  random = np.random.default_rng(seed if not pairs.share[0] else (seed, pairs.share[0]))
 
   def receive(*columns: np.ndarray) -> None:
     for target, floor in floors.items():
@@ -183,7 +185,8 @@ def _collect(
   left_i, right_i = (np.bincount(label, minlength=identities) for label in (pairs.left_label, pairs.right_label))
   top = {}
   for target, part in parts.items():
-    score_t, left_t, right_t = (np.concatenate(column) for column in zip(*part))
+    empty = (np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32))
+    score_t, left_t, right_t = pairs.shared([np.concatenate(column) for column in zip(*part, empty)])
     order_t = np.argsort(-score_t, kind="stable")
     columns = score_t[order_t], left_t[order_t], right_t[order_t]
     top[target] = AllPairs(*columns, left_i, None if pairs.one_set else right_i, share[target], wanted[target] == nonmated)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxface.evaluation.streaming.host_exchange import exchange, fail_together
 from jaxface.evaluation.streaming.score_band import BOTTOM, TOP, Found, ScoreBand
 from jaxface.evaluation.streaming.score_blocks import (
   ABSENT,
@@ -30,7 +31,10 @@ _LAST = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class PairPasses:
-  """All pairs of one set (i < j), or of probes and a gallery, visited block by block."""
+  """All pairs of one set (i < j), or of probes and a gallery, visited block by block.
+
+  With `hosts` every process of the run visits a share of the non-mated pairs, and all get what all found.
+  """
 
   left: Rows
   left_label: np.ndarray
@@ -38,10 +42,11 @@ class PairPasses:
   right_label: np.ndarray
   one_set: bool
   layout: Layout
+  hosts: bool = False
 
   @classmethod
   def of(
-    cls, left: Rows, left_label: np.ndarray, right: Rows | None, right_label: np.ndarray | None, layout: Layout
+    cls, left: Rows, left_label: np.ndarray, right: Rows | None, right_label: np.ndarray | None, layout: Layout, hosts: bool = False
   ) -> "PairPasses":
     if (right is None) != (right_label is None):
       raise ValueError("a gallery needs embeddings and labels: give gallery_md and gallery_label_m, or neither")
@@ -54,13 +59,24 @@ class PairPasses:
       if rows.shape[0] >= _LAST:
         raise ValueError(f"{name} {rows.shape}: at most {_LAST - 1} rows")
     if sides[0][0].shape[1] != sides[-1][0].shape[1]:
-      raise ValueError(f"embeddings {left.shape} and gallery {sides[-1][0].shape}: both must have the same D")
+      raise ValueError(f"embeddings {left.shape} and gallery {sides[-1][0].shape}: both must have the same D, made by one network")
     _, number = np.unique(np.concatenate([label for _, label, _ in sides]), return_inverse=True)
     number = number.astype(np.int32)
     count = left.shape[0]
     if right is None:
-      return cls(left, number, left, number, True, layout)
-    return cls(left, number[:count], right, number[count:], False, layout)
+      return cls(left, number, left, number, True, layout, hosts)
+    return cls(left, number[:count], right, number[count:], False, layout, hosts)
+
+  @property
+  def share(self) -> tuple[int, int]:
+    """Number of this process and of all that share the pairs."""
+    return (jax.process_index(), jax.process_count()) if self.hosts else (0, 1)
+
+  def shared(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Columns that `each_above` gave here, with those of the other processes below them; a collective call."""
+    if self.share[1] == 1:
+      return list(columns)
+    return [np.concatenate(parts) for parts in zip(*exchange(columns))]
 
   def counts(self) -> tuple[int, int]:
     """Number of mated and of non-mated pairs."""
@@ -124,9 +140,15 @@ class PairPasses:
     error = score_error(self.left.shape[1])
     floor = min((band.low for band in bands), default=TOP) - error
     self._visit(floor, lambda *found: _count(bands, error, *found))
+    if self.share[1] > 1:
+      for band in bands:
+        band.join(exchange(band.parts()))
 
   def each_above(self, floor: float, receive: Callable[[np.ndarray, np.ndarray, np.ndarray], None]) -> None:
-    """Gives `receive` the score [P], and both identities' numbers [P], of the non-mated pairs with a score of at least `floor`."""
+    """Gives `receive` the score [P], and both identities' numbers [P], of the non-mated pairs with a score of at least `floor`.
+
+    Of several processes each gets those of its share, see `shared`.
+    """
 
     def score(left: Block, right: Block, left_p: np.ndarray, right_p: np.ndarray, _: np.ndarray) -> None:
       score_p = exact_scores(left, right, left_p, right_p)
@@ -136,7 +158,18 @@ class PairPasses:
     self._visit(floor - score_error(self.left.shape[1]), score)
 
   def _visit(self, floor: float, receive: "Callable[[Block, Block, np.ndarray, np.ndarray, np.ndarray], None]") -> None:
-    """Gives `receive` the blocks, rows and products of the non-mated pairs whose product is at least `floor`."""
+    """Gives `receive` the blocks, rows and products of this process's non-mated pairs whose product is at least `floor`."""
+    if self.share[1] == 1:
+      self._visit_share(floor, receive)
+      return
+    failure: ValueError | None = None
+    try:
+      self._visit_share(floor, receive)
+    except ValueError as error:  # a row that only this process read: the others would wait for it
+      failure = error
+    fail_together(failure)
+
+  def _visit_share(self, floor: float, receive: "Callable[[Block, Block, np.ndarray, np.ndarray, np.ndarray], None]") -> None:
     waiting: Callable[[], None] | None = None
     for left, right, product_rr in self._products():
       # The host looks at one block while the device multiplies the next.
@@ -152,13 +185,14 @@ class PairPasses:
 
   def _products(self) -> Iterator[tuple[Block, Block, jax.Array]]:
     layout = self.layout
+    index, count = self.share
     for starts in layout.groups(len(self.left_label)):
       group = []
       for start in starts:
         block = self._block(self.left, start)
         group.append((block, self._place(block, self.left_label, split=False)))
       for start in layout.starts(len(self.right_label)):
-        if self.one_set and start < starts[0]:
+        if (self.one_set and start < starts[0]) or start // layout.rows % count != index:
           continue
         right = self._block(self.right, start)
         placed = self._place(right, self.right_label, split=True)

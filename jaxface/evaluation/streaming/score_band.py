@@ -1,5 +1,6 @@
 """A range of scores in which an order statistic lies, counted and, as soon as they are few, collected."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,29 @@ class ScoreBand:
     self._value, self._times, self._waiting, self._waits = value, times, [], 0
     if len(value) > self._capacity:
       self._value, self._times = None, np.zeros(0, np.int64)
+
+  def parts(self) -> list[np.ndarray]:
+    """What was counted and kept, for `join`; without kept scores where there were too many."""
+    self._merge()
+    kept = self._value is not None
+    return [np.array([self.above, kept], np.int64), self._count_b, self._value if self._value is not None else np.zeros(0), self._times]
+
+  def join(self, others: Sequence[Sequence[np.ndarray]]) -> None:
+    """Takes the sum of the `parts` of several bands of one range in place of what it has.
+
+    Args:
+      others: parts of each; those of this band are among them.
+    """
+    self._merge()
+    self.above = int(sum(part[0][0] for part in others))
+    self._count_b = np.sum([part[1] for part in others], axis=0)
+    if self.error or not all(part[0][1] for part in others):
+      self._value, self._times = None, np.zeros(0, np.int64)
+      return
+    value, inverse = np.unique(np.concatenate([part[2] for part in others]), return_inverse=True)
+    times = np.zeros(len(value), np.int64)
+    np.add.at(times, inverse, np.concatenate([part[3] for part in others]))
+    self._value, self._times = (value, times) if len(value) <= self._capacity else (None, np.zeros(0, np.int64))
 
   def find(self, position: int) -> "Found | tuple[float, float]":
     """The score with `position` places before it in falling order, or a narrower range (low, high) that has it."""

@@ -4,7 +4,7 @@ Every pass scores the same blocks, so that a pair has the same score in each. Or
 16 bits of all scores, then over the next ones of those in the bin that is looked for, until these are few enough to sort.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,15 @@ class ScoredPasses:
     if rows is not None and rows < 1:
       raise ValueError(f"{rows} rows in a block: at least one")
     return cls(row, np.unique(label, return_inverse=True)[1].astype(np.int64), score, rows or ROWS)
+
+  @property
+  def share(self) -> tuple[int, int]:
+    """Number of this process and of those that share the pairs: one."""
+    return 0, 1
+
+  def shared(self, columns: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The columns; see `PairPasses.shared`."""
+    return list(columns)
 
   @property
   def right_label(self) -> np.ndarray:

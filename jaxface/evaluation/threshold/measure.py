@@ -121,7 +121,10 @@ def labels_of(embeddings: Embeddings) -> np.ndarray:
     ValueError: no labels.
   """
   if embeddings.label_n is None:
-    raise ValueError("the embeddings have no labels, which all pairs need: embed a folder with one subfolder per person, or packed records")
+    raise ValueError(
+      "the embeddings have no labels, which all pairs need: embed a folder with one subfolder per person, or packed records; the text file of a .npy"
+      " takes identities too"
+    )
   return np.unique(embeddings.label_n, return_inverse=True)[1]
 
 
