@@ -46,6 +46,8 @@ SHELLS = {
   "leaks --train a --test b --distance 9 --model m": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9, "model": "m"}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
+  "push m p": ("jaxface.interop.push_model", ("m", "p"), {}),
+  "pull p o": ("jaxface.interop.pull_model", ("p", "o"), {}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
   "align p o --which all --no-sheet": ("jaxface.pipeline.align_photos", ("p", "o"), {"which": "all", "sheet": False, "template": "arcface112"}),
   "compare a b --model m --threshold 0.3": ("jaxface.pipeline.compare_photos", ("a", "b"), {"model": "m", "threshold": 0.3}),
