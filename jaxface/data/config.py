@@ -20,12 +20,15 @@ from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.containers import container_without_set, open_container
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
+from jaxface.formats.parallel import num_cores
 from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import RecordSet
+from jaxface.formats.remote import is_url
 from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
 
 ORDERS = ("uniform", "balanced", "triplets")
+REMOTE_THREADS = 32
 SEEDS = 2**31 - 1  # the maximum: some generators take signed 32-bit seeds
 
 
@@ -59,8 +62,12 @@ class DataConfig:
   """The training data of a run.
 
   Attributes:
-    records: folder of a packed set, or of a container (MXNet `.rec`, `.tar`, `.zip`, `.parquet`, LMDB, TFDS), its file, or `tfds:NAME`.
-    images: folder of images to pack first; ignored if `records` is given.
+    records: folder or URL (gs://BUCKET/SET) of a packed set, or of a container (MXNet `.rec`, `.tar`, `.zip`, `.parquet`, LMDB, TFDS), its file, or `tfds:NAME`.
+    mixture: several of these, to train on together. With shell commands, paths with commas between them.
+    weights: share of the images of each set of `mixture`, relative to the others; it has its own epochs. Without weights each image of
+      all sets comes once per epoch.
+    shared_identities: identities of the same name in several sets of `mixture` are one identity; otherwise each set has its own.
+    images: folder of images to pack first; ignored if `records` or `mixture` is given.
     align: find one face of each photo of `images` first, the large and central one, and align it to `template` or else arcface112.
     size: side length in pixels to which images are resized when packed; 0 keeps their size.
     template: alignment template that `images` or a record file follow, "none" for none; "" if unknown.
@@ -127,21 +134,23 @@ class DataConfig:
 
 
 def has_records(path: str | Path) -> bool:
-  """Whether a packed set or a container of faces is at a path."""
-  return (Path(path) / FILE).is_file() or container_without_set(path) is not None
+  """Whether a packed set or a container of faces is at a path; yes for a URL, which is not looked at."""
+  return is_url(path) or (Path(path) / FILE).is_file() or container_without_set(path) is not None
 
 
 def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> RecordSource:
   """A packed set, or a container such as an MXNet record file, as a source.
 
   Args:
-    path: folder of the set, or what `find_container` finds.
-    threads: number of decoding threads; 0 for one per core.
+    path: folder or URL of the set, or what `find_container` finds.
+    threads: number of decoding threads; 0 for one per core, and 32 for a URL, which mostly wait.
     template: alignment template of a container; packed sets have their own.
   Raises:
     FileNotFoundError: no packed set there.
     DamagedData: its parts are inconsistent.
   """
+  if is_url(path):
+    return RecordSource(RecordSet.open(path), threads or max(REMOTE_THREADS, num_cores()))
   if file := container_without_set(path):
     return ContainerSource(open_container(file, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
   return RecordSource(RecordSet.open(path), threads)
