@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.data.permutation import keyed, permute
-from jaxface.data.source import Source, UnreadableRow, identity_names
+from jaxface.data.source import Source, UnreadableRow, identity_names, parts
 from jaxface.seeds import Purpose
 
 
@@ -51,6 +51,7 @@ class SubsetSource:
   Attributes:
     identity_i: [I] int32, the labels in the source by label here.
     record_n: [N] int64, the records in the source by record here.
+    part_n: [N] int32, the set of a mixture that each record is from.
   """
 
   def __init__(self, source: Source, identity_i: np.ndarray):
@@ -58,6 +59,7 @@ class SubsetSource:
     self.identity_i = np.unique(identity_i).astype(np.int32)
     self.record_n = np.flatnonzero(np.isin(source.label_n, self.identity_i))
     self.label_n = np.searchsorted(self.identity_i, source.label_n[self.record_n]).astype(np.int32)
+    self.part_n = parts(source)[self.record_n]
     self.num_records = len(self.record_n)
     self.num_identities = len(self.identity_i)
     self.image_shape = source.image_shape

@@ -29,7 +29,7 @@ def _images_of(records: str, config: DataConfig) -> Ancestor:
     return Ancestor("images", file.name, config.licence, config.origin)
   manifest = read_manifest(small_files(records))
   licence, origin = config.licence or manifest.licence, config.origin or manifest.origin
-  return Ancestor("images", manifest.source or Path(config.records).name, licence, origin)
+  return Ancestor("images", manifest.source or Path(records).name, licence, origin)
 
 
 def run_lineage(data: DataConfig, init_from: str, file: Path, *, begun: bool = False) -> Lineage:
@@ -41,14 +41,14 @@ def run_lineage(data: DataConfig, init_from: str, file: Path, *, begun: bool = F
     file: stores the lineage, for resuming after the initial model was deleted.
     begun: the run has checkpoints already; then `file` is not changed, since the call may still be rejected.
   """
-  lineage: Lineage = (images_of(data),)
+  lineage = images_of(data)
   if init_from:
     try:
       lineage += lineage_of(describe_model(init_from).meta)
     except FileNotFoundError:
       if not file.is_file():
         raise
-      lineage += _kept(file)[1:]
+      lineage += _kept(file)[len(lineage) :]
   if not (begun and file.is_file()):
     write_checked_json(file, {"lineage": provenance.to_json(lineage)})
   return lineage

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -32,7 +31,7 @@ from jaxface.pipeline.photos.align_folder import align_photos
 from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
-from jaxface.training.custom import expand_path
+from jaxface.training.custom import expand_fields, expand_path
 from jaxface.training.host_facts import compare_hosts, run_facts
 from jaxface.training.hosts import join_hosts, stand_at, together, wait_for_hosts
 from jaxface.training.initial import resolve_model
@@ -180,16 +179,12 @@ def expand_paths(experiment: Experiment) -> Experiment:
   Raises:
     ValueError: a variable is not set.
   """
-
-  def expanded(config: Any, prefix: str, *fields: str) -> Any:
-    return replace(config, **{field: expand_path(getattr(config, field), f"{prefix}.{field}") for field in fields})
-
   return replace(
     experiment,
-    data=expanded(experiment.data, "data", "images", "records", "embeddings"),
-    model=expanded(experiment.model, "model", "init_from"),
+    data=expand_fields(experiment.data, "data", "images", "records", "mixture", "embeddings"),
+    model=expand_fields(experiment.model, "model", "init_from"),
     evaluation=tuple(
-      expanded(config, f"evaluation.{index}", "images", "records", "pairs")
+      expand_fields(config, f"evaluation.{index}", "images", "records", "pairs")
       for index, config in enumerate(experiment.evaluation)
     ),
   )
@@ -198,7 +193,7 @@ def expand_paths(experiment: Experiment) -> Experiment:
 def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
   """Pack every folder of images for training or for a pair list into `records/` of the workdir, once."""
   data, evaluation = experiment.data, []
-  if data.images and not data.records:
+  if data.unpacked:
     if data.align:
       data = replace(data, images=align_once(data.images, workdir.path / "aligned", data.template or "arcface112"))
     elif not known_template(data.images, data.template):
