@@ -37,6 +37,7 @@ from jaxface.training.hosts import join_hosts, stand_at, together, wait_for_host
 from jaxface.training.initial import resolve_model
 from jaxface.training.loop import train_run
 from jaxface.training.resolve import describe, resolve_run
+from jaxface.training.tracking import Trackers, tracked
 from jaxface.training.watchdog import watched
 from jaxface.training.workdir import Workdir
 
@@ -103,11 +104,21 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
     compare_hosts("the experiment", run_facts(describe(experiment)))
     workdir = Workdir(folder)
     workdir.keep_states_in(expand_path(experiment.checkpoints, "checkpoints"))
-    with workdir.own():
-      return _run(experiment, workdir, command)
+    with workdir.own(), tracked(experiment.tracking, say) as trackers:
+      result = _run(experiment, workdir, command, trackers)
+      trackers.attach(attached(workdir.path, experiment))
+      return result
 
 
-def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | None:
+def attached(folder: Path, experiment: Experiment) -> list[Path]:
+  """The files of a run that services receive: its settings, data, versions and git state, figures and reports, and the model's card."""
+  names = ["config.json", "data.json", "environment.json", "report.html", "model/card.md"]
+  for config in experiment.evaluation:
+    names += [f"{config.name}.json", f"report_{config.name}.html"]
+  return [folder / name for name in names]
+
+
+def _run(experiment: Experiment, workdir: Workdir, command: str, trackers: Trackers) -> Result | None:
   if not jax.process_index():
     print(f"convolution  {convolution()}", file=sys.stderr)
   prepared = prepare(experiment, workdir)
@@ -129,7 +140,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   for hook in hooks:
     for line in check_template(hook.source.template, source.template):
       say(f"evaluation {hook.config.name}: {line}")
-  trained = train_run(run, workdir, hooks)
+  trained = train_run(run, workdir, hooks, trackers)
   for hook in hooks:
     if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
       stand_at(f"verifying {hook.config.name} with the trained network")

@@ -16,6 +16,7 @@ FREE = frozenset({
   "data.threads", "data.on_damage", "data.synthetic.remember",
   "mesh.devices", "mesh.slices", "mesh.fsdp", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   "mesh.heartbeat_seconds", "mesh.stall_seconds", "mesh.compare_values",
+  "tracking.to", "tracking.project", "tracking.server",
   "terms.N.sharded", "terms.N.block",
   # A set is identified by its name; its content is compared as data.
   "evaluation", "evaluation.N.name", "evaluation.N.every",
