@@ -1,5 +1,6 @@
 """Subsets of a source's identities with new dense labels: filter by number of images, and hold-out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,31 @@ class SubsetSource:
       One error per unreadable row.
     """
     return self.source.read(self.record_n[record_n], out)
+
+
+class RangeSource:
+  """The records [start, stop) of a source, with the source's labels.
+
+  Args:
+    source: any source.
+    start, stop: record numbers.
+    names: names of all records of the source, if they are known already.
+  """
+
+  def __init__(self, source: Source, start: int, stop: int, names: Sequence[str] | None = None):
+    self.source, self.start = source, start
+    self._names = (source.names() if names is None else names)[start:stop]
+    self.label_n = source.label_n[start:stop]
+    self.num_records, self.num_identities = len(self._names), source.num_identities
+    self.image_shape, self.template = source.image_shape, source.template
+
+  def names(self) -> list[str]:
+    """Name of each record."""
+    return list(self._names)
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    """Reads records of the source; errors give the record numbers of the source."""
+    return self.source.read(np.asarray(record_n) + self.start, out)
 
 
 class NamedSource:

@@ -19,6 +19,9 @@ SHELLS = {
   "embed --model m --images i --out o.npz --raw --devices 2 --projector p": (
     "jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2, "projector": "p"}
   ),
+  "embed --model m --images i --out o.parquet --part-size 9 --host 1/3": (
+    "jaxface.inference.embed_in_parts", (None, "i", "o.parquet"), {"part_size": 9, "host": 1, "hosts": 3, "mirror": "sum"}
+  ),
   "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
   "evaluate --pairs p --model m --images i --save s --title t": (
     "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
