@@ -27,6 +27,7 @@ import onnxruntime
 from fastapi import FastAPI, HTTPException, UploadFile
 
 from jaxface.formats import DamagedData, decode_image
+from jaxface.formats.manifest import UNKNOWN_TEMPLATES
 
 LARGEST = 10 << 20  # bytes of a photo
 PIXELS = 25_000_000
@@ -127,7 +128,7 @@ def make_app(model: str | Path, *, threshold: float | None = None, align: bool =
     threads: threads of ONNX Runtime; 0 for one per core.
   """
   embedder = Embedder(model, threads)
-  if align and not embedder.template:
+  if align and embedder.template in UNKNOWN_TEMPLATES:
     raise ValueError(f"{model} does not say to which template its faces are aligned: export it again with a known template")
 
   @asynccontextmanager

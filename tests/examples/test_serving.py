@@ -96,6 +96,38 @@ def test_huge_images_are_refused_before_they_are_decoded(client, make_jpeg, monk
   assert answer.status_code == 400 and "huge image" in answer.json()["detail"]
 
 
+def test_a_face_is_found_and_aligned_first(onnx, saved, make_jpeg, monkeypatch):
+  """With a stand-in for the detector."""
+  from types import SimpleNamespace
+
+  from fastapi.testclient import TestClient
+
+  import jaxface.pipeline
+
+  photo = decode_image(make_jpeg(0, 40, 40), where="photo")
+
+  def find_faces(files, template):
+    assert template == "arcface112" and decode_image(files[0].read_bytes(), where="photo").shape == photo.shape
+    return [SimpleNamespace(faces=(SimpleNamespace(image_hwc=photo[:16, :16]),))]
+
+  monkeypatch.setattr(jaxface.pipeline, "find_faces", find_faces)
+  with TestClient(serve.make_app(onnx, align=True)) as client:
+    answer = client.post("/embed", files={"photo": ("a.jpg", make_jpeg(0, 40, 40))})
+    np.testing.assert_allclose(answer.json()["embedding"], np.ravel(Model(saved).embed(photo[:16, :16])), atol=1e-5)
+    monkeypatch.setattr(jaxface.pipeline, "find_faces", lambda *_, **__: [SimpleNamespace(faces=())])
+    answer = client.post("/embed", files={"photo": ("a.jpg", make_jpeg(0, 40, 40))})
+    assert answer.status_code == 422 and "no face was found" in answer.json()["detail"]
+
+
+def test_alignment_needs_a_known_template(saved, tmp_path):
+  from dataclasses import replace
+
+  unknown = replace(saved, preprocess=replace(saved.preprocess, template="unknown"))
+  export_onnx(unknown, tmp_path / "face.onnx")
+  with pytest.raises(ValueError, match="does not say to which template"):
+    serve.make_app(tmp_path / "face.onnx", align=True)
+
+
 def test_the_load_test_counts_what_is_answered(onnx, make_jpeg):
   import httpx
 
