@@ -25,7 +25,7 @@ def test_each_target_ends_in_an_image_without_a_compiler_that_does_not_run_as_ro
   assert {"cpu", "cuda", "tpu"} <= set(found)
   for target in ("cpu", "cuda", "tpu"):
     base, lines = found[target]
-    assert base == "base" and 'ENTRYPOINT ["jaxface"]' in lines and "USER jaxface" in lines
+    assert base == "base" and 'ENTRYPOINT ["jaxface"]' in lines and "USER 1000" in lines
     (copied,) = [line for line in lines if line.startswith("COPY --from=")]
     source = re.match(r"COPY --from=(\S+) /opt/jaxface /opt/jaxface$", copied)[1]
     assert source in found and found[source][0] in ("base", "build")
