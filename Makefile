@@ -19,7 +19,7 @@ WEIGHTS ?= $(JAXFACE_DATA)/../weights/mobilefacenet_ms1m_128d.onnx
 # An index of PyTorch's CPU wheels; without one pip may install a CUDA build.
 TORCH_INDEX ?=
 
-.PHONY: quickstart native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates sweep-facenet small-data clean
+.PHONY: quickstart dist sbom native native-check native-check-address native-check-thread native-check-valgrind install-check test lint docs docs-links bench papers sweep sweep-losses sweep-models sweep-papers sweep-rates sweep-facenet small-data clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("jaxface needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -65,6 +65,20 @@ native-check-address native-check-thread: native-check-%:
 native-check-valgrind:
 	PYTHONMALLOC=malloc valgrind --quiet --undef-value-errors=no --error-exitcode=1 \
 	  --suppressions=tests/layers/valgrind.supp $(BIN)/python -m pytest $(NATIVE_TESTS)
+
+# Wheel and source distribution of this commit, in dist/; their version is that of its git tag. The wheel is built in isolation, with the
+# oldest supported jaxlib.
+dist: $(VENV)/ready
+	rm -rf dist
+	$(BIN)/pip wheel -qq --no-deps -w dist .
+	$(BIN)/python -c 'import scikit_build_core.build as build; build.build_sdist("dist")'
+
+# What an installation of the wheel contains, as CycloneDX: names, versions, licences.
+sbom: dist
+	$(PYTHON) -m venv build/sbom/tool && build/sbom/tool/bin/pip install -qq cyclonedx-bom
+	rm -rf build/sbom/run && $(PYTHON) -m venv build/sbom/run
+	build/sbom/run/bin/pip install -qq -c constraints.txt dist/*.whl && build/sbom/run/bin/pip uninstall -qqy pip setuptools
+	build/sbom/tool/bin/cyclonedx-py environment --output-reproducible --of JSON -o dist/jaxface.cdx.json build/sbom/run/bin/python
 
 # Wheel and source distribution in empty environments of every Python that is found; INSTALL_CHECK=--newest: the short form of CI.
 install-check: $(VENV)/ready

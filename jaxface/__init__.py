@@ -11,8 +11,19 @@
 Packages load when they are first used.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__version__ = "0.1.0"
+_attached, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+def __getattr__(name: str) -> Any:
+  if name != "__version__":
+    return _attached(name)
+  from importlib.metadata import PackageNotFoundError, version
+
+  try:
+    return version("jaxface")
+  except PackageNotFoundError:  # a checkout on the path of a Python that has not installed it
+    return "0+unknown"

@@ -8,6 +8,7 @@ seed, `data.synthetic.seed`.
 | purpose | seed | numbers |
 |---|---|---|
 | EPOCH, LAP, IMAGES, OTHERS, TRIPLETS | `seed` | see `jaxface.data.order` and `jaxface.data.triplets` |
+| MIXTURE | `seed` | set, epoch of the set |
 | HOLDOUT | `data.seed` | none |
 | SUBSTITUTE | 0 | position, damaged record, attempt |
 | PAIRS | `evaluation.N.seed` | none |
@@ -47,6 +48,7 @@ class Purpose(enum.IntEnum):
   AUGMENT = 12
   CLASSES = 13  # classes that a sampled head scores in a step
   ROUNDING = 14  # rounding of bfloat16 class centres
+  MIXTURE = 15  # order of the records of an epoch of one set of a mixture
 
 
 def device_key(root: Array, purpose: Purpose, *numbers: Array | int) -> Array:

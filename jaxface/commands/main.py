@@ -33,6 +33,8 @@ COMMANDS = {
   "leaks": ("jaxface.commands.leaks", "find images and identities of a test set in a training set"),
   "import": ("jaxface.commands.import_model", "convert external weights to a model directory"),
   "export": ("jaxface.commands.export", "write a model as one file: ONNX with preprocessing, or safetensors"),
+  "push": ("jaxface.commands.push", "copy a model to a bucket, another folder or a repository of Hugging Face"),
+  "pull": ("jaxface.commands.pull", "copy a model from there, and check each file"),
   "synthesize": ("jaxface.commands.synthesize", "render a folder of synthetic faces"),
   "use": ("jaxface.commands.use", "set the model that commands take where none is given"),
   "experiments": ("jaxface.commands.experiments", "list the experiments of `train`"),

@@ -15,6 +15,8 @@ from .image_statistics import STATISTICS as STATISTICS
 from .image_statistics import measure_images as measure_images
 from .loader import Loader as Loader
 from .loader import batches as batches
+from .mixture import MixtureOrder as MixtureOrder
+from .mixture import MixtureSource as MixtureSource
 from .order import BalancedOrder as BalancedOrder
 from .order import UniformOrder as UniformOrder
 from .records import RecordSource as RecordSource

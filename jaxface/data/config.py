@@ -10,22 +10,26 @@ import numpy as np
 from jaxface.data.container import ContainerSource
 from jaxface.data.fingerprint import digest
 from jaxface.data.loader import ON_DAMAGE
+from jaxface.data.mixture import MixtureOrder, MixtureSource
 from jaxface.data.order import BalancedOrder, UniformOrder
 from jaxface.data.records import RecordSource
 from jaxface.data.remember import RememberingSource
-from jaxface.data.source import Source
+from jaxface.data.source import Source, parts
 from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
 from jaxface.formats.containers import container_without_set, open_container
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.manifest import FILE, UNKNOWN_TEMPLATE
+from jaxface.formats.parallel import num_cores
 from jaxface.formats.provenance import provenance_text
 from jaxface.formats.recordset import RecordSet
+from jaxface.formats.remote import is_url
 from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
 
 ORDERS = ("uniform", "balanced", "triplets")
+REMOTE_THREADS = 32
 SEEDS = 2**31 - 1  # the maximum: some generators take signed 32-bit seeds
 
 
@@ -59,8 +63,12 @@ class DataConfig:
   """The training data of a run.
 
   Attributes:
-    records: folder of a packed set, or of a container (MXNet `.rec`, `.tar`, `.zip`, `.parquet`, LMDB, TFDS), its file, or `tfds:NAME`.
-    images: folder of images to pack first; ignored if `records` is given.
+    records: folder or URL (gs://BUCKET/SET) of a packed set, or of a container (MXNet `.rec`, `.tar`, `.zip`, `.parquet`, LMDB, TFDS), its file, or `tfds:NAME`.
+    mixture: several of these, to train on together. With shell commands, paths with commas between them.
+    weights: share of the images of each set of `mixture`, relative to the others; it has its own epochs. Without weights each image of
+      all sets comes once per epoch.
+    shared_identities: identities of the same name in several sets of `mixture` are one identity; otherwise each set has its own.
+    images: folder of images to pack first; ignored if `records` or `mixture` is given.
     align: find one face of each photo of `images` first, the large and central one, and align it to `template` or else arcface112.
     size: side length in pixels to which images are resized when packed; 0 keeps their size.
     template: alignment template that `images` or a record file follow, "none" for none; "" if unknown.
@@ -83,6 +91,9 @@ class DataConfig:
   """
 
   records: str = ""
+  mixture: tuple[str, ...] = ()
+  weights: tuple[float, ...] = ()
+  shared_identities: bool = False
   images: str = ""
   align: bool = False
   size: int = 0
@@ -114,6 +125,7 @@ class DataConfig:
       if getattr(self, name) < least:
         raise ValueError(f"data.{name} is {getattr(self, name)}, should be at least {least}")
     check_range(self, "seed", 0, SEEDS)
+    self._check_mixture()
     if not 0 <= self.mining_margin < 4:
       raise ValueError(f"data.mining_margin is {self.mining_margin}, should be a squared distance of unit vectors: at least 0, less than 4")
     if self.order == "triplets" and not self.embeddings:
@@ -125,23 +137,44 @@ class DataConfig:
     if not 0 <= self.holdout < 1:
       raise ValueError(f"data.holdout is {self.holdout}, should be a share of the identities: at least 0, less than 1")
 
+  def _check_mixture(self) -> None:
+    if self.mixture and self.records:
+      raise ValueError("data.records and data.mixture are both given: give one of them")
+    if not all(isinstance(path, str) and path for path in self.mixture):
+      raise ValueError(f"data.mixture is {self.mixture!r}: needs paths of record sets")
+    if self.mixture and self.order == "triplets":
+      raise ValueError("data.order triplets needs one record set, whose embeddings are mined: pack the images of data.mixture into one")
+    if self.weights and len(self.weights) != len(self.mixture):
+      raise ValueError(f"data.weights has {len(self.weights)} numbers for {len(self.mixture)} sets of data.mixture: needs one for each")
+    if not all(isinstance(weight, (int, float)) and 0 < weight < float("inf") for weight in self.weights):
+      raise ValueError(f"data.weights is {self.weights!r}: needs positive numbers; leave a set without weight out of data.mixture")
+    if self.weights and self.order != "uniform":
+      raise ValueError(f"data.weights needs data.order uniform; {self.order} batches are made of the identities of all sets alike")
+
+  @property
+  def unpacked(self) -> bool:
+    """Whether the faces are `images` that must be packed first."""
+    return bool(self.images and not self.records and not self.mixture)
+
 
 def has_records(path: str | Path) -> bool:
-  """Whether a packed set or a container of faces is at a path."""
-  return (Path(path) / FILE).is_file() or container_without_set(path) is not None
+  """Whether a packed set or a container of faces is at a path; yes for a URL, which is not looked at."""
+  return is_url(path) or (Path(path) / FILE).is_file() or container_without_set(path) is not None
 
 
 def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> RecordSource:
   """A packed set, or a container such as an MXNet record file, as a source.
 
   Args:
-    path: folder of the set, or what `find_container` finds.
-    threads: number of decoding threads; 0 for one per core.
+    path: folder or URL of the set, or what `find_container` finds.
+    threads: number of decoding threads; 0 for one per core, and 32 for a URL, which mostly wait.
     template: alignment template of a container; packed sets have their own.
   Raises:
     FileNotFoundError: no packed set there.
     DamagedData: its parts are inconsistent.
   """
+  if is_url(path):
+    return RecordSource(RecordSet.open(path), threads or max(REMOTE_THREADS, num_cores()))
   if file := container_without_set(path):
     return ContainerSource(open_container(file, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
   return RecordSource(RecordSet.open(path), threads)
@@ -156,15 +189,17 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
     (training source, held-out source or None), disjoint in identities, each with its own dense labels (see
     `SubsetSource` for the original ones).
   Raises:
-    ValueError: images that are not packed yet, or no identities left.
+    ValueError: images that are not packed yet, sets that do not mix, or no identities left.
   """
-  if config.images and not config.records:
+  if config.unpacked:
     raise ValueError(
       f"data.images {config.images!r} is not packed yet: python -m tfrecords_tools pack {config.images} OUT, then give "
       "data.records OUT"
     )
   whole: Source
-  if config.records:
+  if config.mixture:
+    whole = _open_mixture(config)
+  elif config.records:
     whole = open_records(config.records, config.threads, template=config.template)
   else:
     faces = config.synthetic
@@ -178,9 +213,16 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
   return SubsetSource(whole, train_i), SubsetSource(whole, holdout_i) if len(holdout_i) else None
 
 
+def _open_mixture(config: DataConfig) -> MixtureSource:
+  last = [Path(path).absolute().name for path in config.mixture]
+  names = [name if last.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(last)]
+  sources = [open_records(path, config.threads, template=config.template) for path in config.mixture]
+  return MixtureSource(sources, names, shared=config.shared_identities)
+
+
 def make_order(
   config: DataConfig, source: Source, batch_size: int, *, seed: int = 0
-) -> UniformOrder | BalancedOrder | TripletOrder:
+) -> UniformOrder | BalancedOrder | TripletOrder | MixtureOrder:
   """The order of the records in a run.
 
   Args:
@@ -190,8 +232,10 @@ def make_order(
     seed: another seed gives another order.
   Raises:
     ValueError: a balanced batch that does not fit the batch size or the source, a batch that would split a triplet, a
-      record without an embedding.
+      record without an embedding, a set of a mixture of which no record is left.
   """
+  if config.weights:
+    return MixtureOrder(parts(source), config.weights, seed)
   if config.order == "uniform":
     return UniformOrder(source.num_records, seed)
   if config.order == "triplets":

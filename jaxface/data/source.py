@@ -33,11 +33,17 @@ def targets(source: Any) -> np.ndarray | None:
   return getattr(source, "target_nt", None)
 
 
+def parts(source: Any) -> np.ndarray:
+  """[N] int32, the set of a mixture that each record of a source is from; all 0 if it is no mixture."""
+  found = getattr(source, "part_n", None)
+  return np.zeros(source.num_records, np.int32) if found is None else found
+
+
 class Source(Protocol):
   """Faces of one size by record number.
 
   A source whose identities have globally valid names also has a method `identity_names()`, see above. One whose records have targets
-  of a regression, such as face points, also has `target_nt`: [N, T] float32.
+  of a regression, such as face points, also has `target_nt`: [N, T] float32. A mixture of sets has `part_n`: [N] int32, see `parts`.
 
   Attributes:
     num_records: number of faces; records are numbered from 0.

@@ -1,12 +1,13 @@
 """Subsets of a source's identities with new dense labels: filter by number of images, and hold-out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.data.permutation import keyed, permute
-from jaxface.data.source import Source, UnreadableRow, identity_names
+from jaxface.data.source import Source, UnreadableRow, identity_names, parts
 from jaxface.seeds import Purpose
 
 
@@ -51,6 +52,7 @@ class SubsetSource:
   Attributes:
     identity_i: [I] int32, the labels in the source by label here.
     record_n: [N] int64, the records in the source by record here.
+    part_n: [N] int32, the set of a mixture that each record is from.
   """
 
   def __init__(self, source: Source, identity_i: np.ndarray):
@@ -58,6 +60,7 @@ class SubsetSource:
     self.identity_i = np.unique(identity_i).astype(np.int32)
     self.record_n = np.flatnonzero(np.isin(source.label_n, self.identity_i))
     self.label_n = np.searchsorted(self.identity_i, source.label_n[self.record_n]).astype(np.int32)
+    self.part_n = parts(source)[self.record_n]
     self.num_records = len(self.record_n)
     self.num_identities = len(self.identity_i)
     self.image_shape = source.image_shape
@@ -89,6 +92,31 @@ class SubsetSource:
       One error per unreadable row.
     """
     return self.source.read(self.record_n[record_n], out)
+
+
+class RangeSource:
+  """The records [start, stop) of a source, with the source's labels.
+
+  Args:
+    source: any source.
+    start, stop: record numbers.
+    names: names of all records of the source, if they are known already.
+  """
+
+  def __init__(self, source: Source, start: int, stop: int, names: Sequence[str] | None = None):
+    self.source, self.start = source, start
+    self._names = (source.names() if names is None else names)[start:stop]
+    self.label_n = source.label_n[start:stop]
+    self.num_records, self.num_identities = len(self._names), source.num_identities
+    self.image_shape, self.template = source.image_shape, source.template
+
+  def names(self) -> list[str]:
+    """Name of each record."""
+    return list(self._names)
+
+  def read(self, record_n: np.ndarray, out: np.ndarray) -> list[UnreadableRow]:
+    """Reads records of the source; errors give the record numbers of the source."""
+    return self.source.read(np.asarray(record_n) + self.start, out)
 
 
 class NamedSource:

@@ -1,4 +1,5 @@
 from .container_set import ContainerSet as ContainerSet
+from .embedding_forms import write_embedding_file as write_embedding_file
 from .embedding_rows import EmbeddingRows as EmbeddingRows
 from .embeddings import Embeddings as Embeddings
 from .embeddings import read_embeddings as read_embeddings

@@ -23,7 +23,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def write_embedding_parts(
-  path: str | Path, names: Sequence[str], size: int, parts: Iterable[np.ndarray], meta: Mapping[str, Any] | None = None
+  path: str | Path, names: Sequence[str], size: int, parts: Iterable[np.ndarray], meta: Mapping[str, Any] | None = None, *,
+  label_n: np.ndarray | None = None,
 ) -> None:
   """Writes an `.npz` file of embeddings atomically, with memory for one part.
 
@@ -33,15 +34,19 @@ def write_embedding_parts(
     size: D.
     parts: arrays [n, D], converted to float32, N rows in total.
     meta: how they were made, plain JSON values.
+    label_n: [N] int, identity of each, or None.
   Raises:
     ValueError: the parts have another shape or number of rows.
   """
   count = len(names)
-  about = meta_text(meta or {}, (count, size), label=False)
+  about = meta_text(meta or {}, (count, size), label=label_n is not None)
   width = max(map(len, names), default=1) or 1
   with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
     with _member(archive, "meta") as member:
       np.lib.format.write_array(member, np.array(about), allow_pickle=False)
+    if label_n is not None:
+      with _member(archive, "label") as member:
+        np.lib.format.write_array(member, np.asarray(label_n, np.int64), allow_pickle=False)
     with _member(archive, "name") as member:
       _write_header(member, np.dtype(f"<U{width}"), (count,))
       for start in range(0, count, _NAMES):

@@ -19,10 +19,9 @@ from jaxface.formats.embedding_columns import (
   refuse_empty,
 )
 from jaxface.formats.embedding_npy import read_npy_columns
+from jaxface.formats.embedding_parquet import META_KEY, write_parquet_parts
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.npz import npz_array, reading_npz
-
-META_KEY = b"jaxface"
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
   """
   path = Path(path)
   if path.suffix.lower() == ".npy":
-    column, text = read_npy_columns(path), "{}"
+    column, text = read_npy_columns(path)
   else:
     column, text = {".npz": _read_npz, ".parquet": _read_parquet}[embeddings_suffix(path)](path)
   embedding_nd, name_n, label_n = column["embedding"], column["name"], column.get("label")
@@ -202,18 +201,7 @@ def member_meta(archive: zipfile.ZipFile) -> str:
 
 
 def _write_parquet(file: Any, embeddings: Embeddings, meta: str) -> None:
-  import pyarrow as pa
-  from pyarrow import parquet
-
-  size = embeddings.embedding_nd.shape[1]
-  column = {
-    "name": pa.array(embeddings.names, pa.string()),
-    "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.embedding_nd.reshape(-1)), size),
-  }
-  if embeddings.label_n is not None:
-    column["label"] = pa.array(embeddings.label_n, pa.int64())
-  table = pa.table(column).replace_schema_metadata({META_KEY: meta.encode()})
-  parquet.write_table(table, file, use_dictionary=False, compression="zstd", write_page_checksum=True)
+  write_parquet_parts(file, embeddings.names, embeddings.label_n, embeddings.embedding_nd.shape[1], [embeddings.embedding_nd], meta)
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], str]:

@@ -15,6 +15,7 @@ FORMAT = "jaxface-records"
 VERSION = 1
 # Template of images whose alignment is not specified.
 UNKNOWN_TEMPLATE = "unknown"
+UNKNOWN_TEMPLATES = {UNKNOWN_TEMPLATE, "none", ""}
 FILE = "manifest.json"
 
 

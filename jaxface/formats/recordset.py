@@ -15,6 +15,8 @@ from jaxface.formats.face import Face, parse_face
 from jaxface.formats.identities import read_identities
 from jaxface.formats.index import ShardIndex, build_index, index_bytes, read_index, write_index
 from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest
+from jaxface.formats.remote import is_url
+from jaxface.formats.remote_set import RemoteFile, RemoteShards, local_copy
 from jaxface.formats.tfrecord import FRAME_BYTES, HEADER_BYTES, frame_fault
 
 _log = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ def map_file(path: Path) -> mmap.mmap | bytes:
     if path.stat().st_size == 0:
       return b""
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def small_files(path: str | Path) -> Path:
+  """The folder with manifest, identities and indexes of a packed set: the set itself, or copies from a URL."""
+  return local_copy(str(path)) if is_url(path) else Path(path)
 
 
 def _rebuilt_index(folder: Path, shard: Shard, why: str) -> ShardIndex:
@@ -69,11 +76,32 @@ def load_index(folder: Path, shard: Shard) -> ShardIndex:
   return read_index(content, file=str(path))
 
 
+class LocalShards:
+  """The shards of a set in a folder, mapped."""
+
+  def __init__(self, folder: Path):
+    self.folder = folder
+
+  def size(self, file: str) -> int | None:
+    """Bytes of a file; None if it is not there."""
+    path = self.folder / file
+    return path.stat().st_size if path.is_file() else None
+
+  def open(self, file: str) -> mmap.mmap | bytes:
+    """A file for reading by slices."""
+    return map_file(self.folder / file)
+
+  def place(self, file: str) -> Path:
+    """The path of a file."""
+    return self.folder / file
+
+
 class RecordSet:
   """A packed set of faces. Records are numbered 0 … N-1 over all shards in order.
 
   Attributes:
-    path: its folder.
+    path: its folder; for a set at a URL that of the copies of its small files.
+    shards: its shards.
     manifest: its manifest.
     num_records: number of faces.
     num_identities: number of identities.
@@ -84,8 +112,11 @@ class RecordSet:
     image_shape: (height, width, channels) of every image.
   """
 
-  def __init__(self, path: Path, manifest: Manifest, indexes: list[ShardIndex], identity_names: list[str]):
+  def __init__(
+    self, path: Path, manifest: Manifest, indexes: list[ShardIndex], identity_names: list[str], shards: LocalShards | RemoteShards | None = None,
+  ):
     self.path = path
+    self.shards = shards or LocalShards(path)
     self.manifest = manifest
     self.num_records = manifest.num_records
     self.num_identities = manifest.num_identities
@@ -101,7 +132,7 @@ class RecordSet:
     self._image_length_n = np.ascontiguousarray(entry_n["image_length"])
     self._shard_n = np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes])
     self._names = [name for index in indexes for name in index.names]
-    self._maps: list[mmap.mmap | bytes | None] = [None] * len(indexes)
+    self._maps: list[mmap.mmap | bytes | RemoteFile | None] = [None] * len(indexes)
     self._lock = threading.Lock()
 
   @classmethod
@@ -111,21 +142,23 @@ class RecordSet:
     A truncated shard gives a warning; reading a lost record raises an error that names it.
 
     Args:
-      path: folder of the packed set.
+      path: folder of the packed set, or its URL, see `jaxface.formats.remote_set`.
     Returns:
       The set.
     Raises:
       FileNotFoundError: no packed set there.
       DamagedData: a part is missing, or manifest, identities, indexes and shards disagree.
+      OSError: a URL that cannot be reached.
     """
-    folder = Path(path)
+    folder = small_files(path)
+    shards = RemoteShards(str(path)) if is_url(path) else LocalShards(folder)
     manifest = read_manifest(folder)
     for shard in manifest.shards:
-      if not (folder / shard.file).is_file():
-        raise DamagedData(f"shard with {shard.records} records is missing", file=folder / shard.file)
-      size = (folder / shard.file).stat().st_size
+      size = shards.size(shard.file)
+      if size is None:
+        raise DamagedData(f"shard with {shard.records} records is missing", file=shards.place(shard.file))
       if size != shard.bytes:
-        _log.warning("%s: shard has %d bytes, %d in the manifest: verify it", folder / shard.file, size, shard.bytes)
+        _log.warning("%s: shard has %d bytes, %d in the manifest: verify it", shards.place(shard.file), size, shard.bytes)
     indexes = [load_index(folder, shard) for shard in manifest.shards]
     names, images = read_identities(folder, manifest.identities_sha256)
     for shard, index in zip(manifest.shards, indexes):
@@ -136,7 +169,7 @@ class RecordSet:
       found = f"{manifest.num_identities} identities, {manifest.num_records} records"
       what = f"manifest disagrees: {found}; the identity table {len(names)}, {sum(images)}"
       raise DamagedData(what, file=folder / FILE)
-    records = cls(folder, manifest, indexes, names)
+    records = cls(folder, manifest, indexes, names, shards)
     label_n = records.label_n
     if not np.array_equal(np.bincount(label_n[label_n >= 0], minlength=len(names)), images):
       raise DamagedData("identity table: images per identity differ from the index", file=folder / FILE)
@@ -145,16 +178,16 @@ class RecordSet:
   def __len__(self) -> int:
     return self.num_records
 
-  def _map(self, shard: int) -> mmap.mmap | bytes:
+  def _map(self, shard: int) -> mmap.mmap | bytes | RemoteFile:
     found = self._maps[shard]
     if found is None:
       with self._lock:
         found = self._maps[shard]
         if found is None:
-          found = self._maps[shard] = map_file(self.path / self.manifest.shards[shard].file)
+          found = self._maps[shard] = self.shards.open(self.manifest.shards[shard].file)
     return found
 
-  def place(self, record: int) -> tuple[Path, int]:
+  def place(self, record: int) -> tuple[Path | str, int]:
     """Location of a record.
 
     Args:
@@ -163,7 +196,7 @@ class RecordSet:
       (the shard's file, offset of the record's frame in it).
     """
     shard = self.manifest.shards[self._shard_n[record]]
-    return self.path / shard.file, int(self._offset_n[record])
+    return self.shards.place(shard.file), int(self._offset_n[record])
 
   def _framed(self, record: int) -> bytes:
     if not 0 <= record < self.num_records:

@@ -6,6 +6,8 @@ from .embed import check_template as check_template
 from .embed import embed_images as embed_images
 from .embed import embed_source as embed_source
 from .embed import make_embedder as make_embedder
+from .embed_parts import PartsDone as PartsDone
+from .embed_parts import embed_in_parts as embed_in_parts
 from .evaluate import evaluate_model as evaluate_model
 from .faces import embed_faces as embed_faces
 from .model import Model as Model

@@ -18,9 +18,9 @@ from jaxface.data.source import Source
 from jaxface.evaluation.config import MIRRORS
 from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.errors import DamagedData
+from jaxface.formats.manifest import UNKNOWN_TEMPLATES
 from jaxface.inference.crops import CROPS, mean_of_crops
 from jaxface.losses.ranges import check_name
-from jaxface.models.config import UNKNOWN_TEMPLATES
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.saved import SavedModel
 from jaxface.training.hosts import sign_of_life

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxface.data.source import Source
-from jaxface.formats.embeddings import Embeddings, embeddings_suffix, write_embeddings
+from jaxface.formats.embedding_forms import check_form, write_embedding_file
+from jaxface.formats.embeddings import Embeddings
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.projector import write_projector
 from jaxface.formats.unaligned import unaligned_note
@@ -28,7 +29,7 @@ def embed_faces(
   Args:
     model: a `Model`, or the path of a model folder or of the workdir of a run.
     faces: a folder of aligned images (searched to any depth), one image, packed records, or a `jaxface.data.Source`.
-    out: file to write, .npz or .parquet; None writes no file.
+    out: file to write: .npz, .parquet, .npy with names beside it, or .faiss, see `jaxface.formats.write_embedding_file`; None writes none.
     template: alignment template of a folder, if known; "none" for not aligned.
     mirror: embedding of the mirrored image: "sum" adds it, "concat" appends it, "none" does not compute it.
     raw: keep the network's raw output; by default each embedding has length one.
@@ -46,7 +47,7 @@ def embed_faces(
     DamagedData: most images cannot be read.
   """
   if out is not None:
-    embeddings_suffix(out)
+    check_form(out)
     # Fail before computing if the folder cannot be created.
     Path(out).parent.mkdir(parents=True, exist_ok=True)
   model = model if isinstance(model, Model) else load(model)
@@ -60,7 +61,8 @@ def embed_faces(
     devices=devices, say=say,
   )
   if out is not None:
-    write_embeddings(out, embeddings)
+    size = embeddings.embedding_nd.shape[1]
+    write_embedding_file(out, embeddings.names, embeddings.label_n, size, [embeddings.embedding_nd], embeddings.meta)
   if projector is not None:
     points = write_projector(projector, embeddings, _reader(source, embeddings.names))
     say(f"{projector}: {points:,} of {len(embeddings.names):,} embeddings for tensorboard --logdir {projector}")

@@ -6,6 +6,7 @@
   interop.export_model(model, "face.onnx", precision="int8", calibrate="faces/")
   interop.export_model(model, "face.stablehlo")       # for JAX alone, without jaxface
   interop.export_model(model, "face.safetensors")
+  interop.push_model("runs/mine", "gs://bucket/mine")     # and interop.pull_model("gs://bucket/mine", "models/mine")
 
 `import_onnx`, `import_state_dict`, `export_onnx`, `export_stablehlo` and `export_state_dict` are the parts, on a `SavedModel`.
 

@@ -1,4 +1,7 @@
 from .export_file import export_model as export_model
+from .hub import Transferred as Transferred
+from .hub import pull_model as pull_model
+from .hub import push_model as push_model
 from .import_file import import_model as import_model
 from .onnx_export import Exported as Exported
 from .onnx_export import export_onnx as export_onnx

@@ -6,14 +6,13 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
-from jaxface.formats.manifest import UNKNOWN_TEMPLATE
+from jaxface.formats.manifest import UNKNOWN_TEMPLATES
 from jaxface.losses.ranges import check_range
 from jaxface.models.preprocess import FITS, PREPROCESS, Preprocess, changed, get_preprocess
 from jaxface.models.registry import create, full_name, model_options
 
 DEFAULT_NETWORK = "iresnet18"
 REMAT = ("none", "blocks", "products")
-UNKNOWN_TEMPLATES = {UNKNOWN_TEMPLATE, "none", ""}
 
 
 @dataclass(frozen=True)
@@ -112,4 +111,4 @@ def make_model(config: ModelConfig, template: str | None = None) -> tuple[nn.Mod
   return module, options, changed(kept, size=config.size, template=template, fit=config.fit)
 
 
-__all__ = ["DEFAULT_NETWORK", "UNKNOWN_TEMPLATES", "ModelConfig", "make_model"]
+__all__ = ["DEFAULT_NETWORK", "ModelConfig", "make_model"]

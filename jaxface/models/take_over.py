@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from jaxface.models.config import UNKNOWN_TEMPLATES, ModelConfig
+from jaxface.formats.manifest import UNKNOWN_TEMPLATES
+from jaxface.models.config import ModelConfig
 from jaxface.models.description import Description
 from jaxface.models.preprocess import PREPROCESS, Preprocess
 from jaxface.models.registry import create, model_options

@@ -7,7 +7,6 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from jaxface.data.config import open_records, open_source
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.formats.walk import walk
 from jaxface.training.config import Experiment
-from jaxface.training.custom import CustomExperiment, expand_path
+from jaxface.training.custom import CustomExperiment, expand_fields, expand_path
 from jaxface.training.host_facts import data_facts, run_facts
 from jaxface.training.hosts import gather, host_name, sign_of_life
 from jaxface.training.links import network_interfaces
@@ -55,10 +54,10 @@ def equal_facts(experiment: Experiment | CustomExperiment | None) -> Facts:
 
 def _data(experiment: Experiment) -> Facts:
   data = experiment.data
-  if data.images and not data.records:
+  if data.unpacked:
     facts = _attempt("data.images", lambda: _listed(expand_path(data.images, "data.images")))
   else:
-    facts = _attempt("data", lambda: fingerprint(open_source(replace(data, records=expand_path(data.records, "data.records")))[0]))
+    facts = _attempt("data", lambda: fingerprint(open_source(expand_fields(data, "data", "records", "mixture"))[0]))
   for index, one in enumerate(experiment.evaluation):
     for field in ("records", "images", "pairs"):
       name = f"evaluation.{index}.{field}"

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -32,12 +31,13 @@ from jaxface.pipeline.photos.align_folder import align_photos
 from jaxface.pipeline.say import say
 from jaxface.training.class_centers import save_centers
 from jaxface.training.config import Experiment
-from jaxface.training.custom import expand_path
+from jaxface.training.custom import expand_fields, expand_path
 from jaxface.training.host_facts import compare_hosts, run_facts
 from jaxface.training.hosts import join_hosts, stand_at, together, wait_for_hosts
 from jaxface.training.initial import resolve_model
 from jaxface.training.loop import train_run
 from jaxface.training.resolve import describe, resolve_run
+from jaxface.training.tracking import Trackers, tracked
 from jaxface.training.watchdog import watched
 from jaxface.training.workdir import Workdir
 
@@ -104,11 +104,21 @@ def run_experiment(experiment: Experiment, folder: Path, *, command: str) -> Res
     compare_hosts("the experiment", run_facts(describe(experiment)))
     workdir = Workdir(folder)
     workdir.keep_states_in(expand_path(experiment.checkpoints, "checkpoints"))
-    with workdir.own():
-      return _run(experiment, workdir, command)
+    with workdir.own(), tracked(experiment.tracking, say) as trackers:
+      result = _run(experiment, workdir, command, trackers)
+      trackers.attach(attached(workdir.path, experiment))
+      return result
 
 
-def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | None:
+def attached(folder: Path, experiment: Experiment) -> list[Path]:
+  """The files of a run that services receive: its settings, data, versions and git state, figures and reports, and the model's card."""
+  names = ["config.json", "data.json", "environment.json", "report.html", "model/card.md"]
+  for config in experiment.evaluation:
+    names += [f"{config.name}.json", f"report_{config.name}.html"]
+  return [folder / name for name in names]
+
+
+def _run(experiment: Experiment, workdir: Workdir, command: str, trackers: Trackers) -> Result | None:
   if not jax.process_index():
     print(f"convolution  {convolution()}", file=sys.stderr)
   prepared = prepare(experiment, workdir)
@@ -130,7 +140,7 @@ def _run(experiment: Experiment, workdir: Workdir, command: str) -> Result | Non
   for hook in hooks:
     for line in check_template(hook.source.template, source.template):
       say(f"evaluation {hook.config.name}: {line}")
-  trained = train_run(run, workdir, hooks)
+  trained = train_run(run, workdir, hooks, trackers)
   for hook in hooks:
     if hook.latest_step != trained.step:  # the run had ended before, or an earlier state is the best
       stand_at(f"verifying {hook.config.name} with the trained network")
@@ -180,16 +190,12 @@ def expand_paths(experiment: Experiment) -> Experiment:
   Raises:
     ValueError: a variable is not set.
   """
-
-  def expanded(config: Any, prefix: str, *fields: str) -> Any:
-    return replace(config, **{field: expand_path(getattr(config, field), f"{prefix}.{field}") for field in fields})
-
   return replace(
     experiment,
-    data=expanded(experiment.data, "data", "images", "records", "embeddings"),
-    model=expanded(experiment.model, "model", "init_from"),
+    data=expand_fields(experiment.data, "data", "images", "records", "mixture", "embeddings"),
+    model=expand_fields(experiment.model, "model", "init_from"),
     evaluation=tuple(
-      expanded(config, f"evaluation.{index}", "images", "records", "pairs")
+      expand_fields(config, f"evaluation.{index}", "images", "records", "pairs")
       for index, config in enumerate(experiment.evaluation)
     ),
   )
@@ -198,7 +204,7 @@ def expand_paths(experiment: Experiment) -> Experiment:
 def pack_images(experiment: Experiment, workdir: Workdir) -> Experiment:
   """Pack every folder of images for training or for a pair list into `records/` of the workdir, once."""
   data, evaluation = experiment.data, []
-  if data.images and not data.records:
+  if data.unpacked:
     if data.align:
       data = replace(data, images=align_once(data.images, workdir.path / "aligned", data.template or "arcface112"))
     elif not known_template(data.images, data.template):

@@ -94,7 +94,7 @@ def _with_packed(experiment: Experiment, folder: Path, packed: dict[tuple[Any, .
     packed.setdefault(key, str(folder / "records" / name))
     return found
 
-  if data.images and not data.records and not data.align:
+  if data.unpacked and not data.align:
     data = replace(data, records=of_earlier(("train", data.images, data.size, data.template), "train"))
   evaluation = []
   for config in experiment.evaluation:

@@ -166,11 +166,12 @@ def plan(
 def _sizes(config: Experiment, identities: int, images: int) -> tuple[int, int]:
   """Identities, and images of an epoch, of the data where they are known."""
   data = config.data
-  if identities and (images or data.images or data.records):
+  packed = data.mixture or ((data.records,) if data.records else ())
+  if identities and (images or data.unpacked or packed):
     return identities, images
-  if data.images or (data.records and not has_records(data.records)):
+  if data.unpacked or not all(map(has_records, packed)):
     raise ValueError("the number of identities is not known before the data are packed: give --identities N")
-  if data.records:
+  if packed:
     source = open_source(data)[0]
     return source.num_identities, images or source.num_records
   known = identities or max(1, round(data.synthetic.identities * (1 - data.holdout)))

@@ -33,4 +33,9 @@ from .state import TrainState as TrainState
 from .state import model_variables as model_variables
 from .step import TrainStep as TrainStep
 from .step import compile_step as compile_step
+from .tracking import TrackedRun as TrackedRun
+from .tracking import Tracker as Tracker
+from .tracking import Trackers as Trackers
+from .tracking import TrackingConfig as TrackingConfig
+from .tracking import tracked as tracked
 from .workdir import Workdir as Workdir

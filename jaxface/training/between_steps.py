@@ -20,6 +20,7 @@ from jaxface.training.replicas import Replicas
 from jaxface.training.run_log import RunLog
 from jaxface.training.speed_meter import SpeedMeter
 from jaxface.training.state import TrainState, model_variables
+from jaxface.training.tracking import Trackers
 from jaxface.training.watchdog import InFlight
 from jaxface.training.workdir import Workdir
 
@@ -49,10 +50,11 @@ class BetweenSteps:
   def __init__(
     self, plan: Plan, batch_size: int, workdir: Workdir, checkpoints: Checkpoints, hooks: Sequence[Hook], start: int,
     facts: Mapping[str, Any], replicas: Replicas | None, lives: Lives | None,
+    trackers: Trackers | None = None,
   ):
     self.plan, self.workdir, self.checkpoints, self.hooks = plan, workdir, checkpoints, hooks
     self.facts, self.replicas = facts, replicas
-    self.log = RunLog(plan, workdir.path, start)
+    self.log = RunLog(plan, workdir.path, start, trackers)
     self.speed = SpeedMeter(batch_size, start)
     self.in_flight = InFlight()
     self.lives = lives

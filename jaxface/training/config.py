@@ -25,6 +25,7 @@ from jaxface.training.custom import CustomExperiment
 from jaxface.training.optimizer import OptimizerConfig
 from jaxface.training.overrides import override_all
 from jaxface.training.schedule import ScheduleConfig
+from jaxface.training.tracking import TrackingConfig
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Experiment:
     terms: the objective: weighted terms on the embedding.
     evaluation: verification sets; `every` of each is the interval in steps.
     export: format written at the end: "onnx", or "" (on the command line also "none") for none.
+    tracking: services to which the run is reported.
   """
 
   name: str = "default"
@@ -124,6 +126,7 @@ class Experiment:
   mesh: MeshConfig = field(default_factory=MeshConfig)
   evaluation: tuple[VerificationConfig, ...] = ()
   export: Literal["", "onnx"] = ""
+  tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
   def __post_init__(self):
     if not re.fullmatch(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]*", self.name):

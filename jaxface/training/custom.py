@@ -6,7 +6,7 @@ result. What a kind trains goes through `train_run`, so that it is logged, saved
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,4 +59,15 @@ def expand_path(path: str, field: str) -> str:
   return full
 
 
-__all__ = ["CustomExperiment", "expand_path"]
+def expand_fields(config: Any, prefix: str, *fields: str) -> Any:
+  """A copy of a config with $VARIABLES and ~ replaced in fields that are a path or a tuple of paths; see `expand_path`."""
+
+  def expanded(field: str) -> Any:
+    value = getattr(config, field)
+    name = f"{prefix}.{field}"
+    return tuple(expand_path(path, name) for path in value) if isinstance(value, tuple) else expand_path(value, name)
+
+  return replace(config, **{field: expanded(field) for field in fields})
+
+
+__all__ = ["CustomExperiment", "expand_fields", "expand_path"]

@@ -20,7 +20,7 @@ from jaxface.training.resume import generic
 # Fields that may differ between processes: process number, coordinator address, reading options, and paths of data. The content of
 # the data is compared, see `jaxface.training.resume.describe_data`.
 OWN = frozenset({
-  "mesh.coordinator", "mesh.process_id", "data.threads", "data.synthetic.remember", "data.records", "data.images",
+  "mesh.coordinator", "mesh.process_id", "data.threads", "data.synthetic.remember", "data.records", "data.mixture", "data.images",
   "data.embeddings", "evaluation.N.images", "evaluation.N.records", "evaluation.N.pairs", "model.init_from",
 })
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")

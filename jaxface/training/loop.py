@@ -30,8 +30,9 @@ from jaxface.training.resume import describe_data
 from jaxface.training.run_log import TrainingDiverged
 from jaxface.training.state import TrainState, model_variables
 from jaxface.training.step import TrainStep, compile_step
+from jaxface.training.tracking import Trackers
 from jaxface.training.watchdog import watched
-from jaxface.training.workdir import Workdir
+from jaxface.training.workdir import Workdir, environment
 
 Tree = Any
 # What to do if the processes of a run have different values, by when it is found.
@@ -91,20 +92,22 @@ def train(experiment: Experiment, workdir: Workdir, source: Any, hooks: Sequence
     return train_run(resolve_run(experiment, source, workdir.path), workdir, hooks)
 
 
-def train_run(run: Run, workdir: Workdir, hooks: Sequence[Hook] = ()) -> Trained:
-  """`train` for an experiment that is resolved already, see `resolve_run`."""
+def train_run(run: Run, workdir: Workdir, hooks: Sequence[Hook] = (), trackers: Trackers | None = None) -> Trained:
+  """`train` for an experiment that is resolved already, see `resolve_run`; it also opens `trackers`, which receive the rows."""
   with together(), watched(run.plan.stall_seconds), workdir.own():
-    return _train(run, workdir, hooks)
+    return _train(run, workdir, hooks, trackers or Trackers())
 
 
-def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
+def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook], trackers: Trackers) -> Trained:
   plan, mesh = run.plan, run.mesh
   stand_at("comparing experiment and data")
   data = describe_data(run.data, hooks)
   facts, data_now = run_facts(run.config), data_facts(data)
   compare_hosts("the experiment", facts)
   compare_hosts("the data", data_now)
+  resumed = workdir.holds_states
   workdir.save_config(run.config, data, best=plan.best)
+  trackers.open(run.name, workdir.path, run.config, environment(), resumed=resumed)
   stand_at("building the network and the training step")
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
 
@@ -138,7 +141,7 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook]) -> Trained:
   if start < plan.steps:  # a finished run has no further life
     writes = jax.process_index() == 0
     lives = Lives(workdir.path, run_identity(run.config), workdir.began, start, writes=writes)
-  between = BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas, lives)
+  between = BetweenSteps(plan, run.batches.size, workdir, checkpoints, hooks, start, {**facts, **data_now}, replicas, lives, trackers)
   between.log.note(lines)
   jitted = compile_step(step, shardings, batch_sharding(mesh))
   compiled: jax.stages.Compiled | None = None

@@ -16,20 +16,21 @@ FREE = frozenset({
   "data.threads", "data.on_damage", "data.synthetic.remember",
   "mesh.devices", "mesh.slices", "mesh.fsdp", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   "mesh.heartbeat_seconds", "mesh.stall_seconds", "mesh.compare_values",
+  "tracking.to", "tracking.project", "tracking.server",
   "terms.N.sharded", "terms.N.block",
   # A set is identified by its name; its content is compared as data.
   "evaluation", "evaluation.N.name", "evaluation.N.every",
 })
 # Paths or selection of data: the content is compared instead (`describe_data`), so that files may move.
 BY_CONTENT = frozenset({
-  "data.records", "data.images", "data.align", "data.template", "data.licence", "data.origin", "data.embeddings",
+  "data.records", "data.mixture", "data.images", "data.align", "data.template", "data.licence", "data.origin", "data.embeddings",
   "evaluation.N.images", "evaluation.N.records", "evaluation.N.template", "evaluation.N.protocol",
   "evaluation.N.pairs", "evaluation.N.seed", "evaluation.N.mirror", "evaluation.N.crops",
 })
 # Compared by value. A name that ends in a dot includes every field below it that is in no other list.
 BOUND = frozenset({
   "steps", "batch_size", "accumulate", "seed", "ema",
-  "data.size", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
+  "data.size", "data.weights", "data.shared_identities", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
   "data.min_images", "data.holdout", "data.seed",
   "data.synthetic.identities", "data.synthetic.images_per_identity", "data.synthetic.size", "data.synthetic.seed",
   "augment.", "model.", "terms.", "optimizer.", "schedule.", "mesh.gradient_dtype",

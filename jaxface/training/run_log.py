@@ -10,6 +10,7 @@ import jax
 from jaxface.training.logs import MetricWriter, host_scalars
 from jaxface.training.parts import BAD_WINDOW, Plan
 from jaxface.training.progress import ProgressLine
+from jaxface.training.tracking import Trackers
 
 # Notes on the start of a run, which are also printed once.
 NOTES_FILE = "notes.txt"
@@ -35,12 +36,13 @@ class RunLog:
     plan: plan of the run.
     folder: folder of the run.
     start: step from which the run is resumed, 0 for a new run.
+    trackers: services that receive the rows, too.
   Attributes:
     blocked_seconds: total time in which it has waited for the devices.
   """
 
-  def __init__(self, plan: Plan, folder: Path, start: int):
-    self.plan, self.folder = plan, folder
+  def __init__(self, plan: Plan, folder: Path, start: int, trackers: Trackers | None = None):
+    self.plan, self.folder, self.trackers = plan, folder, trackers or Trackers()
     self._noted = start > 0  # a resumed run appends to its notes
     # A row describes the state after its step, so the row of the step resumed from is kept.
     self.writer = MetricWriter(folder, resume_step=start + 1 if start else 0) if jax.process_index() == 0 else None
@@ -76,7 +78,7 @@ class RunLog:
     self.blocked_seconds += time.perf_counter() - began
     row = host_scalars({**metrics, **speed})
     if self.writer is not None:
-      self.writer.write(number, row)
+      self._write(number, row)
       self.line.update(
         number, loss=row["loss"], images_per_second=row["images_per_second"], wait_share=row["wait_share"],
         learning_rate=row["learning_rate"], skipped=int(row["skipped"]),
@@ -101,6 +103,10 @@ class RunLog:
     if row["bad_lately"] > self.plan.most_bad_lately:
       raise self._diverged(number, f"{int(row['bad_lately'])} of {BAD_WINDOW} steps", "max_bad_share")
 
+  def _write(self, number: int, row: dict[str, float]) -> None:
+    assert self.writer is not None
+    self.trackers.write(number, self.writer.write(number, row))
+
   def _advise(self, number: int, wait_share: float) -> None:
     """Say once what to do when images come too slowly, in three intervals in a row: the first one holds the compilation."""
     self._starved = self._starved + 1 if wait_share > STARVED else 0
@@ -122,7 +128,7 @@ class RunLog:
     """Write the figures of hooks after step `number`."""
     if self.writer is None or not row:
       return
-    self.writer.write(number, row)
+    self._write(number, row)
     shown = [f"{name} {value:.4f}" for name, value in row.items() if name.endswith(SHOWN)]
     if shown:
       self.line.note(f"step {number}: {', '.join(shown)}")

@@ -377,7 +377,7 @@ def test_every_command_ends_at_ctrl_c_with_one_sentence(command, monkeypatch, ca
     main(["--traceback", command])
 
 
-@pytest.mark.parametrize("moment", ["jaxface.inference.model.embed_source", "jaxface.inference.faces.write_embeddings"])
+@pytest.mark.parametrize("moment", ["jaxface.inference.model.embed_source", "jaxface.inference.faces.write_embedding_file"])
 def test_ctrl_c_leaves_no_half_of_an_embedding_file(folder, trained, tmp_path, monkeypatch, capsys, moment):
   def stop(*_, **__):
     raise KeyboardInterrupt

@@ -19,6 +19,9 @@ SHELLS = {
   "embed --model m --images i --out o.npz --raw --devices 2 --projector p": (
     "jaxface.inference.embed_faces", (None, "i", "o.npz"), {"raw": True, "devices": 2, "projector": "p"}
   ),
+  "embed --model m --images i --out o.parquet --part-size 9 --host 1/3": (
+    "jaxface.inference.embed_in_parts", (None, "i", "o.parquet"), {"part_size": 9, "host": 1, "hosts": 3, "mirror": "sum"}
+  ),
   "evaluate --pairs p --embeddings e --json j --skip-missing": ("jaxface.evaluation.evaluate", ("e", "p"), {"out": "j", "skip_missing": True}),
   "evaluate --pairs p --model m --images i --save s --title t": (
     "jaxface.inference.evaluate_model", ("m", "i", "p"), {"save": "s", "title": "t", "mirror": "sum"}
@@ -46,6 +49,8 @@ SHELLS = {
   "leaks --train a --test b --distance 9 --model m": ("jaxface.pipeline.find_leaks", ("a", "b"), {"distance": 9, "model": "m"}),
   "import f.pth --model m --out o --option a=1 --origin us": ("jaxface.interop.import_model", ("f.pth", "m", "o"), {"options": {"a": 1}, "origin": "us"}),
   "export --model m --out o --normalize": ("jaxface.interop.export_model", ("m", "o"), {"normalize": True, "mirror": "none"}),
+  "push m p": ("jaxface.interop.push_model", ("m", "p"), {}),
+  "pull p o": ("jaxface.interop.pull_model", ("p", "o"), {}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
   "align p o --which all --no-sheet": ("jaxface.pipeline.align_photos", ("p", "o"), {"which": "all", "sheet": False, "template": "arcface112"}),
   "compare a b --model m --threshold 0.3": ("jaxface.pipeline.compare_photos", ("a", "b"), {"model": "m", "threshold": 0.3}),

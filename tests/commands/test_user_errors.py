@@ -103,6 +103,8 @@ LINES = [
   "cluster {} --model @model --threshold 0.5",
   "export --model {} --out out.onnx",
   "use {}",
+  "push {} pushed",
+  "pull {} out",
   "export --model {} --format safetensors --out out.safetensors",
   "export --model @model --precision int8 --calibrate {} --out out.onnx",
   "import {} --model iresnet18 --out out",

@@ -34,7 +34,7 @@ def test_packed_records_carry_their_template(model, make_folder, tmp_path):
 @pytest.mark.parametrize(
   ("more", "message"),
   [
-    ({"out": "faces.csv"}, "stored in .npz or .parquet"), ({"batch_size": 0}, "batch_size is 0: at least 1"),
+    ({"out": "faces.csv"}, "stored in .npz, .parquet, .npy or .faiss, not .csv"), ({"batch_size": 0}, "batch_size is 0: at least 1"),
     ({"template": "arcface"}, "template is 'arcface', should be one of arcface112"), ({"mirror": "twice"}, "choose one of sum"),
     ({"template": "lightcnn128"}, "aligned to template 'lightcnn128'"),
   ],

@@ -104,11 +104,20 @@ def test_a_record_set_of_before_says_unknown(faces, tmp_path):
   plain = read_checked_json(path)
   del plain["licence"], plain["origin"]
   path.write_text(json.dumps(plain))
-  assert images_of(DataConfig(records=str(tmp_path / "set"))) == Ancestor("images", "people")
+  assert images_of(DataConfig(records=str(tmp_path / "set"))) == (Ancestor("images", "people"),)
+
+
+def test_a_mixture_has_the_terms_of_each_set(faces, tmp_path):
+  pack(faces, tmp_path / "one", licence="MIT")
+  pack(faces, tmp_path / "other", licence="CC0-1.0", origin="us")
+  found = images_of(DataConfig(mixture=(str(tmp_path / "one"), str(tmp_path / "other"))))
+  assert found == (Ancestor("images", "people", "MIT"), Ancestor("images", "people", "CC0-1.0", "us"))
+  file = tmp_path / "lineage.json"
+  assert run_lineage(DataConfig(mixture=(str(tmp_path / "one"), str(tmp_path / "other"))), "", file) == found
 
 
 def test_synthetic_faces_and_what_the_config_says():
-  assert images_of(DataConfig()).licence == "Apache-2.0"
+  assert images_of(DataConfig())[0].licence == "Apache-2.0"
 
 
 def test_a_continued_run_outlives_the_model_that_it_began_with(random_model, tmp_path):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import chex
 import numpy as np
 import pytest
 
@@ -111,6 +112,23 @@ def test_other_records_are_refused_with_the_way_on_and_moved_ones_are_not(small,
   (packed / "here").rename(packed / "moved")
   assert go(on(small, packed / "moved"), packed / "run").step == 4
   assert go(on(small, packed / "there"), packed / "run").step == 4
+
+
+def test_a_run_on_a_mixture_resumes_exactly_and_with_the_same_sets_and_weights_only(small, packed, stop_at):
+  sets = (str(packed / "here"), str(packed / "other"))
+  mixed = replace(small, data=replace(small.data, mixture=sets, weights=(2.0, 1.0)))
+  whole = go(mixed, packed / "whole")
+  with pytest.raises(Interrupted):
+    go(mixed, packed / "cut", [stop_at(2)])
+  for changes, message in (
+    ({"weights": (1.0, 1.0)}, r"data\.weights: \[2\.0, 1\.0\] then"),
+    ({"mixture": sets[::-1]}, "train, set 0, shards_sha256"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      go(replace(mixed, data=replace(mixed.data, **changes)), packed / "cut")
+  (packed / "other").rename(packed / "moved")
+  moved = replace(mixed, data=replace(mixed.data, mixture=(sets[0], str(packed / "moved"))))
+  chex.assert_trees_all_equal(go(moved, packed / "cut").variables, whole.variables)
 
 
 def test_another_choice_of_identities_is_other_data(packed):
