@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from jaxface.evaluation.intervals.false_accepts import ListedPairs
 from jaxface.evaluation.intervals.identity_units import Units, units_of
 from jaxface.evaluation.intervals.rates import (
   independent_pairs,
@@ -147,3 +148,14 @@ def test_both_cases_of_cimat_are_there():
   apart = units.left_p != units.right_p
   shares = {threshold: (score[apart] >= threshold).mean() for threshold in CIMAT}
   assert all(CIMAT[threshold][0] > share * (1 - share) / apart.sum() for threshold, share in shares.items())
+
+
+@given(st.integers(0, 10_000), st.integers(2, 60), st.integers(2, 9))
+def test_the_variance_of_false_accepts_of_a_list_is_the_shared_one(seed, pairs, people):
+  score_p, units = drawn(seed, pairs, people)
+  found = ListedPairs.of(score_p, np.zeros(pairs, bool), units)
+  for count in range(pairs + 1):
+    residual_p = (np.arange(pairs) < count) - count / pairs
+    independent = (residual_p**2).sum()
+    right = shared_variance(residual_p, found.units) / independent if 0 < count < pairs else 1.0
+    assert found.variance_ratio(count) == pytest.approx(right, rel=1e-9)

@@ -43,7 +43,10 @@ def test_groups_have_a_table(tmp_path):
     for group, figures in one.figures["groups"].items():
       low, high = figures["accuracy_interval"]
       assert f"{name} {group} {figures['pairs']} {100 * figures['accuracy']:.2f} % {100 * low:.2f} to {100 * high:.2f}" in page
-    assert f"{100 * one.figures['accuracy_mean']:.2f}" in page
+    low, high = one.figures["accuracy_mean_95"]
+    spread, ratio = one.figures["accuracy_std_95"], one.figures["skewed_error_ratio_95"]
+    assert f"{100 * one.figures['accuracy_mean']:.2f} % {100 * low:.2f} to {100 * high:.2f}" in page
+    assert f"{100 * spread[0]:.2f} to {100 * spread[1]:.2f}" in page and f"{ratio[0]:.2f} to {ratio[1]:.2f}" in page
   assert "Largest error / smallest" in page and "Other figures" not in page
 
 

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from jaxface.evaluation.intervals.identity_units import Units
-from jaxface.evaluation.intervals.rates import Z95, shared_variance, wilson
+from jaxface.evaluation.intervals.rates import Z95, wilson
 
 Interval = tuple[float, float]
 # The design factor is estimated from at least this many false accepts.
@@ -89,10 +89,41 @@ class ListedPairs(NonMated):
     """Number of non-mated pairs."""
     return len(self.score_t)
 
+  @cached_property
+  def _of_units(self) -> np.ndarray:
+    """Pairs of each identity, [U] float64."""
+    return self._at(slice(None))
+
+  @cached_property
+  def _of_two(self) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of two identities that have pairs, rising, and how many they have."""
+    code_c, pairs_c = np.unique(self._codes(self.pairs), return_counts=True)
+    return code_c, pairs_c.astype(np.float64)
+
   def variance_ratio(self, count: int) -> float:
-    residual_t = (np.arange(self.pairs) < count) - count / self.pairs
-    independent = float((residual_t**2).sum())
-    return shared_variance(residual_t, self.units) / independent if independent else 1.0
+    # `shared_variance` of the accepted pairs minus their share, whose squares are multiplied out: only the accepted ones are visited.
+    rate = count / self.pairs
+    independent = count * (1 - rate)
+    if not independent > 0:
+      return 1.0
+    code_c, pairs_c = self._of_two
+    code_g, accepted_g = np.unique(self._codes(count), return_counts=True)
+    pairs_g = pairs_c[np.searchsorted(code_c, code_g)]
+    of_two = float((accepted_g.astype(np.float64) ** 2).sum()) - 2 * rate * float((accepted_g * pairs_g).sum()) + rate**2 * float((pairs_c**2).sum())
+    of_unit = float(((self._at(slice(count)) - rate * self._of_units) ** 2).sum())
+    return max(1.0, (of_unit - of_two) / independent)
+
+  def _at(self, which: slice) -> np.ndarray:
+    """[U] float64, some pairs by identity; both identities of a pair have it."""
+    left_p, right_p = self.units.left_p[which], self.units.right_p[which]
+    both = np.bincount(left_p, minlength=self.units.total) + np.bincount(right_p[left_p != right_p], minlength=self.units.total)
+    return both.astype(np.float64)
+
+  def _codes(self, count: int) -> np.ndarray:
+    """A number for the two identities of each of the first pairs that show two."""
+    left_p, right_p = self.units.left_p[:count].astype(np.int64), self.units.right_p[:count].astype(np.int64)
+    apart = left_p != right_p
+    return np.minimum(left_p, right_p)[apart] * self.units.total + np.maximum(left_p, right_p)[apart]
 
 
 @dataclass(frozen=True)

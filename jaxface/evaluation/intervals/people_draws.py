@@ -19,8 +19,8 @@ from jaxface.evaluation.measures.identification import Searches
 
 DRAWS = 1_000
 # Of more non-mated pairs than this a random part gives the false accepts of a draw. A quarter of them is accepted, with weights of mean square 4:
-# the FAR of a draw then varies by 1.6 % of itself, the square root of 4 / 2¹⁴.
-_SAMPLE = 2**16
+# the FAR of a draw then varies by 2.2 % of itself, the square root of 4 / 2¹³.
+_SAMPLE = 2**15
 # Up to so many pairs their weights are added; of more their sum is approximated.
 _ADDED = 2**18
 # A draw may accept more pairs than its target has in the mean: so many times as many, and some more, are looked at.

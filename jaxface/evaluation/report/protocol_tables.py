@@ -90,7 +90,11 @@ def _groups(where: str, named: Named) -> str:
       shares = (_with(one.get(name), one.get(f"{name}_interval")) for name in _SHARES)
       rows.append((model, [escape(group), f"{one['pairs']:,}", *shares, *tars]))
     ratio = found.get("skewed_error_ratio")
-    cells = [percent(found["accuracy_mean"]), f"{100 * found['accuracy_std']:.2f}", "– (a group has no error)" if ratio is None else f"{ratio:.2f}"]
+    cells = [
+      _with(found["accuracy_mean"], found.get("accuracy_mean_95")),
+      f"{100 * found['accuracy_std']:.2f}" + _small(found.get("accuracy_std_95"), 100),
+      "– (a group has no error)" if ratio is None else f"{ratio:.2f}" + _small(found.get("skewed_error_ratio_95"), 1),
+    ]
     summary.append((model, cells))
   heads = ["Model", "Group", "Pairs", *_SHARES.values(), *(f"TAR at FAR ≤ {escape(far)} (%)" for far in targets)]
   over = ["Model", "Mean accuracy of the groups", "Standard deviation (% points)", "Largest error / smallest"]
@@ -99,6 +103,11 @@ def _groups(where: str, named: Named) -> str:
     f"<section>\n<h2>{escape(where)}, by group</h2>\n"
     f'<div class="card scroll">\n{table(note, heads, rows)}\n</div>\n<div class="card scroll">\n{table("", over, summary)}\n</div>\n</section>'
   )
+
+
+def _small(ends: Sequence[float] | None, times: int) -> str:
+  """An interval below its figure; "" for figures of earlier releases, which have none."""
+  return f'<br><small class="soft">{times * ends[0]:.2f} to {times * ends[1]:.2f}</small>' if ends else ""
 
 
 def _share(one: Mapping[str, Any], name: str) -> str:
