@@ -25,6 +25,7 @@ from jaxface.data.fingerprint import fingerprint
 from jaxface.data.mixture import CYCLE
 from jaxface.formats.face import Face
 from jaxface.formats.images import encode_jpeg
+from jaxface.formats.packing import pack
 from jaxface.formats.writer import write_recordset
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
@@ -217,6 +218,25 @@ def test_sets_that_do_not_mix_are_named(two, tmp_path):
   assert MixtureSource([one, unknown], ["one", "unknown"]).template == "unknown"
   with pytest.raises(ValueError, match="different names, not 2 called one, one"):
     MixtureSource([one, one], ["one", "one"])
+
+
+@pytest.mark.real_data
+def test_real_faces_of_two_overlapping_sets(face_data, tmp_path):
+  for name, people in (("one", (1, 2, 3)), ("other", (3, 4))):
+    (tmp_path / name).mkdir()
+    for person in people:
+      (tmp_path / name / f"s{person}").symlink_to(face_data / "orl_faces" / f"s{person}")
+    pack(tmp_path / name, tmp_path / "packed" / name, size=64, processes=1)
+  sets = tuple(str(tmp_path / "packed" / name) for name in ("one", "other"))
+  source = open_source(DataConfig(mixture=sets, weights=(1.0, 1.0), shared_identities=True))[0]
+  assert source.identity_names() == ["s1", "s2", "s3", "s4"] and source.num_records == 50
+  with Loader(source, make_order(DataConfig(mixture=sets, weights=(1.0, 1.0)), source, 20), 20, steps=3) as loader:
+    batches = list(loader)
+  image_bhwc = np.concatenate([batch["image"] for batch in batches])
+  label_b = np.concatenate([batch["label"] for batch in batches])
+  # Thirty of each set: the first has shown each image once, the second its twenty images one and a half times.
+  assert np.bincount(label_b)[[0, 1]].tolist() == [10, 10] and np.bincount(label_b)[2] + np.bincount(label_b)[3] == 40
+  assert len(np.unique(image_bhwc.reshape(60, -1), axis=0)) == 40  # the ten images of s3 are in both sets
 
 
 @pytest.mark.parametrize("fields, message", [

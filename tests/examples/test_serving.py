@@ -66,7 +66,8 @@ def test_embeddings_are_those_of_the_model(client, saved, make_jpeg):
 def test_requests_that_come_together_are_answered_each_with_its_own(client, saved, make_jpeg):
   # Two sizes: they cannot be in one batch.
   photos = [make_jpeg(seed, side, side) for seed in range(12) for side in (16, 24)]
-  expected = [Model(saved).embed(decode_image(photo, where="photo")) for photo in photos]
+  model = Model(saved)
+  expected = [model.embed(decode_image(photo, where="photo")) for photo in photos]
   with ThreadPoolExecutor(8) as pool:
     answers = list(pool.map(lambda photo: client.post("/embed", files={"photo": ("a.jpg", photo)}).json(), photos))
   for answer, expected_d in zip(answers, expected):

@@ -180,6 +180,23 @@ def test_licences_of_the_card(saved, tmp_path, licences, expected):
   assert {name: value for name, value in head.items() if name.startswith("license")} == expected
 
 
+def test_hugging_face_reads_the_card(model, tmp_path):
+  hub = pytest.importorskip("huggingface_hub", reason="EXTRA ABSENT: huggingface_hub is not installed: the card was not read by it here")
+  push_model(model, str(tmp_path / "there"))
+  card = hub.ModelCard.load(tmp_path / "there" / "README.md")
+  assert card.data.license == "cc-by-4.0" and card.data.library_name == "jaxface" and "face-recognition" in card.data.tags
+  assert card.text.strip().startswith("# smallresnet")
+
+
+def test_the_names_of_its_client_exist():
+  hub = pytest.importorskip("huggingface_hub", reason="EXTRA ABSENT: huggingface_hub is not installed: its client was not looked at here")
+  hub.CommitOperationAdd("a/b.txt", b"content")
+  hub.CommitOperationDelete("a/b.txt")
+  for method in ("file_exists", "repo_exists", "create_repo", "create_commit", "list_repo_files"):
+    assert callable(getattr(hub.HfApi, method))
+  assert hub_store.open_store("hf://me/face@draft").revision == "draft"
+
+
 def test_the_cache_of_hugging_face_is_read_as_it_is(model, tmp_path):
   # Its layout: files are links to blobs named by their digest, in a folder per revision.
   push_model(model, str(tmp_path / "pushed"))

@@ -28,6 +28,7 @@ FREE_TEXT = {
   "name", "data.records", "data.images", "data.embeddings", "data.licence", "data.origin", "model.name", "model.init_from",
   "mesh.coordinator",  # its form is checked when hosts are joined
   "evaluation.0.name", "evaluation.0.images", "evaluation.0.records", "evaluation.0.pairs",
+  "tracking.project", "tracking.server",
 }
 # Numbers that may be negative: cosines, and what is added to one.
 SIGNED = {"CosineHinge.margin", "BinomialDeviance.beta", "SiameseRegression.different_target", "ContrastiveCosine.scale",
@@ -81,6 +82,15 @@ def test_values_that_a_field_cannot_take_are_refused_in_a_sentence(label, name, 
   elif name == "schedule.milestones":
     for text in ("abc", "0.5,nan", "-1", "0.9,0.5", "2"):
       refusal(experiment, name, text)
+  elif name == "data.mixture":
+    assert "needs paths of record sets" in refusal(experiment, name, "1,2")
+  elif name == "data.weights":
+    mixed = experiment.with_overrides({"data.mixture": "a,b"})
+    for text in ("abc", "1", "1,2,3", "1,nan", "1,-1", "0,1", "inf,1"):
+      refusal(mixed, name, text)
+  elif name == "tracking.to":
+    for text in ("mlflo", "mlflow,mlflow", "1"):
+      assert "needs some of mlflow, wandb" in refusal(experiment, name, text)
   elif name == "optimizer.rates":
     for text in ("abc", "body/*=x", "body/*=-1", "=1"):
       assert "PATTERN=FACTOR" in refusal(experiment, name, text)

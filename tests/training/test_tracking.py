@@ -84,59 +84,62 @@ def logged(folder):
   return {(row["step"], name): value for row in rows for name, value in row.items() if name not in ("step", "time") and value is not None}
 
 
-def test_a_service_receives_what_the_log_has(go, kept, tmp_path):
-  go(tmp_path / "run", TrackingConfig(to=("kept", "second")))
-  first, second = kept.made
-  assert {(step, name): value for step, row in first.rows for name, value in row.items()} == logged(tmp_path / "run")
-  assert first.rows == second.rows and first.files == ["config.json"] and first.ending == "finished"
-  assert first.run.config["steps"] == 6 and "jax" in first.run.environment["packages"] and "commit" in first.run.environment["git"]
-  assert json.loads((tmp_path / "run" / TRACKING_FILE).read_text())["kept"] == "run0"
-
-
-def test_a_resumed_run_is_the_same_run_there_and_one_that_begins_anew_is_not(go, kept, tmp_path, stop_at):
-  config = TrackingConfig(to=("kept",))
+def test_services_receive_what_the_log_has_and_a_resumed_run_is_the_same_run_there(go, kept, tmp_path, stop_at):
+  config, folder = TrackingConfig(to=("kept", "second")), tmp_path / "run"
   with pytest.raises(Interrupted):
-    go(tmp_path / "run", config, [stop_at(3)])
-  go(tmp_path / "run", config)
-  assert [(one.known_as, one.ending) for one in kept.made] == [("run0", "interrupted"), ("run0", "finished")]
+    go(folder, config, [stop_at(3)])
+  go(folder, config)
+  assert [(one.known_as, one.ending) for one in kept.made] == [("run0", "interrupted"), ("run1", "interrupted"), ("run0", "finished"), ("run1", "finished")]
+  first, second, *resumed = kept.made
+  assert first.rows == second.rows and resumed[0].rows == resumed[1].rows and resumed[0].files == ["config.json"]
+  assert {(step, name): value for step, row in (*first.rows, *resumed[0].rows) for name, value in row.items()} == logged(folder)
+  assert first.run.config["steps"] == 6 and "jax" in first.run.environment["packages"] and "commit" in first.run.environment["git"]
+  assert json.loads((folder / TRACKING_FILE).read_text())["kept"] == "run0"
   with pytest.raises(ValueError, match="holds a run with other values"):
-    go(tmp_path / "run", config, seed=5)
-  assert len(kept.made) == 2  # a refused command leaves the service's run as it was
-  go(tmp_path / "other", config)
-  assert kept.made[-1].known_as == "run2"
+    go(folder, config, seed=5)
+  assert len(kept.made) == 4  # a refused command leaves the service's run as it was
+
+
+def opened(folder, say=print, resumed=False):
+  trackers = Trackers(TrackingConfig(to=("kept",)), say)
+  trackers.open("run", folder, {}, {}, resumed=resumed)
+  return trackers
+
+
+def test_a_run_that_begins_anew_in_its_folder_is_another_run_there(kept, tmp_path):
+  for resumed in (False, True, False):
+    opened(tmp_path, resumed=resumed).close("interrupted")
+  assert [one.known_as for one in kept.made] == ["run0", "run0", "run2"]
 
 
 @pytest.mark.parametrize("method", ["write", "attach", "close"])
-def test_a_service_that_fails_is_named_once_and_the_run_ends_well(go, kept, tmp_path, method):
+def test_a_service_that_fails_is_named_once_and_the_run_goes_on(kept, tmp_path, method):
   lines = []
   kept.fail = method
-  go(tmp_path / "run", TrackingConfig(to=("kept",)), say=lines.append)
+  trackers = opened(tmp_path, lines.append)
+  for step in (1, 2):
+    trackers.write(step, {"loss": 1.0})
+  trackers.attach([tmp_path / TRACKING_FILE])
+  trackers.close("finished")
   assert len(lines) == 1 and lines[0].startswith("kept: ConnectionError: no route to host. Nothing more is reported")
-  assert read_metrics(tmp_path / "run")[-1]["step"] == 6
+  assert len(kept.made[0].rows) == (0 if method == "write" else 2)
 
 
-def test_a_service_that_cannot_be_reached_at_the_start_is_an_error(go, kept, tmp_path):
+def test_a_service_that_cannot_be_reached_at_the_start_is_an_error(kept, tmp_path):
   kept.fail = "open"
   with pytest.raises(ConnectionError):
-    go(tmp_path / "run", TrackingConfig(to=("kept",)))
+    opened(tmp_path)
 
 
-def test_a_run_that_fails_is_said_to_have_failed(go, kept, tmp_path):
-  class Broken:
-    def due(self, step, last):
-      return step == 2
-
-    def __call__(self, step, variables):
-      raise RuntimeError("broken hook")
-
-  with pytest.raises(RuntimeError, match="broken hook"):
-    go(tmp_path / "run", TrackingConfig(to=("kept",)), [Broken()])
+def test_a_run_that_fails_is_said_to_have_failed(kept, tmp_path):
+  with pytest.raises(RuntimeError, match="broken hook"), tracked(TrackingConfig(to=("kept",))) as trackers:
+    trackers.open("run", tmp_path, {}, {}, resumed=False)
+    raise RuntimeError("broken hook")
   assert kept.made[0].ending == "failed"
 
 
 def test_values_that_are_not_finite_are_left_out(kept, tmp_path):
-  trackers = Trackers(TrackingConfig(to=("kept",)))
-  trackers.open("run", tmp_path, {}, {}, resumed=False)
+  trackers = opened(tmp_path)
   trackers.write(1, {"loss": float("nan"), "accuracy": 0.5})
   trackers.write(2, {"loss": float("inf")})
   assert kept.made[0].rows == [(1, {"accuracy": 0.5})]
