@@ -15,6 +15,9 @@ from .points import POINT_SETS as POINT_SETS
 from .points import mirror_points as mirror_points
 from .points import reduce_points as reduce_points
 from .resample import warp as warp
+from .sdm_training import SdmExperiment as SdmExperiment
+from .sdm_training import SdmTraining as SdmTraining
+from .sdm_training import train_sdm as train_sdm
 from .similarity import compose as compose
 from .similarity import fit_affine as fit_affine
 from .similarity import fit_similarity as fit_similarity

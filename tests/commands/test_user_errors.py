@@ -114,6 +114,8 @@ LINES = [
   "plan quickstart --topology gpu:h100x8 --data.records {}",
   "train {}",
   "train quickstart --network {} --workdir w",
+  "train hogsvm --faces {} --no_faces @faces --workdir w",
+  "train sdm --photos @faces --annotations {} --workdir w",
   "train quickstart --data.records {} --workdir w",
   "train quickstart --data.images {} --workdir w --data.size 16",
   "train quickstart --model.init_from {} --workdir w --data.synthetic.identities 10",
