@@ -130,9 +130,9 @@ class HogSvm:
       photos.append(photo_n)
       boxes.append(canvas.boxes(index_n))
       margins.append(margin_bk[photo_n, index_n])
-    photo_n, box_n4, margin_n = (np.concatenate(parts) for parts in (photos, boxes, margins))
-    kept, score_n = keep(box_n4, 1 / (1 + np.exp(-margin_n)), photo_n, self.config.final)
-    rows = [photo_n[kept] == number for number in range(len(size_b2))]
+    of_n, box_n4, margin_n = np.concatenate(photos), np.concatenate(boxes), np.concatenate(margins)
+    kept, score_n = keep(box_n4, 1 / (1 + np.exp(-margin_n)), of_n, self.config.final)
+    rows = [of_n[kept] == number for number in range(len(size_b2))]
     return [
       Detections(box_n4[kept][row], score_n[row], None, (int(height), int(width))) for row, (height, width) in zip(rows, size_b2)
     ]
