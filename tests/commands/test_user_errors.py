@@ -94,6 +94,7 @@ LINES = [
   "detect {}",
   "detect @faces --model {}",
   "align {} out",
+  "align @faces out --frontal {}",
   "compare {} @faces/p0/0.jpg --model @model --threshold 0.5",
   "compare @faces/p0/0.jpg @faces/p0/1.jpg --model {} --threshold 0.5",
   "enrol people.gallery {} --model @model",
