@@ -20,14 +20,15 @@ from tqdm import tqdm
 
 from jaxface.data.folder import FolderSource
 from jaxface.data.image_statistics import grey_images
-from jaxface.descriptors import dense_descriptors, fit_words, hog, lbp_histograms, vlad
+from jaxface.descriptors import bag_of_words, dense_descriptors, fit_words, hog, lbp_histograms, vlad
 from jaxface.evaluation.protocols.lfw import read_view_1
 from jaxface.formats import Embeddings
 from jaxface.formats.atomic import write_json
 from jaxface.verifiers import evaluate_on_lfw
 
 PAGE, KEPT = Path(__file__).with_name("descriptors.md"), Path(__file__).with_name("descriptors.json")
-BATCH, WORDS, WORD_IMAGES, WORD_DESCRIPTORS = 128, 32, 500, 50_000
+BATCH, WORD_IMAGES, WORD_DESCRIPTORS = 128, 500, 50_000
+WORDS = {"VLAD": 32, "bag of words": 512}
 BORDERS = (0, 12, 24)
 # Name: descriptor, kind of verifier, setting of LFW, options of the fit.
 ROWS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
@@ -36,9 +37,10 @@ ROWS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
   "lbp-joint-bayesian": ("LBP", "joint-bayesian", "unrestricted", {"components": 200}),
   "hog-cosine": ("HOG", "cosine", "restricted", {}),
   "vlad-cosine": ("VLAD", "cosine", "restricted", {}),
+  "words-cosine": ("bag of words", "cosine", "restricted", {}),
 }
 # What judges the borders on view 1: the plain comparison of each descriptor.
-PLAIN = {"LBP": "lbp-chi-square", "HOG": "hog-cosine", "VLAD": "vlad-cosine"}
+PLAIN = {"LBP": "lbp-chi-square", "HOG": "hog-cosine", "VLAD": "vlad-cosine", "bag of words": "words-cosine"}
 
 
 class Described:
@@ -69,8 +71,8 @@ class Described:
       return lambda grey_nhw: np.asarray(lbp_histograms(grey_nhw))
     if descriptor == "HOG":
       return lambda grey_nhw: np.asarray(hog(grey_nhw)).reshape(len(grey_nhw), -1)
-    word_kd = words(self.data, border)
-    return lambda grey_nhw: vlad(dense_descriptors(grey_nhw), word_kd)
+    word_kd, sum_up = words(self.data, border, WORDS[descriptor]), vlad if descriptor == "VLAD" else bag_of_words
+    return lambda grey_nhw: sum_up(dense_descriptors(grey_nhw), word_kd)
 
   def border(self, descriptor: str) -> int:
     """The border with the largest AUC on view 1; of equal ones the smallest."""
@@ -84,12 +86,12 @@ class Described:
 
 
 @cache
-def words(data: Path, border: int) -> np.ndarray:
-  """VLAD's words, of some images of CelebA."""
+def words(data: Path, border: int, count: int) -> np.ndarray:
+  """Visual words, of some images of CelebA."""
   others, draw = FolderSource(data / "celeba_aligned112", size=None), np.random.default_rng(0)
   rows = np.sort(draw.choice(others.num_records, WORD_IMAGES, replace=False))
   found_nrd = np.concatenate([dense_descriptors(grey_nhw) for grey_nhw in grey_batches(others, rows, border)])
-  return fit_words(draw.permutation(found_nrd.reshape(-1, found_nrd.shape[-1]))[:WORD_DESCRIPTORS], WORDS)
+  return fit_words(draw.permutation(found_nrd.reshape(-1, found_nrd.shape[-1]))[:WORD_DESCRIPTORS], count)
 
 
 def grey_batches(source: FolderSource, rows: np.ndarray, border: int) -> Iterator[np.ndarray]:

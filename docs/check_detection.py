@@ -1,11 +1,11 @@
 """Figures of detectors on labelled photos, for docs/detection.md.
 
   python docs/check_detection.py PHOTOS [--weights DIR] [--yunet FILE] [--set wider|cmu|lfw] [--smallest 20] [--border zeros]
-    [--boxes published|larger]
+    [--boxes published|larger] [--detector DIR --threshold 0.1] [--least 0.3]
 
 PHOTOS has `wider_dev`, `cmu_mit` and `lfw_raw` (docs/detection.md). Prints average precision, recall and errors of points. YuNet runs in
-OpenCV (FaceDetectorYN), on the same photos, at their own size, from score 0.02 on. `--boxes` changes
-the boxes of all detectors first, which shows how much an average precision depends on what a box means.
+OpenCV (FaceDetectorYN), on the same photos, at their own size, from score 0.02 on. `--detector` adds detectors that were trained here; `--no-mtcnn` leaves
+MTCNN out. `--boxes` changes the boxes of all detectors first, which shows how much an average precision depends on what a box means.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from jaxface.detection import Detections, detect, import_detector, load_detector
+from jaxface.detection import Detections, Detector, detect, import_detector, load_detector
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_box_list, read_wider
 from jaxface.evaluation.detection.precision import Precision, match_boxes, point_errors, precision_recall
@@ -51,8 +51,8 @@ def yunet(file: str) -> Find:
   return find
 
 
-def mtcnn(detector: Mtcnn) -> Find:
-  """Ours."""
+def mtcnn(detector: Detector) -> Find:
+  """Ours, MTCNN or another one."""
 
   def find(photos: list[Path]) -> list[Detections]:
     with tqdm(total=len(photos), leave=False) as bar:
@@ -78,15 +78,15 @@ def changed(find: Find, boxes: str) -> Find:
   return lambda photos: [one(faces) for faces in find(photos)]
 
 
-def precision(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str, str]:
-  """Average precision and recall in each subset, as text."""
+def precision(find: Find, folder: Path, photos: list[LabelledPhoto], least: float = 0.5) -> dict[str, str]:
+  """Average precision and recall in each subset, as text; `least` as for `match_boxes`."""
   return {
     name: f"AP {curve.average:.3f}, recall {curve.recall:.3f} ({curve.faces} faces, {curve.boxes} boxes)"
-    for name, curve in curves(find, folder, photos).items()
+    for name, curve in curves(find, folder, photos, least).items()
   }
 
 
-def curves(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str, Precision]:
+def curves(find: Find, folder: Path, photos: list[LabelledPhoto], least: float = 0.5) -> dict[str, Precision]:
   """Precision and recall in each subset, with the last pixel inside of boxes and outside."""
   found = find([folder / photo.name for photo in photos])
   made = {}
@@ -94,7 +94,7 @@ def curves(find: Find, folder: Path, photos: list[LabelledPhoto]) -> dict[str, P
     faces = sum(int(photo.subsets[subset].sum()) for photo in photos)
     for inclusive in (True, False):
       kinds = [
-        match_boxes(one.box_n4, one.score_n, photo.box_n4, photo.subsets[subset], inclusive=inclusive)
+        match_boxes(one.box_n4, one.score_n, photo.box_n4, photo.subsets[subset], least=least, inclusive=inclusive)
         for one, photo in zip(found, photos)
       ]
       made[f"{subset}, last pixel {'inside' if inclusive else 'outside'}"] = precision_recall([one.score_n for one in found], kinds, faces)
@@ -131,16 +131,23 @@ def main() -> None:
   parser.add_argument("--part", default="all", choices=("all", "folds12", "train"), help="of the LFW photos")
   parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th of the LFW photos with labels")
   parser.add_argument("--boxes", default="given", choices=BOXES, help="as they are given; one pixel less at the left and at the top; or larger by a tenth")
+  parser.add_argument("--detector", action="append", default=[], metavar="DIR", help="folder of another detector; repeatable")
+  parser.add_argument("--threshold", type=float, default=0.1, help="least score of the detectors of --detector (default: %(default)s)")
+  parser.add_argument("--no-mtcnn", action="store_true", help="leave MTCNN out")
+  parser.add_argument("--least", type=float, default=0.5, help="least intersection over union of a box with its face (default: %(default)s)")
   options = parser.parse_args()
   config = MtcnnConfig(smallest=options.smallest, border=options.border)
-  weights = Path(options.weights)
-  params = import_detector(weights, "mtcnn").params if (weights / "pnet.pt").is_file() else load_detector(options.weights).params
-  detectors = {"MTCNN": mtcnn(Mtcnn(params, config))}
+  weights, detectors = Path(options.weights), {}
+  if not options.no_mtcnn:
+    params = import_detector(weights, "mtcnn").params if (weights / "pnet.pt").is_file() else load_detector(options.weights).params
+    detectors["MTCNN"] = mtcnn(Mtcnn(params, config))
+  for folder in options.detector:
+    detectors[folder] = mtcnn(load_detector(folder, threshold=options.threshold))
   if options.yunet:
     detectors["YuNet"] = yunet(options.yunet)
   measures = {
-    "wider": lambda find: precision(find, options.photos / "wider_dev", read_wider(options.photos / "wider_dev")),
-    "cmu": lambda find: precision(find, options.photos / "cmu_mit", read_box_list(options.photos / "cmu_mit")),
+    "wider": lambda find: precision(find, options.photos / "wider_dev", read_wider(options.photos / "wider_dev"), options.least),
+    "cmu": lambda find: precision(find, options.photos / "cmu_mit", read_box_list(options.photos / "cmu_mit"), options.least),
     "lfw": partial(points, folder=options.photos / "lfw_raw", part=options.part, every=options.every),
   }
   for name in options.set or measures:

@@ -2,7 +2,8 @@
 
   python docs/measure_alignment.py warp DATA                    time and difference beside OpenCV, on 400 LFW photos
   python docs/measure_alignment.py lfw DATA WEIGHTS.onnx         aligned LFW photos beside the set that was aligned by others
-  python docs/measure_alignment.py helen DATA MODEL              errors of a landmark network on helen_test
+  python docs/measure_alignment.py helen DATA MODEL              errors of a landmark model on helen_test
+  python docs/measure_alignment.py frontal DATA                  a rendered head of known pose, turned to the front
 """
 
 import argparse
@@ -14,7 +15,14 @@ from pathlib import Path
 import numpy as np
 from crop_without_alignment import main_face
 
-from jaxface.alignment import LandmarkFinder, align_faces, align_matrix, scale_of
+from jaxface.alignment import (
+  LandmarkFinder,
+  align_faces,
+  align_matrix,
+  frontalise_faces,
+  reduce_points,
+  scale_of,
+)
 from jaxface.evaluation import error_auc, failure_rate, fold_accuracy, landmark_errors
 from jaxface.formats import decode_image, read_landmarks
 
@@ -109,15 +117,36 @@ def measure_helen(data: Path, model: Path) -> None:
     )
 
 
+def measure_frontal() -> None:
+  """Errors of the pose and of the pixels of rendered heads."""
+  from make_generic_shape import rendered
+
+  front, front_k2 = rendered(0, 0, 0)
+  wanted = frontalise_faces([front], [front_k2]).image_nhwc[0].astype(float)
+  mask_hw = (wanted > 0).any(-1)
+  for pose in ((0, 0, 0), (20, 0, 0), (-35, 5, 0), (45, -10, 0), (60, 0, 0), (0, 15, 0), (0, -15, 0)):
+    image, point_k2 = rendered(*pose)
+    found = frontalise_faces([image], [point_k2])
+    plain = align_faces([image], [np.asarray(reduce_points(point_k2, 5))])[0]
+    off = [np.abs(made.astype(float) - wanted)[mask_hw].mean() for made in (found.image_nhwc[0], plain)]
+    yaw, pitch, _ = found.pose_n3[0]
+    print(
+      f"yaw {pose[0]}, pitch {pose[1]}: found {yaw:.1f} and {pitch:.1f} degrees; difference from the frontal head {off[0]:.1f} of 255, aligned in"
+      f" the plane {off[1]:.1f}; visible {100 * found.visible_n[0]:.0f} %"
+    )
+
+
 def main() -> None:
   """Prints the figures."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("what", choices=("warp", "lfw", "helen"))
+  parser.add_argument("what", choices=("warp", "lfw", "helen", "frontal"))
   parser.add_argument("data", type=Path)
   parser.add_argument("model", type=Path, nargs="?", help="weights or folder of a network")
   options = parser.parse_args()
   if options.what == "warp":
     measure_warp(options.data)
+  elif options.what == "frontal":
+    measure_frontal()
   elif options.model is None:
     parser.error(f"{options.what} needs a network")
   else:

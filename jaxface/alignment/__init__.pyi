@@ -1,3 +1,8 @@
+from .camera import fit_camera as fit_camera
+from .camera import pose_of as pose_of
+from .camera import project as project
+from .frontal import Frontalised as Frontalised
+from .frontal import frontalise_faces as frontalise_faces
 from .iterate import Iterated as Iterated
 from .iterate import align_iteratively as align_iteratively
 from .landmark_data import LandmarkSource as LandmarkSource
@@ -6,6 +11,7 @@ from .landmark_training import LandmarkExperiment as LandmarkExperiment
 from .landmark_training import LandmarkTraining as LandmarkTraining
 from .landmark_training import train_landmarks as train_landmarks
 from .mean_shape import template_points as template_points
+from .mesh_warp import piecewise_affine as piecewise_affine
 from .photo_crops import align as align
 from .photo_crops import align_faces as align_faces
 from .photo_crops import align_matrix as align_matrix
@@ -15,6 +21,9 @@ from .points import POINT_SETS as POINT_SETS
 from .points import mirror_points as mirror_points
 from .points import reduce_points as reduce_points
 from .resample import warp as warp
+from .sdm_training import SdmExperiment as SdmExperiment
+from .sdm_training import SdmTraining as SdmTraining
+from .sdm_training import train_sdm as train_sdm
 from .similarity import compose as compose
 from .similarity import fit_affine as fit_affine
 from .similarity import fit_similarity as fit_similarity

@@ -1,4 +1,4 @@
-"""The landmark network on photos with detected boxes."""
+"""The landmark network, or the supervised descent method, on photos with detected boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,21 +6,23 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxface.alignment import landmark_net  # registers the network
 from jaxface.alignment.iterate import align_iteratively
-from jaxface.alignment.landmark_net import mean_points
+from jaxface.alignment.landmark_net import landmarknet, mean_points
 from jaxface.alignment.points import mirror_points
+from jaxface.alignment.sdm import sdm
 from jaxface.alignment.squares import box_square
 from jaxface.models.saved import SavedModel, load_model
 
 BATCH = 32
+# What finds points; importing them registers them.
+NETWORKS = (landmarknet.__name__, sdm.__name__)
 
 
 class LandmarkFinder:
   """Finds points of faces in photos.
 
   Args:
-    saved: a trained landmark network, or the folder of one.
+    saved: a trained landmark network or supervised descent method, or the folder of one.
     passes: how often points are found; from the second time on in a square that the points before have turned upright.
     mirror: average the points of a square and of its mirror image.
   Raises:
@@ -29,8 +31,8 @@ class LandmarkFinder:
 
   def __init__(self, saved: SavedModel | Path | str, *, passes: int = 3, mirror: bool = True):
     self.saved = saved if isinstance(saved, SavedModel) else load_model(saved)
-    if self.saved.name != landmark_net.landmarknet.__name__:
-      raise ValueError(f"the model is {self.saved.name}, should be {landmark_net.landmarknet.__name__}")
+    if self.saved.name not in NETWORKS:
+      raise ValueError(f"the model is {self.saved.name}, should be {' or '.join(NETWORKS)}")
     self.passes, self.mirror = passes, mirror
     self.points = int(self.saved.module.points)  # type: ignore[attr-defined]
     self._embed = jax.jit(self.saved.embed)

@@ -147,7 +147,8 @@ class TrainedLandmarks:
 
   def __str__(self) -> str:
     meta = self.saved.meta
-    return f"model {self.workdir / 'model'} · {meta['points']} points, {meta['images']:,} faces, step {meta['step']:,}"
+    length = f"step {meta['step']:,}" if "step" in meta else f"{meta['stages']} stages"
+    return f"model {self.workdir / 'model'} · {meta['points']} points, {meta['images']:,} faces, {length}"
 
 
 def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:

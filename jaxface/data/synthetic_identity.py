@@ -4,7 +4,7 @@ Lengths are in units of the mean distance between the eyes. The origin of the he
 depth of the ears; x points to the right of the image, y down, z to the viewer.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -218,3 +218,16 @@ def draw_identity(seed: int, identity_n: Array) -> Identity:
     goatee=male * draw.chance(0.25) * draw.uniform(0.4, 1.0),
   )
   return Identity(skull, features, hair, marks)
+
+
+def mean_identity(count: int = 256, seed: int = 0) -> Identity:
+  """The mean of the traits of the first identities of a population, as one identity: arrays [1] and [1, k].
+
+  Args:
+    count: how many.
+    seed: of the population.
+  """
+  def mean(trait: Any) -> Any:
+    return type(trait)(*map(mean, trait)) if isinstance(trait, tuple) else np.mean(trait, 0, keepdims=True).astype(np.float32)
+
+  return mean(draw_identity(seed, np.arange(count)))

@@ -1,5 +1,5 @@
 """Descriptors of images that need no training on faces: local binary patterns, histograms of oriented gradients (HOG), dense local
-descriptors, and VLAD, which sums these up in one vector.
+descriptors, on a grid or at given points, and bags of visual words and VLAD, which sum these up in one vector.
 """
 
 import lazy_loader as lazy

@@ -1,5 +1,7 @@
+from .aggregation import bag_of_words as bag_of_words
 from .aggregation import fit_words as fit_words
 from .aggregation import vlad as vlad
+from .at_points import point_descriptors as point_descriptors
 from .dense import DENSE_SIZE as DENSE_SIZE
 from .dense import dense_descriptors as dense_descriptors
 from .lbp import lbp_histograms as lbp_histograms

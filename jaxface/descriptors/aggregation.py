@@ -1,4 +1,4 @@
-"""VLAD: one vector of an image from its local descriptors, by their differences from the nearest of a few visual words."""
+"""One vector of an image from its local descriptors: how often each visual word occurs, or VLAD, the differences from the nearest words."""
 
 import numpy as np
 
@@ -49,11 +49,9 @@ def vlad(descriptor_nrd: np.ndarray, word_kd: np.ndarray) -> np.ndarray:
   Source: H. Jégou et al., "Aggregating Local Descriptors into a Compact Image Representation", 2010; R. Arandjelović and A. Zisserman,
     "All about VLAD", 2013 (intra-normalisation).
   """
-  images, regions, size = descriptor_nrd.shape
-  flat_md = np.asarray(descriptor_nrd, np.float32).reshape(-1, size)
-  kept = np.flatnonzero(np.abs(flat_md).max(1) > 0) if len(flat_md) else np.zeros(0, np.int64)
-  nearest = _squared(flat_md[kept], word_kd).argmin(1)
-  cell = kept // regions * len(word_kd) + nearest
+  images, _, size = descriptor_nrd.shape
+  flat_md, kept, cell = _words_of(descriptor_nrd, word_kd)
+  nearest = cell % len(word_kd)
   # Descriptors in order of their cell, so that each sum is one slice.
   order = np.argsort(cell, kind="stable")
   first = np.flatnonzero(np.diff(cell[order], prepend=-1))
@@ -66,9 +64,35 @@ def vlad(descriptor_nrd: np.ndarray, word_kd: np.ndarray) -> np.ndarray:
   return np.where(length_n1 > 0, found_nx / np.maximum(length_n1, 1e-6), 0).astype(np.float32)
 
 
+def bag_of_words(descriptor_nrd: np.ndarray, word_kd: np.ndarray) -> np.ndarray:
+  """Histograms of visual words: how many descriptors of an image have each word as the nearest one.
+
+  Descriptors of zeros, of regions without contrast, do not count; an image with no others gives zeros. Vectors have length one, so that
+  their product is the cosine of the histograms.
+
+  Args:
+    descriptor_nrd: [N, R, D] local descriptors of each image.
+    word_kd: [K, D] words, the dictionary (`fit_words`).
+  Returns:
+    [N, K] float32.
+  Source: J. Sivic, A. Zisserman, "Video Google: A Text Retrieval Approach to Object Matching in Videos", 2003; G. Csurka et al., "Visual
+    Categorization with Bags of Keypoints", 2004.
+  """
+  _, _, cell = _words_of(descriptor_nrd, word_kd)
+  count_nk = np.bincount(cell, minlength=len(descriptor_nrd) * len(word_kd)).reshape(-1, len(word_kd))
+  return (count_nk / np.maximum(np.linalg.norm(count_nk, axis=1, keepdims=True), 1)).astype(np.float32)
+
+
+def _words_of(descriptor_nrd: np.ndarray, word_kd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Descriptors [M, D] of all images, numbers of those that are not zero, and image · K + nearest word of each of these."""
+  flat_md = np.asarray(descriptor_nrd, np.float32).reshape(-1, descriptor_nrd.shape[-1])
+  kept = np.flatnonzero(np.abs(flat_md).max(1) > 0) if len(flat_md) else np.zeros(0, np.int64)
+  return flat_md, kept, kept // descriptor_nrd.shape[1] * len(word_kd) + _squared(flat_md[kept], word_kd).argmin(1)
+
+
 def _squared(x_md: np.ndarray, word_kd: np.ndarray) -> np.ndarray:
   """[M, K] squared distances."""
   return (x_md**2).sum(1)[:, None] - 2 * (x_md @ word_kd.T) + (word_kd**2).sum(1)
 
 
-__all__ = ["fit_words", "vlad"]
+__all__ = ["bag_of_words", "fit_words", "vlad"]

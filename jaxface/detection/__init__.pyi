@@ -10,6 +10,11 @@ from .contract import Detector as Detector
 from .detections import Detections as Detections
 from .detector_experiment import DetectorExperiment as DetectorExperiment
 from .detector_experiment import FacePhotos as FacePhotos
+from .hog_svm import HogSvm as HogSvm
+from .hog_svm import HogSvmConfig as HogSvmConfig
+from .hog_svm_training import HogSvmExperiment as HogSvmExperiment
+from .hog_svm_training import HogSvmTraining as HogSvmTraining
+from .hog_svm_training import train_hog_svm as train_hog_svm
 from .keeping import Suppression as Suppression
 from .mtcnn import Mtcnn as Mtcnn
 from .mtcnn import MtcnnConfig as MtcnnConfig

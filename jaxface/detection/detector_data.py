@@ -14,7 +14,9 @@ from jaxface.detection.photos import read_photo
 from jaxface.detection.size_classes import padded_rows, row_class, side_class, stack_photos
 from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_wider
 from jaxface.formats.atomic import inside
+from jaxface.formats.errors import DamagedData
 from jaxface.formats.landmarks import read_landmarks
+from jaxface.formats.npz import npz_array, reading_npz
 from jaxface.formats.walk import walk
 
 # Crops that are cut in one call.
@@ -62,6 +64,29 @@ def empty_photos(folder: str | Path) -> list[TrainingPhoto]:
   if not found:
     raise ValueError(f"{folder}: no photo is in it")
   return [TrainingPhoto(str(Path(folder, name)), np.zeros((0, 4)), np.zeros((0, 5, 2))) for name in found]
+
+
+def read_crops(path: str | Path, entry: str) -> np.ndarray:
+  """Grey crops of one face each, from a `.npz` file.
+
+  Args:
+    path: the file.
+    entry: name of the array in it.
+  Returns:
+    [N, side, side] uint8.
+  Raises:
+    FileNotFoundError: no such file.
+    DamagedData: the file cannot be read, or the array is absent or no set of square crops.
+  """
+  path = Path(path)
+  with reading_npz(path) as archive:
+    names = [name.removesuffix(".npy") for name in archive.namelist()]
+    if entry not in names:
+      raise DamagedData(f"has no array {entry!r}; it has {', '.join(names) or 'none'}", file=str(path))
+    crop_nhw = npz_array(archive, entry)
+  if crop_nhw.dtype != np.uint8 or crop_nhw.ndim != 3 or crop_nhw.shape[1] != crop_nhw.shape[2] or not crop_nhw.size:
+    raise DamagedData(f"{entry} is {crop_nhw.dtype} {list(crop_nhw.shape)}, expected uint8 [N, side, side]", file=str(path))
+  return crop_nhw
 
 
 def annotated_photos(folder: str | Path, file: str | Path, points: str, boxes: str, part: str | None = None) -> list[TrainingPhoto]:
@@ -141,4 +166,4 @@ def _cut(sums_m3: Any, size: tuple[int, int], edge_n4: np.ndarray, side: int) ->
   return np.concatenate(parts)
 
 
-__all__ = ["annotated_photos", "empty_photos", "split_events", "stage_crops", "wider_photos"]
+__all__ = ["annotated_photos", "empty_photos", "read_crops", "split_events", "stage_crops", "wider_photos"]

@@ -74,25 +74,37 @@ class Layout:
     return found
 
 
+def pack(sizes: list[tuple[int, int]], step: int) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+  """Places of rectangles in a canvas as wide as the first one: each at the highest free place, the leftmost of equal ones.
+
+  Args:
+    sizes: height and width of each, multiples of `step`; none is wider than the first.
+    step: coordinates are multiples of it.
+  Returns:
+    Top and left of each, and height and width of the canvas.
+  """
+  across = sizes[0][1] if sizes else 0
+  filled = np.zeros(across // step, np.int64)  # height that is in use in each column of the grid
+  places = []
+  for rows, columns in sizes:
+    tops = np.lib.stride_tricks.sliding_window_view(filled, columns // step).max(-1)
+    left = int(tops.argmin())
+    places.append((int(tops[left]), step * left))
+    filled[left : left + columns // step] = tops[left] + rows
+  return places, (int(filled.max(initial=0)), across)
+
+
 @functools.lru_cache(maxsize=256)
 def layout(height: int, width: int, *, window: int, smallest: float, factor: float) -> Layout:
-  """The layout of a size class: each level is put at the highest free place, the leftmost of equal ones, at even coordinates.
+  """The layout of a size class: levels are put where `pack` says, at even coordinates.
 
   Arguments as for `pyramid_scales`, for the size of the class.
   """
   settings = {"window": window, "smallest": smallest, "factor": factor}
   scales = pyramid_scales(height, width, **settings)  # type: ignore[arg-type]
   sizes = level_sizes(height, width, scales)
-  even = [(rows + rows % 2, columns + columns % 2) for rows, columns in sizes]
-  across = even[0][1] if even else 0
-  filled = np.zeros(across // 2, np.int64)  # height that is in use in each pair of columns
-  places = []
-  for rows, columns in even:
-    tops = np.lib.stride_tricks.sliding_window_view(filled, columns // 2).max(-1)
-    left = int(tops.argmin())
-    places.append((int(tops[left]), 2 * left))
-    filled[left : left + columns // 2] = tops[left] + rows
-  level_hw = np.full((int(filled.max(initial=0)), across), -1, np.int32)
+  places, canvas = pack([(rows + rows % 2, columns + columns % 2) for rows, columns in sizes], 2)
+  level_hw = np.full(canvas, -1, np.int32)
   row_hw, column_hw = np.zeros_like(level_hw), np.zeros_like(level_hw)
   for number, ((rows, columns), (top, left)) in enumerate(zip(sizes, places)):
     part = slice(top, top + rows), slice(left, left + columns)
@@ -122,4 +134,4 @@ def draw_canvas(sums_whc: Array, size_2: Array, level_l2: Array, place_3hw: Arra
   return jnp.where(inside_hw1, area_means(sums_whc, x, y), 0), left_hw
 
 
-__all__ = ["Layout", "draw_canvas", "layout", "level_sizes", "pyramid_scales"]
+__all__ = ["Layout", "draw_canvas", "layout", "level_sizes", "pack", "pyramid_scales"]

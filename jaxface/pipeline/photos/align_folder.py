@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from jaxface.alignment import LandmarkFinder
 from jaxface.detection import Detector, load_detector
 from jaxface.formats.aligned import ALIGNED_FILE, Aligned, read_aligned, write_aligned
 from jaxface.formats.atomic import atomic_file, remove_leftovers, write_text
@@ -45,6 +46,8 @@ class Row:
     quality: see `face_quality`.
     scale: pixels of the aligned image per pixel of the photo.
     x0, y0, x1, y1: box in pixels of the photo.
+    yaw, pitch, roll: pose in degrees, if the face was turned to the front; otherwise 0.
+    visible: share of the face that the photo shows, likewise; otherwise 1.
   """
 
   photo: str
@@ -59,6 +62,10 @@ class Row:
   y0: float = 0.0
   x1: float = 0.0
   y1: float = 0.0
+  yaw: float = 0.0
+  pitch: float = 0.0
+  roll: float = 0.0
+  visible: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,8 @@ class AlignedFolder:
 
 def align_photos(
   photos: str | Path, out: str | Path, *, template: str = "arcface112", which: str = "main",
-  detector: Detector | str | Path | None = None, quality: int = 95, sheet: bool = True, progress: bool = False,
+  detector: Detector | str | Path | None = None, frontal: LandmarkFinder | str | Path | None = None, quality: int = 95, sheet: bool = True,
+  progress: bool = False,
   say: Callable[[str], object] = _log.info, done: Callable[[], object] | None = None,
 ) -> AlignedFolder:
   """Aligns the faces of a folder of photos.
@@ -106,6 +114,8 @@ def align_photos(
     template: one of `jaxface.geometry.TEMPLATES`.
     which: "main", "largest", "central" or "all", see `find_faces`.
     detector: a detector, or the folder or name of one.
+    frontal: a landmark model of 68 points, or its folder: faces are turned to the front (`jaxface.alignment.frontalise_faces`), and their poses
+      are in the table. None aligns in the plane.
     quality: of the JPEG files, 1 to 100.
     sheet: write the contact sheet.
     progress: draw a progress bar.
@@ -130,8 +140,11 @@ def align_photos(
     raise ValueError(f"{source}: no photos below this folder" + "".join(f". {note}" for note in found.notes))
   for note in found.notes:
     say(note)
+  turner = LandmarkFinder(frontal) if isinstance(frontal, (str, Path)) else frontal
   finder = load_detector(detector) if detector is None or isinstance(detector, (str, Path)) else detector
-  about = Aligned(template, which, finder.name, variables_digest(finder.params), quality, str(source.resolve()))
+  about = Aligned(
+    template, which, finder.name, variables_digest(finder.params), quality, str(source.resolve()), turner.saved.digest if turner else "",
+  )
   names = dict(zip(found.paths, record_names(found.paths)))
   folder.mkdir(parents=True, exist_ok=True)
   with FolderLock(folder, say=say):
@@ -145,7 +158,9 @@ def align_photos(
     with open(folder / _JOURNAL, "a", encoding="utf-8") as journal, tqdm(
       total=len(found.paths), initial=len(found.paths) - len(waiting), unit="photo", desc="align", disable=not progress
     ) as bar:
-      results = find_faces([source / path for path in waiting], template=template, which=which, detector=finder, done=bar.update)
+      results = find_faces(
+        [source / path for path in waiting], template=template, which=which, detector=finder, frontal=turner, done=bar.update
+      )
       for path, result in zip(waiting, results):
         rows_of[path] = _write(folder, path, names[path], result, which, quality)
         journal.write(json.dumps([asdict(row) for row in rows_of[path]]) + "\n")
@@ -176,7 +191,8 @@ def _write(folder: Path, path: str, name: str, result: PhotoFaces, which: str, q
 
 def _row(path: str, image: str, found: int, face: Face) -> Row:
   x0, y0, x1, y1 = (round(float(value), 2) for value in face.box_4)
-  return Row(path, image, "", found, face.number, round(face.score, 6), round(face.quality, 4), round(face.scale, 4), x0, y0, x1, y1)
+  pose = (0.0, 0.0, 0.0, 1.0) if face.pose is None else tuple(round(value, 2) for value in face.pose)
+  return Row(path, image, "", found, face.number, round(face.score, 6), round(face.quality, 4), round(face.scale, 4), x0, y0, x1, y1, *pose)
 
 
 def _check_settings(folder: Path, about: Aligned) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxface.alignment import align_faces, align_matrix, scale_of
+from jaxface.alignment import LandmarkFinder, align_faces, align_matrix, frontalise_faces, scale_of
 from jaxface.detection import Detections, Detector, detect, load_detector
 from jaxface.detection.photos import LARGEST, read_photo
 from jaxface.formats.errors import DamagedData
@@ -42,6 +42,8 @@ class Face:
     scale: pixels of the aligned image per pixel of the photo; above 1 the face was enlarged.
     quality: 0 to 1, see `face_quality`.
     image_hwc: [H, W, 3] uint8, aligned to the template.
+    pose: yaw, pitch and roll in degrees (`jaxface.alignment.pose_of`), and the share of the face that is visible; None unless the face was
+      turned to the front.
   """
 
   photo: str
@@ -52,6 +54,7 @@ class Face:
   scale: float
   quality: float
   image_hwc: np.ndarray
+  pose: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class PhotoFaces:
 
 def find_faces(
   photos: Sequence[str | Path], *, template: str = "arcface112", which: str = "main", detector: Detector | str | Path | None = None,
-  done: Callable[[], object] | None = None,
+  frontal: LandmarkFinder | None = None, done: Callable[[], object] | None = None,
 ) -> Iterator[PhotoFaces]:
   """Faces of photos of any size, in order, a few photos in memory at a time.
 
@@ -87,11 +90,12 @@ def find_faces(
       "largest" the one with the largest box; "central" the one whose centre is nearest to the photo's, in units of its size, as
       for photos that were cropped around a person; "all" takes all, by falling score.
     detector: a detector, or the folder or name of one, see `load_detector`.
+    frontal: turns faces to the front by the 68 points that it finds, see `jaxface.alignment.frontalise_faces`; None aligns in the plane.
     done: called after each photo.
   Yields:
     `PhotoFaces` for each photo.
   Raises:
-    ValueError: an unknown `which`, or a detector without points.
+    ValueError: an unknown `which`, a detector without points, or a landmark model of another number of points than 68.
     KeyError: an unknown template.
     FileNotFoundError: no weights of the detector.
   """
@@ -99,11 +103,13 @@ def find_faces(
   finder = load_detector(detector) if detector is None or isinstance(detector, (str, Path)) else detector
   if not finder.points:
     raise ValueError(f"detector {finder.name!r} finds no points, which alignment needs")
+  if frontal is not None and frontal.points != 68:
+    raise ValueError(f"the landmark model finds {frontal.points} points: turning faces to the front needs 68")
   on_cpu = jax.local_devices()[0].platform == "cpu"
   size, tasks = (CPU_CHUNK, min(num_cores(), CPU_TASKS)) if on_cpu else (ACCELERATOR_CHUNK, ACCELERATOR_TASKS)
   chunks = ([str(photo) for photo in photos[start : start + size]] for start in range(0, len(photos), size))
   with ThreadPoolExecutor(num_cores(), "jaxface-photos") as readers:
-    for results in _in_order(lambda chunk: _chunk(chunk, finder, template, which, readers), chunks, tasks):
+    for results in _in_order(lambda chunk: _chunk(chunk, finder, template, which, frontal, readers), chunks, tasks):
       for found in results:
         yield found
         if done:
@@ -126,7 +132,9 @@ def _in_order(run: Callable[[list[str]], list[PhotoFaces]], chunks: Iterable[lis
         future.cancel()
 
 
-def _chunk(photos: list[str], finder: Detector, template: str, which: str, pool: ThreadPoolExecutor) -> list[PhotoFaces]:
+def _chunk(
+  photos: list[str], finder: Detector, template: str, which: str, frontal: LandmarkFinder | None, pool: ThreadPoolExecutor
+) -> list[PhotoFaces]:
   read = list(pool.map(_read, photos))
   pixels = {at: one for at, one in enumerate(read) if isinstance(one, _Pixels)}
   found = dict(zip(pixels, detect([one.image_hwc for one in pixels.values()], finder)))
@@ -134,16 +142,19 @@ def _chunk(photos: list[str], finder: Detector, template: str, which: str, pool:
   points = [_given(found[at]).point_n52[row] - TO_CENTRES for at, row in chosen]  # type: ignore[index]
   made: dict[int, list[Face]] = {at: [] for at in pixels}
   fault: dict[int, str] = {}
-  for (at, row), point_52, image_hwc in zip(chosen, points, _crops([pixels[at].image_hwc for at, _ in chosen], points, template)):
-    if isinstance(image_hwc, str):
-      fault[at] = image_hwc
+  images = [pixels[at].image_hwc for at, _ in chosen]
+  boxes = [_given(found[at]).box_n4[row] - TO_CENTRES for at, row in chosen]
+  for (at, row), point_52, made_here in zip(chosen, points, _crops(images, points, template) if frontal is None else _turned(images, boxes, template, frontal)):
+    if isinstance(made_here, str):
+      fault[at] = made_here
       continue
+    image_hwc, pose = made_here
     faces, factor = _given(found[at]), pixels[at].factor
     scale, score = float(scale_of(align_matrix(point_52, template))), float(faces.score_n[row])
     full = faces.scaled(factor, faces.size)
     assert full.point_n52 is not None
     made[at].append(Face(
-      photos[at], row, full.box_n4[row], full.point_n52[row], score, scale / factor, face_quality(point_52, score, scale / factor), image_hwc,
+      photos[at], row, full.box_n4[row], full.point_n52[row], score, scale / factor, face_quality(point_52, score, scale / factor), image_hwc, pose,
     ))
   return [_result(photo, at, read[at], made, found, fault) for at, photo in enumerate(photos)]
 
@@ -162,14 +173,32 @@ def _given(faces: Detections | None) -> Detections:
   return faces
 
 
-def _crops(photos: list[np.ndarray], points: list[np.ndarray], template: str) -> list[np.ndarray | str]:
+_Made = tuple[np.ndarray, tuple[float, float, float, float] | None]
+
+
+def _crops(photos: list[np.ndarray], points: list[np.ndarray], template: str) -> list[_Made | str]:
   """Aligned images; for a face that cannot be aligned, why."""
+  return _each(lambda some: [(image_hwc, None) for image_hwc in align_faces(*zip(*some), template=template)], list(zip(photos, points)))
+
+
+def _turned(photos: list[np.ndarray], boxes: list[np.ndarray], template: str, finder: LandmarkFinder) -> list[_Made | str]:
+  """Images of faces turned to the front, with their poses; for a face with which that is not possible, why."""
+  def turn(some: list[tuple[np.ndarray, np.ndarray]]) -> list[_Made]:
+    images, around = ([one[place] for one in some] for place in (0, 1))
+    made = frontalise_faces(images, list(finder(images, around)), template=template)
+    return [(image_hwc, (*map(float, pose_3), float(visible))) for image_hwc, pose_3, visible in zip(*made)]  # type: ignore[misc]
+
+  return _each(turn, list(zip(photos, boxes)))
+
+
+def _each(run: Callable[[list], list[_Made]], faces: list) -> list[_Made | str]:
+  """Results of all faces together, or, if one cannot be used, of each alone, with the reason in its place."""
   try:
-    return list(align_faces(photos, points, template=template)) if photos else []
+    return list(run(faces)) if faces else []
   except ValueError as error:
-    if len(photos) == 1:
+    if len(faces) == 1:
       return [str(error).partition(": ")[2]]
-  return [crop for photo, point_52 in zip(photos, points) for crop in _crops([photo], [point_52], template)]
+  return [made for face in faces for made in _each(run, [face])]
 
 
 def choose(faces: Detections, which: str, *, spread: float = SPREAD) -> list[int]:

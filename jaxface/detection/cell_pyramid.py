@@ -1,0 +1,128 @@
+"""An image pyramid in canvases whose levels begin at whole cells, so that a descriptor of cells is computed once for many levels.
+
+Levels are resampled by a triangle as wide as a pixel of the level, at least of the photo; what is outside of the photo repeats its edge.
+A margin of one cell before each level, and of at least a pixel after it, keeps gradients of neighbouring levels apart.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxface.detection.pyramid import pack, pyramid_scales
+
+# Pixels of a canvas, unless one level alone has more.
+MOST_PIXELS = 1 << 22
+# Sides of canvases are multiples of so many cells: few shapes are compiled.
+_ROWS, _COLUMNS = 32, 16
+
+
+@dataclass(frozen=True, eq=False)
+class CellCanvas:
+  """Some levels of a size class in one canvas.
+
+  Attributes:
+    scales: of the levels.
+    place_l4: [L, 4] top, left, height and width in the canvas of each level with its margins, multiples of the cell.
+    size: height and width of the canvas.
+    cell: side of a cell in pixels.
+    window_k3: [K, 3] int32 windows of the size class: level, and row and column of the first cell, counted in the level.
+    at_k2: [K, 2] int32 the same cell, counted in the canvas.
+    window: side of a window in pixels.
+  """
+
+  scales: tuple[float, ...]
+  place_l4: np.ndarray
+  size: tuple[int, int]
+  cell: int
+  window_k3: np.ndarray
+  at_k2: np.ndarray
+  window: int
+
+  def inside(self, height: int, width: int) -> np.ndarray:
+    """[K] bool: windows that lie inside of a photo.
+
+    Args:
+      height: height of the photo in pixels.
+      width: its width.
+    """
+    size_l2 = _level_sizes(height, width, self.scales)
+    return (self.window_k3[:, 1:] * self.cell + self.window <= size_l2[self.window_k3[:, 0]]).all(-1)
+
+  def boxes(self, index_n: np.ndarray) -> np.ndarray:
+    """[N, 4] float32 boxes in pixels of the photo of some windows."""
+    level_n, cell_n2 = self.window_k3[index_n, 0], self.window_k3[index_n, 1:]
+    low_n2 = cell_n2[:, ::-1] * float(self.cell)
+    box_n4 = np.concatenate([low_n2, low_n2 + self.window], -1)
+    return (box_n4 / np.asarray(self.scales)[level_n][:, None]).astype(np.float32)
+
+
+def _level_sizes(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
+  """[L, 2] whole pixels of each level."""
+  return np.array([(int(height * scale + 1e-6), int(width * scale + 1e-6)) for scale in scales]).reshape(-1, 2)
+
+
+@functools.lru_cache(maxsize=256)
+def cell_canvases(height: int, width: int, *, window: int, cell: int, smallest: float, factor: float) -> tuple[CellCanvas, ...]:
+  """The canvases of a size class; none for photos smaller than the smallest face.
+
+  Args:
+    height: height of the class in pixels.
+    width: its width.
+    window: side of a window in pixels, a multiple of `cell`.
+    cell: side of a cell in pixels.
+    smallest: side of the smallest face in pixels: the first level makes it one window.
+    factor: ratio of a level to the one before it.
+  """
+  scales = pyramid_scales(height, width, window=window, smallest=smallest, factor=factor)
+  groups: list[list[float]] = []
+  pixels = MOST_PIXELS
+  for scale in scales:
+    pixels += int(height * width * scale**2)
+    if pixels > MOST_PIXELS:
+      groups.append([])
+      pixels = int(height * width * scale**2)
+    groups[-1].append(scale)
+  return tuple(_canvas(height, width, tuple(group), window, cell) for group in groups)
+
+
+def _canvas(height: int, width: int, scales: tuple[float, ...], window: int, cell: int) -> CellCanvas:
+  size_l2 = _level_sizes(height, width, scales)
+  slot_l2 = -(-(size_l2 + 1) // cell) * cell + cell
+  places, (high, wide) = pack([(int(rows), int(columns)) for rows, columns in slot_l2], cell)
+  size = -(-high // (_ROWS * cell)) * _ROWS * cell, -(-wide // (_COLUMNS * cell)) * _COLUMNS * cell
+  windows = []
+  for level, (rows, columns) in enumerate((size_l2 - window) // cell + 1):
+    grid = np.mgrid[:rows, :columns].reshape(2, -1).T
+    windows.append(np.concatenate([np.full((len(grid), 1), level), grid], -1))
+  window_k3 = np.concatenate(windows).astype(np.int32)
+  at_k2 = (window_k3[:, 1:] + np.array(places)[window_k3[:, 0]] // cell + 1).astype(np.int32)
+  return CellCanvas(scales, np.concatenate([np.array(places), slot_l2], -1), size, cell, window_k3, at_k2, window)
+
+
+def draw_levels(grey_hw: np.ndarray, canvas: CellCanvas) -> np.ndarray:
+  """The levels of one photo in a canvas.
+
+  On the host: products of small matrices, each of another shape, would take longer to compile than to compute.
+
+  Args:
+    grey_hw: [h, w] float32, the photo.
+    canvas: of its size class.
+  Returns:
+    [height, width] float32, zeros between the levels.
+  """
+  found = np.zeros(canvas.size, np.float32)
+  for scale, (top, left, rows, columns) in zip(canvas.scales, canvas.place_l4.tolist()):
+    down_rh, across_cw = (_weights(count, length, scale, canvas.cell) for count, length in zip((rows, columns), grey_hw.shape))
+    found[top : top + rows, left : left + columns] = down_rh @ grey_hw @ across_cw.T
+  return found
+
+
+def _weights(count: int, length: int, scale: float, margin: int) -> np.ndarray:
+  """[count, length] shares of the photo's pixels in those of a level; `margin` pixels come before the photo's first one."""
+  centre_n = np.clip((np.arange(count) - margin + 0.5) / scale - 0.5, 0, length - 1)
+  weight_nm = np.maximum(1 - np.abs(np.arange(length) - centre_n[:, None]) / max(1 / scale, 1.0), 0).astype(np.float32)
+  return weight_nm / weight_nm.sum(1, keepdims=True)
+
+
+__all__ = ["MOST_PIXELS", "CellCanvas", "cell_canvases", "draw_levels"]
