@@ -6,16 +6,14 @@ import re
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the tests' time is LLVM's, for programs that run once: without its optimisation they take less than half as long. XLA's own
-# passes are all there. `make sweep` runs every test with the programs that users run (XLA_FLAGS=--xla_backend_optimization_level=3).
-FLAGS = {"xla_force_host_platform_device_count": 8, "xla_backend_optimization_level": 0}
 flags = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = " ".join([flags, *(f"--{name}={value}" for name, value in FLAGS.items() if name not in flags)]).strip()
+if "host_platform_device_count" not in flags:
+  os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
 cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxface" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
@@ -31,6 +29,18 @@ from jaxface.models.saved import SavedModel, variable_shapes  # noqa: E402
 EXAMPLES = int(os.environ.get("JAXFACE_EXAMPLES", "10"))
 hypothesis.settings.register_profile("jaxface", deadline=None, max_examples=EXAMPLES, derandomize=True)
 hypothesis.settings.load_profile("jaxface")
+
+# Most of the time of these folders' tests is LLVM's, for small programs that run once: without its optimisation they take about half as
+# long. XLA's own passes are all there. `make sweep` sets JAXFACE_OPTIMISED, and runs every test with the programs that users run.
+QUICKLY_COMPILED = () if os.environ.get("JAXFACE_OPTIMISED") else ("heads", "layers", "losses", "models", "testing", "training")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_quickly(request) -> Iterator[None]:
+  quick = request.path.relative_to(Path(__file__).parent).parts[0] in QUICKLY_COMPILED
+  jax.config.update("jax_disable_most_optimizations", quick)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")
