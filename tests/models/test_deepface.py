@@ -142,7 +142,9 @@ def test_the_gradient_input_is_grey_magnitude_and_orientation(tiny):
     dx = (grey_bhw[b, y, right] - grey_bhw[b, y, left]) / (right - left)
     expected[b, y, x] = grey_bhw[b, y, x], np.sqrt(dx * dx + dy * dy), np.arctan2(dy, dx) / np.pi
   planes = jax.jit(grey_gradient)(image)
-  np.testing.assert_allclose(planes, expected, atol=1e-5)
+  np.testing.assert_allclose(planes[..., :2], expected[..., :2], atol=1e-5)
+  # An angle is as exact as the gradient is long.
+  np.testing.assert_allclose(planes[..., 2] * expected[..., 1], expected[..., 2] * expected[..., 1], atol=2e-6)
   assert not np.asarray(grey_gradient(jnp.full((1, 3, 3, 3), 0.5)))[..., 1:].any()
   plain, other = create("deepface", **TINY), create("deepface", **TINY, input="gradient")
   np.testing.assert_allclose(jax.jit(other.apply)(variables, image), jax.jit(plain.apply)(variables, planes), rtol=1e-5, atol=1e-6)
