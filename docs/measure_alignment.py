@@ -2,7 +2,7 @@
 
   python docs/measure_alignment.py warp DATA                    time and difference beside OpenCV, on 400 LFW photos
   python docs/measure_alignment.py lfw DATA WEIGHTS.onnx         aligned LFW photos beside the set that was aligned by others
-  python docs/measure_alignment.py helen DATA MODEL              errors of a landmark model on helen_test
+  python docs/measure_alignment.py helen DATA MODEL [--points K] errors of a landmark model on helen_test, of K of its points
   python docs/measure_alignment.py frontal DATA                  a rendered head of known pose, turned to the front
 """
 
@@ -102,16 +102,19 @@ def measure_lfw(data: Path, weights: Path) -> None:
     print(f"{name}: accuracy {100 * np.mean(folds.accuracy):.2f} % on {len(same)} pairs of folds 1 and 2")
 
 
-def measure_helen(data: Path, model: Path) -> None:
+def measure_helen(data: Path, model: Path, points: int | None) -> None:
   """Errors on the 298 test photos, by passes."""
   faces = read_landmarks(data / "photos/helen_test.json", points="points68")
   photos = [read(data / "photos/helen_test" / face.file) for face in faces]
-  true = np.stack([face.point_k2 for face in faces])
+  count = points or LandmarkFinder(model).points
+  true = np.asarray(reduce_points(np.stack([face.point_k2 for face in faces]), count))
+  normaliser, length = ("interocular", "inter-ocular distance") if count in (21, 68) else ("interpupil", "distance of the eye centres")
   for passes, mirror in ((3, True), (1, False), (2, False)):
     found = LandmarkFinder(model, passes=passes, mirror=mirror)(photos, [np.array(face.box) for face in faces])
-    error_n = landmark_errors(found, true)
+    error_n = landmark_errors(np.asarray(reduce_points(found, count)), true, normaliser=normaliser)
     print(
-      f"{passes} passes{', with the mirror image' * mirror}: mean error {100 * error_n.mean():.2f} % of the inter-ocular distance, median {100 * np.median(error_n):.2f} %,"
+      f"{passes} passes{', with the mirror image' * mirror}: mean error {100 * error_n.mean():.2f} % of the {length}, {count} points, median"
+      f" {100 * np.median(error_n):.2f} %,"
       f" AUC at 0.08 {error_auc(error_n):.3f}, failures at 0.08 {100 * failure_rate(error_n):.1f} %, at 0.1"
       f" {100 * failure_rate(error_n, 0.1):.1f} %"
     )
@@ -142,6 +145,7 @@ def main() -> None:
   parser.add_argument("what", choices=("warp", "lfw", "helen", "frontal"))
   parser.add_argument("data", type=Path)
   parser.add_argument("model", type=Path, nargs="?", help="weights or folder of a network")
+  parser.add_argument("--points", type=int, help="of helen: compare this smaller set of points")
   options = parser.parse_args()
   if options.what == "warp":
     measure_warp(options.data)
@@ -149,8 +153,10 @@ def main() -> None:
     measure_frontal()
   elif options.model is None:
     parser.error(f"{options.what} needs a network")
+  elif options.what == "lfw":
+    measure_lfw(options.data, options.model)
   else:
-    {"lfw": measure_lfw, "helen": measure_helen}[options.what](options.data, options.model)
+    measure_helen(options.data, options.model, options.points)
 
 
 if __name__ == "__main__":

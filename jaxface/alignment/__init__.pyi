@@ -10,6 +10,9 @@ from .landmark_finder import LandmarkFinder as LandmarkFinder
 from .landmark_training import LandmarkExperiment as LandmarkExperiment
 from .landmark_training import LandmarkTraining as LandmarkTraining
 from .landmark_training import train_landmarks as train_landmarks
+from .lbpsvr_training import LbpSvrExperiment as LbpSvrExperiment
+from .lbpsvr_training import LbpSvrTraining as LbpSvrTraining
+from .lbpsvr_training import train_lbpsvr as train_lbpsvr
 from .mean_shape import template_points as template_points
 from .mesh_warp import piecewise_affine as piecewise_affine
 from .photo_crops import align as align

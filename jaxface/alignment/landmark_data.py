@@ -19,7 +19,10 @@ from jaxface.data.fingerprint import digest
 from jaxface.data.source import UnreadableRow
 from jaxface.formats.images import decode_image
 from jaxface.formats.landmarks import AnnotatedFace
+from jaxface.models.preprocess import Preprocess
 
+# Squares that are drawn at once.
+_BATCH = 128
 # A frame shows more than a square, so that squares can be moved and turned.
 FRAME_SIDE = 160
 
@@ -127,4 +130,27 @@ class SquareJitter:
     return square_bhwc, jnp.where(on_b[:, None, None], mirrored, point_bk2).reshape(len(target_bt), -1)
 
 
-__all__ = ["FRAME_SIDE", "LandmarkSource", "SquareJitter"]
+def draw_squares(source: LandmarkSource, convention: Preprocess, *, squares: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Random squares of each face: [N, SIDE, SIDE] float32 in a grey input convention, and [N, K, 2] points.
+
+  Args:
+    source: the faces.
+    convention: the input convention.
+    squares: number of squares of each face.
+    seed: of what is random.
+  """
+  frame_nhwc = np.empty((source.num_records, *source.image_shape), np.uint8)
+  source.read(np.arange(source.num_records), frame_nhwc)
+  points = source.target_nt.shape[1] // 2
+  jitter, grey, found = jax.jit(SquareJitter(points).__call__), [], []
+  for turn in range(squares):
+    key_n = jax.random.split(jax.random.fold_in(jax.random.key(seed), turn), source.num_records)
+    for at in range(0, source.num_records, _BATCH):
+      rows = slice(at, at + _BATCH)
+      square_bhwc, point_bt = jitter(frame_nhwc[rows], source.target_nt[rows], key_n[rows])
+      grey.append(np.asarray(convention.apply(jnp.rint(square_bhwc)))[..., 0])
+      found.append(np.asarray(point_bt).reshape(-1, points, 2))
+  return np.concatenate(grey), np.concatenate(found)
+
+
+__all__ = ["FRAME_SIDE", "LandmarkSource", "SquareJitter", "draw_squares"]

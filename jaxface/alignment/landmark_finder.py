@@ -1,4 +1,4 @@
-"""The landmark network, or the supervised descent method, on photos with detected boxes."""
+"""The landmark network, the supervised descent method or LBP with SVR on photos with detected boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxface.alignment.iterate import align_iteratively
 from jaxface.alignment.landmark_net import landmarknet, mean_points
+from jaxface.alignment.lbpsvr import lbpsvr
 from jaxface.alignment.points import mirror_points
 from jaxface.alignment.sdm import sdm
 from jaxface.alignment.squares import box_square
@@ -15,14 +16,14 @@ from jaxface.models.saved import SavedModel, load_model
 
 BATCH = 32
 # What finds points; importing them registers them.
-NETWORKS = (landmarknet.__name__, sdm.__name__)
+NETWORKS = (landmarknet.__name__, sdm.__name__, lbpsvr.__name__)
 
 
 class LandmarkFinder:
   """Finds points of faces in photos.
 
   Args:
-    saved: a trained landmark network or supervised descent method, or the folder of one.
+    saved: a trained landmark network, supervised descent method or LBP with SVR, or the folder of one.
     passes: how often points are found; from the second time on in a square that the points before have turned upright.
     mirror: average the points of a square and of its mirror image.
   Raises:
@@ -32,7 +33,7 @@ class LandmarkFinder:
   def __init__(self, saved: SavedModel | Path | str, *, passes: int = 3, mirror: bool = True):
     self.saved = saved if isinstance(saved, SavedModel) else load_model(saved)
     if self.saved.name not in NETWORKS:
-      raise ValueError(f"the model is {self.saved.name}, should be {' or '.join(NETWORKS)}")
+      raise ValueError(f"the model is {self.saved.name}, should be {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}")
     self.passes, self.mirror = passes, mirror
     self.points = int(self.saved.module.points)  # type: ignore[attr-defined]
     self._embed = jax.jit(self.saved.embed)

@@ -19,6 +19,8 @@ SIDE = 96
 # arcface112's mean face in the network's input, as a share of its side: scale of a pixel, and the place of the middle of the eyes.
 # On average a face is so in the squares of `box_squares`.
 MEAN_SCALE, MEAN_EYES = 0.0085, (0.5, 0.32)
+# The input convention of the detectors that see grey squares.
+GREY_SQUARE = get_preprocess("unit", size=SIDE, template="none", colour="grey")
 
 
 def mean_points(count: int, side: int = SIDE) -> np.ndarray:
@@ -92,4 +94,4 @@ def landmarknet(
   return LandmarkNet(points, tuple(widths), tuple(units), features, dropout, jnp.dtype(dtype))
 
 
-__all__ = ["SIDE", "LandmarkNet", "landmarknet", "mean_points"]
+__all__ = ["GREY_SQUARE", "SIDE", "LandmarkNet", "landmarknet", "mean_points"]

@@ -5,18 +5,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from jaxface.alignment.annotated_photos import AnnotatedPhotos, card_entries
 from jaxface.alignment.landmark_data import LandmarkSource, SquareJitter
 from jaxface.alignment.landmark_net import LandmarkNet, landmarknet
 from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.order import UniformOrder
-from jaxface.formats.landmarks import AnnotatedFace, read_landmarks
+from jaxface.formats.landmarks import AnnotatedFace
 from jaxface.losses.landmarks import LandmarkLoss
 from jaxface.losses.ranges import check_choice, check_range
 from jaxface.models.saved import SavedModel, save_model
 from jaxface.training.config import MeshConfig
-from jaxface.training.custom import CustomExperiment, expand_path
 from jaxface.training.loop import train_run
 from jaxface.training.mesh import make_mesh
 from jaxface.training.optimizer import OptimizerConfig
@@ -96,38 +96,21 @@ def train_landmarks(
   source = LandmarkSource(root, faces, config.points, progress=progress)
   folder = Workdir(workdir)
   trained = train_run(make_run(source, config), folder)
-  meta: dict[str, Any] = {
-    "experiment": "landmarks", "step": trained.step, "images": source.num_records, "points": config.points,
-    **({"licence": licence} if licence else {}), **({"origin": origin} if origin else {}),
-  }
+  meta = {**card_entries("landmarks", points=config.points, faces=source.num_records, licence=licence, origin=origin), "step": trained.step}
   saved = SavedModel("landmarknet", trained.options, trained.preprocess, trained.variables, meta)
   save_model(folder.model, saved)
   return saved
 
 
 @dataclass(frozen=True)
-class LandmarkExperiment(LandmarkTraining, CustomExperiment):
-  """The training of the landmark network as an experiment of `jaxface train`.
-
-  Attributes:
-    photos: folder of the photos; may contain environment variables.
-    annotations: file of their faces, see `jaxface.formats.read_landmarks`.
-    entry: the entry of a face with its points, where the file has several.
-    licence: of the photos, for the card of the model.
-    origin: of the photos, likewise.
-  """
+class LandmarkExperiment(LandmarkTraining, AnnotatedPhotos):
+  """The training of the landmark network as an experiment of `jaxface train`."""
 
   name: str = "landmarks"
-  photos: str = "$JAXFACE_DATA/photos/helen_train"
-  annotations: str = "$JAXFACE_DATA/photos/helen_train.json"
-  entry: str = "points68"
-  licence: str = ""
-  origin: str = ""
 
   def run(self, folder: Path) -> "TrainedLandmarks":
     """Trains the network, or goes on with an interrupted training; see `train_landmarks`."""
-    root, file = (expand_path(getattr(self, field), field) for field in ("photos", "annotations"))
-    faces = read_landmarks(file, points=self.entry)
+    root, faces = self.read_faces()
     config = LandmarkTraining(**{field.name: getattr(self, field.name) for field in fields(LandmarkTraining)})
     saved = train_landmarks(root, faces, folder, config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
     return TrainedLandmarks(Path(folder), saved)
@@ -147,8 +130,8 @@ class TrainedLandmarks:
 
   def __str__(self) -> str:
     meta = self.saved.meta
-    length = f"step {meta['step']:,}" if "step" in meta else f"{meta['stages']} stages"
-    return f"model {self.workdir / 'model'} · {meta['points']} points, {meta['images']:,} faces, {length}"
+    length = f", step {meta['step']:,}" if "step" in meta else f", {meta['stages']} stages" if "stages" in meta else ""
+    return f"model {self.workdir / 'model'} · {meta['points']} points, {meta['images']:,} faces{length}"
 
 
 def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxface.alignment.landmark_net import SIDE, mean_points
+from jaxface.alignment.landmark_net import GREY_SQUARE, mean_points
 from jaxface.alignment.points import check_point_set
 from jaxface.descriptors import point_descriptors
 from jaxface.models.contract import takes_image
-from jaxface.models.preprocess import Preprocess, get_preprocess
+from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import register_unlisted
 
 
@@ -32,7 +32,7 @@ class SupervisedDescent(nn.Module):
   points: int
   cells: tuple[int, ...]
 
-  convention: ClassVar[Preprocess] = get_preprocess("unit", size=SIDE, template="none", colour="grey")
+  convention: ClassVar[Preprocess] = GREY_SQUARE
 
   @nn.compact
   @takes_image

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxface.alignment.landmark_data import LandmarkSource, SquareJitter
+from jaxface.alignment.annotated_photos import AnnotatedPhotos, card_entries
+from jaxface.alignment.landmark_data import LandmarkSource, draw_squares
 from jaxface.alignment.landmark_net import SIDE, mean_points
 from jaxface.alignment.landmark_training import TrainedLandmarks
 from jaxface.alignment.ridge import fit_ridge
 from jaxface.alignment.sdm import SupervisedDescent, stage_features
-from jaxface.formats.landmarks import AnnotatedFace, read_landmarks
+from jaxface.formats.landmarks import AnnotatedFace
 from jaxface.losses.ranges import check_range
 from jaxface.models.saved import SavedModel, save_model
-from jaxface.training.custom import CustomExperiment, expand_path
 from jaxface.training.workdir import Workdir
 
 _BATCH = 128
@@ -73,7 +72,7 @@ def train_sdm(
   """
   config = config or SdmTraining()
   source = LandmarkSource(root, faces, config.points, progress=progress)
-  grey_nhw, true_nk2 = draw_squares(source, config)
+  grey_nhw, true_nk2 = draw_squares(source, SupervisedDescent.convention, squares=config.squares, seed=config.seed)
   point_nk2 = np.tile(mean_points(config.points).astype(np.float32), (len(grey_nhw), 1, 1))
   params: dict[str, Any] = {}
   for stage, cell in enumerate(config.cells, start=1):
@@ -84,32 +83,8 @@ def train_sdm(
     point_nk2 = point_nk2 + (feature_nd @ weight_dt.astype(np.float32) + bias_t).reshape(point_nk2.shape).astype(np.float32)
     error = float(np.linalg.norm(true_nk2 - point_nk2, axis=-1).mean())
     print(f"sdm, stage {stage}: mean error {error:.3f} pixels of {SIDE}, {len(grey_nhw):,} squares", file=sys.stderr)
-  meta: dict[str, Any] = {
-    "experiment": "sdm", "stages": len(config.cells), "images": source.num_records, "points": config.points,
-    **({"licence": licence} if licence else {}), **({"origin": origin} if origin else {}),
-  }
+  meta = {**card_entries("sdm", points=config.points, faces=source.num_records, licence=licence, origin=origin), "stages": len(config.cells)}
   return SavedModel("sdm", {"points": config.points, "cells": list(config.cells)}, SupervisedDescent.convention, {"params": params}, meta)
-
-
-def draw_squares(source: LandmarkSource, config: SdmTraining) -> tuple[np.ndarray, np.ndarray]:
-  """Random squares of each face: [N, SIDE, SIDE] float32 in the input convention, and [N, K, 2] points.
-
-  Args:
-    source: the faces.
-    config: seed and number of squares.
-  """
-  frame_nhwc = np.empty((source.num_records, *source.image_shape), np.uint8)
-  source.read(np.arange(source.num_records), frame_nhwc)
-  jitter, convention = jax.jit(SquareJitter(config.points).__call__), SupervisedDescent.convention
-  squares, points = [], []
-  for turn in range(config.squares):
-    key_n = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), turn), source.num_records)
-    for at in range(0, source.num_records, _BATCH):
-      rows = slice(at, at + _BATCH)
-      square_bhwc, point_bt = jitter(frame_nhwc[rows], source.target_nt[rows], key_n[rows])
-      squares.append(np.asarray(convention.apply(jnp.rint(square_bhwc)))[..., 0])
-      points.append(np.asarray(point_bt).reshape(-1, config.points, 2))
-  return np.concatenate(squares), np.concatenate(points)
 
 
 @partial(jax.jit, static_argnames="cell")
@@ -122,33 +97,20 @@ def _features(grey_bhw: np.ndarray, point_bk2: np.ndarray, cell: int) -> np.ndar
 
 
 @dataclass(frozen=True)
-class SdmExperiment(SdmTraining, CustomExperiment):
-  """The training as an experiment of `jaxface train`; one that was interrupted starts again.
-
-  Attributes:
-    photos: folder of the photos; may contain environment variables.
-    annotations: file of their faces, see `jaxface.formats.read_landmarks`.
-    entry: the entry of a face with its points, where the file has several.
-    licence: of the photos, for the card of the model.
-    origin: of the photos, likewise.
-  """
+class SdmExperiment(SdmTraining, AnnotatedPhotos):
+  """The training as an experiment of `jaxface train`; one that was interrupted starts again."""
 
   name: str = "sdm"
-  photos: str = "$JAXFACE_DATA/photos/helen_train"
-  annotations: str = "$JAXFACE_DATA/photos/helen_train.json"
-  entry: str = "points68"
-  licence: str = ""
-  origin: str = ""
 
   def run(self, folder: Path) -> TrainedLandmarks:
     """Trains the method and writes it to `folder/model`; see `train_sdm`."""
-    root, file = (expand_path(getattr(self, field), field) for field in ("photos", "annotations"))
+    root, faces = self.read_faces()
     config = SdmTraining(**{field.name: getattr(self, field.name) for field in fields(SdmTraining)})
     workdir = Workdir(folder)
     with workdir.own():
-      saved = train_sdm(root, read_landmarks(file, points=self.entry), config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
+      saved = train_sdm(root, faces, config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
       save_model(workdir.model, saved)
     return TrainedLandmarks(Path(folder), saved)
 
 
-__all__ = ["SdmExperiment", "SdmTraining", "draw_squares", "train_sdm"]
+__all__ = ["SdmExperiment", "SdmTraining", "train_sdm"]

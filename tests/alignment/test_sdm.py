@@ -9,18 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxface.alignment import LandmarkFinder, SdmTraining, template_points, train_sdm
-from jaxface.alignment.landmark_data import LandmarkSource
-from jaxface.alignment.landmark_net import SIDE, mean_points
+from jaxface.alignment import LandmarkFinder, SdmTraining, train_sdm
+from jaxface.alignment.landmark_data import LandmarkSource, draw_squares
+from jaxface.alignment.landmark_net import GREY_SQUARE, SIDE, mean_points
 from jaxface.alignment.points import reduce_points
 from jaxface.alignment.ridge import fit_ridge
 from jaxface.alignment.sdm import sdm
-from jaxface.alignment.sdm_training import draw_squares
 from jaxface.alignment.similarity import transform_points
 from jaxface.alignment.squares import point_square
 from jaxface.descriptors import point_descriptors
 from jaxface.evaluation import landmark_errors
-from jaxface.formats import AnnotatedFace, decode_image, encode_jpeg, read_landmarks, write_landmarks
+from jaxface.formats import decode_image, read_landmarks, write_landmarks
 from jaxface.models.saved import load_model
 from jaxface.pipeline import train
 
@@ -99,52 +98,33 @@ def test_the_model_adds_what_each_stage_says():
 # --- training
 
 
-def face_photo(point_k2, draw):
-  """A photo with a dark blob at each point, on grey with noise."""
-  y, x = np.mgrid[:120, :130]
-  photo = np.full((120, 130), 200.0) + draw.normal(0, 2, (120, 130))
-  for index, (u, v) in enumerate(point_k2):
-    photo -= (60 + 25 * index) * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (18 + 4 * index))
-  return np.repeat(photo.clip(0, 255).astype(np.uint8)[..., None], 3, -1)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-  folder, draw, faces = tmp_path_factory.mktemp("photos"), np.random.default_rng(3), []
-  for index in range(24):
-    point_k2 = template_points("arcface112", 5) * draw.uniform(0.8, 0.95) + draw.uniform(4, 14, 2) + draw.normal(0, 2, (5, 2))
-    (folder / f"{index}.jpg").write_bytes(encode_jpeg(face_photo(point_k2, draw)))
-    faces.append(AnnotatedFace(f"{index}.jpg", point_k2))
-  return folder, faces
-
-
-def test_trained_points_are_nearer_than_the_mean_and_each_stage_helps(photos, capsys):
-  folder, faces = photos
+def test_trained_points_are_nearer_than_the_mean_and_each_stage_helps(blob_photos, capsys):
+  folder, faces = blob_photos
   saved = train_sdm(folder, faces[:20], SdmTraining(points=5, squares=6, cells=(8, 5, 4)))
   told = [float(line.split("mean error ")[1].split(" ")[0]) for line in capsys.readouterr().err.splitlines() if "mean error" in line]
   assert len(told) == 3 and told[0] > told[1] > told[2]
   held, apply = LandmarkSource(folder, faces[20:], 5), jax.jit(saved.module.apply)
-  grey_nhw, true_nk2 = draw_squares(held, SdmTraining(points=5, squares=6, seed=7))
+  grey_nhw, true_nk2 = draw_squares(held, GREY_SQUARE, squares=6, seed=7)
   got = np.asarray(apply(saved.variables, grey_nhw[..., None])).reshape(-1, 5, 2)
   before = np.linalg.norm(mean_points(5) - true_nk2, axis=-1).mean()
   assert np.linalg.norm(got - true_nk2, axis=-1).mean() < before / 2
   # The result of training is what the saved model computes.
-  grey_nhw, true_nk2 = draw_squares(LandmarkSource(folder, faces[:20], 5), SdmTraining(points=5, squares=6))
+  grey_nhw, true_nk2 = draw_squares(LandmarkSource(folder, faces[:20], 5), GREY_SQUARE, squares=6, seed=0)
   got = np.asarray(apply(saved.variables, grey_nhw[..., None])).reshape(-1, 5, 2)
   assert np.linalg.norm(got - true_nk2, axis=-1).mean() == pytest.approx(told[-1], abs=0.02)
 
 
-def test_squares_show_their_points(photos):
-  folder, faces = photos
-  grey_nhw, true_nk2 = draw_squares(LandmarkSource(folder, faces[:4], 5), SdmTraining(points=5, squares=3))
+def test_squares_show_their_points(blob_photos):
+  folder, faces = blob_photos
+  grey_nhw, true_nk2 = draw_squares(LandmarkSource(folder, faces[:4], 5), GREY_SQUARE, squares=3, seed=0)
   assert grey_nhw.shape == (12, SIDE, SIDE) and np.abs(grey_nhw).max() <= 1.01
   for grey_hw, point_k2 in zip(grey_nhw, true_nk2):
     column, row = np.rint(point_k2).astype(int).T
     assert grey_hw[row, column].max() < np.median(grey_hw) - 0.15  # each point is a dark blob
 
 
-def test_an_experiment_trains_and_its_model_finds_points(photos, tmp_path):
-  folder, faces = photos
+def test_an_experiment_trains_and_its_model_finds_points(blob_photos, tmp_path):
+  folder, faces = blob_photos
   write_landmarks(tmp_path / "faces.json", faces)
   (tmp_path / "mine.py").write_text('"""Mine."""\nfrom jaxface.alignment import SdmExperiment\nEXPERIMENT = SdmExperiment(points=5)\n')
   given = {"photos": str(folder), "annotations": str(tmp_path / "faces.json"), "entry": "points", "squares": 4, "cells": "8,4", "licence": "MIT"}
@@ -164,14 +144,14 @@ def test_an_experiment_trains_and_its_model_finds_points(photos, tmp_path):
   assert landmark_errors(found, face.point_k2[None], normaliser="interpupil")[0] < 0.1
 
 
-def test_mistakes_are_named(photos, tmp_path):
+def test_mistakes_are_named(blob_photos, tmp_path):
   for settings, text in (({"points": 7}, "points is 7"), ({"squares": 0}, "squares"), ({"penalty": 0}, "penalty"), ({"cells": ()}, "cells is")):
     with pytest.raises(ValueError, match=text):
       SdmTraining(**settings)
   with pytest.raises(ValueError, match="a side of at least one pixel"):
     sdm(5, ())
   with pytest.raises(ValueError, match="68 points cannot be derived from 5"):
-    train_sdm(*photos, SdmTraining(points=68))
+    train_sdm(*blob_photos, SdmTraining(points=68))
 
 
 @pytest.mark.real_data
