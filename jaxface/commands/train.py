@@ -29,7 +29,7 @@ from jaxface.xla_flags import SETS
 WITHOUT_FIGURES = 3
 # Before the first step, and at a second Ctrl-C, no checkpoint is saved: the last one and complete packed shards are kept. Some kinds of experiments
 # (hogsvm, sdm) save nothing before they end.
-RERUN = "checkpoints, if there are any, and complete packed shards are kept; the same command goes on from them"
+RERUN = "checkpoints, if there are any, and complete packed shards are kept; the same command resumes from them"
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
