@@ -14,6 +14,9 @@ from jaxface.models.contract import takes_image
 from jaxface.models.preprocess import Preprocess
 from jaxface.models.registry import register_unlisted
 
+# Steps of a grey of 1; a level of a photo has 16 or 32, by the input convention.
+GREY_STEPS = 4096
+
 
 def square_features(grey_bhw: Array, cells: int, radius: float) -> Array:
   """What the regressor sees: the square roots of the histograms of all cells, [B, cells² · 59].
@@ -25,7 +28,8 @@ def square_features(grey_bhw: Array, cells: int, radius: float) -> Array:
     cells: rows and columns of cells.
     radius: of the patterns, see `lbp_histograms`.
   """
-  return jnp.sqrt(lbp_histograms(grey_bhw, cells=(cells, cells), radius=radius))
+  # Compiled together with what makes them, equal greys may differ by rounding, and patterns compare greys: whole steps stay equal.
+  return jnp.sqrt(lbp_histograms(jnp.round(grey_bhw * GREY_STEPS), cells=(cells, cells), radius=radius))
 
 
 class LbpRegression(nn.Module):
@@ -64,4 +68,4 @@ def lbpsvr(points: int = 6, cells: int = 12, radius: float = 3.0) -> nn.Module:
   return LbpRegression(points, cells, radius)
 
 
-__all__ = ["LbpRegression", "lbpsvr", "square_features"]
+__all__ = ["GREY_STEPS", "LbpRegression", "lbpsvr", "square_features"]

@@ -15,7 +15,7 @@ from jaxface.alignment import LandmarkFinder, LbpSvrTraining, reduce_points, tra
 from jaxface.alignment.iterate import align_iteratively
 from jaxface.alignment.landmark_data import LandmarkSource, draw_squares
 from jaxface.alignment.landmark_net import GREY_SQUARE, SIDE, mean_points
-from jaxface.alignment.lbpsvr import lbpsvr
+from jaxface.alignment.lbpsvr import GREY_STEPS, lbpsvr
 from jaxface.alignment.ridge import fit_ridge
 from jaxface.alignment.squares import box_square
 from jaxface.alignment.svr import fit_svr
@@ -122,7 +122,7 @@ def test_one_pass_is_a_loop_over_pixels_and_a_similarity():
   stay = np.eye(3)[:2]
   got = align_iteratively([photo], [stay], LandmarkFinder(saved, mirror=False).find_in_squares, mean_points(6), (SIDE, SIDE), passes=1)
   regression = saved.variables["params"]["regression"]
-  grey_hw = np.asarray(GREY_SQUARE.apply(photo[None]))[0, ..., 0]
+  grey_hw = np.round(np.asarray(GREY_SQUARE.apply(photo[None]))[0, ..., 0] * GREY_STEPS)
   point_k2 = mean_points(6) + (slow_features(grey_hw, 4, 2.0) @ regression["kernel"] + regression["bias"]).reshape(6, 2)
   np.testing.assert_allclose(got.point_nk2[0], point_k2, atol=1e-3)
   # The similarity to the anchors, as Umeyama has it: a singular value decomposition.
