@@ -116,7 +116,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks
 
 # JAXFACE_FLIPS (200) and JAXFACE_KILLS (20): how many bytes of states are flipped, and how often runs are killed.
-# JAXFACE_EXAMPLES (10): examples of each property; `make sweep` takes 50. Here tests run the programs that users run, compiled with all optimisation.
+# JAXFACE_EXAMPLES (6): examples of each property; `make sweep` takes 50. Here tests run the programs that users run, compiled with all optimisation.
 OPTIMISED := JAXFACE_OPTIMISED=1 JAXFACE_EXAMPLES=50
 sweep: $(VENV)/test
 	$(OPTIMISED) $(BIN)/pytest -m 'multihost or sweep'

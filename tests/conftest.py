@@ -26,7 +26,7 @@ from jaxface.models.saved import SavedModel, variable_shapes  # noqa: E402
 
 # The first example of a jitted function pays for its compilation: a deadline would time the compiler. Most examples have a shape of
 # their own, which is compiled: few of them here, many in the sweep.
-EXAMPLES = int(os.environ.get("JAXFACE_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("JAXFACE_EXAMPLES", "6"))
 hypothesis.settings.register_profile("jaxface", deadline=None, max_examples=EXAMPLES, derandomize=True)
 hypothesis.settings.load_profile("jaxface")
 

@@ -154,6 +154,7 @@ def test_mistakes_are_named(blob_photos, tmp_path):
     train_sdm(*blob_photos, SdmTraining(points=68))
 
 
+@pytest.mark.sweep
 @pytest.mark.real_data
 def test_21_points_of_real_photos(face_data):
   folder = face_data / "photos"

@@ -143,6 +143,7 @@ def test_gradients_of_a_block_are_those_of_finite_differences():
     check_grads(jax.jit(lambda v, x: block.apply(v, x, False)), (variables, x_btd), order=1, modes=["rev"], eps=1e-6)
 
 
+@pytest.mark.sweep
 def test_masking_hides_a_tenth_and_stochastic_depth_skips_whole_images(random_model):
   saved = random_model("vit", **{**TINY, "depth": 1}, size=50, masked=0.1)
   x_bhwc = np.zeros((4, 50, 50, 3), np.float32)

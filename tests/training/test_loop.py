@@ -42,7 +42,7 @@ def test_the_step_is_traced_once_and_the_loss_falls(straight, experiment):
   assert rows[-1]["bad_steps"] == 0
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(7, marks=pytest.mark.sweep), 10])
+@pytest.mark.parametrize("step", [4, *(pytest.param(step, marks=pytest.mark.sweep) for step in (7, 10))])
 def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(step, straight, experiment, source, tmp_path, run, stop_at):
   if step == 10:  # a profile changes nothing
     (tmp_path / REQUEST_FILE).write_text("2")

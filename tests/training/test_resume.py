@@ -140,6 +140,7 @@ def test_another_choice_of_identities_is_other_data(packed):
   assert len({one["chosen_sha256"] for one in prints}) == len(chosen) > 1
 
 
+@pytest.mark.sweep
 def test_other_embeddings_to_mine_from_are_other_data(small, source, tmp_path, run, stop_at):
   rng = np.random.default_rng(0)
 

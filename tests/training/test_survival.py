@@ -105,7 +105,7 @@ def of_eight(calm, source, tmp_path_factory, run, stop_at):
 # Centres have 256 rows on several devices and 16 on one, and they are replicated, sharded, or scored in blocks.
 @pytest.mark.parametrize(
   ("devices", "changes"), [(1, {}), pytest.param(2, {"sharded": False}, marks=pytest.mark.sweep),
-    (4, {"block": 8}), pytest.param(1, {"block": 8}, marks=pytest.mark.sweep)]
+    pytest.param(4, {"block": 8}, marks=pytest.mark.sweep), pytest.param(1, {"block": 8}, marks=pytest.mark.sweep)]
 )
 def test_a_run_of_eight_devices_resumes_on_others_with_another_head(devices, changes, of_eight, calm, source, tmp_path, with_devices, run):
   expected, stopped = of_eight

@@ -100,6 +100,7 @@ def test_an_interrupted_run_with_stateful_terms_ends_bit_for_bit(straight, joint
   assert [row for row in rows if "loss" in row] == straight[1]
 
 
+@pytest.mark.sweep
 def test_stateful_terms_do_not_depend_on_the_mesh(straight, joint, source, tmp_path, with_devices, run):
   _, rows = run(with_devices(joint, 8), source, tmp_path)
   # The fitted margin is a bin of a histogram: sooner or later a rounding moves it by one, which changes the verification loss by
