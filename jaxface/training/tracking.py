@@ -2,7 +2,7 @@
 
   jaxface train folder --tracking.to mlflow,wandb --tracking.project faces
 
-A service has one small class with the interface of `Tracker`, in a file of its own, and an extra of its name. Its run is found again
+A service has one small class with the interface of `Tracker`, in a file of its own, and an extra of the name of its package. Its run is found again
 when the run is resumed: `tracking.json` in the workdir has its identifier.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, Protocol
 
 import jax
@@ -19,7 +20,7 @@ import jax
 from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.training.interrupt import Interrupted
 
-# Where the class of each service is.
+# Where the class of each service is, by the name of its package.
 SERVICES = {
   "mlflow": ("jaxface.training.tracking_mlflow", "MlflowTracker"),
   "wandb": ("jaxface.training.tracking_wandb", "WandbTracker"),
@@ -163,7 +164,7 @@ def tracked(config: TrackingConfig, say: Callable[[str], object] = print) -> Ite
     ImportError: a package is not installed; names the extra.
   """
   for name in config.to:
-    _service(name).package()
+    package(name)
   trackers = Trackers(config, say)
   ending: Ending = "failed"
   try:
@@ -176,9 +177,21 @@ def tracked(config: TrackingConfig, say: Callable[[str], object] = print) -> Ite
     trackers.close(ending)
 
 
+def package(name: str) -> ModuleType:
+  """The package of a service.
+
+  Raises:
+    ImportError: it is not installed; names the extra.
+  """
+  try:
+    return importlib.import_module(name)
+  except ImportError as error:
+    raise ImportError(f"tracking.to {name} needs the extra {name}: pip install 'jaxface[{name}]'") from error
+
+
 def _service(name: str) -> Any:
   module, kind = SERVICES[name]
   return getattr(importlib.import_module(module), kind)
 
 
-__all__ = ["SERVICES", "TRACKING_FILE", "TrackedRun", "Tracker", "Trackers", "TrackingConfig", "tracked"]
+__all__ = ["SERVICES", "TRACKING_FILE", "TrackedRun", "Tracker", "Trackers", "TrackingConfig", "package", "tracked"]

@@ -5,10 +5,9 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from jaxface.training.tracking import Ending, TrackedRun
+from jaxface.training.tracking import Ending, TrackedRun, package
 
 # Limits of MLflow's REST interface for one request, and of the text of a parameter.
 BATCH, PARAMETER = 100, 500
@@ -35,7 +34,7 @@ class MlflowTracker:
   """
 
   def __init__(self, run: TrackedRun):
-    mlflow = self.package()
+    mlflow = package("mlflow")
     server = run.tracking.server or os.environ.get("MLFLOW_TRACKING_URI", "")
     # Without a server MLflow would keep the run wherever the command was started. Its store of plain files takes no new features.
     self._files = "" if server else (run.folder / "mlflow").absolute().as_uri()
@@ -51,19 +50,6 @@ class MlflowTracker:
       self.known_as = self._begin(run)
     for tag, text in _tags(run).items():
       self._client.set_tag(self.known_as, tag, text)
-
-  @staticmethod
-  def package() -> ModuleType:
-    """The package `mlflow`.
-
-    Raises:
-      ImportError: it is not installed; names the extra.
-    """
-    try:
-      import mlflow
-    except ImportError as error:
-      raise ImportError("tracking.to mlflow needs the extra mlflow: pip install 'jaxface[mlflow]'") from error
-    return mlflow
 
   def _begin(self, run: TrackedRun) -> str:
     experiment = self._client.get_experiment_by_name(run.tracking.project)

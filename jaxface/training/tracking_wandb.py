@@ -3,9 +3,8 @@
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
-from jaxface.training.tracking import Ending, TrackedRun
+from jaxface.training.tracking import Ending, TrackedRun, package
 
 
 class WandbTracker:
@@ -22,7 +21,7 @@ class WandbTracker:
   """
 
   def __init__(self, run: TrackedRun):
-    wandb = self.package()
+    wandb = package("wandb")
     self.known_as = run.known_as or secrets.token_hex(8)
     self._run = wandb.init(
       project=run.tracking.project, name=run.name, id=self.known_as, resume="allow", dir=str(run.folder),
@@ -31,19 +30,6 @@ class WandbTracker:
     # By our step instead of W&B's count of rows, which must not go back.
     self._run.define_metric("step", hidden=True)
     self._run.define_metric("*", step_metric="step")
-
-  @staticmethod
-  def package() -> ModuleType:
-    """The package `wandb`.
-
-    Raises:
-      ImportError: it is not installed; names the extra.
-    """
-    try:
-      import wandb
-    except ImportError as error:
-      raise ImportError("tracking.to wandb needs the extra wandb: pip install 'jaxface[wandb]'") from error
-    return wandb
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
     """A row."""

@@ -6,6 +6,7 @@ import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,10 +33,6 @@ class Kept:
     self.known_as = run.known_as or f"run{len(self.made)}"
     self.made.append(self)
 
-  @staticmethod
-  def package():
-    pass
-
   def _check(self, name):
     if self.fail == name:
       raise ConnectionError("no route to host")
@@ -59,6 +56,7 @@ def kept(monkeypatch):
   monkeypatch.setattr(Kept, "fail", "")
   for name in ("kept", "second"):
     monkeypatch.setitem(tracking.SERVICES, name, (__name__, "Kept"))
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))  # its package
   monkeypatch.setitem(sys.modules, __name__, sys.modules[Kept.__module__])
   return Kept
 
