@@ -1,8 +1,7 @@
 """Embeddings in every form that other programs take, written part by part: `.npz`, `.parquet`, `.npy` with names, and a FAISS index."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from jaxface.formats.atomic import atomic_file
 from jaxface.formats.embedding_npy import write_beside
 from jaxface.formats.embedding_parquet import write_parquet_parts
-from jaxface.formats.embedding_parts import write_embedding_parts
+from jaxface.formats.embedding_parts import checked_parts, write_embedding_parts
 from jaxface.formats.embeddings import FORM, meta_text
 
 FORMS = (".npz", ".parquet", ".npy", ".faiss")
@@ -39,9 +38,9 @@ def write_embedding_file(
 ) -> list[Path]:
   """Writes embeddings with memory for one part (a FAISS index: for all), by the suffix.
 
-  .npz and .parquet are one file each. X.npy and X.faiss have other files beside them, written before: X.txt, a line for each row with its name and, if
-  there are labels, a tab and the label; and X.meta.json, the metadata. `read_embeddings` reads all but a FAISS index. The rows of a FAISS index (flat, inner product) have length
-  one, so that its scores are cosines; its numbers are those of the lines, from 0.
+  .npz and .parquet are one file each. X.npy and X.faiss have other files beside them, written before: X.txt, a line for each row with its name
+  and, if there are labels, a tab and the label; and X.meta.json, the metadata. `read_embeddings` reads all but a FAISS index. The rows of a
+  FAISS index (flat, inner product) have length one, so that its scores are cosines; its numbers are those of the lines, from 0.
 
   Args:
     path: file to write; existing ones are replaced, each atomically.
@@ -59,10 +58,10 @@ def write_embedding_file(
   path, suffix = Path(path), check_form(path)
   if label_n is not None and len(label_n) != len(names):
     raise ValueError(f"{path}: {len(label_n)} labels for {len(names)} names")
-  checked = _checked(path, parts, size, len(names))
   if suffix == ".npz":
-    write_embedding_parts(path, names, size, checked, meta, label_n=label_n)
+    write_embedding_parts(path, names, size, parts, meta, label_n=label_n)
     return [path]
+  checked = checked_parts(path, parts, size, len(names))
   text = meta_text(meta or {}, (len(names), size), label=label_n is not None)
   if suffix == ".parquet":
     with atomic_file(path) as file:
@@ -79,17 +78,6 @@ def write_embedding_file(
   return [*beside, path]
 
 
-def _checked(path: Path, parts: Iterable[np.ndarray], size: int, count: int) -> Iterator[np.ndarray]:
-  written = 0
-  for part_nd in parts:
-    if part_nd.ndim != 2 or part_nd.shape[1] != size:
-      raise ValueError(f"{path}: a part of embeddings has shape {part_nd.shape}, not [n, {size}]")
-    written += len(part_nd)
-    yield np.ascontiguousarray(part_nd, "<f4")
-  if written != count:
-    raise ValueError(f"{path}: {written} embeddings for {count} names")
-
-
 def _write_faiss(path: Path, size: int, parts: Iterable[np.ndarray]) -> None:
   faiss = _faiss()
   index, first = faiss.IndexFlatIP(size), 0
@@ -100,15 +88,8 @@ def _write_faiss(path: Path, size: int, parts: Iterable[np.ndarray]) -> None:
       raise ValueError(f"{path}: the embedding of row {first + bad_n[0]} is zero or not finite: it has no cosine")
     index.add((part_nd / norm_n1).astype(np.float32))
     first += len(part_nd)
-  # FAISS opens the file itself.
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  try:
-    faiss.write_index(index, str(temporary))
-    os.replace(temporary, path)
-  except RuntimeError as error:  # FAISS has no other
-    raise OSError(f"{path} cannot be written: {error}") from error
-  finally:
-    temporary.unlink(missing_ok=True)
+  with atomic_file(path) as file:
+    faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
 def _faiss() -> ModuleType:

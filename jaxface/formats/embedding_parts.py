@@ -53,14 +53,29 @@ def write_embedding_parts(
         member.write(np.array(names[start : start + _NAMES], f"<U{width}").tobytes())
     with _member(archive, "embedding") as member:
       _write_header(member, np.dtype("<f4"), (count, size))
-      written = 0
-      for part in parts:
-        if part.ndim != 2 or part.shape[1] != size:
-          raise ValueError(f"{path}: a part of embeddings has shape {part.shape}, not [n, {size}]")
-        member.write(np.ascontiguousarray(part, "<f4").tobytes())
-        written += len(part)
-      if written != count:
-        raise ValueError(f"{path}: {written} embeddings for {count} names")
+      for part_nd in checked_parts(path, parts, size, count):
+        member.write(part_nd.tobytes())
+
+
+def checked_parts(path: str | Path, parts: Iterable[np.ndarray], size: int, count: int) -> Iterator[np.ndarray]:
+  """Parts as they are written: [n, D] float32, little-endian, in C order.
+
+  Args:
+    path: file to write, for messages.
+    parts: arrays [n, D] of numbers.
+    size: D.
+    count: rows of all parts.
+  Raises:
+    ValueError: another shape or number of rows, the latter after the last part.
+  """
+  written = 0
+  for part_nd in parts:
+    if part_nd.ndim != 2 or part_nd.shape[1] != size:
+      raise ValueError(f"{path}: a part of embeddings has shape {part_nd.shape}, not [n, {size}]")
+    written += len(part_nd)
+    yield np.ascontiguousarray(part_nd, "<f4")
+  if written != count:
+    raise ValueError(f"{path}: {written} embeddings for {count} names")
 
 
 @dataclass(frozen=True)
