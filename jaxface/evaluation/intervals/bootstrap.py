@@ -96,6 +96,12 @@ def percentiles(value_r: np.ndarray, level: float = 0.95) -> tuple[float, float]
   return float(low), float(high)
 
 
+def interval_of(value: float, value_r: np.ndarray) -> tuple[float, float]:
+  """The central 95 % of draws of a figure, widened where that is needed to contain the figure."""
+  low, high = percentiles(value_r)
+  return min(low, value), max(high, value)
+
+
 def _weights(count: int, pairs: int, draws: int, seed: int) -> Iterator[np.ndarray]:
   """Weights [r, count] of some draws at a time."""
   draws = min(draws, max(_FEWEST, _WORK // pairs))
@@ -139,4 +145,4 @@ def crossing(rising_rk: np.ndarray, value_rk: np.ndarray) -> np.ndarray:
   return value_rk[rows, below] + np.clip(share, 0.0, 1.0) * (value_rk[rows, above] - value_rk[rows, below])
 
 
-__all__ = ["DRAWS", "Drawn", "crossing", "draw_figures", "drawn_rates", "percentiles", "random_weights"]
+__all__ = ["DRAWS", "Drawn", "crossing", "draw_figures", "drawn_rates", "interval_of", "percentiles", "random_weights"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxface.evaluation.intervals.bootstrap import percentiles
+from jaxface.evaluation.intervals.bootstrap import interval_of
 from jaxface.evaluation.intervals.means import mean_interval
 from jaxface.evaluation.intervals.people_draws import mean_draws, pairwise_draws
 from jaxface.evaluation.measures.cluster_scores import bcubed, bcubed_samples, pairwise_f
@@ -95,10 +95,10 @@ def bcubed_intervals(identity_n: np.ndarray, cluster_n: np.ndarray) -> dict[str,
   """
   number_n, precision_n, recall_n = bcubed_samples(identity_n, cluster_n)
   total = int(number_n.max()) + 1
-  low, high = percentiles(_harmonic(mean_draws(precision_n, number_n, total), mean_draws(recall_n, number_n, total)))
-  value = bcubed(identity_n, cluster_n).f
+  f_r = _harmonic(mean_draws(precision_n, number_n, total), mean_draws(recall_n, number_n, total))
   return {
-    "precision": mean_interval(precision_n, number_n), "recall": mean_interval(recall_n, number_n), "f": (min(low, value), max(high, value)),
+    "precision": mean_interval(precision_n, number_n), "recall": mean_interval(recall_n, number_n),
+    "f": interval_of(bcubed(identity_n, cluster_n).f, f_r),
   }
 
 
@@ -118,12 +118,10 @@ def pairwise_intervals(identity_n: np.ndarray, cluster_n: np.ndarray) -> dict[st
   """
   found = pairwise_f(identity_n, cluster_n)
   precision_r, recall_r = pairwise_draws(identity_n, cluster_n)
-  f_r = _harmonic(precision_r, recall_r)
-  result = {}
-  for name, value, drawn_r in (("precision", found.precision, precision_r), ("recall", found.recall, recall_r), ("f", found.f, f_r)):
-    low, high = percentiles(drawn_r)
-    result[name] = (min(low, value), max(high, value))
-  return result
+  return {
+    "precision": interval_of(found.precision, precision_r), "recall": interval_of(found.recall, recall_r),
+    "f": interval_of(found.f, _harmonic(precision_r, recall_r)),
+  }
 
 
 def _harmonic(precision_r: np.ndarray, recall_r: np.ndarray) -> np.ndarray:

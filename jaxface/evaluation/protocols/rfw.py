@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxface.evaluation.intervals.bootstrap import DRAWS, percentiles
+from jaxface.evaluation.intervals.bootstrap import DRAWS, interval_of, percentiles
 from jaxface.evaluation.intervals.rates import wilson
 from jaxface.evaluation.pairs.list_figures import Evaluation, evaluate_pairs
 from jaxface.evaluation.pairs.pair_names import images_of
@@ -76,9 +76,6 @@ class Groups(Protocol):
       "accuracy_mean": mean, "accuracy_mean_95": mean_of(mean, [(found[group]["accuracy"], ends[group]) for group in found]),
       "accuracy_std": spread, "skewed_error_ratio": ratio, **_spread_intervals(error, np.array(list(ends.values()))),
     }
-    if ratio is not None:
-      low, high = summary["skewed_error_ratio_95"]
-      summary["skewed_error_ratio_95"] = [min(low, ratio), max(high, ratio)]
     lines = [f"{group}  accuracy {100 * one['accuracy']:.2f} % ± {100 * one['accuracy_se']:.2f}" for group, one in found.items()]
     lines.append(
       f"mean {percent(mean, summary['accuracy_mean_95'])}, standard deviation {100 * spread:.2f}, largest error / smallest "
@@ -103,9 +100,12 @@ def _spread_intervals(error_g: np.ndarray, ends_g2: np.ndarray) -> dict[str, lis
     return {"accuracy_std_95": [0.0, 0.0], "skewed_error_ratio_95": [1.0, 1.0]}
   trials_g = np.array([_trials(error, 1.0 - ends[::-1]) for error, ends in zip(error_g, ends_g2)])
   drawn_rg = np.random.default_rng(0).beta(error_g * trials_g + 0.5, (1 - error_g) * trials_g + 0.5, (DRAWS, len(error_g)))
-  spread, ratio = percentiles(drawn_rg.std(1, ddof=1)), percentiles(drawn_rg.max(1) / drawn_rg.min(1))
-  value = float(error_g.std(ddof=1))
-  return {"accuracy_std_95": [min(spread[0], value), max(spread[1], value)], "skewed_error_ratio_95": list(ratio)}
+  ratio_r = drawn_rg.max(1) / drawn_rg.min(1)
+  return {
+    "accuracy_std_95": list(interval_of(float(error_g.std(ddof=1)), drawn_rg.std(1, ddof=1))),
+    # Without an error in a group there is no ratio to contain.
+    "skewed_error_ratio_95": list(interval_of(float(error_g.max() / error_g.min()), ratio_r) if error_g.min() > 0 else percentiles(ratio_r)),
+  }
 
 
 def _trials(error: float, ends: np.ndarray) -> float:

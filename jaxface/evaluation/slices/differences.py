@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxface.evaluation.intervals.bootstrap import Drawn, percentiles
+from jaxface.evaluation.intervals.bootstrap import Drawn, interval_of
 from jaxface.evaluation.intervals.identity_units import Units
 from jaxface.evaluation.intervals.rates import rate_interval, shared_variance
 
@@ -60,8 +60,7 @@ def drawn_change(value: float, ours_r: np.ndarray, theirs_r: np.ndarray) -> Chan
     theirs_r: [R'] of the others; lists of millions of pairs have fewer draws.
   """
   draws = min(len(ours_r), len(theirs_r))
-  low, high = percentiles(ours_r[:draws] - theirs_r[:draws])
-  return Change(value, min(low, value), max(high, value))
+  return Change(value, *interval_of(value, ours_r[:draws] - theirs_r[:draws]))
 
 
 def drawn_changes(figures: tuple[dict[str, float], dict[str, float]], drawn: tuple[Drawn, Drawn]) -> dict[str, Change]:
