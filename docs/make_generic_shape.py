@@ -132,7 +132,7 @@ def print_spread(file: Path) -> None:
   shape = generic_shape()
   faces = [face.point_k2 for face in read_landmarks(file, points="points68")]
   moved = [transform_points(align_matrix(np.asarray(reduce_points(point_k2, 5))), point_k2) for point_k2 in faces]
-  point_nk2 = np.asarray(to_67(np.stack(moved)))
+  point_nk2 = to_67(np.stack(moved))
   plain = np.eye(2 * point_nk2.shape[1])
   fitted_nk3 = np.asarray(march(point_nk2, shape, plain))
   rest_nk2 = np.asarray(point_nk2 - project(fit_camera(point_nk2, fitted_nk3, plain), fitted_nk3))

@@ -68,7 +68,7 @@ def frontalise_faces(
     if np.shape(point_k2) != (68, 2):
       raise ValueError(f"face {index}: points have shape {np.shape(point_k2)}: frontalisation needs 68 points")
     matrices.append(align_matrix(np.asarray(reduce_points(np.asarray(point_k2, np.float64), 5)), template, where=f"face {index}"))
-    placed.append(np.asarray(to_67(transform_points(matrices[-1], np.asarray(point_k2, np.float32))))[None])
+    placed.append(to_67(transform_points(matrices[-1], np.asarray(point_k2, np.float32)))[None])
   margin = _MARGIN * max(size)
   to_crop_23 = np.array([[_FINER, 0, _FINER * margin], [0, _FINER, _FINER * margin]])
   crop_size = (int(np.ceil(_FINER * (size[0] + 2 * margin))), int(np.ceil(_FINER * (size[1] + 2 * margin))))

@@ -6,10 +6,8 @@ Its depth is that of our synthetic head; no person was measured. The numbers: py
 from functools import cache
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxface.alignment.points import MIRROR_ORDER
 from jaxface.alignment.similarity import fit_on_host
@@ -97,7 +95,7 @@ class GenericShape(NamedTuple):
   covariance: np.ndarray
 
 
-def to_67(point_bk2: ArrayLike) -> Array:
+def to_67(point_bk2: ArrayLike) -> np.ndarray:
   """The 67 points from iBUG's 68, [..., 67, 2] or [..., 67, 3]: the middles of the inner lips become one.
 
   Args:
@@ -105,11 +103,12 @@ def to_67(point_bk2: ArrayLike) -> Array:
   Raises:
     ValueError: another number of points.
   """
-  point_bk2 = jnp.asarray(point_bk2)
+  point_bk2 = np.asarray(point_bk2)
   if point_bk2.ndim < 2 or point_bk2.shape[-2] != 68:
     raise ValueError(f"points have shape {point_bk2.shape}: the generic face needs 68 points")
-  middle = (point_bk2[..., _UPPER, :] + point_bk2[..., _LOWER, :]) / 2
-  return point_bk2.at[..., _UPPER, :].set(middle)[..., np.array(_KEPT), :]
+  found = point_bk2[..., _KEPT, :]
+  found[..., _UPPER, :] = (point_bk2[..., _UPPER, :] + point_bk2[..., _LOWER, :]) / 2
+  return found
 
 
 @cache
@@ -129,7 +128,7 @@ def generic_shape(template: str = "arcface112") -> GenericShape:
   def placed(point_n3: np.ndarray) -> np.ndarray:
     return np.concatenate([point_n3[..., :2] @ matrix_23[:, :2].T + matrix_23[:, 2], scale * point_n3[..., 2:]], -1)
 
-  measured_k3 = np.asarray(_merged(np.array(_POINTS_68)))
+  measured_k3 = to_67(_POINTS_68)
   extra_e3 = np.array(_EXTRA)
   side_e = np.abs(extra_e3[:, 0] - _MIDDLE_X) > 0.01  # of the left half; the others are in the middle
   other_e3 = np.array([2 * _MIDDLE_X, 0, 0]) + extra_e3[side_e] * (-1, 1, 1)
@@ -142,13 +141,6 @@ def generic_shape(template: str = "arcface112") -> GenericShape:
   triangle_t3 = Delaunay(vertex_v3[:, :2]).simplices.astype(np.int32)
   jaw_cj3 = np.stack([placed(np.array(part)) for part in (_POINTS_68[:JAW], _JAW_1, _JAW_2, _JAW_3)], 1)
   return GenericShape(vertex_v3, jaw_cj3, mirror_v, triangle_t3, _normals(vertex_v3, triangle_t3), scale**2 * _covariance(measured_k3))
-
-
-def _merged(point_k3: np.ndarray) -> np.ndarray:
-  middle = (point_k3[_UPPER] + point_k3[_LOWER]) / 2
-  found = point_k3.copy()
-  found[_UPPER] = middle
-  return found[list(_KEPT)]
 
 
 def _mirror_67() -> np.ndarray:

@@ -6,6 +6,26 @@ import numpy as np
 _ROWS = 2048
 
 
+def checked_means(feature_nd: np.ndarray, target_nt: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+  """Means of features [D] and of targets [T], float64, of a regression that can be solved.
+
+  Args:
+    feature_nd: [N, D] features.
+    target_nt: [N, T] targets.
+    penalty: λ.
+  Raises:
+    ValueError: a penalty that is not positive, lengths that differ, or numbers that are not finite.
+  """
+  if not (np.isfinite(penalty) and penalty > 0):
+    raise ValueError(f"the penalty is {penalty}: it must be a positive number")
+  if len(feature_nd) != len(target_nt) or not len(feature_nd):
+    raise ValueError(f"{len(feature_nd)} rows of features and {len(target_nt)} of targets: needs as many, at least one")
+  mean_d, mean_t = feature_nd.mean(0, dtype=np.float64), target_nt.mean(0, dtype=np.float64)
+  if not (np.isfinite(mean_d).all() and np.isfinite(mean_t).all()):
+    raise ValueError("features or targets are not finite")
+  return mean_d, mean_t
+
+
 def fit_ridge(feature_nd: np.ndarray, target_nt: np.ndarray, *, penalty: float) -> tuple[np.ndarray, np.ndarray]:
   """The weights W and bias b that minimise the mean of ‖x W + b − y‖², plus λ ‖W‖²; the bias is free.
 
@@ -23,13 +43,7 @@ def fit_ridge(feature_nd: np.ndarray, target_nt: np.ndarray, *, penalty: float) 
   """
   from scipy.linalg import cho_factor, cho_solve
 
-  if not (np.isfinite(penalty) and penalty > 0):
-    raise ValueError(f"the penalty is {penalty}: it must be a positive number")
-  if len(feature_nd) != len(target_nt) or not len(feature_nd):
-    raise ValueError(f"{len(feature_nd)} rows of features and {len(target_nt)} of targets: needs as many, at least one")
-  mean_d, mean_t = feature_nd.mean(0, dtype=np.float64), target_nt.mean(0, dtype=np.float64)
-  if not (np.isfinite(mean_d).all() and np.isfinite(mean_t).all()):
-    raise ValueError("features or targets are not finite")
+  mean_d, mean_t = checked_means(feature_nd, target_nt, penalty)
   aim_nt = target_nt - mean_t
   count, size = feature_nd.shape
 
@@ -56,4 +70,4 @@ def fit_ridge(feature_nd: np.ndarray, target_nt: np.ndarray, *, penalty: float) 
   return weight_dt, mean_t - mean_d @ weight_dt
 
 
-__all__ = ["fit_ridge"]
+__all__ = ["checked_means", "fit_ridge"]

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxface.alignment.ridge import checked_means
+
 _ITERATIONS = 1000
 
 
@@ -25,15 +27,9 @@ def fit_svr(feature_nd: np.ndarray, target_nt: np.ndarray, *, penalty: float, in
   Source: Ho, Lin, "Large-scale Linear Support Vector Regression", 2012, eq. 2 and 3 with the squared loss.
   """
   solver = _linear_svr()
-  if not (np.isfinite(penalty) and penalty > 0):
-    raise ValueError(f"the penalty is {penalty}: it must be a positive number")
   if not (np.isfinite(insensitive) and insensitive >= 0):
     raise ValueError(f"insensitive is {insensitive}: it must be a number of at least 0")
-  if len(feature_nd) != len(target_nt) or not len(feature_nd):
-    raise ValueError(f"{len(feature_nd)} rows of features and {len(target_nt)} of targets: needs as many, at least one")
-  mean_d, mean_t = feature_nd.mean(0, dtype=np.float64), target_nt.mean(0, dtype=np.float64)
-  if not (np.isfinite(mean_d).all() and np.isfinite(mean_t).all()):
-    raise ValueError("features or targets are not finite")
+  mean_d, mean_t = checked_means(feature_nd, target_nt, penalty)
   centred_nd, aim_nt = feature_nd - mean_d, target_nt - mean_t
   weight_dt = np.zeros((feature_nd.shape[1], target_nt.shape[1]))
   for index, aim_n in enumerate(aim_nt.T):
