@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jaxface.alignment.annotated_photos import AnnotatedPhotos, card_entries
 from jaxface.alignment.landmark_data import LandmarkSource, SquareJitter
@@ -111,8 +111,7 @@ class LandmarkExperiment(LandmarkTraining, AnnotatedPhotos):
   def run(self, folder: Path) -> "TrainedLandmarks":
     """Trains the network, or goes on with an interrupted training; see `train_landmarks`."""
     root, faces = self.read_faces()
-    config = LandmarkTraining(**{field.name: getattr(self, field.name) for field in fields(LandmarkTraining)})
-    saved = train_landmarks(root, faces, folder, config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
+    saved = train_landmarks(root, faces, folder, self.settings(LandmarkTraining), licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
     return TrainedLandmarks(Path(folder), saved)
 
 
@@ -132,6 +131,23 @@ class TrainedLandmarks:
     meta = self.saved.meta
     length = f", step {meta['step']:,}" if "step" in meta else f", {meta['stages']} stages" if "stages" in meta else ""
     return f"model {self.workdir / 'model'} · {meta['points']} points, {meta['images']:,} faces{length}"
+
+
+def train_whole(experiment: AnnotatedPhotos, folder: Path, train: Callable[..., SavedModel], config: Any) -> TrainedLandmarks:
+  """Runs a training that saves nothing before its end, and writes the model to `folder/model`.
+
+  Args:
+    experiment: has the photos.
+    folder: folder of the run.
+    train: such as `train_sdm`.
+    config: its settings.
+  """
+  root, faces = experiment.read_faces()
+  workdir = Workdir(folder)
+  with workdir.own():
+    saved = train(root, faces, config, licence=experiment.licence, origin=experiment.origin, progress=sys.stderr.isatty())
+    save_model(workdir.model, saved)
+  return TrainedLandmarks(Path(folder), saved)
 
 
 def make_run(source: LandmarkSource, config: LandmarkTraining) -> Run:

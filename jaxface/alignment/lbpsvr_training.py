@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,12 @@ from tqdm import tqdm
 from jaxface.alignment.annotated_photos import AnnotatedPhotos, card_entries
 from jaxface.alignment.landmark_data import LandmarkSource, draw_squares
 from jaxface.alignment.landmark_net import SIDE, mean_points
-from jaxface.alignment.landmark_training import TrainedLandmarks
+from jaxface.alignment.landmark_training import TrainedLandmarks, train_whole
 from jaxface.alignment.lbpsvr import LbpRegression, square_features
 from jaxface.alignment.svr import fit_svr
 from jaxface.formats.landmarks import AnnotatedFace
 from jaxface.losses.ranges import check_range
-from jaxface.models.saved import SavedModel, save_model
-from jaxface.training.workdir import Workdir
+from jaxface.models.saved import SavedModel
 
 _BATCH = 128
 
@@ -100,13 +99,7 @@ class LbpSvrExperiment(LbpSvrTraining, AnnotatedPhotos):
 
   def run(self, folder: Path) -> TrainedLandmarks:
     """Trains the detector and writes it to `folder/model`; see `train_lbpsvr`."""
-    root, faces = self.read_faces()
-    config = LbpSvrTraining(**{field.name: getattr(self, field.name) for field in fields(LbpSvrTraining)})
-    workdir = Workdir(folder)
-    with workdir.own():
-      saved = train_lbpsvr(root, faces, config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
-      save_model(workdir.model, saved)
-    return TrainedLandmarks(Path(folder), saved)
+    return train_whole(self, folder, train_lbpsvr, self.settings(LbpSvrTraining))
 
 
 __all__ = ["LbpSvrExperiment", "LbpSvrTraining", "train_lbpsvr"]

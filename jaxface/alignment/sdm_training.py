@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +13,15 @@ from tqdm import tqdm
 from jaxface.alignment.annotated_photos import AnnotatedPhotos, card_entries
 from jaxface.alignment.landmark_data import LandmarkSource, draw_squares
 from jaxface.alignment.landmark_net import SIDE, mean_points
-from jaxface.alignment.landmark_training import TrainedLandmarks
+from jaxface.alignment.landmark_training import TrainedLandmarks, train_whole
 from jaxface.alignment.ridge import fit_ridge
 from jaxface.alignment.sdm import SupervisedDescent, stage_features
 from jaxface.formats.landmarks import AnnotatedFace
 from jaxface.losses.ranges import check_range
-from jaxface.models.saved import SavedModel, save_model
-from jaxface.training.workdir import Workdir
+from jaxface.models.saved import SavedModel
 
 _BATCH = 128
+_features = jax.jit(stage_features, static_argnames="cell")
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def train_sdm(
   params: dict[str, Any] = {}
   for stage, cell in enumerate(config.cells, start=1):
     parts = tqdm(range(0, len(grey_nhw), _BATCH), desc=f"stage {stage}", disable=not progress)
-    feature_nd = np.concatenate([_features(grey_nhw[at : at + _BATCH], point_nk2[at : at + _BATCH], cell=cell) for at in parts])
+    feature_nd = np.concatenate([np.asarray(_features(grey_nhw[at : at + _BATCH], point_nk2[at : at + _BATCH], cell=cell)) for at in parts])
     weight_dt, bias_t = fit_ridge(feature_nd, (true_nk2 - point_nk2).reshape(len(grey_nhw), -1), penalty=config.penalty)
     params[f"stage{stage}"] = {"kernel": weight_dt.astype(np.float32), "bias": bias_t.astype(np.float32)}
     point_nk2 = point_nk2 + (feature_nd @ weight_dt.astype(np.float32) + bias_t).reshape(point_nk2.shape).astype(np.float32)
@@ -85,15 +84,6 @@ def train_sdm(
     print(f"sdm, stage {stage}: mean error {error:.3f} pixels of {SIDE}, {len(grey_nhw):,} squares", file=sys.stderr)
   meta = {**card_entries("sdm", points=config.points, faces=source.num_records, licence=licence, origin=origin), "stages": len(config.cells)}
   return SavedModel("sdm", {"points": config.points, "cells": list(config.cells)}, SupervisedDescent.convention, {"params": params}, meta)
-
-
-@partial(jax.jit, static_argnames="cell")
-def _jitted(grey_bhw: Any, point_bk2: Any, cell: int) -> Any:
-  return stage_features(grey_bhw, point_bk2, cell)
-
-
-def _features(grey_bhw: np.ndarray, point_bk2: np.ndarray, cell: int) -> np.ndarray:
-  return np.asarray(_jitted(grey_bhw, point_bk2, cell=cell))
 
 
 @dataclass(frozen=True)
@@ -104,13 +94,7 @@ class SdmExperiment(SdmTraining, AnnotatedPhotos):
 
   def run(self, folder: Path) -> TrainedLandmarks:
     """Trains the method and writes it to `folder/model`; see `train_sdm`."""
-    root, faces = self.read_faces()
-    config = SdmTraining(**{field.name: getattr(self, field.name) for field in fields(SdmTraining)})
-    workdir = Workdir(folder)
-    with workdir.own():
-      saved = train_sdm(root, faces, config, licence=self.licence, origin=self.origin, progress=sys.stderr.isatty())
-      save_model(workdir.model, saved)
-    return TrainedLandmarks(Path(folder), saved)
+    return train_whole(self, folder, train_sdm, self.settings(SdmTraining))
 
 
 __all__ = ["SdmExperiment", "SdmTraining", "train_sdm"]

@@ -1,7 +1,7 @@
 """The training of MTCNN as an experiment of `jaxface train`."""
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from jaxface.detection.detector_data import annotated_photos, empty_photos, wider_photos
@@ -64,8 +64,7 @@ class DetectorExperiment(MtcnnTraining, CustomExperiment):
       lineage.append(Ancestor("images", Path(faces).name, of.licence, of.origin))
     if self.no_faces:
       photos += empty_photos(expand_path(self.no_faces, "no_faces"))
-    config = MtcnnTraining(**{field.name: getattr(self, field.name) for field in fields(MtcnnTraining)})
-    return train_mtcnn(photos, folder, config, lineage=tuple(lineage), progress=sys.stderr.isatty())
+    return train_mtcnn(photos, folder, self.settings(MtcnnTraining), lineage=tuple(lineage), progress=sys.stderr.isatty())
 
 
 __all__ = ["DetectorExperiment", "FacePhotos"]

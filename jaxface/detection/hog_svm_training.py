@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -194,10 +194,9 @@ class HogSvmExperiment(HogSvmTraining, CustomExperiment):
     """Trains the detector and writes it to `folder/model`; see `train_hog_svm`."""
     faces, photos = (expand_path(getattr(self, field), field) for field in ("faces", "no_faces"))
     lineage = tuple(Ancestor("images", Path(path).name, self.licence, self.origin) for path in (faces, photos))
-    config = HogSvmTraining(**{field.name: getattr(self, field.name) for field in fields(HogSvmTraining)})
     workdir = Workdir(folder)
     with workdir.own():
-      saved = train_hog_svm(read_crops(faces, self.entry), empty_photos(photos), config, lineage=lineage, progress=sys.stderr.isatty())
+      saved = train_hog_svm(read_crops(faces, self.entry), empty_photos(photos), self.settings(HogSvmTraining), lineage=lineage, progress=sys.stderr.isatty())
       write_detector(workdir.model, saved)
     return TrainedDetector(workdir.path, saved, {"face": saved.meta["faces"], "other": saved.meta["others"]})
 

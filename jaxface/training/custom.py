@@ -6,12 +6,17 @@ result. What a kind trains goes through `train_run`, so that it is logged, saved
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jaxface.training.choices import CHOICES
 from jaxface.training.overrides import override_all
+
+if TYPE_CHECKING:
+  from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,14 @@ class CustomExperiment:
   def with_overrides(self, overrides: Mapping[str, str]) -> Self:
     """A copy with fields set from text by dotted name; see `overrides.override` for the errors."""
     return override_all(self, overrides, CHOICES)
+
+  def settings(self, kind: type[Settings]) -> Settings:
+    """The settings of a training, whose fields this experiment has among its own.
+
+    Args:
+      kind: dataclass of the settings.
+    """
+    return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
   def run(self, folder: Path) -> Any:
     """Trains, or goes on with what is left, and saves the model.
