@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ async def read_photo(upload: UploadFile) -> np.ndarray:
     raise HTTPException(400, str(error)) from error
 
 
+@cache
+def detector() -> Any:
+  """The detector, loaded once."""
+  from jaxface.detection import load_detector
+
+  return load_detector()
+
+
 def aligned(image_hwc: np.ndarray, template: str) -> np.ndarray:
   """The main face of a photo, aligned to a template."""
   from PIL import Image
@@ -112,7 +121,7 @@ def aligned(image_hwc: np.ndarray, template: str) -> np.ndarray:
 
   with tempfile.TemporaryDirectory() as folder:
     Image.fromarray(image_hwc).save(file := Path(folder) / "photo.png")
-    (found,) = find_faces([file], template=template)
+    (found,) = find_faces([file], template=template, detector=detector())
   if not found.faces:
     raise HTTPException(422, "no face was found in the photo")
   return found.faces[0].image_hwc

@@ -107,10 +107,11 @@ def test_a_face_is_found_and_aligned_first(onnx, saved, make_jpeg, monkeypatch):
 
   photo = decode_image(make_jpeg(0, 40, 40), where="photo")
 
-  def find_faces(files, template):
-    assert template == "arcface112" and decode_image(files[0].read_bytes(), where="photo").shape == photo.shape
+  def find_faces(files, template, detector):
+    assert template == "arcface112" and detector == "a detector" and decode_image(files[0].read_bytes(), where="photo").shape == photo.shape
     return [SimpleNamespace(faces=(SimpleNamespace(image_hwc=photo[:16, :16]),))]
 
+  monkeypatch.setattr(serve, "detector", lambda: "a detector")
   monkeypatch.setattr(jaxface.pipeline, "find_faces", find_faces)
   with TestClient(serve.make_app(onnx, align=True)) as client:
     answer = client.post("/embed", files={"photo": ("a.jpg", make_jpeg(0, 40, 40))})
