@@ -22,6 +22,8 @@ _RESERVED = 'custom_call_target="AllocateBuffer"'
 _COLLECTIVE = re.compile(rf"({KINDS})(-start)?")
 # Operands of which only a part is read, of the size of the result.
 _PART_OF = {"dynamic-slice", "slice", "gather"}
+# Instructions that change a part of their first operand, and their operand of that part's size.
+_IN_PLACE = {"dynamic-update-slice": 1, "scatter": 2}
 
 
 class Work(NamedTuple):
@@ -114,7 +116,7 @@ class _Counted:
       return _fused_bytes(self.program.computations[names[0]], operands, line)
     if line.operation in _PART_OF:
       return 2 * _memory(line.pieces)
-    if line.operation in ("dynamic-update-slice", "scatter"):
+    if line.operation in _IN_PLACE:
       return 2 * sum(_memory(one.pieces) for one in operands[1:])
     if line.operation == "async-start":
       return 0.0
@@ -144,8 +146,10 @@ def _fused_bytes(inner: Computation, operands: list[Instruction], line: Instruct
   results = [inner.lines[name] for name in root.operands if name in inner.lines] if root.operation == "tuple" else [root]
   for result, piece in zip(results, line.pieces):
     source = _through(inner, result)
-    if source.operation == "dynamic-update-slice":
-      total += 0 if piece.on_chip else _size(inner.lines[source.operands[1]].pieces)
+    if source.operation in _IN_PLACE:
+      part = _size(inner.lines[source.operands[_IN_PLACE[source.operation]]].pieces)
+      # A scatter adds to its rows, or replaces a part of a tile: both read it before.
+      total += 0 if piece.on_chip else part * (2 if source.operation == "scatter" else 1)
       replaced.add(_through(inner, inner.lines[source.operands[0]]).name)
     else:
       total += _memory((piece,))
@@ -158,7 +162,7 @@ def _fused_bytes(inner: Computation, operands: list[Instruction], line: Instruct
       continue
     using = _users(users, parameter.name)
     parts = [_size(one.pieces) for one, first in using if first and one.operation in _PART_OF]
-    in_place = sum(first and one.operation == "dynamic-update-slice" for one, first in using) if parameter.name in replaced else 0
+    in_place = sum(first and one.operation in _IN_PLACE for one, first in using) if parameter.name in replaced else 0
     total += sum(parts) if using and len(parts) + in_place == len(using) else _memory(operand.pieces)
   return total
 

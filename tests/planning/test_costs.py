@@ -111,3 +111,33 @@ def test_loops_count_as_often_as_they_run(program):
 def test_collectives_have_their_result_devices_and_number(program):
   found = [(work.times, one.kind, one.shape, one.members) for work in program_costs(program).work for one in work.exchanged]
   assert found == [(5, "all-reduce", (4, 8), 2), (1, "all-gather", (16, 8), 4)]
+
+
+SCATTERED = """
+HloModule jit_step, is_scheduled=true
+
+%replace (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  ROOT %b = f32[] parameter(1)
+}
+
+%fused_scatter (p: f32[100,8], i: s32[3], u: f32[3,8]) -> f32[100,8] {
+  %p.1 = f32[100,8]{1,0} parameter(0)
+  %i.1 = s32[3]{0} parameter(1)
+  %u.1 = f32[3,8]{1,0} parameter(2)
+  %flat = s32[3]{0} reshape(%i.1)
+  ROOT %new = f32[100,8]{1,0} scatter(%p.1, %flat, %u.1), update_window_dims={1}, to_apply=%replace
+}
+
+ENTRY %main (p: f32[100,8], i: s32[3], u: f32[3,8]) -> f32[100,8] {
+  %p = f32[100,8]{1,0} parameter(0)
+  %i = s32[3]{0} parameter(1)
+  %u = f32[3,8]{1,0} parameter(2)
+  ROOT %end = f32[100,8]{1,0} fusion(%p, %i, %u), kind=kCustom, calls=%fused_scatter
+}
+"""
+
+
+def test_a_fused_scatter_counts_its_rows_not_the_array():
+  (work,) = program_costs(read_program(SCATTERED)).work
+  assert work.nbytes == 3 * (3 * 8 * 4) + 3 * 4  # rows are read, written, and given; the indices
