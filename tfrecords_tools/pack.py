@@ -6,6 +6,10 @@
 
 --align finds one face of each photo, large and near the centre, and aligns it into OUT.aligned, beside OUT, which is packed; needs weights
 of the detector (`jaxface detect --help`).
+
+--beam and --runner read and write on Apache Beam (extra `beam`); options of Beam come last, after --:
+
+  python -m tfrecords_tools pack MY_FACES data/mine --beam -- --direct_num_workers=4 --direct_running_mode=multi_processing
 """
 
 import argparse
@@ -42,7 +46,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--duplicates", choices=DUPLICATES, default="keep", help="files with equal bytes (default: keep)")
   add_provenance(parser, "images", "recorded in every model trained on them")
   add_processes(parser)
-  options = parser.parse_args(arguments)
+  parser.add_argument("--beam", action="store_true", help="pack on Apache Beam; equal bytes, see BUILD.md")
+  parser.add_argument("--runner", metavar="NAME", help="pack on this runner of Apache Beam (default with --beam: its local one)")
+  on_beam = any(one == "--beam" or one.startswith("--runner") for one in arguments)
+  end = arguments.index("--") if on_beam and "--" in arguments else len(arguments)
+  options = parser.parse_args(arguments[:end])
+  beam = [*([f"--runner={options.runner}"] if options.runner else []), *arguments[end + 1 :]] if options.beam or options.runner else None
   source = options.src
   if options.align:
     source = _align(parser, options)
@@ -50,7 +59,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     print(f"note: {note}")
   manifest = pack(
     source, options.out, layout=options.layout, list_file=options.list, leave_out=options.leave_out, size=options.size, shard_mb=options.shard_mb,
-    template=options.template, on_damage=options.on_damage, duplicates=options.duplicates, processes=options.processes,
+    template=options.template, on_damage=options.on_damage, duplicates=options.duplicates, processes=options.processes, beam=beam,
     licence=options.licence, origin=options.origin, progress=sys.stderr.isatty(),
     # Bytes of names that are not UTF-8 are escaped.
     say=lambda note: print("note: " + note.encode("utf-8", "backslashreplace").decode()),

@@ -8,10 +8,11 @@ import errno
 import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from jaxface.formats import lock
 from jaxface.formats.aligned import known_template
 from jaxface.formats.atomic import remove_leftovers, write_json
+from jaxface.formats.beam_workers import FULL, BeamWorkers
 from jaxface.formats.checked_json import read_checked_json, write_checked_json
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
@@ -122,7 +124,7 @@ def _full_disk_explained(out: Path, plan: Plan) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno not in FULL:
       raise
     what = (
       f"disk full: packing needs {plan.bytes:,} bytes in total, {shutil.disk_usage(out).free:,} are free. "
@@ -195,6 +197,12 @@ def _say_provenance(out: Path, manifest: Manifest, licence: str, origin: str, sa
   return manifest
 
 
+def _exchange(out: Path) -> str:
+  """Folder for what the workers of Beam are given and give back; beside `out`, which may not be begun yet."""
+  whole = out.resolve()
+  return str(whole.with_name(f".{whole.name}.{os.getpid()}.tmp"))
+
+
 def _read_stamp(out: Path) -> dict:
   try:
     return json.loads((out / _STAMP).read_text())
@@ -215,6 +223,7 @@ def pack(
   on_damage: str = "skip",
   duplicates: str = "keep",
   processes: int | None = None,
+  beam: Sequence[str] | None = None,
   licence: str = "",
   origin: str = "",
   progress: bool = False,
@@ -241,6 +250,8 @@ def pack(
     duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first within an identity
       and none of those under several identities, "error" raises.
     processes: number of processes; None chooses by the number of images.
+    beam: reads and writes on Apache Beam with these options, such as ("--runner=FlinkRunner",); () takes its local runner. All workers
+      see `src` and `out` by these names, and have the same packages. None uses processes of this machine. The bytes are the same.
     licence: licence of the images, recorded in every model trained on them. "" is unknown, or keeps that of a complete set.
     origin: author or source of the images; likewise.
     progress: whether to show a progress bar on standard error.
@@ -254,6 +265,8 @@ def pack(
     DamagedData: a damaged image, with on_damage="error".
     FileExistsError: `out` contains something else.
     FolderInUse: another process is packing into `out`.
+    ImportError: apache-beam is not installed.
+    BeamFailed: the runner failed; complete shards are kept.
     OSError: the disk is full; names the required bytes, and leaves only complete shards.
   """
   known = known_template(src, template or "") or None
@@ -262,6 +275,8 @@ def pack(
     provenance_text(what, text)
   if processes is not None and processes < 1:
     raise ValueError(f"processes is {processes}: at least 1 is needed")
+  if processes is not None and beam is not None:
+    raise ValueError("processes and beam are both given: the runner of Beam has an option for its number of workers")
   out = Path(out)
   source = read_source(src, layout, list_file)
   if leave_out is not None:
@@ -288,7 +303,7 @@ def pack(
 
     return images
 
-  with Workers(processes) as workers:
+  with Workers(processes) if beam is None else BeamWorkers(beam, _exchange(out)) as workers:
     with bar("reading", len(source.images)) as reading:
       findings = survey(source, workers=workers, advance=advance(reading))
     plan = make_plan(source, findings, options)
@@ -310,4 +325,5 @@ def pack(
         manifest = _finish(source, out, plan, shards, licence, origin)
         write_json(out / _STAMP, stamp)
       shutil.rmtree(out / _WORK)
+      remove_leftovers(out.resolve())  # of `_exchange`
   return manifest
