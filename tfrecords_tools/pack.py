@@ -20,6 +20,7 @@ from jaxface.formats.containers import find_container
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.packing_plan import DUPLICATES, ON_DAMAGE
+from jaxface.formats.remote import is_url
 from jaxface.formats.sources import LAYOUTS
 from jaxface.formats.unaligned import unaligned_note
 from jaxface.geometry.templates import unknown_template
@@ -32,8 +33,8 @@ RERUN = "complete shards are kept; the same command resumes, or remove the folde
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, pack, print."""
-  parser.add_argument("src", metavar="SRC", help="folder of images, or a .rec, .tar, .zip, .parquet or .mdb file or its folder, a TFDS folder, or tfds:NAME")
-  parser.add_argument("out", metavar="OUT", help="folder to write: new, or left by an unfinished run")
+  parser.add_argument("src", metavar="SRC", help="folder of images, or a .rec, .tar, .zip, .parquet or .mdb file or its folder, a TFDS folder, or tfds:NAME; or the URL of a folder of images")
+  parser.add_argument("out", metavar="OUT", help="folder or URL to write: new, or left by an unfinished run")
   parser.add_argument("--layout", choices=LAYOUTS, default="folders", help="how the files show identities (default: folders)")
   parser.add_argument("--list", metavar="FILE", help="for list and flat: a path and an identity per line")
   parser.add_argument("--leave-out", metavar="FILE", help="images to leave out or to store under another identity, from `clean list`")
@@ -83,6 +84,8 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
   from jaxface.pipeline.photos.align_folder import align_photos  # loads JAX
   from jaxface.pipeline.say import say
 
+  if is_url(options.src) or is_url(options.out):
+    parser.error("--align needs folders of this machine: align with `jaxface align` first, and copy the aligned files")
   if options.layout != "folders":
     parser.error("--align needs --layout folders: align with `jaxface align` first, and list the aligned files")
   if options.template == "none":

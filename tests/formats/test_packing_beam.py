@@ -138,7 +138,7 @@ def test_workers_with_another_version_are_refused(tmp_path):
 
 
 @given(st.builds(_ShardTask, *[st.text()] * 2, *[st.integers()] * 2, st.tuples(st.integers(), st.integers()), st.lists(
-  st.builds(Entry, st.text(), st.text(), st.integers(), st.integers(), st.text(), st.booleans())).map(tuple)))
+  st.builds(Entry, st.text(), st.text(), st.integers(), st.integers(), st.text(), st.booleans()), max_size=3).map(tuple), st.text()))
 def test_tasks_pass_through_json_unchanged(task):
   assert from_plain(_ShardTask, json.loads(json.dumps(to_plain(task)))) == task
   findings = [Finding(one.name, one.id, (3, 4), one.keep, one.digest) for one in task.entries]
