@@ -9,6 +9,7 @@ seed, `data.synthetic.seed`.
 |---|---|---|
 | EPOCH, LAP, IMAGES, OTHERS, TRIPLETS | `seed` | see `jaxface.data.order` and `jaxface.data.triplets` |
 | MIXTURE | `seed` | set, epoch of the set |
+| STREAM | `seed` | lane, epoch of the lane, window |
 | HOLDOUT | `data.seed` | none |
 | SUBSTITUTE | 0 | position, damaged record, attempt |
 | PAIRS | `evaluation.N.seed` | none |
@@ -49,6 +50,7 @@ class Purpose(enum.IntEnum):
   CLASSES = 13  # classes that a sampled head scores in a step
   ROUNDING = 14  # rounding of bfloat16 class centres
   MIXTURE = 15  # order of the records of an epoch of one set of a mixture
+  STREAM = 16  # order of the shards of an epoch of one lane of a stream, and of the records of a window
 
 
 def device_key(root: Array, purpose: Purpose, *numbers: Array | int) -> Array:

@@ -6,6 +6,10 @@
 
 --align finds one face of each photo, large and near the centre, and aligns it into OUT.aligned, beside OUT, which is packed; needs weights
 of the detector (`jaxface detect --help`).
+
+--beam and --runner read and write on Apache Beam (extra `beam`); options of Beam come last, after --:
+
+  python -m tfrecords_tools pack MY_FACES data/mine --beam -- --direct_num_workers=4 --direct_running_mode=multi_processing
 """
 
 import argparse
@@ -16,6 +20,7 @@ from jaxface.formats.containers import find_container
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE
 from jaxface.formats.packing import pack
 from jaxface.formats.packing_plan import DUPLICATES, ON_DAMAGE
+from jaxface.formats.remote import is_url
 from jaxface.formats.sources import LAYOUTS
 from jaxface.formats.unaligned import unaligned_note
 from jaxface.geometry.templates import unknown_template
@@ -28,8 +33,8 @@ RERUN = "complete shards are kept; the same command resumes, or remove the folde
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   """Parse, pack, print."""
-  parser.add_argument("src", metavar="SRC", help="folder of images, or a .rec, .tar, .zip, .parquet or .mdb file or its folder, a TFDS folder, or tfds:NAME")
-  parser.add_argument("out", metavar="OUT", help="folder to write: new, or left by an unfinished run")
+  parser.add_argument("src", metavar="SRC", help="folder of images, or a .rec, .tar, .zip, .parquet or .mdb file or its folder, a TFDS folder, or tfds:NAME; or the URL of a folder of images")
+  parser.add_argument("out", metavar="OUT", help="folder or URL to write: new, or left by an unfinished run")
   parser.add_argument("--layout", choices=LAYOUTS, default="folders", help="how the files show identities (default: folders)")
   parser.add_argument("--list", metavar="FILE", help="for list and flat: a path and an identity per line")
   parser.add_argument("--leave-out", metavar="FILE", help="images to leave out or to store under another identity, from `clean list`")
@@ -42,7 +47,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
   parser.add_argument("--duplicates", choices=DUPLICATES, default="keep", help="files with equal bytes (default: keep)")
   add_provenance(parser, "images", "recorded in every model trained on them")
   add_processes(parser)
-  options = parser.parse_args(arguments)
+  parser.add_argument("--beam", action="store_true", help="pack on Apache Beam; equal bytes, see BUILD.md")
+  parser.add_argument("--runner", metavar="NAME", help="pack on this runner of Apache Beam (default with --beam: its local one)")
+  on_beam = any(one == "--beam" or one.startswith("--runner") for one in arguments)
+  end = arguments.index("--") if on_beam and "--" in arguments else len(arguments)
+  options = parser.parse_args(arguments[:end])
+  beam = [*([f"--runner={options.runner}"] if options.runner else []), *arguments[end + 1 :]] if options.beam or options.runner else None
   source = options.src
   if options.align:
     source = _align(parser, options)
@@ -50,7 +60,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     print(f"note: {note}")
   manifest = pack(
     source, options.out, layout=options.layout, list_file=options.list, leave_out=options.leave_out, size=options.size, shard_mb=options.shard_mb,
-    template=options.template, on_damage=options.on_damage, duplicates=options.duplicates, processes=options.processes,
+    template=options.template, on_damage=options.on_damage, duplicates=options.duplicates, processes=options.processes, beam=beam,
     licence=options.licence, origin=options.origin, progress=sys.stderr.isatty(),
     # Bytes of names that are not UTF-8 are escaped.
     say=lambda note: print("note: " + note.encode("utf-8", "backslashreplace").decode()),
@@ -74,6 +84,8 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
   from jaxface.pipeline.photos.align_folder import align_photos  # loads JAX
   from jaxface.pipeline.say import say
 
+  if is_url(options.src) or is_url(options.out):
+    parser.error("--align needs folders of this machine: align with `jaxface align` first, and copy the aligned files")
   if options.layout != "folders":
     parser.error("--align needs --layout folders: align with `jaxface align` first, and list the aligned files")
   if options.template == "none":

@@ -22,6 +22,7 @@ from .order import UniformOrder as UniformOrder
 from .records import RecordSource as RecordSource
 from .source import Source as Source
 from .source import UnreadableRow as UnreadableRow
+from .stream import StreamOrder as StreamOrder
 from .subset import SubsetSource as SubsetSource
 from .subset import split_identities as split_identities
 from .synthetic import SyntheticSource as SyntheticSource

@@ -14,7 +14,8 @@ from jaxface.data.mixture import MixtureOrder, MixtureSource
 from jaxface.data.order import BalancedOrder, UniformOrder
 from jaxface.data.records import RecordSource
 from jaxface.data.remember import RememberingSource
-from jaxface.data.source import Source, parts
+from jaxface.data.source import Source, parts, shards
+from jaxface.data.stream import WINDOW, StreamOrder
 from jaxface.data.subset import SubsetSource, split_identities
 from jaxface.data.synthetic import SyntheticSource
 from jaxface.data.triplets import MINERS, TripletOrder, mine
@@ -28,7 +29,7 @@ from jaxface.formats.remote import is_url
 from jaxface.geometry.templates import check_template_name
 from jaxface.losses.ranges import check_range
 
-ORDERS = ("uniform", "balanced", "triplets")
+ORDERS = ("uniform", "balanced", "triplets", "stream")
 REMOTE_THREADS = 32
 SEEDS = 2**31 - 1  # the maximum: some generators take signed 32-bit seeds
 
@@ -76,7 +77,12 @@ class DataConfig:
     origin: author or source of the images; likewise.
     synthetic: the faces to render if neither is given.
     order: "uniform", or "balanced": each batch is identities_per_batch × images_per_identity records, filled up to the
-      batch size with records of other identities; or "triplets": mined offline, in the order anchor, positive, negative.
+      batch size with records of other identities; or "triplets": mined offline, in the order anchor, positive, negative;
+      or "stream": shards from their beginning to their end, see `jaxface.data.StreamOrder`.
+    stream_lanes: number of shards that a stream reads at once, up to which hosts read shards of their own; it divides the batch size. 0 takes
+      the largest possible one up to 8.
+    stream_window: number of records in a row, of each lane, that a stream mixes.
+    stream_memory: megabytes of shards at URLs that a stream keeps in memory, on each host; at least two windows of each lane of the host.
     identities_per_batch: number of identities in a balanced batch.
     images_per_identity: images of each identity in a balanced batch; identities with fewer images repeat them.
     embeddings: file of `jaxface embed` with all records, from which triplets are mined.
@@ -101,7 +107,10 @@ class DataConfig:
   licence: str = ""
   origin: str = ""
   synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-  order: Literal["uniform", "balanced", "triplets"] = "uniform"
+  order: Literal["uniform", "balanced", "triplets", "stream"] = "uniform"
+  stream_lanes: int = 0
+  stream_window: int = WINDOW
+  stream_memory: int = 1024
   identities_per_batch: int = 32
   images_per_identity: int = 4
   embeddings: str = ""
@@ -120,7 +129,7 @@ class DataConfig:
     check_template_name("data.template", self.template)
     if self.align and (not self.images or self.template == "none"):
       raise ValueError("data.align is for data.images, photos that are to be aligned to a template")
-    for name, least in (("size", 0), ("threads", 0), ("min_images", 1), ("identities_per_batch", 1),
+    for name, least in (("size", 0), ("threads", 0), ("stream_lanes", 0), ("stream_window", 1), ("stream_memory", 1), ("min_images", 1), ("identities_per_batch", 1),
                         ("images_per_identity", 1)):
       if getattr(self, name) < least:
         raise ValueError(f"data.{name} is {getattr(self, name)}, should be at least {least}")
@@ -162,19 +171,20 @@ def has_records(path: str | Path) -> bool:
   return is_url(path) or (Path(path) / FILE).is_file() or container_without_set(path) is not None
 
 
-def open_records(path: str | Path, threads: int = 0, *, template: str = "") -> RecordSource:
+def open_records(path: str | Path, threads: int = 0, *, template: str = "", memory: int = 0) -> RecordSource:
   """A packed set, or a container such as an MXNet record file, as a source.
 
   Args:
     path: folder or URL of the set, or what `find_container` finds.
     threads: number of decoding threads; 0 for one per core, and 32 for a URL, which mostly wait.
     template: alignment template of a container; packed sets have their own.
+    memory: bytes of blocks that are kept of a set at a URL, see `RecordSet.open`.
   Raises:
     FileNotFoundError: no packed set there.
     DamagedData: its parts are inconsistent.
   """
   if is_url(path):
-    return RecordSource(RecordSet.open(path), threads or max(REMOTE_THREADS, num_cores()))
+    return RecordSource(RecordSet.open(path, memory=memory), threads or max(REMOTE_THREADS, num_cores()))
   if file := container_without_set(path):
     return ContainerSource(open_container(file, template=template or UNKNOWN_TEMPLATE, progress=sys.stderr.isatty()), threads)
   return RecordSource(RecordSet.open(path), threads)
@@ -200,7 +210,7 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
   if config.mixture:
     whole = _open_mixture(config)
   elif config.records:
-    whole = open_records(config.records, config.threads, template=config.template)
+    whole = open_records(config.records, config.threads, template=config.template, memory=_memory(config))
   else:
     faces = config.synthetic
     whole = SyntheticSource(faces.identities, faces.images_per_identity, faces.size, faces.seed)
@@ -213,16 +223,21 @@ def open_source(config: DataConfig) -> tuple[Source, Source | None]:
   return SubsetSource(whole, train_i), SubsetSource(whole, holdout_i) if len(holdout_i) else None
 
 
+def _memory(config: DataConfig) -> int:
+  return config.stream_memory * 1_000_000 if config.order == "stream" else 0
+
+
 def _open_mixture(config: DataConfig) -> MixtureSource:
   last = [Path(path).absolute().name for path in config.mixture]
   names = [name if last.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(last)]
-  sources = [open_records(path, config.threads, template=config.template) for path in config.mixture]
+  memory = _memory(config) // len(config.mixture)
+  sources = [open_records(path, config.threads, template=config.template, memory=memory) for path in config.mixture]
   return MixtureSource(sources, names, shared=config.shared_identities)
 
 
 def make_order(
   config: DataConfig, source: Source, batch_size: int, *, seed: int = 0
-) -> UniformOrder | BalancedOrder | TripletOrder | MixtureOrder:
+) -> UniformOrder | BalancedOrder | TripletOrder | MixtureOrder | StreamOrder:
   """The order of the records in a run.
 
   Args:
@@ -231,13 +246,17 @@ def make_order(
     batch_size: global batch size, over all hosts.
     seed: another seed gives another order.
   Raises:
-    ValueError: a balanced batch that does not fit the batch size or the source, a batch that would split a triplet, a
+    ValueError: a balanced batch that does not fit the batch size or the source, a stream of records without shards or with lanes that do not fit, a batch that would split a triplet, a
       record without an embedding, a set of a mixture of which no record is left.
   """
   if config.weights:
     return MixtureOrder(parts(source), config.weights, seed)
   if config.order == "uniform":
     return UniformOrder(source.num_records, seed)
+  if config.order == "stream":
+    if (shard_n := shards(source)) is None:
+      raise ValueError("data.order stream reads the shards of packed sets in sequence, and these records have none: pack them, or take data.order uniform")
+    return StreamOrder(shard_n, batch_size, lanes=config.stream_lanes, window=config.stream_window, seed=seed)
   if config.order == "triplets":
     if batch_size % 3:
       raise ValueError(f"a batch of {batch_size} would split a triplet: with data.order triplets it must be a multiple of 3")

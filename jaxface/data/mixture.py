@@ -8,7 +8,7 @@ import numpy as np
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.data.order import Rows
 from jaxface.data.permutation import keyed, permute
-from jaxface.data.source import Source, UnreadableRow, identity_names
+from jaxface.data.source import Source, UnreadableRow, identity_names, shards
 from jaxface.formats.manifest import UNKNOWN_TEMPLATE, UNKNOWN_TEMPLATES
 from jaxface.seeds import Purpose
 
@@ -29,6 +29,7 @@ class MixtureSource:
     sources: the sources.
     sets: their names.
     part_n: [N] int32, the source of each record.
+    shard_n: [N] int32, the shard of each record; None if a source has none.
   Raises:
     ValueError: images of different sizes or alignment templates, sets of the same name, or sets without names of identities to share.
   """
@@ -46,6 +47,7 @@ class MixtureSource:
     self._first_s = np.cumsum([0, *count_s])
     self.num_records = int(self._first_s[-1])
     self.part_n = np.repeat(np.arange(len(sources), dtype=np.int32), count_s)
+    self.shard_n = _shards(self.sources)
     label_s, self._identities = self._labels()
     self.num_identities = len(self._identities) if self._identities is not None else sum(source.num_identities for source in sources)
     self.label_n = np.concatenate(label_s).astype(np.int32)
@@ -101,6 +103,18 @@ class MixtureSource:
       if not whole:
         out[row_m] = image_mhwc
     return sorted(errors, key=lambda error: error.row)
+
+
+def _shards(sources: Sequence[Source]) -> np.ndarray | None:
+  """The shards of all sources, numbered one source after the other."""
+  found, first = [], 0
+  for source in sources:
+    shard_n = shards(source)
+    if shard_n is None:
+      return None
+    found.append(shard_n + first)
+    first = int(found[-1].max(initial=first - 1)) + 1
+  return np.concatenate(found).astype(np.int32)
 
 
 def _template(sources: Sequence[Source], sets: Sequence[str]) -> str:

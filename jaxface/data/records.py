@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from jaxface.data.fingerprint import digest
-from jaxface.data.source import UnreadableRow
+from jaxface.data.source import UnreadableRow, shards
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face_set import FaceSet
 from jaxface.formats.images import decode_image
@@ -34,6 +34,7 @@ class RecordSource:
     self.label_n = records.label_n
     self.image_shape = records.image_shape
     self.template = records.template
+    self.shard_n = shards(records)
     self.threads = threads or num_cores()
     self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="jaxface-decode")
 

@@ -39,11 +39,17 @@ def parts(source: Any) -> np.ndarray:
   return np.zeros(source.num_records, np.int32) if found is None else found
 
 
+def shards(source: Any) -> np.ndarray | None:
+  """[N] int32, ascending, the shard of each record; None if the source has none."""
+  return getattr(source, "shard_n", None)
+
+
 class Source(Protocol):
   """Faces of one size by record number.
 
   A source whose identities have globally valid names also has a method `identity_names()`, see above. One whose records have targets
-  of a regression, such as face points, also has `target_nt`: [N, T] float32. A mixture of sets has `part_n`: [N] int32, see `parts`.
+  of a regression, such as face points, also has `target_nt`: [N, T] float32. A mixture of sets has `part_n`: [N] int32, see `parts`; one that is
+  read from shards has `shard_n`, see `shards`.
 
   Attributes:
     num_records: number of faces; records are numbered from 0.

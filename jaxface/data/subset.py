@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxface.data.fingerprint import digest, fingerprint
 from jaxface.data.permutation import keyed, permute
-from jaxface.data.source import Source, UnreadableRow, identity_names, parts
+from jaxface.data.source import Source, UnreadableRow, identity_names, parts, shards
 from jaxface.seeds import Purpose
 
 
@@ -53,6 +53,7 @@ class SubsetSource:
     identity_i: [I] int32, the labels in the source by label here.
     record_n: [N] int64, the records in the source by record here.
     part_n: [N] int32, the set of a mixture that each record is from.
+    shard_n: [N] int32, the shard of each record; None if the source has none.
   """
 
   def __init__(self, source: Source, identity_i: np.ndarray):
@@ -61,6 +62,8 @@ class SubsetSource:
     self.record_n = np.flatnonzero(np.isin(source.label_n, self.identity_i))
     self.label_n = np.searchsorted(self.identity_i, source.label_n[self.record_n]).astype(np.int32)
     self.part_n = parts(source)[self.record_n]
+    shard_n = shards(source)
+    self.shard_n = None if shard_n is None else shard_n[self.record_n]
     self.num_records = len(self.record_n)
     self.num_identities = len(self.identity_i)
     self.image_shape = source.image_shape

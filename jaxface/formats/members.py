@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jaxface.formats.bounded import read_bounded
 from jaxface.formats.containers import in_container, opened
+from jaxface.formats.remote_source import RemoteFolder
 
 
 def read_member(root: Path, path: str) -> bytes:
@@ -15,6 +16,8 @@ def read_member(root: Path, path: str) -> bytes:
   Raises:
     DamagedData: it cannot be read, is huge or not a regular file, or its bytes have changed.
   """
+  if isinstance(root, RemoteFolder):
+    return (root / path).read()
   return bytes(opened(root).image(int(path))) if in_container(root) else read_bounded(root / path)
 
 

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import hashlib
 import json
 import logging
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from jaxface.formats import lock
 from jaxface.formats.aligned import known_template
 from jaxface.formats.atomic import remove_leftovers, write_json
-from jaxface.formats.checked_json import read_checked_json, write_checked_json
+from jaxface.formats.beam_workers import FULL, BeamWorkers
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
 from jaxface.formats.leave_out import apply_leave_out, read_leave_out
-from jaxface.formats.lock import FolderInUse, FolderLock, refuse_if_owned
+from jaxface.formats.lock import FolderLock, refuse_if_owned
 from jaxface.formats.manifest import FILE, Manifest, Shard, read_manifest, write_manifest
 from jaxface.formats.members import read_member
+from jaxface.formats.packing_places import WORK, Place, deliver, open_place, writing_shard
 from jaxface.formats.packing_plan import Entry, PackOptions, Plan, make_plan
 from jaxface.formats.parallel import Workers, num_processes
 from jaxface.formats.provenance import provenance_text
-from jaxface.formats.recordset import map_file
+from jaxface.formats.remote import is_url
+from jaxface.formats.remote_source import read_remote_source, source_root
 from jaxface.formats.sources import Source, read_source
 from jaxface.formats.survey import content_digest, survey
 from jaxface.formats.writer import finish, write_shard
 
-_WORK = ".packing"
 _STAMP = ".packed_from.json"
 _log = logging.getLogger(__name__)
 
@@ -50,6 +48,7 @@ class _ShardTask:
   num_shards: int
   size: tuple[int, int]
   entries: tuple[Entry, ...]
+  fingerprint: str
 
 
 def stored_image(root: Path, entry: Entry, size: tuple[int, int]) -> bytes:
@@ -73,48 +72,16 @@ def stored_image(root: Path, entry: Entry, size: tuple[int, int]) -> bytes:
 
 
 def _write(task: _ShardTask) -> Shard:
+  root = source_root(task.root)
+
   def payloads():
     for entry in task.entries:
-      image = stored_image(Path(task.root), entry, task.size)
-      yield encode_face(Face(image, entry.label, entry.name, entry.id))
+      yield encode_face(Face(stored_image(root, entry, task.size), entry.label, entry.name, entry.id))
 
-  shard = write_shard(task.out, task.shard, task.num_shards, payloads())
-  write_checked_json(Path(task.out) / _WORK / f"{task.shard:05d}.json", dataclasses.asdict(shard))
+  with writing_shard(task.out) as folder:
+    shard = write_shard(folder, task.shard, task.num_shards, payloads())
+    deliver(task.out, folder, task.shard, shard, task.fingerprint)
   return shard
-
-
-def _finished(out: Path, shard: int) -> Shard | None:
-  """A shard that an earlier run finished, if its bytes are unchanged."""
-  try:
-    receipt = Shard(**read_checked_json(out / _WORK / f"{shard:05d}.json"))
-    sums = [hashlib.sha256(map_file(out / name)).hexdigest() for name in (receipt.file, receipt.index)]
-  except (OSError, ValueError, TypeError):
-    return None
-  return receipt if sums == [receipt.sha256, receipt.index_sha256] else None
-
-
-def _begin(out: Path, plan: Plan) -> None:
-  """Prepares `out`, which must be new or contain the result of an earlier run of the same plan."""
-  note = {"fingerprint": plan.fingerprint, "num_shards": len(plan.shards)}
-  work = out / _WORK
-  if (out / FILE).is_file():
-    raise FolderInUse(f"{out} was packed by another process in the meantime: run it again to check the result")
-  if not work.is_dir() and any(path.name != lock.FILE for path in out.iterdir()):
-    raise FileExistsError(f"{out} is not empty and is not a packed set: choose another folder")
-  try:
-    found = json.loads((work / "plan.json").read_text())
-  except (OSError, ValueError):
-    found = None
-  if found != note and work.is_dir():
-    for receipt in work.glob("[0-9]*.json"):
-      with contextlib.suppress(OSError, ValueError, KeyError):
-        shard = json.loads(receipt.read_text())
-        for name in (shard["file"], shard["index"]):
-          (out / Path(name).name).unlink(missing_ok=True)
-    shutil.rmtree(work)
-  remove_leftovers(out / "*")
-  work.mkdir(parents=True, exist_ok=True)
-  write_json(work / "plan.json", note)
 
 
 @contextlib.contextmanager
@@ -122,7 +89,7 @@ def _full_disk_explained(out: Path, plan: Plan) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno not in FULL:
       raise
     what = (
       f"disk full: packing needs {plan.bytes:,} bytes in total, {shutil.disk_usage(out).free:,} are free. "
@@ -132,15 +99,14 @@ def _full_disk_explained(out: Path, plan: Plan) -> Iterator[None]:
 
 
 def _write_shards(
-  source: Source, out: Path, plan: Plan, workers: Workers, advance: Callable[[int], object]
+  source: Source, place: Place, plan: Plan, workers: Workers, advance: Callable[[int], object]
 ) -> list[Shard]:
-  shards = {number: shard for number in range(len(plan.shards)) if (shard := _finished(out, number))}
+  shards = place.finished(plan.fingerprint)
   advance(sum(shard.records for shard in shards.values()))
   missing = [number for number in range(len(plan.shards)) if number not in shards]
-  if shutil.disk_usage(out).free < plan.bytes * len(missing) // len(plan.shards):
-    raise OSError(errno.ENOSPC, "no space for the missing shards")
+  place.check_room(plan.bytes * len(missing) // len(plan.shards))
   tasks = [
-    _ShardTask(str(source.root), str(out), number, len(plan.shards), plan.size, plan.shards[number])
+    _ShardTask(str(source.root), place.title, number, len(plan.shards), plan.size, plan.shards[number], plan.fingerprint)
     for number in missing
   ]
   for number, shard in workers.unordered(_write, tasks):
@@ -149,16 +115,17 @@ def _write_shards(
   return [shards[number] for number in range(len(plan.shards))]
 
 
-def _complete(out: Path) -> Manifest | None:
-  """The manifest of a complete set at `out`, or None."""
-  if not (out / FILE).is_file():
+def _complete(place: Place) -> Manifest | None:
+  """The manifest of a complete set at a place, or None."""
+  place.look()
+  if not (place.folder / FILE).is_file():
     return None
-  manifest = read_manifest(out)
+  manifest = read_manifest(place.folder)
   for shard in manifest.shards:
-    path = out / shard.file
-    if not path.is_file() or path.stat().st_size != shard.bytes:
-      raise DamagedData(f"shard of {shard.bytes} bytes is missing or has another size: remove {out} and pack again", file=path)
-  shutil.rmtree(out / _WORK, ignore_errors=True)
+    if place.shards.size(shard.file) != shard.bytes:
+      what = f"shard of {shard.bytes} bytes is missing or has another size: remove {place.title} and pack again"
+      raise DamagedData(what, file=place.shards.place(shard.file))
+  shutil.rmtree(place.folder / WORK, ignore_errors=True)
   return manifest
 
 
@@ -182,16 +149,17 @@ def _finish(source: Source, out: Path, plan: Plan, shards: list[Shard], licence:
   )
 
 
-def _say_provenance(out: Path, manifest: Manifest, licence: str, origin: str, say: Callable[[str], object]) -> Manifest:
+def _say_provenance(place: Place, manifest: Manifest, licence: str, origin: str, say: Callable[[str], object]) -> Manifest:
   """Updates licence and origin in a complete set's manifest; "" keeps the recorded value."""
   given = {
     what: provenance_text(what, text) for what, text in (("licence", licence), ("origin", origin)) if text.strip()
   }
   changed: dict[str, Any] = {what: text for what, text in given.items() if getattr(manifest, what) != text}
   if changed:
-    say("; ".join(f"{what} of {out} was {getattr(manifest, what)}, is now {text}" for what, text in changed.items()) + ".")
+    say("; ".join(f"{what} of {place.title} was {getattr(manifest, what)}, is now {text}" for what, text in changed.items()) + ".")
     manifest = dataclasses.replace(manifest, **changed)
-    write_manifest(out, manifest)
+    write_manifest(place.folder, manifest)
+    place.publish(manifest_only=True)
   return manifest
 
 
@@ -215,6 +183,7 @@ def pack(
   on_damage: str = "skip",
   duplicates: str = "keep",
   processes: int | None = None,
+  beam: Sequence[str] | None = None,
   licence: str = "",
   origin: str = "",
   progress: bool = False,
@@ -228,8 +197,9 @@ def pack(
   is resumed by the next one, which verifies and keeps complete shards.
 
   Args:
-    src: the folder of images, or a container (`.rec`, `.tar`, `.zip`, `.parquet`, `.mdb`, a TFDS folder), its folder, or `tfds:NAME`.
-    out: output folder; new, empty, or from an earlier run.
+    src: the folder of images, or a container (`.rec`, `.tar`, `.zip`, `.parquet`, `.mdb`, a TFDS folder), its folder, or `tfds:NAME`; or the URL
+      of a folder per identity.
+    out: output folder or URL; new, empty, or from an earlier run.
     layout: "folders", "list", "flat" or one of `CONTAINERS`, see `read_source`; "folders" also finds containers.
     list_file: for "list" and "flat".
     leave_out: list of `tfrecords_tools clean list`: images that are not packed, and images that get another identity.
@@ -241,6 +211,8 @@ def pack(
     duplicates: files with equal bytes: "keep" lists them in the manifest, "drop" keeps the first within an identity
       and none of those under several identities, "error" raises.
     processes: number of processes; None chooses by the number of images.
+    beam: reads and writes on Apache Beam with these options, such as ("--runner=FlinkRunner",); () takes its local runner. All workers
+      see `src` and `out` by these names, and have the same packages. None uses processes of this machine. The bytes are the same.
     licence: licence of the images, recorded in every model trained on them. "" is unknown, or keeps that of a complete set.
     origin: author or source of the images; likewise.
     progress: whether to show a progress bar on standard error.
@@ -254,6 +226,8 @@ def pack(
     DamagedData: a damaged image, with on_damage="error".
     FileExistsError: `out` contains something else.
     FolderInUse: another process is packing into `out`.
+    ImportError: apache-beam is not installed.
+    BeamFailed: the runner failed; complete shards are kept.
     OSError: the disk is full; names the required bytes, and leaves only complete shards.
   """
   known = known_template(src, template or "") or None
@@ -262,18 +236,23 @@ def pack(
     provenance_text(what, text)
   if processes is not None and processes < 1:
     raise ValueError(f"processes is {processes}: at least 1 is needed")
-  out = Path(out)
-  source = read_source(src, layout, list_file)
+  if processes is not None and beam is not None:
+    raise ValueError("processes and beam are both given: the runner of Beam has an option for its number of workers")
+  if is_url(src) and (layout != "folders" or list_file is not None):
+    raise ValueError(f"{src}: at a URL only a folder per identity is read; copy it first for layout {layout!r}")
+  place = open_place(out)
+  folder = place.folder
+  source = read_remote_source(str(src)) if is_url(src) else read_source(src, layout, list_file)
   if leave_out is not None:
     source = apply_leave_out(source, read_leave_out(leave_out), file=leave_out)
-  if out.resolve().is_relative_to(source.root.resolve()):
-    raise ValueError(f"{out} lies inside the source {source.root}: choose a folder outside it")
-  refuse_if_owned(out)
-  manifest = _complete(out)
+  if place.contains(source.root):
+    raise ValueError(f"{place.title} lies inside the source {source.root}: choose a folder outside it")
+  refuse_if_owned(folder)
+  manifest = _complete(place)
   stamp = {"stamp": source.stamp(), "options": json.loads(json.dumps(dataclasses.asdict(options)))}
-  if manifest and _read_stamp(out) == stamp:
-    say(f"{out} is already complete: {manifest.num_records} records of {manifest.num_identities} identities.")
-    return _say_provenance(out, manifest, licence, origin, say)
+  if manifest and _read_stamp(folder) == stamp:
+    say(f"{place.title} is already complete: {manifest.num_records} records of {manifest.num_identities} identities.")
+    return _say_provenance(place, manifest, licence, origin, say)
   for note in source.notes:
     say(note)
   processes = num_processes(len(source.images)) if processes is None else processes
@@ -288,7 +267,7 @@ def pack(
 
     return images
 
-  with Workers(processes) as workers:
+  with Workers(processes) if beam is None else BeamWorkers(beam, place.exchange()) as workers:
     with bar("reading", len(source.images)) as reading:
       findings = survey(source, workers=workers, advance=advance(reading))
     plan = make_plan(source, findings, options)
@@ -297,17 +276,19 @@ def pack(
     if manifest:
       if manifest.fingerprint != plan.fingerprint:
         raise FileExistsError(
-          f"{out} contains a set packed from another source or with other options ({manifest.num_records} records of "
+          f"{place.title} contains a set packed from another source or with other options ({manifest.num_records} records of "
           f"{manifest.source!r}): choose another folder or remove it"
         )
-      write_json(out / _STAMP, stamp)
-      return _say_provenance(out, manifest, licence, origin, say)
-    with FolderLock(out, say=say):
-      _begin(out, plan)
-      with _full_disk_explained(out, plan):
+      write_json(folder / _STAMP, stamp)
+      return _say_provenance(place, manifest, licence, origin, say)
+    with FolderLock(folder, say=say):
+      place.begin(plan.fingerprint, len(plan.shards))
+      with _full_disk_explained(folder, plan):
         with bar("writing", len(plan)) as writing:
-          shards = _write_shards(source, out, plan, workers, advance(writing))
-        manifest = _finish(source, out, plan, shards, licence, origin)
-        write_json(out / _STAMP, stamp)
-      shutil.rmtree(out / _WORK)
+          shards = _write_shards(source, place, plan, workers, advance(writing))
+        manifest = _finish(source, folder, plan, shards, licence, origin)
+        place.publish()
+        write_json(folder / _STAMP, stamp)
+      shutil.rmtree(folder / WORK)
+      remove_leftovers(folder.resolve())  # of Beam's workers, see `Place.exchange`
   return manifest

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxface.formats.blocks import BlockFile
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.face import Face, parse_face
 from jaxface.formats.identities import read_identities
@@ -107,6 +108,7 @@ class RecordSet:
     num_identities: number of identities.
     label_n: [N] int32, identity of each record.
     id_n: [N] int64, id of each record.
+    shard_n: [N] int32, the shard of each record.
     identity_names: names of the identities by label.
     template: name of the alignment template, "unknown" or "none", see `Manifest`.
     image_shape: (height, width, channels) of every image.
@@ -130,19 +132,20 @@ class RecordSet:
     self._length_n = np.ascontiguousarray(entry_n["length"])
     self._image_at_n = np.ascontiguousarray(entry_n["image_at"])
     self._image_length_n = np.ascontiguousarray(entry_n["image_length"])
-    self._shard_n = np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes])
+    self.shard_n = np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes])
     self._names = [name for index in indexes for name in index.names]
-    self._maps: list[mmap.mmap | bytes | RemoteFile | None] = [None] * len(indexes)
+    self._maps: list[mmap.mmap | bytes | RemoteFile | BlockFile | None] = [None] * len(indexes)
     self._lock = threading.Lock()
 
   @classmethod
-  def open(cls, path: str | Path) -> RecordSet:
+  def open(cls, path: str | Path, *, memory: int = 0) -> RecordSet:
     """Opens a packed set; missing indexes are rebuilt.
 
     A truncated shard gives a warning; reading a lost record raises an error that names it.
 
     Args:
       path: folder of the packed set, or its URL, see `jaxface.formats.remote_set`.
+      memory: bytes of blocks that are kept of a set at a URL, for `StreamOrder`; 0 reads each record by a request of its own.
     Returns:
       The set.
     Raises:
@@ -151,7 +154,7 @@ class RecordSet:
       OSError: a URL that cannot be reached.
     """
     folder = small_files(path)
-    shards = RemoteShards(str(path)) if is_url(path) else LocalShards(folder)
+    shards = RemoteShards(str(path), memory) if is_url(path) else LocalShards(folder)
     manifest = read_manifest(folder)
     for shard in manifest.shards:
       size = shards.size(shard.file)
@@ -178,7 +181,7 @@ class RecordSet:
   def __len__(self) -> int:
     return self.num_records
 
-  def _map(self, shard: int) -> mmap.mmap | bytes | RemoteFile:
+  def _map(self, shard: int) -> mmap.mmap | bytes | RemoteFile | BlockFile:
     found = self._maps[shard]
     if found is None:
       with self._lock:
@@ -195,14 +198,14 @@ class RecordSet:
     Returns:
       (the shard's file, offset of the record's frame in it).
     """
-    shard = self.manifest.shards[self._shard_n[record]]
+    shard = self.manifest.shards[self.shard_n[record]]
     return self.shards.place(shard.file), int(self._offset_n[record])
 
   def _framed(self, record: int) -> bytes:
     if not 0 <= record < self.num_records:
       raise IndexError(f"record {record}: {self.path} has records 0 to {self.num_records - 1}")
     offset, length = int(self._offset_n[record]), int(self._length_n[record])
-    framed = self._map(int(self._shard_n[record]))[offset : offset + FRAME_BYTES + length]
+    framed = self._map(int(self.shard_n[record]))[offset : offset + FRAME_BYTES + length]
     fault = frame_fault(framed, length)
     if fault:
       raise DamagedData(fault, file=self.place(record)[0], offset=offset, record=record)

@@ -1,9 +1,13 @@
 """Places that fsspec reaches: buckets, servers, memory. Its errors, of which each kind of place has its own, get one form."""
 
+import posixpath
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from jaxface.formats.atomic import atomic_file
 
 
 def is_url(path: str | Path) -> bool:
@@ -41,4 +45,35 @@ def reaching(place: str) -> Iterator[None]:
     raise OSError(f"{place} cannot be reached: {type(error).__name__}: {error}") from error
 
 
-__all__ = ["file_system", "is_url", "reaching"]
+def read_whole(place: str) -> bytes:
+  """The content of a file at a path or URL."""
+  if not is_url(place):
+    return Path(place).read_bytes()
+  fs, path = file_system(place)
+  with reaching(place):
+    return bytes(fs.cat_file(path))
+
+
+def write_whole(place: str, content: bytes) -> None:
+  """Writes a file at a path or URL, whole or not at all; a bucket shows an object when all of it is there."""
+  if is_url(place):
+    fs, path = file_system(place)
+    with reaching(place):
+      fs.makedirs(posixpath.dirname(path), exist_ok=True)
+      fs.pipe_file(path, content)
+    return
+  with atomic_file(place) as file:
+    file.write(content)
+
+
+def remove_folder(place: str) -> None:
+  """Removes a folder at a path or URL with all that is in it; does nothing if there is none."""
+  if not is_url(place):
+    shutil.rmtree(place, ignore_errors=True)
+    return
+  fs, path = file_system(place)
+  with suppress(FileNotFoundError), reaching(place):
+    fs.rm(path, recursive=True)
+
+
+__all__ = ["file_system", "is_url", "reaching", "read_whole", "remove_folder", "write_whole"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxface.formats import identities, manifest
 from jaxface.formats.atomic import atomic_file
+from jaxface.formats.blocks import BlockCache, BlockFile
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.kept_index import cache_folder
 from jaxface.formats.remote import file_system, reaching
@@ -44,11 +45,13 @@ class RemoteShards:
 
   Args:
     url: of the set.
+    memory: bytes of blocks of shards that are kept, for reading in the sequence of the shards; 0 requests each span alone.
   """
 
-  def __init__(self, url: str):
+  def __init__(self, url: str, memory: int = 0):
     self.url = url.rstrip("/")
     self._fs, self._root = file_system(self.url)
+    self._cache = BlockCache(memory) if memory else None
 
   def size(self, file: str) -> int | None:
     """Bytes of a file; None if it is not there."""
@@ -58,9 +61,11 @@ class RemoteShards:
     except FileNotFoundError:
       return None
 
-  def open(self, file: str) -> RemoteFile:
+  def open(self, file: str) -> RemoteFile | BlockFile:
     """A file for reading by spans."""
-    return RemoteFile(self._fs, self._path(file), self.place(file), self.size(file) or 0)
+    size = self.size(file) or 0
+    found = RemoteFile(self._fs, self._path(file), self.place(file), size)
+    return BlockFile(file, size, found.__getitem__, self._cache) if self._cache else found
 
   def place(self, file: str) -> str:
     """The URL of a file."""

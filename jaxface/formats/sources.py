@@ -49,11 +49,11 @@ class Source:
   """All files of a source, sorted by path.
 
   Args:
-    root: the folder, or the container.
+    root: the folder, or the container; in packing also a `RemoteFolder`.
     layout: one of `LAYOUTS`.
     images: the files.
     notes: messages for the user about ignored files.
-    digest: of the contents of a container; "" for a folder.
+    digest: of the contents of a container, or of what a URL tells of its files; "" for a folder.
   """
 
   root: Path

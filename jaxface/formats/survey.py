@@ -12,6 +12,7 @@ from jaxface.formats.errors import DamagedData
 from jaxface.formats.images import decode_image, is_plain_jpeg
 from jaxface.formats.members import read_member
 from jaxface.formats.parallel import Workers
+from jaxface.formats.remote_source import source_root
 from jaxface.formats.sources import Source
 
 _CHUNK = 256
@@ -60,7 +61,7 @@ def _look(root: Path, path: str) -> Finding:
 
 def _look_at_chunk(task: tuple[str, list[str]]) -> list[Finding]:
   root, paths = task
-  return [_look(Path(root), path) for path in paths]
+  return [_look(source_root(root), path) for path in paths]
 
 
 def survey(source: Source, *, workers: Workers, advance: Callable[[int], object]) -> list[Finding]:

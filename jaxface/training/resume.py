@@ -13,7 +13,7 @@ from jaxface.training.parts import Data
 # Fields that do not change what a step computes.
 FREE = frozenset({
   "name", "log_every", "checkpoint_every", "checkpoints", "keep_checkpoints", "max_bad_steps", "max_bad_share", "use", "export",
-  "data.threads", "data.on_damage", "data.synthetic.remember",
+  "data.threads", "data.stream_memory", "data.on_damage", "data.synthetic.remember",
   "mesh.devices", "mesh.slices", "mesh.fsdp", "mesh.distributed", "mesh.coordinator", "mesh.processes", "mesh.process_id",
   "mesh.heartbeat_seconds", "mesh.stall_seconds", "mesh.compare_values",
   "tracking.to", "tracking.project", "tracking.server",
@@ -30,7 +30,7 @@ BY_CONTENT = frozenset({
 # Compared by value. A name that ends in a dot includes every field below it that is in no other list.
 BOUND = frozenset({
   "steps", "batch_size", "accumulate", "seed", "ema",
-  "data.size", "data.weights", "data.shared_identities", "data.order", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
+  "data.size", "data.weights", "data.shared_identities", "data.order", "data.stream_lanes", "data.stream_window", "data.identities_per_batch", "data.images_per_identity", "data.mining", "data.mining_margin",
   "data.min_images", "data.holdout", "data.seed",
   "data.synthetic.identities", "data.synthetic.images_per_identity", "data.synthetic.size", "data.synthetic.seed",
   "augment.", "model.", "terms.", "optimizer.", "schedule.", "mesh.gradient_dtype",

@@ -33,7 +33,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, containers, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, pair_growth, class_centers, class_growth, head_settings, head_step, pod_head, planned, plan_memory, step_model, weak_scaling, ten_fold, bootstrap, __main__"
+  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, containers, streaming, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, pair_growth, class_centers, class_growth, head_settings, head_step, pod_head, planned, plan_memory, step_model, weak_scaling, ten_fold, bootstrap, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 

@@ -74,6 +74,9 @@ SHELLS = {
 }
 TOOL_SHELLS = {
   "pack s o --size 112x96 --licence MIT": ("jaxface.formats.pack", ("s", "o"), {"size": (112, 96), "licence": "MIT"}),
+  "pack s o --runner FlinkRunner -- --flink_master=h:1": ("jaxface.formats.pack", ("s", "o"), {"beam": ["--runner=FlinkRunner", "--flink_master=h:1"]}),
+  "pack s o --beam": ("jaxface.formats.pack", ("s", "o"), {"beam": []}),
+  "pack -- s o": ("jaxface.formats.pack", ("s", "o"), {"beam": None}),
   "import_recordio s o --template arcface112": ("jaxface.formats.pack", ("s", "o"), {"template": "arcface112"}),
   "clean names c --test t --count 9": ("jaxface.pipeline.clean_names", ("c", "t"), {"count": 9, "embeddings": None}),
   "clean intake p --out o --boxes b": ("jaxface.pipeline.clean_intake", ("p", "o"), {"boxes": "b", "template": "arcface112"}),
