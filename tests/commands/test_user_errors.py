@@ -117,6 +117,7 @@ LINES = [
   "plan quickstart --topology gpu:h100x8 --data.records {}",
   "train {}",
   "train quickstart --network {} --workdir w",
+  "train digits --data folder --folder {} --workdir w",
   "train hogsvm --faces {} --no_faces @faces --workdir w",
   "train lbpsvr --photos @faces --annotations {} --workdir w",
   "train sdm --photos @faces --annotations {} --workdir w",
