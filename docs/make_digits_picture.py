@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
 from jaxface import losses
+from jaxface.evaluation import class_accuracy, confusion_matrix
 from jaxface.heads import Classification
 from jaxface.losses.scores import prepare_rows, scores
 
@@ -108,13 +109,6 @@ def classify(terms, params, embedding_nd: np.ndarray) -> np.ndarray:
   return np.asarray(scores(rows_nd, params["terms"][0], geometry)).argmax(1)
 
 
-def confusion(label_n: np.ndarray, found_n: np.ndarray) -> np.ndarray:
-  """[C, C] counts, true digits in rows, predicted ones in columns."""
-  count_cc = np.zeros((CLASSES, CLASSES), int)
-  np.add.at(count_cc, (label_n, found_n), 1)
-  return count_cc
-
-
 def panel(title: str, embedding_nd: np.ndarray, label_n: np.ndarray) -> Image.Image:
   """Embeddings as dots around the origin, drawn at twice the size."""
   scale = 2
@@ -144,12 +138,10 @@ def main() -> None:
     start = time.perf_counter()
     params = train(terms, data)
     test_nd = embed(params, data.test_nk)
-    count_cc = confusion(data.test_n, classify(terms, params, test_nd))
-    right = np.trace(count_cc) / count_cc.sum()
-    print(f"\n{name}: {100 * right:.1f} % of {count_cc.sum()} test digits, {time.perf_counter() - start:.1f} s")
-    print("     " + "".join(f"{digit:4}" for digit in range(CLASSES)))
-    for digit, row_c in enumerate(count_cc):
-      print(f"{digit:4} " + "".join(f"{count or '·':>4}" for count in row_c))
+    found_n = classify(terms, params, test_nd)
+    right = class_accuracy(data.test_n, found_n).accuracy
+    print(f"\n{name}: {100 * right:.1f} % of {len(found_n)} test digits, {time.perf_counter() - start:.1f} s")
+    print(confusion_matrix(data.test_n, found_n).table())
     title = f"{name}\n{100 * right:.1f} % of the test digits"
     pixel_nk, label_n = np.concatenate([data.train_nk, data.test_nk]), np.concatenate([data.train_n, data.test_n])
     panels.append(panel(title, embed(params, pixel_nk), label_n))

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from jaxface.alignment import (
 )
 from jaxface.evaluation import error_auc, failure_rate, fold_accuracy, landmark_errors
 from jaxface.formats import decode_image, read_landmarks
+from jaxface.models import load_model
 
 
 def read(path: Path) -> np.ndarray:
@@ -106,14 +108,19 @@ def measure_helen(data: Path, model: Path, points: int | None) -> None:
   """Errors on the 298 test photos, by passes."""
   faces = read_landmarks(data / "photos/helen_test.json", points="points68")
   photos = [read(data / "photos/helen_test" / face.file) for face in faces]
-  count = points or LandmarkFinder(model).points
+  saved = load_model(model)
+  count = points or LandmarkFinder(saved).points
   true = np.asarray(reduce_points(np.stack([face.point_k2 for face in faces]), count))
   normaliser, length = ("interocular", "inter-ocular distance") if count in (21, 68) else ("interpupil", "distance of the eye centres")
-  for passes, mirror in ((3, True), (1, False), (2, False)):
-    found = LandmarkFinder(model, passes=passes, mirror=mirror)(photos, [np.array(face.box) for face in faces])
+  ways = [(saved, *way) for way in ((3, True), (1, False), (2, False))]
+  if saved.name == "cascade":
+    # The levels of one pass, the last of which is among the ways already.
+    ways += [(replace(saved, options={"levels": level}), 1, False) for level in range(1, saved.options["levels"])]
+  for one, passes, mirror in ways:
+    found = LandmarkFinder(one, passes=passes, mirror=mirror)(photos, [np.array(face.box) for face in faces])
     error_n = landmark_errors(np.asarray(reduce_points(found, count)), true, normaliser=normaliser)
     print(
-      f"{passes} passes{', with the mirror image' * mirror}: mean error {100 * error_n.mean():.2f} % of the {length}, {count} points, median"
+      f"{passes} passes{', with the mirror image' * mirror}{''.join(f', {name} {value}' for name, value in one.options.items() if name == 'levels')}: mean error {100 * error_n.mean():.2f} % of the {length}, {count} points, median"
       f" {100 * np.median(error_n):.2f} %,"
       f" AUC at 0.08 {error_auc(error_n):.3f}, failures at 0.08 {100 * failure_rate(error_n):.1f} %, at 0.1"
       f" {100 * failure_rate(error_n, 0.1):.1f} %"

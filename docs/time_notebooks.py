@@ -1,13 +1,16 @@
 """Executes the notebooks one after another and writes what each takes into docs/notebooks/index.md.
 
-Command, with the docs environment (`make docs` makes it): PATH=$PWD/.venv/bin:$PATH python docs/time_notebooks.py
+Command, with the docs environment (`make docs` makes it): PATH=$PWD/.venv/bin:$PATH python docs/time_notebooks.py [NAME ...]
+With names only these are executed, and the rows of the others stay.
 Wall time depends on what else the machine does; processor time (user + system, of the kernel and its children) much less.
 Each notebook starts with an empty compilation cache.
 """
 
 import os
 import platform
+import re
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,8 +40,13 @@ def _processor() -> float:
 
 def main() -> None:
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  chosen = sys.argv[1:]
+  kept = {name: line for line, name in re.findall(r"^(\| \[(\w+)\]\(.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)}
   rows = []
   for path in sorted(path for path in FOLDER.glob("*.md") if path != PAGE):
+    if chosen and path.stem not in chosen and path.stem in kept:
+      rows.append(kept[path.stem])
+      continue
     load = os.getloadavg()[0]
     wall, processor = measure(path)
     rows.append(f"| [{path.stem}]({path.name}) | {wall:.0f} s | {processor:.0f} s | {load:.0f} |")

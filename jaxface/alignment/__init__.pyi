@@ -1,6 +1,9 @@
 from .camera import fit_camera as fit_camera
 from .camera import pose_of as pose_of
 from .camera import project as project
+from .cascade_training import CascadeExperiment as CascadeExperiment
+from .cascade_training import CascadeTraining as CascadeTraining
+from .cascade_training import train_cascade as train_cascade
 from .frontal import Frontalised as Frontalised
 from .frontal import frontalise_faces as frontalise_faces
 from .iterate import Iterated as Iterated

@@ -1,4 +1,4 @@
-"""The landmark network, the supervised descent method or LBP with SVR on photos with detected boxes."""
+"""The landmark network, the supervised descent method, LBP with SVR or the five-point cascade on photos with detected boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxface.alignment.cascade import cascade
 from jaxface.alignment.iterate import align_iteratively
 from jaxface.alignment.landmark_net import landmarknet, mean_points
 from jaxface.alignment.lbpsvr import lbpsvr
@@ -16,14 +17,14 @@ from jaxface.models.saved import SavedModel, load_model
 
 BATCH = 32
 # What finds points; importing them registers them.
-NETWORKS = (landmarknet.__name__, sdm.__name__, lbpsvr.__name__)
+NETWORKS = (landmarknet.__name__, sdm.__name__, lbpsvr.__name__, cascade.__name__)
 
 
 class LandmarkFinder:
   """Finds points of faces in photos.
 
   Args:
-    saved: a trained landmark network, supervised descent method or LBP with SVR, or the folder of one.
+    saved: a trained landmark network, supervised descent method, LBP with SVR or cascade, or the folder of one.
     passes: how often points are found; from the second time on in a square that the points before have turned upright.
     mirror: average the points of a square and of its mirror image.
   Raises:

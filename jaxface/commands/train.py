@@ -28,7 +28,7 @@ from jaxface.xla_flags import SETS
 # Exit code where the model is saved, but an evaluation set has no figures.
 WITHOUT_FIGURES = 3
 # Before the first step, and at a second Ctrl-C, no checkpoint is saved: the last one and complete packed shards are kept. Some kinds of experiments
-# (hogsvm, sdm, lbpsvr) save nothing before they end.
+# (hogsvm, sdm, lbpsvr, cascade) save nothing before they end.
 RERUN = "checkpoints, if there are any, and complete packed shards are kept; the same command resumes from them"
 
 

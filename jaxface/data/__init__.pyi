@@ -1,3 +1,4 @@
+from .arrays import ArraySource as ArraySource
 from .augment_own import Augmentation as Augmentation
 from .augment_own import check_augmentation as check_augmentation
 from .augmentation import AugmentConfig as AugmentConfig

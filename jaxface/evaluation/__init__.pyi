@@ -106,6 +106,7 @@ from .protocols.registry import read_protocol as read_protocol
 from .protocols.saved import read_evaluation as read_evaluation
 from .protocols.saved import save_evaluation as save_evaluation
 from .protocols.toy import make_toy as make_toy
+from .report.confusion_picture import draw_confusion as draw_confusion
 from .report.model_card import model_card as model_card
 from .report.model_card import write_model_card as write_model_card
 from .report.report import Report as Report

@@ -17,6 +17,7 @@ from jaxface.losses.histogram import histogram as histogram_loss
 from jaxface.losses.joint import Geometry, Margin, Prep
 from jaxface.losses.joint_signal import VerificationSignal
 from jaxface.losses.landmarks import LandmarkLoss, smooth_l1, wing
+from jaxface.losses.logits import LogitLoss
 from jaxface.losses.margins import (
   ArcFace,
   CombinedMargin,
@@ -62,7 +63,7 @@ from jaxface.losses.triplets import triplet_loss
 
 __all__ = [
   "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "BoxOffsets", "CenterLoss", "CombinedMargin", "Contrastive", "ContrastiveCosine",
-  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "FacePoints", "FaceScore", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss",
+  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "FacePoints", "FaceScore", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss", "LogitLoss",
   "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss", "Prep",
   "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum", "Term",
   "TripletLoss", "VerificationSignal", "WrongPart", "binomial_deviance", "center_loss", "center_repulsion", "check_margin",

@@ -1,4 +1,8 @@
 from .api import train as train
+from .classifier import ClassifierExperiment as ClassifierExperiment
+from .classifier import ClassifierResult as ClassifierResult
+from .classifier_images import read_classes as read_classes
+from .classifier_images import split_classes as split_classes
 from .cleaning.blocks import BlockPage as BlockPage
 from .cleaning.blocks import apply_blocks as apply_blocks
 from .cleaning.blocks import clean_blocks as clean_blocks

@@ -1,9 +1,8 @@
-"""The digits in a plane: the script's own functions on a short training, and its counts by hand."""
+"""The digits in a plane: the script's own functions on a short training."""
 
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed: the picture of the digits is not tested")
@@ -16,11 +15,6 @@ def script():
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
-
-
-def test_confusion_counts_the_truth_in_rows(script):
-  count_cc = script.confusion(np.array([0, 0, 9, 3]), np.array([0, 1, 9, 3]))
-  assert count_cc[0, 0] == count_cc[0, 1] == count_cc[9, 9] == count_cc[3, 3] == 1 and count_cc.sum() == 4
 
 
 def test_a_short_training_tells_most_digits_apart_and_draws_them(script):

@@ -70,8 +70,8 @@ def test_the_quickest_notebook_runs(tmp_path, monkeypatch, capsys):
   assert "AUC" in capsys.readouterr().out
 
 
-def test_five_notebooks_and_a_name_that_is_not_there():
-  assert len(NOTEBOOKS) == 5
+def test_six_notebooks_and_a_name_that_is_not_there():
+  assert len(NOTEBOOKS) == 6
   assert unknown_names("import jaxface\njaxface.losses.ArcFase()") == ["jaxface.losses.ArcFase"]
   assert unknown_names("from jaxface import data\ndata.nothing") == ["data.nothing"]
   assert unknown_names("from jaxface.models import nothing") == ["jaxface.models.nothing"]

@@ -1,11 +1,14 @@
 """Confusion matrix and accuracy of each class: against scikit-learn, and by hand."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from jaxface.evaluation import draw_confusion
 from jaxface.evaluation.measures import confusion
 from jaxface.evaluation.measures.confusion import class_accuracy, confusion_matrix
 from jaxface.evaluation.measures.identification import search_gallery, top_n
@@ -76,6 +79,19 @@ def test_accuracy_is_top_1_of_scores_without_ties():
   score_nc, label_n = rng.normal(size=(300, 7)), rng.integers(0, 7, 300)
   rank_n = search_gallery(score_nc, label_n, np.arange(7)).rank
   assert class_accuracy(label_n, score_nc.argmax(1)).accuracy == top_n(rank_n, 1)
+
+
+def test_table_and_picture_show_the_counts():
+  found = confusion_matrix(np.array(["Ann", "Ann", "Bo", "Bo", "Bo"]), np.array(["Ann", "Bo", "Bo", "Bo", "Zoe"]))
+  assert found.table().splitlines() == ["     Ann  Bo  else", "Ann    1   1     ·", " Bo    ·   2     1"]
+  whole = confusion_matrix(np.array([0, 0, 1]), np.array([0, 0, 1]))
+  assert whole.table().splitlines() == ["   0  1", "0  2  ·", "1  ·  1"]
+  svg = draw_confusion(found, "5 < 6 samples")
+  assert svg == draw_confusion(found, "5 < 6 samples") != draw_confusion(whole)
+  texts = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+  assert {"Ann", "Bo", "5 < 6 samples", "predicted class"} <= set(texts)
+  # The numbers of the three cells that are not empty, beside the labels of the colour bar, which have a point.
+  assert sorted(text for text in texts if text.isdigit()) == ["1", "1", "2"]
 
 
 def test_wrong_input(monkeypatch):

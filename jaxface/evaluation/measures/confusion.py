@@ -73,6 +73,16 @@ class Confusion(NamedTuple):
     rows = zip(self.label[true_k[first]].tolist(), self.label[predicted_k[first]].tolist(), count_k[first].tolist())
     return list(rows)
 
+  def table(self) -> str:
+    """The matrix as text: true classes in rows, predicted ones in columns, "·" for none; "else" if a prediction is none of the classes."""
+    names, count_ck = [str(label) for label in self.label.tolist()], self.samples
+    heads = names
+    if self.elsewhere.any():
+      heads, count_ck = [*names, "else"], np.c_[count_ck, self.elsewhere]
+    cells = [["", *heads], *([name, *(str(count or "·") for count in row)] for name, row in zip(names, count_ck.tolist()))]
+    width = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.rjust(size) for cell, size in zip(row, width)) for row in cells)
+
 
 def class_accuracy(
   label_n: np.ndarray, predicted_n: np.ndarray, *, classes: np.ndarray | None = None
