@@ -81,7 +81,7 @@ def ready(net: Net, classes: int, dtype: str, batch_size: int) -> NetStep:
   # These random bits are quick to compile; the initial values change nothing of the speed.
   key, mesh = jax.random.key(0, impl="rbg"), step.mesh
   assert mesh is not None
-  shardings = step.shardings(jax.eval_shape(step.init, key))
+  shardings = step.shardings(step.shapes)
   state = jax.jit(step.init, out_shardings=shardings)(key)
   batch = jax.device_put(rows_of(images(net.side, batch_size), labels(classes, batch_size)), batch_sharding(mesh))
   start = time.perf_counter()

@@ -69,8 +69,7 @@ def abstract_step(experiment: Experiment, identities: int, devices: Sequence[jax
     network, Objective(experiment.terms, identities), resolve_optimizer(experiment), resolve_batches(experiment),
     resolve_plan(experiment), mesh,
   )
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  shapes = jax.eval_shape(step.init, key)
+  shapes = step.shapes
   state = jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, step.shardings(shapes)
   )

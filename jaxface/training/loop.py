@@ -111,7 +111,7 @@ def _train(run: Run, workdir: Workdir, hooks: Sequence[Hook], trackers: Trackers
   stand_at("building the network and the training step")
   step = TrainStep(run.network, run.objective, run.optimizer, run.batches, plan, mesh)
 
-  shapes = jax.eval_shape(step.init, run.key)
+  shapes = step.shapes
   shardings = step.shardings(shapes)
   # What is restored goes where it shall lie: a state to restore into would be a second one.
   into = shapes_with_shardings(shapes, shardings)

@@ -5,6 +5,7 @@ the compiler inserts the collectives. Class centres that are updated by rows are
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -65,12 +66,21 @@ class TrainStep:
       check_elementwise(optimizer.transform, self._parameter_shapes(), self.rows.heads)
     self.traces = 0
 
-  def init(self, key: Array) -> TrainState:
-    """The state before the first step; pure, for `jit` with output shardings: no device ever holds it whole.
+  @functools.cached_property
+  def init(self) -> Callable[[Array], TrainState]:
+    """Function (key) to the state before the first step; pure, for `jit` with output shardings: no device ever holds it whole.
 
-    Args:
-      key: `jax.random.key(seed)`, from which each purpose takes its own fold.
+    The key is `jax.random.key(seed)`, from which each purpose takes its own fold. It is one object: JAX traces it once for
+    `eval_shape` and `jit`.
     """
+    return self._init
+
+  @functools.cached_property
+  def shapes(self) -> TrainState:
+    """Shapes of the state."""
+    return jax.eval_shape(self.init, jax.random.key(0))
+
+  def _init(self, key: Array) -> TrainState:
     variables, initial = self._initial(key, by_rows=True)
     if self.mesh is not None:
       initial = [own if index in self.whole else pad_classes(self.mesh, own) for index, own in enumerate(initial)]
@@ -99,9 +109,8 @@ class TrainStep:
   def _initial(self, key: Array, *, by_rows: bool) -> tuple[Tree, list[tuple[Tree, Tree]]]:
     """Variables of the network, and parameters and state of each term; with padding only where rows are updated, if at all."""
     model, preprocess = self.network.module, self.network.preprocess
-    size = (1, *preprocess.size, preprocess.channels)
-    variables = model.init(device_key(key, Purpose.NETWORK), jnp.zeros(size), train=False)
-    embedding = jax.eval_shape(lambda v: model.apply(v, jnp.zeros(size), train=False), variables)
+    image = jnp.zeros((1, *preprocess.size, preprocess.channels))
+    embedding, variables = model.init_with_output(device_key(key, Purpose.NETWORK), image, train=False)
     heads = self.rows.heads if by_rows else {}
     return variables, [
       term.init(
@@ -127,7 +136,7 @@ class TrainStep:
 
   def unpadded(self) -> dict[str, tuple[int, ...]]:
     """Shape without padding of each leaf with an axis of classes, by its name in a checkpoint."""
-    return unpadded_shapes(jax.eval_shape(self.init, jax.random.key(0)), self._term_shapes, self.objective.num_classes)
+    return unpadded_shapes(self.shapes, self._term_shapes, self.objective.num_classes)
 
   def _empty_window(self, state: TrainState) -> dict[str, Metric]:
     size, joint = self.batches.size, self.batches.joint
@@ -140,13 +149,20 @@ class TrainStep:
     }
     if joint is not None:
       batch["target"] = jax.ShapeDtypeStruct((size, joint.target_size), jnp.float32)
-    metrics = jax.eval_shape(lambda s, b: self._gradients(s, b).metrics, state, batch)
+    metrics = jax.eval_shape(self._metrics, state, batch)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     own: dict[str, Metric] = {
       "loss": Mean(scalar, scalar), "gradient_norm": Mean(scalar, scalar), "gradient_norm_max": Max(scalar),
       "skipped": Sum(scalar),
     }
     return empty({**metrics, **own})
+
+  def _metrics(self, state: TrainState, batch: Batch) -> dict[str, Metric]:
+    """The metrics of a batch, from its first part; without gradients, so that they are quick to trace."""
+    parts = self.batches.accumulate
+    rest, no_pulls = self.rows.split(state.params)[0], self.rows.no_pulls(len(batch["label"]) // parts)
+    part = jax.tree.map(lambda a: a[: len(a) // parts], batch)
+    return self._loss(rest, no_pulls, state.batch_stats, state, part, batch["label"], jnp.float32(1), 0)[1][0]
 
   def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
     """Advance by one batch.
@@ -240,11 +256,8 @@ class TrainStep:
       metrics = merge(metrics, part_metrics)
       return (loss + part_loss, jax.tree.map(jnp.add, grads, part_grads), metrics, batch_stats), (seen, pulls)
 
-    shapes = jax.eval_shape(
-      lambda b: self._loss(rest, no_pulls, state.batch_stats, state, b, batch["label"], total, 0)[1][0],
-      jax.tree.map(lambda a: a[0], split),
-    )
-    carry = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, rest), empty(shapes), state.batch_stats)
+    no_metrics = empty(jax.eval_shape(self._metrics, state, batch))
+    carry = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, rest), no_metrics, state.batch_stats)
     (loss, grads, metrics, batch_stats), (seen, pulls) = jax.lax.scan(body, carry, (split, jnp.arange(parts)))
     return _Found(loss, grads, metrics, batch_stats, state.terms, self.rows.of_parts(seen), pulls)
 

@@ -94,7 +94,7 @@ def test_other_values_are_refused_on_all_with_whose_they_are(records, tmp_path):
 
 
 def test_other_initial_values_are_refused_with_their_names(records, tmp_path):
-  run = train(tmp_path, 2, records=records, fault="jaxface.training.step:TrainStep.init@1@fold@1")
+  run = train(tmp_path, 2, records=records, fault="jaxface.training.step:TrainStep._init@1@fold@1")
   assert run.end() == [2, 2], run.report()
   for index in (0, 1):
     assert "the processes of the run have different values (the state of step 0)" in run.said(index), run.report()
@@ -158,7 +158,7 @@ def test_a_fault_of_one_process_ends_all_with_its_words(tmp_path, fault, codes, 
   ("fault", "what"),
   [
     ("jaxface.formats.packing:survey@0@hang@1", "while packing {folder}"),
-    ("jaxface.training.step:TrainStep.init@1@hang@1", "while building the network"),
+    ("jaxface.training.step:TrainStep._init@1@hang@1", "while building the network"),
   ],
 )
 def test_a_start_that_hangs_ends_all_with_what_it_hangs_in(records, tmp_path, fault, what):

@@ -54,7 +54,7 @@ def advanced(step_of, experiment, net, batch, devices, terms, steps=3):
   mesh = make_mesh(config)
   experiment = replace(experiment, terms=terms, mesh=config, ema=0.0, batch_size=len(batch["label"]))
   step = step_of(experiment, net, get_preprocess("unit", size=8), IDENTITIES, mesh)
-  shardings = state_sharding(mesh, jax.eval_shape(step.init, jax.random.key(0)))
+  shardings = state_sharding(mesh, step.shapes)
   state = jax.jit(step.init, out_shardings=shardings)(jax.random.key(0))
   run = compile_step(step, shardings, batch_sharding(mesh))
   for _ in range(steps):

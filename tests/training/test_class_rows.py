@@ -41,7 +41,7 @@ def trained(experiment, plain, batch_of, step_of):
     mesh = make_mesh(MeshConfig(devices=devices))
     run = replace(experiment, terms=(term,), optimizer=optimizer, batch_size=BATCH, accumulate=accumulate, ema=0.0)
     step = step_of(run, plain, get_preprocess("unit", size=8), IDENTITIES, mesh)
-    shardings = step.shardings(jax.eval_shape(step.init, jax.random.key(0)))
+    shardings = step.shardings(step.shapes)
     state = jax.jit(step.init, out_shardings=shardings)(jax.random.key(0))
     # Compiled quickly: the steps are few.
     options = {"in_shardings": (shardings, batch_sharding(mesh)), "out_shardings": (shardings, None)}
@@ -180,7 +180,7 @@ def test_one_million_identities_need_memory_for_one_block(batch_of):
   step = TrainStep(
     Network(Wide(), get_preprocess("unit", size=8)), Objective((term,), 1_000_000), run, Batches(128), Plan(10), mesh
   )
-  shapes = jax.eval_shape(step.init, jax.random.key(0))
+  shapes = step.shapes
   shardings = step.shardings(shapes)
   key = jax.eval_shape(lambda: jax.random.key(0))
   first = jax.jit(step.init, out_shardings=shardings).lower(key).compile().memory_analysis()

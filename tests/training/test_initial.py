@@ -105,7 +105,7 @@ def first_state(experiment, step_of):
     module, _, preprocess = make_model(config)
     step = step_of(replace(experiment, model=config, ema=ema), module, preprocess, 16)
     rng = np.random.default_rng(1)
-    shapes = jax.eval_shape(step.init, jax.random.key(0))
+    shapes = step.shapes
     # Any numbers do, and compiling the real random ones takes long.
     state = jax.tree.map(lambda leaf: jax.device_put(rng.normal(size=leaf.shape).astype(leaf.dtype)), shapes)
     return state, preprocess, getattr(module, "grows_from", ())
