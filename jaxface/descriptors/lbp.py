@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+_PIXELS = 1 << 17
+
 
 def uniform_labels(neighbours: int) -> int:
   """Number of labels that `local_binary_patterns` gives: the P (P − 1) + 2 uniform patterns, and one for all others."""
@@ -40,12 +42,13 @@ def local_binary_patterns(grey_bhw: ArrayLike, *, radius: float = 1.0, neighbour
   chex.assert_rank(grey_bhw, 3)
   if neighbours < 2 or not radius > 0:
     raise ValueError(f"{neighbours} neighbours at radius {radius}: at least two neighbours and a positive radius are needed")
-  bit_pbhw = jnp.stack([_difference(grey_bhw, *_place(p, neighbours, radius)) >= 0 for p in range(neighbours)])
-  ones = bit_pbhw.sum(0, dtype=jnp.int32)
-  begins = bit_pbhw & ~jnp.roll(bit_pbhw, 1, 0)  # the first one of a run
-  turn = (neighbours - jnp.argmax(begins, 0).astype(jnp.int32)) % neighbours
+  bits = [_difference(grey_bhw, *_place(p, neighbours, radius)) >= 0 for p in range(neighbours)]
+  begins = [bit & ~bits[p - 1] for p, bit in enumerate(bits)]  # the first one of a run
+  # Sums of arrays, which become one loop over the pixels; reductions over a stack of them take several times as long on CPUs.
+  ones, runs = (sum(each.astype(jnp.int32) for each in several) for several in (bits, begins))
+  turn = sum(begin.astype(jnp.int32) * (-p % neighbours) for p, begin in enumerate(begins))  # of the only run
   label = jnp.where(ones == 0, 0, 1 + (ones - 1) * neighbours + turn)
-  return jnp.where(begins.sum(0) > 1, uniform_labels(neighbours) - 1, label)
+  return jnp.where(runs > 1, uniform_labels(neighbours) - 1, label)
 
 
 @partial(jax.jit, static_argnames=("cells", "radius", "neighbours"))
@@ -72,10 +75,14 @@ def lbp_histograms(
   if not (1 <= rows <= height and 1 <= columns <= width):
     raise ValueError(f"{rows} × {columns} cells in images of {height} × {width} pixels: each needs at least one pixel")
   labels = uniform_labels(neighbours)
-  label_bhw = local_binary_patterns(grey_bhw, radius=radius, neighbours=neighbours)
   cell_hw = (jnp.arange(height) * rows // height)[:, None] * columns + jnp.arange(width) * columns // width
-  place_bhw = (jnp.arange(count)[:, None, None] * (rows * columns) + cell_hw) * labels + label_bhw
-  counted = jnp.bincount(place_bhw.ravel(), length=count * rows * columns * labels).reshape(count, rows * columns, labels)
+
+  def histograms(one_hw: jax.Array) -> jax.Array:
+    label_hw = local_binary_patterns(one_hw[None], radius=radius, neighbours=neighbours)[0]
+    return jnp.bincount((cell_hw * labels + label_hw).ravel(), length=rows * columns * labels)
+
+  # A few images at a time: what is counted stays in the caches of a CPU.
+  counted = jax.lax.map(histograms, grey_bhw, batch_size=max(1, _PIXELS // (height * width))).reshape(count, rows * columns, labels)
   return (counted / counted.sum(-1, keepdims=True)).reshape(count, -1).astype(jnp.float32)
 
 

@@ -40,19 +40,18 @@ def hog(image: ArrayLike, *, orientations: int = 9, cell: int = 8, block: int = 
   image = image if image.ndim == 4 else image[..., None]
   count, height, width, _ = image.shape
   rows, columns = height // cell, width // cell
-  dy, dx = (_gradient(image, axis)[:, : rows * cell, : columns * cell] for axis in (1, 2))
-  largest = jnp.argmax(dx**2 + dy**2, -1, keepdims=True)
-  dy, dx = (jnp.take_along_axis(slope, largest, -1)[..., 0] for slope in (dy, dx))
-  size = jnp.hypot(dx, dy)
-  bin_bhw = _bins(dy, dx, orientations)
-  cell_brco = jnp.stack(
-    [jnp.where(bin_bhw == o, size, 0).reshape(count, rows, cell, columns, cell).mean((2, 4)) for o in range(orientations)], -1
+  dy, dx = _largest(*(_gradient(image, axis)[:, : rows * cell, : columns * cell] for axis in (1, 2)))
+  # Sums over the rows of a cell first, as sums of slices, and products for the rest: reductions over short axes are slow on CPUs.
+  row_bro = []
+  for size_bhw in _parts(dy, dx, orientations):
+    size_brkw = size_bhw.reshape(count, rows, cell, columns * cell)
+    row_bro.append(sum(size_brkw[:, :, k] for k in range(cell)))
+  row_brock = jnp.stack(row_bro, 2).reshape(count, rows, orientations, columns, cell)
+  cell_brco = jnp.einsum("brock,k->brco", row_brock, jnp.full(cell, 1 / cell**2), precision="highest")
+  block_brcn = jnp.concatenate(
+    [cell_brco[:, y : y + rows - block + 1, x : x + columns - block + 1] for y in range(block) for x in range(block)], -1
   )
-  parts = [
-    cell_brco[:, y : y + rows - block + 1, x : x + columns - block + 1] for y in range(block) for x in range(block)
-  ]
-  block_brcko = jnp.stack(parts, 3)
-  return _unit(jnp.minimum(_unit(block_brcko), _CLIP)).reshape(*block_brcko.shape[:3], block, block, orientations)
+  return _unit(jnp.minimum(_unit(block_brcn), _CLIP)).reshape(*block_brcn.shape[:3], block, block, orientations)
 
 
 def _gradient(image: jax.Array, axis: int) -> jax.Array:
@@ -60,20 +59,34 @@ def _gradient(image: jax.Array, axis: int) -> jax.Array:
   return jnp.pad(after - before, [(1, 1) if place == axis else (0, 0) for place in range(image.ndim)])
 
 
-def _bins(dy: jax.Array, dx: jax.Array, orientations: int) -> jax.Array:
-  """Number of the bin of each direction, by the side of the bins' edges on which it is: exact where angles would be rounded."""
+def _largest(dy_bhwc: jax.Array, dx_bhwc: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Of the channel with the largest gradient, the first of equal ones."""
+  dy, dx = dy_bhwc[..., 0], dx_bhwc[..., 0]
+  for other_dy, other_dx in zip(*(jnp.moveaxis(slope[..., 1:], -1, 0) for slope in (dy_bhwc, dx_bhwc))):
+    larger = other_dx**2 + other_dy**2 > dx**2 + dy**2
+    dy, dx = jnp.where(larger, other_dy, dy), jnp.where(larger, other_dx, dx)
+  return dy, dx
+
+
+def _parts(dy: jax.Array, dx: jax.Array, orientations: int) -> list[jax.Array]:
+  """Magnitudes of the gradients in each bin, zero elsewhere: by the side of the bin's two edges on which a direction is, exact where
+  angles would be rounded. No number of a bin is computed, which XLA would repeat for each of them."""
   sign = jnp.where((dy < 0) | ((dy == 0) & (dx < 0)), -1.0, 1.0)
   dy, dx = sign * dy, sign * dx
-  found = jnp.zeros(dy.shape, jnp.int32)
+  square = dx**2 + dy**2
+  size = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+  everywhere = jnp.full(size.shape, True)
+  beyond = [everywhere]  # each edge
   for edge in range(1, orientations):
     angle = math.pi * edge / orientations
     # Rounded, so that sine and cosine of 45 degrees are equal and the cosine of 90 is zero.
-    found += dy * round(math.cos(angle), 12) - dx * round(math.sin(angle), 12) >= 0
-  return jnp.where((dy == 0) & (dx == 0), 0, found)
+    beyond.append(dy * round(math.cos(angle), 12) - dx * round(math.sin(angle), 12) >= 0)
+  return [jnp.where(before & ~after, size, 0) for before, after in zip(beyond, [*beyond[1:], ~everywhere])]
 
 
-def _unit(x: jax.Array) -> jax.Array:
-  return x / jnp.sqrt(jnp.square(x).sum((-2, -1), keepdims=True) + _EPSILON**2)
+def _unit(x_brcn: jax.Array) -> jax.Array:
+  square_brc = jnp.einsum("brcn,brcn->brc", x_brcn, x_brcn, precision="highest")
+  return x_brcn / jnp.sqrt(square_brc + _EPSILON**2)[..., None]
 
 
 __all__ = ["hog"]

@@ -6,6 +6,7 @@ A margin of one cell before each level, and of at least a pixel after it, keeps 
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from jaxface.detection.pyramid import pack, pyramid_scales
 MOST_PIXELS = 1 << 22
 # Sides of canvases are multiples of so many cells: few shapes are compiled.
 _ROWS, _COLUMNS = 32, 16
+# Steps of a grey level to which levels are rounded. Without it, descriptors of flat regions, whose lengths are normalised, would be those
+# of the rounding errors of the means, and depend on how these are computed.
+_STEPS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,26 +107,34 @@ def _canvas(height: int, width: int, scales: tuple[float, ...], window: int, cel
 def draw_levels(grey_hw: np.ndarray, canvas: CellCanvas) -> np.ndarray:
   """The levels of one photo in a canvas.
 
-  On the host: products of small matrices, each of another shape, would take longer to compile than to compute.
+  On the host: products of small matrices, each of another shape, would take longer to compile than to compute. They are sparse: a
+  pixel of a level is the mean of few pixels of the photo.
 
   Args:
     grey_hw: [h, w] float32, the photo.
     canvas: of its size class.
   Returns:
-    [height, width] float32, zeros between the levels.
+    [height, width] float32 multiples of 1/256, zeros between the levels.
   """
   found = np.zeros(canvas.size, np.float32)
   for scale, (top, left, rows, columns) in zip(canvas.scales, canvas.place_l4.tolist()):
     down_rh, across_cw = (_weights(count, length, scale, canvas.cell) for count, length in zip((rows, columns), grey_hw.shape))
-    found[top : top + rows, left : left + columns] = down_rh @ grey_hw @ across_cw.T
-  return found
+    across_wr = np.ascontiguousarray((down_rh @ grey_hw).T)
+    found[top : top + rows, left : left + columns] = (across_cw @ across_wr).T
+  return np.rint(found * _STEPS) / _STEPS
 
 
-def _weights(count: int, length: int, scale: float, margin: int) -> np.ndarray:
-  """[count, length] shares of the photo's pixels in those of a level; `margin` pixels come before the photo's first one."""
+def _weights(count: int, length: int, scale: float, margin: int) -> Any:
+  """[count, length] sparse shares of the photo's pixels in those of a level; `margin` pixels come before the photo's first one."""
+  from scipy.sparse import csr_array
+
+  wide = max(1 / scale, 1.0)
   centre_n = np.clip((np.arange(count) - margin + 0.5) / scale - 0.5, 0, length - 1)
-  weight_nm = np.maximum(1 - np.abs(np.arange(length) - centre_n[:, None]) / max(1 / scale, 1.0), 0).astype(np.float32)
-  return weight_nm / weight_nm.sum(1, keepdims=True)
+  at_nt = np.ceil(centre_n - wide).astype(np.int64)[:, None] + np.arange(int(2 * wide) + 1)
+  weight_nt = np.maximum(1 - np.abs(at_nt - centre_n[:, None]) / wide, 0) * ((at_nt >= 0) & (at_nt < length))
+  weight_nt /= weight_nt.sum(1, keepdims=True)
+  ends = np.arange(count + 1) * at_nt.shape[1]
+  return csr_array((weight_nt.astype(np.float32).ravel(), np.clip(at_nt, 0, length - 1).ravel(), ends), (count, length))
 
 
 __all__ = ["MOST_PIXELS", "CellCanvas", "cell_canvases", "draw_levels"]

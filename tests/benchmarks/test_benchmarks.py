@@ -5,12 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import against_torch  # noqa: E402
+from benchmarks import against_torch, descriptors  # noqa: E402
 from benchmarks.__main__ import page  # noqa: E402
 from benchmarks.common import Speedup, interleave, speedup  # noqa: E402
 from benchmarks.matrix_peak import share, share_cells  # noqa: E402
@@ -33,7 +34,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, containers, streaming, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, pair_growth, class_centers, class_growth, head_settings, head_step, pod_head, planned, plan_memory, step_model, weak_scaling, ten_fold, bootstrap, __main__"
+  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, containers, streaming, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, pair_growth, class_centers, class_growth, head_settings, head_step, pod_head, planned, plan_memory, step_model, weak_scaling, ten_fold, bootstrap, descriptors, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 
@@ -142,3 +143,21 @@ def test_share_of_the_product_is_by_round():
   # Rounds at half the clock change nothing.
   assert share(2e9, [1.0, 2.0, 1.0], 4e9, [1.0, 2.0, 1.0]) == 0.5
   assert share_cells(2e9, {"ours": [1.0], "matrix product": [1.0]}, 4e9, ["ours"]) == {"ours share of matrix product": "50 %"}
+
+
+def test_descriptors_that_differ_from_scikit_image_are_not_timed():
+  label_bhw = np.zeros((1, 112, 112), int)
+  other_bhw = label_bhw.copy()
+  other_bhw[0, 0, :6] = 1  # 0.05 % of the pixels
+  assert descriptors.compare("LBP labels", label_bhw, other_bhw) == "99.952 % equal"
+  with pytest.raises(RuntimeError, match=r"LBP labels: 0\.000 % of the pixels"):
+    descriptors.compare("LBP labels", label_bhw, label_bhw + 1)
+  # 25 of 256 pixels of one of the 49 cells have another label.
+  count_kl, moved_kl = np.zeros((49, 59)), np.zeros((49, 59))
+  count_kl[:, 0] = moved_kl[:, 0] = 1
+  moved_kl[0, :2] = 1 - 25 / 256, 25 / 256
+  with pytest.raises(RuntimeError, match=r"LBP histograms: 99\.801 %"):
+    descriptors.compare("LBP histograms", count_kl.reshape(1, -1), moved_kl.reshape(1, -1))
+  assert descriptors.compare("HOG", np.ones(2), np.ones(2) + 1e-6) == "differ by 1.0e-06"
+  with pytest.raises(RuntimeError, match=r"HOG: differs from scikit-image by 1\.0e-03, should be at most 1e-05"):
+    descriptors.compare("HOG", np.ones(2), np.ones(2) + 1e-3)

@@ -95,6 +95,13 @@ def test_a_batch_is_its_images_and_uint8_is_float():
   np.testing.assert_array_equal(whole[1:2], lbp_histograms(grey_bhw[1:2].astype(np.float32)))
 
 
+def test_parts_of_a_batch_do_not_count():
+  # Images are counted a few at a time, here three and two.
+  grey_bhw = np.random.default_rng(3).integers(0, 256, (5, 200, 200), dtype=np.uint8)
+  whole = np.asarray(lbp_histograms(grey_bhw))
+  np.testing.assert_array_equal(whole, np.concatenate([lbp_histograms(grey_hw[None]) for grey_hw in grey_bhw]))
+
+
 def test_mistakes_are_named():
   with pytest.raises(AssertionError, match="rank"):
     lbp_histograms(np.zeros((8, 8)))

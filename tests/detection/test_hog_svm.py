@@ -15,7 +15,7 @@ from jaxface.detection import (
   read_detector,
   train_hog_svm,
 )
-from jaxface.detection.cell_pyramid import cell_canvases, draw_levels
+from jaxface.detection.cell_pyramid import _weights, cell_canvases, draw_levels
 from jaxface.detection.detector_data import empty_photos, read_crops
 from jaxface.detection.hog_svm import crop_blocks
 from jaxface.detection.hog_svm_training import _Empty
@@ -53,14 +53,30 @@ def test_levels_are_weighted_means_of_the_photo(height, width, seed):
   got = draw_levels(photo_hw, canvas)
   for scale, (top, left, rows, columns) in zip(canvas.scales, canvas.place_l4):
     assert not top % CELL and not left % CELL
-    np.testing.assert_allclose(got[top : top + rows, left : left + columns], slow_level(photo_hw, scale, rows, columns, CELL), rtol=1e-4)
+    np.testing.assert_allclose(got[top : top + rows, left : left + columns], slow_level(photo_hw, scale, rows, columns, CELL), rtol=1e-6, atol=0.51 / 256)
+
+
+@pytest.mark.parametrize("scale", [0.07, 0.5, 0.83, 1.0, 1.7])
+def test_shares_of_a_level_are_triangles_as_wide_as_its_pixels(scale):
+  length, count, wide = 61, int(61 * scale) + 2 * CELL + 1, max(1 / scale, 1)
+  centre_n = np.clip((np.arange(count) - CELL + 0.5) / scale - 0.5, 0, length - 1)
+  slow_nm = np.maximum(1 - abs(np.arange(length) - centre_n[:, None]) / wide, 0)
+  np.testing.assert_allclose(_weights(count, length, scale, CELL).toarray(), slow_nm / slow_nm.sum(1, keepdims=True), atol=1e-6)
 
 
 def test_a_level_of_scale_one_is_the_photo():
   photo_hw = np.random.default_rng(0).uniform(0, 255, (24, 32)).astype(np.float32)
   canvas = cell_canvases(24, 32, window=SIDE, cell=CELL, smallest=SIDE, factor=0.5)[0]
   top, left = canvas.place_l4[0, :2] + CELL
-  np.testing.assert_allclose(draw_levels(photo_hw, canvas)[top : top + 24, left : left + 32], photo_hw, rtol=1e-6)
+  np.testing.assert_allclose(draw_levels(photo_hw, canvas)[top : top + 24, left : left + 32], photo_hw, atol=0.51 / 256)
+
+
+def test_a_flat_photo_has_flat_levels():
+  # HOG would normalise whatever differences rounding left.
+  (canvas,) = cell_canvases(64, 64, window=SIDE, cell=CELL, smallest=13.0, factor=0.83)
+  got = draw_levels(np.full((61, 57), 187, np.float32), canvas)
+  for top, left, rows, columns in canvas.place_l4:
+    assert (got[top : top + rows, left : left + columns] == 187).all()
 
 
 def test_places_of_levels_do_not_overlap_and_large_photos_have_several_canvases(monkeypatch):
