@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxface.layers.formulation import formulation
 from jaxface.planning.abstract_step import AbstractStep
-from jaxface.planning.graph import CHANGES, CHEAP, REDUCTIONS, Array, Graph, Sent, graph_of
+from jaxface.planning.graph import CHANGES, CHEAP, REDUCTIONS, SLICES, Array, Graph, Sent, graph_of
 from jaxface.training.memory_table import device_bytes
 
 # An array counts as large beside another one from this share of its size.
@@ -164,6 +164,7 @@ def tasks_of(graph: Graph, near: float = 0.0, times: int = 1) -> list[Task]:
   stored, sources = _stored(graph, narrow=True)
   acting = [one for one in graph.operations if any(n in stored for n in one.outputs)]
   reads = [sorted({s for n in one.inputs for s in sources[n]}) for one in acting]
+  views = _views(graph, stored)
   born = {n: place for place, one in enumerate(acting) for n in one.outputs}
   last = {s: place for place, own in enumerate(reads) for s in own}
   last.update({s: len(acting) for n in graph.results for s in sources[n]})
@@ -177,10 +178,11 @@ def tasks_of(graph: Graph, near: float = 0.0, times: int = 1) -> list[Task]:
       tasks += tasks_of(one.body, near, times * one.times)
       continue
     written = sum(graph.arrays[n].nbytes for n in one.outputs if not on_chip(n, last.get(n, place)))
-    read = sum(graph.arrays[n].nbytes for n in own if not on_chip(n, place))
+    seen = {view for n in one.inputs for view in views[n]}
+    read = sum(_read(graph, n, seen) for n in own if not on_chip(n, place))
     if one.name in REDUCTIONS:
       read = 0  # in the pass that makes what they sum
-    elif one.name in ("gather", "dynamic_slice"):
+    elif one.name == "gather":
       read = written
     elif one.name in CHANGES:
       read = written = sum(graph.arrays[n].nbytes for n in one.inputs[1:])
@@ -221,6 +223,25 @@ def _stored(graph: Graph, *, narrow: bool = False) -> tuple[set[int], list[tuple
       else:
         sources[n] = reads
   return stored, sources
+
+
+def _views(graph: Graph, stored: set[int]) -> list[frozenset[tuple[int, int]]]:
+  """What each array reads: a stored array, and the slice of it that is read, or the stored array again where all of it is."""
+  views: list[frozenset[tuple[int, int]]] = [frozenset([(n, n)] if n in stored else []) for n in range(len(graph.arrays))]
+  for operation in graph.operations:
+    seen = frozenset().union(*(views[n] for n in operation.inputs))
+    for n in operation.outputs:
+      if n in stored:
+        continue
+      size = graph.arrays[n].nbytes
+      sliced = operation.name in SLICES
+      views[n] = frozenset((source, n if sliced and size < graph.arrays[part].nbytes else part) for source, part in seen)
+  return views
+
+
+def _read(graph: Graph, n: int, seen: set[tuple[int, int]]) -> int:
+  """Bytes that are read of a stored array: those of its slices."""
+  return min(graph.arrays[n].nbytes, sum(graph.arrays[part].nbytes for source, part in seen if source == n))
 
 
 def padded(array: Array, tiled: bool) -> int:

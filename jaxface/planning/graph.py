@@ -23,6 +23,8 @@ CHEAP = {
   "optimization_barrier", "pvary", "pcast", "dynamic_slice", "concatenate", "acos", "asin", "atan", "cosh", "sinh", "population_count", "clz",
 }
 REDUCTIONS = {"reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or", "argmax", "argmin", "reduce_prod", "reduce_xor"}
+# Cheap equations that read a part of their first operand.
+SLICES = {"slice", "dynamic_slice"}
 # Equations that change a part of their first operand.
 CHANGES = {"scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter-max", "scatter-min", "dynamic_update_slice"}
 _EXCHANGES = {
@@ -231,4 +233,4 @@ def _inner(params: dict[str, Any]) -> Any:
         yield part
 
 
-__all__ = ["CHANGES", "CHEAP", "REDUCTIONS", "Array", "Graph", "Operation", "Sent", "graph_of"]
+__all__ = ["CHANGES", "CHEAP", "REDUCTIONS", "SLICES", "Array", "Graph", "Operation", "Sent", "graph_of"]
