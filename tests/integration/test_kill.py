@@ -97,7 +97,7 @@ def check_same_end(killed, straight):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(tmp_path):
-  path = write(tmp_path / "killed.py", "dense", steps=400, save_every=20)
+  path = write(tmp_path / "killed.py", "dense", steps=200, save_every=20)
   finish(path, tmp_path / "straight")
 
   process = start(path, tmp_path / "killed")
