@@ -95,7 +95,11 @@ def exchange(count: int) -> tuple[Callable[[], None], dict[str, Any]]:
   specs = [P() if one.kind != "reduce-scatter" else P("data") for one in sent]
   run = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=([P("data")] * len(sent),), out_specs=specs, check_vma=False))
   kinds = exchanged(sent)
-  return lambda: jax.block_until_ready(run(arrays)) and None, {"bytes": sum(kinds.values()), "count": sum(one.times for one in sent)}
+
+  def work() -> None:
+    jax.block_until_ready(run(arrays))
+
+  return work, {"bytes": sum(kinds.values()), "count": sum(one.times for one in sent)}
 
 
 def reading(count: int, records: str) -> tuple[Callable[[], None], dict[str, Any]]:

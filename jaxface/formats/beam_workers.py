@@ -6,18 +6,15 @@ a task that Beam runs twice writes the same file twice.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_type_hints
 
-from jaxface.formats.errors import DamagedData
+from jaxface.formats.errors import FULL_DISK, DamagedData
 from jaxface.formats.parallel import Result, Task, Workers
 from jaxface.formats.plain import from_plain, to_plain
 from jaxface.formats.remote import read_whole, remove_folder, write_whole
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class BeamFailed(OSError):
@@ -117,7 +114,7 @@ def run_task(number: int, function: str, folder: str, version: str) -> None:
   except ValueError as error:
     content = {"wrong": str(error)}
   except OSError as error:
-    if error.errno not in FULL:
+    if error.errno not in FULL_DISK:
       raise
     content = {"full": [error.errno, error.strerror, error.filename]}
   write_whole(_file(folder, "result", number), json.dumps(content).encode())
@@ -139,4 +136,4 @@ def _file(folder: str, kind: str, number: int) -> str:
   return f"{folder}/{kind}-{number:06d}.json"
 
 
-__all__ = ["FULL", "BeamFailed", "BeamWorkers", "pipeline_options", "run_task"]
+__all__ = ["BeamFailed", "BeamWorkers", "pipeline_options", "run_task"]

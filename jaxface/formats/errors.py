@@ -1,8 +1,12 @@
-"""Errors of external files: damaged bytes, and paths that leave their root."""
+"""Errors of external files: damaged bytes, full disks, and paths that leave their root."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+# Numbers of an `OSError` that say that a disk is full.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DamagedData(ValueError):

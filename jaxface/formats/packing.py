@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from jaxface.formats.aligned import known_template
 from jaxface.formats.atomic import remove_leftovers, write_json
-from jaxface.formats.beam_workers import FULL, BeamWorkers
-from jaxface.formats.errors import DamagedData
+from jaxface.formats.beam_workers import BeamWorkers
+from jaxface.formats.errors import FULL_DISK, DamagedData
 from jaxface.formats.face import Face, encode_face
 from jaxface.formats.images import decode_image, encode_jpeg, fit_image
 from jaxface.formats.leave_out import apply_leave_out, read_leave_out
@@ -89,7 +89,7 @@ def _full_disk_explained(out: Path, plan: Plan) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    if error.errno not in FULL:
+    if error.errno not in FULL_DISK:
       raise
     what = (
       f"disk full: packing needs {plan.bytes:,} bytes in total, {shutil.disk_usage(out).free:,} are free. "
@@ -104,7 +104,7 @@ def _write_shards(
   shards = place.finished(plan.fingerprint)
   advance(sum(shard.records for shard in shards.values()))
   missing = [number for number in range(len(plan.shards)) if number not in shards]
-  place.check_room(plan.bytes * len(missing) // len(plan.shards))
+  place.check_space(plan.bytes * len(missing) // len(plan.shards))
   tasks = [
     _ShardTask(str(source.root), place.title, number, len(plan.shards), plan.size, plan.shards[number], plan.fingerprint)
     for number in missing

@@ -27,7 +27,15 @@ from jaxface.formats.kept_index import cache_folder
 from jaxface.formats.lock import FolderInUse
 from jaxface.formats.manifest import FILE, Shard
 from jaxface.formats.recordset import LocalShards, map_file
-from jaxface.formats.remote import file_system, is_url, reaching, remove_folder, write_whole
+from jaxface.formats.remote import (
+  file_system,
+  files_below,
+  is_url,
+  path_below,
+  reaching,
+  remove_folder,
+  write_whole,
+)
 from jaxface.formats.remote_set import RemoteShards
 
 WORK = ".packing"
@@ -94,7 +102,7 @@ class Place:
           found[int(receipt.stem)] = shard
     return found
 
-  def check_room(self, needed: int) -> None:
+  def check_space(self, needed: int) -> None:
     """Raises `OSError` if the disk has less space than `needed` bytes."""
     if shutil.disk_usage(self.folder).free < needed:
       raise OSError(errno.ENOSPC, "no space for the missing shards")
@@ -159,8 +167,8 @@ class RemotePlace(Place):
             found[int(name.rpartition("/")[2].removesuffix(".json"))] = shard
     return found
 
-  def check_room(self, needed: int) -> None:
-    """A bucket has room."""
+  def check_space(self, needed: int) -> None:
+    """Checks nothing: a bucket has no size."""
 
   def publish(self, *, manifest_only: bool = False) -> None:
     small = [] if manifest_only else [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".") and path.name != FILE]
@@ -170,12 +178,11 @@ class RemotePlace(Place):
 
   def _names(self) -> list[str]:
     with reaching(self.url):
-      start = self._fs._strip_protocol(self._root).rstrip("/") + "/"
-      return sorted(name.removeprefix(start) for name in self._fs.find(self._root))
+      return list(files_below(self._fs, self._root))
 
   def _remove(self, name: str) -> None:
     with contextlib.suppress(FileNotFoundError), reaching(self.url):
-      self._fs.rm_file(f"{self._root.rstrip('/')}/{name}")
+      self._fs.rm_file(path_below(self._root, name))
 
 
 def _receipts(fingerprint: str) -> str:
@@ -215,7 +222,7 @@ def deliver(out: str, folder: Path, number: int, shard: Shard, fingerprint: str)
   with reaching(out):
     fs.makedirs(root, exist_ok=True)
     for name in (shard.file, shard.index):
-      fs.put_file(str(folder / name), f"{root.rstrip('/')}/{name}")
+      fs.put_file(str(folder / name), path_below(root, name))
   write_whole(f"{out}/{_receipts(fingerprint)}{number:05d}.json", checked_text(content).encode())
 
 

@@ -45,6 +45,17 @@ def reaching(place: str) -> Iterator[None]:
     raise OSError(f"{place} cannot be reached: {type(error).__name__}: {error}") from error
 
 
+def path_below(root: str, name: str) -> str:
+  """The path of a file below a root, both as paths in a file system."""
+  return f"{root.rstrip('/')}/{name}"
+
+
+def files_below(fs: Any, root: str) -> dict[str, dict[str, Any]]:
+  """What a file system tells of each file below a root, by its path from there, in ascending order."""
+  start = path_below(fs._strip_protocol(root), "")
+  return {name.removeprefix(start): facts for name, facts in sorted(fs.find(root, detail=True).items())}
+
+
 def read_whole(place: str) -> bytes:
   """The content of a file at a path or URL."""
   if not is_url(place):
@@ -76,4 +87,4 @@ def remove_folder(place: str) -> None:
     fs.rm(path, recursive=True)
 
 
-__all__ = ["file_system", "is_url", "reaching", "read_whole", "remove_folder", "write_whole"]
+__all__ = ["file_system", "files_below", "is_url", "path_below", "reaching", "read_whole", "remove_folder", "write_whole"]

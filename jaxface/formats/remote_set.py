@@ -14,7 +14,7 @@ from jaxface.formats.atomic import atomic_file
 from jaxface.formats.blocks import BlockCache, BlockFile
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.kept_index import cache_folder
-from jaxface.formats.remote import file_system, reaching
+from jaxface.formats.remote import file_system, path_below, reaching
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class RemoteShards:
       return bytes(self._fs.cat_file(self._path(file)))
 
   def _path(self, file: str) -> str:
-    return f"{self._root.rstrip('/')}/{file}"
+    return path_below(self._root, file)
 
 
 def local_copy(url: str) -> Path:

@@ -10,7 +10,7 @@ from jaxface.formats.bounded import MAX_FILE_BYTES
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.identities import check_identity_name
 from jaxface.formats.images import IMAGE_SUFFIXES
-from jaxface.formats.remote import file_system, is_url, reaching
+from jaxface.formats.remote import file_system, files_below, is_url, reaching
 from jaxface.formats.sources import Source, SourceImage
 from jaxface.formats.walk import is_hidden, is_image, level_note, name_note, record_names, unread_note
 
@@ -80,11 +80,10 @@ def read_remote_source(url: str) -> Source:
   """
   fs, path = file_system(url)
   with reaching(url):
-    start = fs._strip_protocol(path).rstrip("/") + "/"
-    found = {name.removeprefix(start): facts for name, facts in fs.find(path, detail=True).items()}
+    found = files_below(fs, path)
   if not found:
     raise FileNotFoundError(f"{url}: no such folder of images, or it is empty")
-  open_files = [name for name in sorted(found) if not any(map(is_hidden, name.split("/")))]
+  open_files = [name for name in found if not any(map(is_hidden, name.split("/")))]
   images = [name for name in open_files if is_image(PurePosixPath(name).name)]
   pairs = {name: name.split("/", 1)[0] for name in images if "/" in name}
   notes = []

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from jaxface.formats.remote import file_system, reaching
+from jaxface.formats.remote import file_system, files_below, path_below, reaching
 
 HF = "hf://"
 
@@ -35,8 +35,7 @@ class Store:
   def names(self) -> list[str]:
     """Files that are there, relative to the place."""
     with reaching(self.place):
-      root = self._fs._strip_protocol(self._root).rstrip("/")
-      return sorted(found.removeprefix(f"{root}/") for found in self._fs.find(self._root)) if self._fs.exists(self._root) else []
+      return list(files_below(self._fs, self._root)) if self._fs.exists(self._root) else []
 
   def read(self, name: str, limit: int) -> bytes:
     """A whole file, of at most `limit` bytes; more are not read."""
@@ -72,7 +71,7 @@ class Store:
           self._fs.rm_file(self._path(name))
 
   def _path(self, name: str) -> str:
-    return f"{self._root.rstrip('/')}/{name}"
+    return path_below(self._root, name)
 
 
 class HuggingFaceStore(Store):

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -136,11 +136,11 @@ def make_classifier_run(source: ArraySource, config: ClassifierExperiment) -> Ru
     config: the settings.
   """
   colour = "grey" if config.data == "digits" else "rgb"
-  options = {
+  options: dict[str, Any] = {
     "classes": source.num_identities, "size": source.image_shape[0], "colour": colour, "widths": list(config.widths),
     "features": config.features, "dropout": config.dropout,
   }
-  network = imageclassifier(source.num_identities, source.image_shape[0], colour, config.widths, config.features, config.dropout)
+  network = imageclassifier(**options)
   return Run(
     name=config.name,
     network=Network(network, network.convention, options, "imageclassifier"),
