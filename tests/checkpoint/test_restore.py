@@ -57,6 +57,28 @@ def test_values_are_equal_on_any_mesh(first, second, tree, tiny_blocks, tmp_path
   checkpoints.close()
 
 
+@pytest.mark.parametrize(("rows", "in_parts"), [(40, False), (2**18, True)])
+def test_copies_of_a_small_array_are_written_whole_without_a_program(rows, in_parts, tmp_path):
+  """Of a large one each device sends a part, which a program cuts out."""
+  tree = laid_out({"kernel": np.arange(rows * 40, dtype=np.float32).reshape(rows, 40)}, 8, {"kernel": ()})
+  compiled = []
+
+  def listen(event, seconds, **_):
+    if event.endswith("backend_compile_duration"):
+      compiled.append(seconds)
+
+  checkpoints = Checkpoints(tmp_path)
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    checkpoints.save(1, tree)
+    checkpoints.wait()
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)
+  assert (len(compiled) > 0) == in_parts
+  chex.assert_trees_all_equal(jax.device_get(checkpoints.restore(tree)), jax.device_get(tree))
+  checkpoints.close()
+
+
 def test_what_is_restored_may_be_donated(tree, tmp_path):
   save_tree(tmp_path / "tree", laid_out(tree, 1, AXES))
   found = load_tree(tmp_path / "tree", laid_out(tree, 2, AXES))
