@@ -1,5 +1,6 @@
 """Records one abstract call of a network: its modules in execution order, and its equations."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,8 +84,24 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def abstract_variables(module: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
-  """Shapes of a network's variables for images of `image_shape` (B, H, W, C); computes nothing."""
-  return jax.eval_shape(lambda key: dict(module.init(key, jnp.zeros(image_shape), train=False)), abstract_key())
+  """Shapes of a network's variables for images of `image_shape` (B, H, W, C); computes nothing.
+
+  Tracing a large network takes seconds, and is done once for equal networks.
+  """
+  dtype = jnp.result_type(float)
+  try:
+    hash(module)
+  except TypeError:  # an attribute that cannot be hashed
+    return _trace_variables(module, image_shape, dtype)
+  # A copy, which its owner may change.
+  return jax.tree.map(lambda leaf: leaf, _traced_variables(module, image_shape, dtype))
+
+
+def _trace_variables(module: nn.Module, image_shape: tuple[int, ...], dtype: jnp.dtype) -> dict[str, Any]:
+  return jax.eval_shape(lambda key: dict(module.init(key, jnp.zeros(image_shape, dtype), train=False)), abstract_key())
+
+
+_traced_variables = functools.lru_cache(maxsize=32)(_trace_variables)
 
 
 def abstract_key() -> Any:
