@@ -1,14 +1,25 @@
 """Eight forced host devices for every test, a warm compile cache, where real faces are, and small faces and networks."""
 
 import errno
+import gc
 import os
 import re
 from pathlib import Path
 
+from jaxface.xla_flags import libraries, unknown_flags
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of the time of the tests is the compiler's, for small programs that run once. With XLA's older emitters, which need half the time,
+# and in some folders without LLVM's optimisation. `make sweep` sets JAXFACE_OPTIMISED, and runs every test with the programs that users run.
+OPTIMISED = bool(os.environ.get("JAXFACE_OPTIMISED"))
+EMITTERS = "xla_cpu_use_fusion_emitters"
 flags = os.environ.get("XLA_FLAGS", "")
 if "host_platform_device_count" not in flags:
-  os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+  flags = f"{flags} --xla_force_host_platform_device_count=8"
+# A flag that XLA does not know ends the process.
+if not OPTIMISED and EMITTERS not in flags and not any(unknown_flags([EMITTERS], library) for library in libraries("XLA_FLAGS")):
+  flags = f"{flags} --{EMITTERS}=false"
+os.environ["XLA_FLAGS"] = flags.strip()
 cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxface" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
@@ -30,9 +41,10 @@ EXAMPLES = int(os.environ.get("JAXFACE_EXAMPLES", "6"))
 hypothesis.settings.register_profile("jaxface", deadline=None, max_examples=EXAMPLES, derandomize=True)
 hypothesis.settings.load_profile("jaxface")
 
-# Most of the time of these folders' tests is LLVM's, for small programs that run once: without its optimisation they take about half as
-# long. XLA's own passes are all there. `make sweep` sets JAXFACE_OPTIMISED, and runs every test with the programs that users run.
-QUICKLY_COMPILED = () if os.environ.get("JAXFACE_OPTIMISED") else ("heads", "layers", "losses", "models", "testing", "training")
+# XLA's own passes are all there.
+QUICKLY_COMPILED = () if OPTIMISED else ("heads", "layers", "losses", "models", "testing", "training")
+# A compiled program holds memory maps, of which Linux gives a process 65,530 (vm.max_map_count): beyond them LLVM ends the process.
+MOST_MAPS = 15_000
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,6 +53,15 @@ def _compiled_quickly(request) -> Iterator[None]:
   jax.config.update("jax_disable_most_optimizations", quick)
   yield
   jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_memory_maps() -> Iterator[None]:
+  yield
+  maps = Path("/proc/self/maps")
+  if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
