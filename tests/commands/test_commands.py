@@ -38,7 +38,7 @@ EXPERIMENT = Experiment(
   batch_size=16,
   log_every=2,
   data=DataConfig(holdout=0.5),
-  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125}),
   terms=(Classification(CosFace(scale=16.0)),),
   mesh=MeshConfig(devices=1),
   evaluation=(VerificationConfig(name="unseen"),),
@@ -173,11 +173,10 @@ def test_a_model_carries_the_template_that_its_images_were_known_to_follow(folde
   assert "data.template is 'arcface', should be one of arcface112" in capsys.readouterr().err
 
 
-def test_a_network_that_scales_sees_the_images_of_a_folder_whole(folder, trained):
-  saved = load_model(trained / "model")
-  half = dataclasses.replace(saved, preprocess=dataclasses.replace(saved.preprocess, size=(8, 8), fit="resize"))
-  # The network's own head takes a feature map of 1×1 either way.
-  save_model(folder / "half", half)
+def test_a_network_that_scales_sees_the_images_of_a_folder_whole(folder, trained, random_model):
+  half = random_model("iresnet", size=8, units=(1, 0, 0, 0), width=0.125, embedding_size=8)
+  convention = dataclasses.replace(load_model(trained / "model").preprocess, size=(8, 8), fit="resize")
+  save_model(folder / "half", dataclasses.replace(half, preprocess=convention))
   common = ["embed", "--model", str(folder / "half")]
   assert main([*common, "--records", str(trained / "records" / "train"), "--out", str(folder / "d.npz")]) == 0
   assert main([*common, "--images", str(folder / "faces"), "--out", str(folder / "e.npz")]) == 0

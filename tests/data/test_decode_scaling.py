@@ -56,6 +56,7 @@ def seconds_per_image(source):
   return min(once() for _ in range(12))
 
 
+@pytest.mark.sweep
 def test_eight_threads_decode_six_times_as_fast_as_one(tmp_path, monkeypatch):
   (tmp_path / "faces" / "a").mkdir(parents=True)
   jpeg = encode_jpeg(face(), quality=92)

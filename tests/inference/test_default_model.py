@@ -16,7 +16,7 @@ def settings(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(random_model, tmp_path):
-  save_model(tmp_path / "net", random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=8))
+  save_model(tmp_path / "net", random_model("iresnet", units=(1, 0, 0, 0), width=0.125, embedding_size=8))
   return tmp_path / "net"
 
 

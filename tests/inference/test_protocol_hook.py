@@ -19,7 +19,7 @@ from jaxface.inference import Model, evaluate_model
 from jaxface.inference.verify import VerificationHook
 from jaxface.models.config import ModelConfig
 
-MODEL = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125})
+MODEL = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125})
 
 
 class Numbered:
@@ -193,7 +193,7 @@ def test_a_model_is_evaluated_on_frames_and_groups_as_their_lists_name_them(name
   rows = {one: toy.embedding_nd[row] for row, one in reversed(list(enumerate(names)))}
   names = list(rows)
   monkeypatch.setattr(Model, "embed_named", lambda self, source, **given: Embeddings(np.stack([rows[one] for one in source.names()]), source.names()))
-  model = Model(random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=8))
+  model = Model(random_model("iresnet", units=(1, 0, 0, 0), width=0.125, embedding_size=8))
   found = evaluate_model(model, Numbered([*names, "nobody/0/1"]), lists, protocol=name)
   expected = evaluate(Embeddings(np.stack(list(rows.values())), names), lists, protocol=name)
   assert str(found.figures) == str(expected.figures)

@@ -13,7 +13,7 @@ from jaxface.inference.shared import embed_shared
 from jaxface.inference.verify import VerificationHook
 from jaxface.models.config import ModelConfig
 
-MODEL = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125})
+MODEL = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125})
 
 
 class Noise:
@@ -40,7 +40,7 @@ class Noise:
 
 @pytest.fixture(scope="module")
 def variables(random_model):
-  return random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=8).variables
+  return random_model("iresnet", units=(1, 0, 0, 0), width=0.125, embedding_size=8).variables
 
 
 def hook(bad, on_damage):

@@ -31,7 +31,7 @@ EXPERIMENT = Experiment(
   log_every=7,
   checkpoint_every=SAVE_EVERY,
   data=DataConfig(synthetic=SyntheticConfig(identities=12, images_per_identity=6, size=16)),
-  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125}),
   terms=(TERM,),
   mesh=MeshConfig(MESH),
   ema=0.9,

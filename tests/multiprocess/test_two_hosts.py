@@ -32,7 +32,7 @@ experiment = Experiment(
   mesh=mesh,
   steps=int(sys.argv[4]), batch_size=16, log_every=2, checkpoint_every=3,
   data=DataConfig(synthetic=SyntheticConfig(identities=16, images_per_identity=4, size=16), holdout=0.5),
-  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+  model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125}),
   terms=(Classification(CosFace(scale=16.0)),),
 )
 source, holdout = open_source(experiment.data)

@@ -15,7 +15,7 @@ from jaxface.models.config import ModelConfig
 from jaxface.pipeline.evaluation_sets import make_hook
 from jaxface.training.workdir import Workdir
 
-MODEL = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125})
+MODEL = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125})
 
 
 def closed_set(path, people):

@@ -43,7 +43,7 @@ POINTS = np.array([(38.0, 51.0), (74.0, 51.0), (56.0, 71.7), (41.5, 92.4), (70.7
 @pytest.fixture(scope="module")
 def model(random_model, tmp_path_factory):
   folder = tmp_path_factory.mktemp("models") / "net"
-  save_model(folder, random_model("iresnet", units=(1, 1, 1, 1), width=0.125, embedding_size=16, size=112))
+  save_model(folder, random_model("iresnet", units=(1, 0, 0, 0), width=0.125, embedding_size=16, size=112))
   return jaxface.load(folder)
 
 
@@ -351,7 +351,7 @@ def test_the_rule_says_what_its_rate_means_for_a_gallery():
 def test_a_gallery_of_another_model_is_refused(people, tmp_path, model, random_model):
   file = tmp_path / "people.gallery"
   enrol_people(file, people, model=model, detector=PaintedDetector())
-  save_model(tmp_path / "other", random_model("iresnet", units=(1, 1, 1, 1), width=0.25, embedding_size=16, size=112))
+  save_model(tmp_path / "other", random_model("iresnet", units=(1, 0, 0, 0), width=0.25, embedding_size=16, size=112))
   for call in (
     lambda **given: enrol_people(file, people, **given),
     lambda **given: identify_photo(file, people / "ann" / "0.png", threshold=0.5, **given),

@@ -19,7 +19,7 @@ from jaxface.models.saved import save_model
 from jaxface.pipeline import AXES, OtherSweep, sweep
 from jaxface.pipeline.sweeps.model import ModelSweep
 
-NET = {"units": (1, 1, 1, 1), "width": 0.125, "embedding_size": 8}
+NET = {"units": (1, 0, 0, 0), "width": 0.125, "embedding_size": 8}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A run that takes seconds: sixteen grey blobs as identities, a network of four small units."""
+"""A run that takes seconds: sixteen grey blobs as identities, a network of one small unit."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def experiment():
     checkpoint_every=5,
     data=DataConfig(),
     augment=AugmentConfig(mirror=0.5, shift=1),
-    model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125}),
+    model=ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125}),
     terms=(Classification(CosFace(m=0.1, scale=16.0, warmup_steps=6)),),
     optimizer=OptimizerConfig(learning_rate=0.05),
     schedule=ScheduleConfig(warmup_steps=2),

@@ -98,9 +98,12 @@ def check_profile(folder):
 
 
 @pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.sweep), 8])
-def test_losses_do_not_depend_on_the_mesh(devices, straight, experiment, source, tmp_path, with_devices, run):
-  _, rows = run(with_devices(experiment, devices), source, tmp_path)
-  for row, expected in zip(rows, straight[1]):
+def test_losses_do_not_depend_on_the_mesh(devices, experiment, source, tmp_path, with_devices, run):
+  # At the rate of the other runs, whose loss rises first, differences of rounding grow tenfold in three steps.
+  calm = replace(experiment, optimizer=OptimizerConfig(learning_rate=0.01))
+  (_, alone), (_, rows) = (run(with_devices(calm, count), source, tmp_path / str(count)) for count in (1, devices))
+  assert len(rows) == len(alone) == 4
+  for row, expected in zip(rows, alone):
     assert row["loss"] == pytest.approx(expected["loss"], rel=2e-4)
 
 

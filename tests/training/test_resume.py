@@ -90,7 +90,7 @@ def packed(make_folder, tmp_path):
 
 @pytest.fixture
 def small(experiment):
-  model = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 1, 1, 1), "width": 0.125})
+  model = ModelConfig("iresnet", size=16, embedding_size=8, options={"units": (1, 0, 0, 0), "width": 0.125})
   return replace(experiment, model=model, steps=4, checkpoint_every=2, ema=0.0)
 
 
