@@ -9,7 +9,6 @@ from .boxes import square_boxes as square_boxes
 from .contract import Detector as Detector
 from .detections import Detections as Detections
 from .detector_experiment import DetectorExperiment as DetectorExperiment
-from .detector_experiment import FacePhotos as FacePhotos
 from .hog_svm import HogSvm as HogSvm
 from .hog_svm import HogSvmConfig as HogSvmConfig
 from .hog_svm_training import HogSvmExperiment as HogSvmExperiment
@@ -18,6 +17,7 @@ from .hog_svm_training import train_hog_svm as train_hog_svm
 from .keeping import Suppression as Suppression
 from .mtcnn import Mtcnn as Mtcnn
 from .mtcnn import MtcnnConfig as MtcnnConfig
+from .photo_sets import FacePhotos as FacePhotos
 from .photos import detect as detect
 from .registry import DETECTORS as DETECTORS
 from .registry import find_detector as find_detector
