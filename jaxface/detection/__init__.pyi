@@ -27,6 +27,7 @@ from .saved import SavedDetector as SavedDetector
 from .saved import read_detector as read_detector
 from .saved import write_detector as write_detector
 from .suppression import nms as nms
+from .suppression import nms_average as nms_average
 from .suppression import nms_mask as nms_mask
 from .suppression import soft_nms as soft_nms
 from .suppression import soft_nms_scores as soft_nms_scores
