@@ -7,6 +7,11 @@ from .boxes import iou as iou
 from .boxes import overlaps as overlaps
 from .boxes import square_boxes as square_boxes
 from .contract import Detector as Detector
+from .ddfd import Ddfd as Ddfd
+from .ddfd import DdfdConfig as DdfdConfig
+from .ddfd_training import DdfdExperiment as DdfdExperiment
+from .ddfd_training import DdfdTraining as DdfdTraining
+from .ddfd_training import train_ddfd as train_ddfd
 from .detections import Detections as Detections
 from .detector_experiment import DetectorExperiment as DetectorExperiment
 from .hog_svm import HogSvm as HogSvm
