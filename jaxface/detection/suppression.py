@@ -96,7 +96,7 @@ def nms_average(
     Indices of the best box of each cluster by falling score, and [M, 4] float64 averaged boxes.
   Raises:
     ValueError: a share outside of 0..1, or as for `nms`.
-  Source: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015, section 3: NMS-avg.
+  Source: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015: NMS-avg.
   """
   from scipy.sparse import coo_array
   from scipy.sparse.csgraph import connected_components

@@ -1,7 +1,7 @@
 """Windows of photos for the training of DDFD: those that overlap a face by more than half, and others.
 
-Source: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015, section 3: the overlap, and random
-windows, of which half are mirrored. The numbers of windows are ours.
+Source: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015: the overlap, and random windows.
+The numbers of windows are ours.
 """
 
 from collections.abc import Iterator, Sequence
