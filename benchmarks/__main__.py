@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.page import Findings, describe
 
 NAMES = ("reader", "containers", "streaming", "training", "embedding", "formulations", "convolution", "triplets", "margin_softmax", "class_centers", "local_layers",
-         "ensemble", "descriptors", "joint_bayesian", "all_pairs", "ten_fold", "bootstrap", "imports")
+         "ensemble", "descriptors", "heat_map", "joint_bayesian", "all_pairs", "ten_fold", "bootstrap", "imports")
 # Benchmarks against PyTorch, eager and compiled.
 TORCH = ("training", "embedding", "margin_softmax", "class_centers", "local_layers", "triplets")
 ROOT = Path(__file__).parents[1]

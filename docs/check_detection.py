@@ -1,7 +1,7 @@
 """Figures of detectors on labelled photos, for docs/detection.md.
 
   python docs/check_detection.py PHOTOS [--weights DIR] [--yunet FILE] [--set wider|cmu|lfw] [--smallest 20] [--border zeros]
-    [--boxes published|larger] [--detector DIR --threshold 0.1] [--least 0.3]
+    [--boxes published|larger] [--detector DIR --threshold 0.1 --setting suppression=average] [--least 0.3]
 
 PHOTOS has `wider_dev`, `cmu_mit` and `lfw_raw` (docs/detection.md). Prints average precision, recall and errors of points. YuNet runs in
 OpenCV (FaceDetectorYN), on the same photos, at their own size, from score 0.02 on. `--detector` adds detectors that were trained here; `--no-mtcnn` leaves
@@ -120,6 +120,15 @@ def points(find: Find, folder: Path, part: str, every: int) -> dict[str, str]:
           f" {100 * np.median(errors):.2f} %), overlap with the labelled box {np.mean(overlap):.3f}"}
 
 
+def setting(text: str) -> tuple[str, float | str]:
+  """Name and value of NAME=VALUE; a number where it can be read as one."""
+  name, _, value = text.partition("=")
+  try:
+    return name, float(value)
+  except ValueError:
+    return name, value
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("photos", type=Path)
@@ -133,6 +142,7 @@ def main() -> None:
   parser.add_argument("--boxes", default="given", choices=BOXES, help="as they are given; one pixel less at the left and at the top; or larger by a tenth")
   parser.add_argument("--detector", action="append", default=[], metavar="DIR", help="folder of another detector; repeatable")
   parser.add_argument("--threshold", type=float, default=0.1, help="least score of the detectors of --detector (default: %(default)s)")
+  parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="another setting of the detectors of --detector; repeatable")
   parser.add_argument("--no-mtcnn", action="store_true", help="leave MTCNN out")
   parser.add_argument("--least", type=float, default=0.5, help="least intersection over union of a box with its face (default: %(default)s)")
   options = parser.parse_args()
@@ -142,7 +152,7 @@ def main() -> None:
     params = import_detector(weights, "mtcnn").params if (weights / "pnet.pt").is_file() else load_detector(options.weights).params
     detectors["MTCNN"] = mtcnn(Mtcnn(params, config))
   for folder in options.detector:
-    detectors[folder] = mtcnn(load_detector(folder, threshold=options.threshold))
+    detectors[folder] = mtcnn(load_detector(folder, threshold=options.threshold, **dict(map(setting, options.setting))))
   if options.yunet:
     detectors["YuNet"] = yunet(options.yunet)
   measures = {

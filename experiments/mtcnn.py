@@ -10,8 +10,9 @@ see docs/detection.md. Trained on 123 photos of WIDER FACE's validation set, on 
 from dataclasses import replace
 
 from jaxface.detection.crop_sampling import Sampling
-from jaxface.detection.detector_experiment import DetectorExperiment, FacePhotos
+from jaxface.detection.detector_experiment import DetectorExperiment
 from jaxface.detection.mtcnn_training import StageTraining
+from jaxface.detection.photo_sets import FacePhotos
 
 PHOTOS = "$JAXFACE_DATA/photos"
 

@@ -7,9 +7,13 @@ from .boxes import iou as iou
 from .boxes import overlaps as overlaps
 from .boxes import square_boxes as square_boxes
 from .contract import Detector as Detector
+from .ddfd import Ddfd as Ddfd
+from .ddfd import DdfdConfig as DdfdConfig
+from .ddfd_training import DdfdExperiment as DdfdExperiment
+from .ddfd_training import DdfdTraining as DdfdTraining
+from .ddfd_training import train_ddfd as train_ddfd
 from .detections import Detections as Detections
 from .detector_experiment import DetectorExperiment as DetectorExperiment
-from .detector_experiment import FacePhotos as FacePhotos
 from .hog_svm import HogSvm as HogSvm
 from .hog_svm import HogSvmConfig as HogSvmConfig
 from .hog_svm_training import HogSvmExperiment as HogSvmExperiment
@@ -18,6 +22,7 @@ from .hog_svm_training import train_hog_svm as train_hog_svm
 from .keeping import Suppression as Suppression
 from .mtcnn import Mtcnn as Mtcnn
 from .mtcnn import MtcnnConfig as MtcnnConfig
+from .photo_sets import FacePhotos as FacePhotos
 from .photos import detect as detect
 from .registry import DETECTORS as DETECTORS
 from .registry import find_detector as find_detector
@@ -27,6 +32,7 @@ from .saved import SavedDetector as SavedDetector
 from .saved import read_detector as read_detector
 from .saved import write_detector as write_detector
 from .suppression import nms as nms
+from .suppression import nms_average as nms_average
 from .suppression import nms_mask as nms_mask
 from .suppression import soft_nms as soft_nms
 from .suppression import soft_nms_scores as soft_nms_scores

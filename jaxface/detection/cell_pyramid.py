@@ -5,6 +5,7 @@ A margin of one cell before each level, and of at least a pixel after it, keeps 
 """
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +105,27 @@ def _canvas(height: int, width: int, scales: tuple[float, ...], window: int, cel
   return CellCanvas(scales, np.concatenate([np.array(places), slot_l2], -1), size, cell, window_k3, at_k2, window)
 
 
+def found_windows(
+  canvases: Iterable[CellCanvas], values: Iterable[np.ndarray], least: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The windows with at least a value.
+
+  Args:
+    canvases: of a size class.
+    values: [B, K] float32 for each of them, a number for each window of each photo; −inf outside of the photo.
+    least: the smallest value of a window that is taken.
+  Returns:
+    [N] int64 the photo, [N, 4] float32 the box in its pixels, and [N] float32 the value of each.
+  """
+  photos, boxes, found = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+  for canvas, value_bk in zip(canvases, values):
+    photo_n, index_n = np.nonzero((value_bk >= least) & np.isfinite(value_bk))
+    photos.append(photo_n)
+    boxes.append(canvas.boxes(index_n))
+    found.append(value_bk[photo_n, index_n])
+  return np.concatenate(photos), np.concatenate(boxes), np.concatenate(found)
+
+
 def draw_levels(grey_hw: np.ndarray, canvas: CellCanvas) -> np.ndarray:
   """The levels of one photo in a canvas.
 
@@ -126,10 +148,23 @@ def draw_levels(grey_hw: np.ndarray, canvas: CellCanvas) -> np.ndarray:
 
 def _weights(count: int, length: int, scale: float, margin: int) -> Any:
   """[count, length] sparse shares of the photo's pixels in those of a level; `margin` pixels come before the photo's first one."""
+  return triangle_shares((np.arange(count) - margin + 0.5) / scale - 0.5, length, scale)
+
+
+def triangle_shares(centre_n: np.ndarray, length: int, scale: float) -> Any:
+  """Shares of the pixels of a line in those of a resampled one.
+
+  Args:
+    centre_n: [N] where the new pixels are, in pixels of the line; 0 is the centre of the first one. Those outside take its edge.
+    length: number of pixels of the line.
+    scale: of the new line; below 1 the triangle is as wide as a new pixel.
+  Returns:
+    [N, length] sparse float32; each row adds up to 1.
+  """
   from scipy.sparse import csr_array
 
-  wide = max(1 / scale, 1.0)
-  centre_n = np.clip((np.arange(count) - margin + 0.5) / scale - 0.5, 0, length - 1)
+  wide, count = max(1 / scale, 1.0), len(centre_n)
+  centre_n = np.clip(centre_n, 0, length - 1)
   at_nt = np.ceil(centre_n - wide).astype(np.int64)[:, None] + np.arange(int(2 * wide) + 1)
   weight_nt = np.maximum(1 - np.abs(at_nt - centre_n[:, None]) / wide, 0) * ((at_nt >= 0) & (at_nt < length))
   weight_nt /= weight_nt.sum(1, keepdims=True)
@@ -137,4 +172,4 @@ def _weights(count: int, length: int, scale: float, margin: int) -> Any:
   return csr_array((weight_nt.astype(np.float32).ravel(), np.clip(at_nt, 0, length - 1).ravel(), ends), (count, length))
 
 
-__all__ = ["MOST_PIXELS", "CellCanvas", "cell_canvases", "draw_levels"]
+__all__ = ["MOST_PIXELS", "CellCanvas", "cell_canvases", "draw_levels", "found_windows", "triangle_shares"]

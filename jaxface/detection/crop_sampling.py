@@ -89,11 +89,11 @@ def draw_squares(
   """
   edges, targets = [], []
   large_n = np.flatnonzero((photo.box_n4[:, 2:] - photo.box_n4[:, :2]).min(-1, initial=np.inf) >= counts.smallest)
-  free = [_anywhere(size, counts.anywhere, draw)]
-  free += [_about(photo.box_n4[face], counts.near, draw, shift=1.0, least=0.4) for face in large_n]
-  close = [_about(photo.box_n4[face], counts.around, draw) for face in large_n]
+  free = [squares_anywhere(size, counts.anywhere, draw)]
+  free += [squares_about(photo.box_n4[face], counts.near, draw, shift=1.0, least=0.4) for face in large_n]
+  close = [squares_about(photo.box_n4[face], counts.around, draw) for face in large_n]
   pointed = [face for face in large_n if not np.isnan(photo.point_n52[face]).any()]
-  points = [_about(photo.box_n4[face], counts.with_points, draw) for face in pointed]
+  points = [squares_about(photo.box_n4[face], counts.with_points, draw) for face in pointed]
   for boxes, kinds in ((free, (NEGATIVE,)), (close, (POSITIVE, PART)), (points, (POINTS,))):
     edge_n4 = np.concatenate([np.zeros((0, 4), np.int32), *boxes])
     if net == "pnet":
@@ -179,18 +179,18 @@ def offsets(edge_n4: np.ndarray, face_n4: np.ndarray, net: str) -> np.ndarray:
   return encode_boxes(edge_n4 + first * pixel_n1, face_n4 + first)
 
 
-def _anywhere(size: tuple[int, int], count: int, draw: np.random.Generator) -> np.ndarray:
-  """Squares inside of a photo, their sides between 12 pixels and the shorter side of the photo, small ones more often."""
+def squares_anywhere(size: tuple[int, int], count: int, draw: np.random.Generator, *, least: float = WINDOW) -> np.ndarray:
+  """[count, 4] int32 squares inside of a photo, their sides between `least` pixels and the shorter side of the photo, small ones more often."""
   shorter = min(size)
-  if shorter <= WINDOW:
+  if shorter <= least:
     return np.zeros((0, 4), np.int32)
-  side_n = np.exp(draw.uniform(np.log(WINDOW), np.log(shorter), count)).astype(np.int32)
+  side_n = np.exp(draw.uniform(np.log(least), np.log(shorter), count)).astype(np.int32)
   x_n, y_n = ((draw.random(count) * (length - side_n + 1)).astype(np.int32) for length in size[::-1])
   return np.stack([x_n, y_n, x_n + side_n, y_n + side_n], -1)
 
 
-def _about(box_4: np.ndarray, count: int, draw: np.random.Generator, *, shift: float = 0.2, least: float = 0.8) -> np.ndarray:
-  """Squares about a face: sides from `least` of its shorter to 1.25 of its longer side, moved by up to a share of its size."""
+def squares_about(box_4: np.ndarray, count: int, draw: np.random.Generator, *, shift: float = 0.2, least: float = 0.8) -> np.ndarray:
+  """[count, 4] int32 squares about a face: sides from `least` of its shorter to 1.25 of its longer side, moved by up to a share of its size."""
   size_2 = box_4[2:] - box_4[:2]
   side_n1 = np.round(draw.uniform(least * size_2.min(), 1.25 * size_2.max(), (count, 1)))
   middle_n2 = (box_4[:2] + box_4[2:]) / 2 + draw.uniform(-shift, shift, (count, 2)) * size_2
@@ -200,5 +200,5 @@ def _about(box_4: np.ndarray, count: int, draw: np.random.Generator, *, shift: f
 
 __all__ = [
   "A_FACE", "A_PART", "LEFT_OUT", "NO_FACE", "Sampling", "Squares", "TrainingPhoto", "draw_squares", "label_squares", "mined_squares",
-  "offsets",
+  "offsets", "squares_about", "squares_anywhere",
 ]

@@ -54,4 +54,17 @@ def no_faces(size: tuple[int, int], points: bool = True) -> Detections:
   )
 
 
-__all__ = ["Detections", "no_faces"]
+def split_photos(photo_n: np.ndarray, box_n4: np.ndarray, score_n: np.ndarray, size_b2: np.ndarray) -> list[Detections]:
+  """The faces of a batch by photo, without points.
+
+  Args:
+    photo_n: [N] int, the photo of each face.
+    box_n4: [N, 4] float32 boxes.
+    score_n: [N] float32 scores, falling.
+    size_b2: [B, 2] height and width of each photo.
+  """
+  rows = [photo_n == number for number in range(len(size_b2))]
+  return [Detections(box_n4[row], score_n[row], None, (int(height), int(width))) for row, (height, width) in zip(rows, size_b2)]
+
+
+__all__ = ["Detections", "no_faces", "split_photos"]

@@ -114,6 +114,19 @@ def annotated_photos(folder: str | Path, file: str | Path, points: str, boxes: s
   return [TrainingPhoto(str(inside(folder, name)), np.array(box), np.array(point)) for name, (box, point) in faces.items()]
 
 
+def training_pixels(photo: TrainingPhoto) -> np.ndarray:
+  """[h, w, 3] uint8 pixels of a photo.
+
+  Raises:
+    DamagedData, OSError: it cannot be read.
+    ValueError: it is larger than photos are read for training.
+  """
+  image_hwc, full = read_photo(photo.file)
+  if image_hwc.shape[:2] != full:
+    raise ValueError(f"{photo.file}: photos for training are read up to 4,096 pixels a side, not {full[1]} × {full[0]}")
+  return image_hwc
+
+
 def stage_crops(
   net: str, photos: Sequence[TrainingPhoto], counts: Sampling, seed: int, before: Mtcnn | None = None, *, progress: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -132,9 +145,8 @@ def stage_crops(
     DamagedData, OSError: a photo cannot be read.
   """
   for number, photo in enumerate(tqdm(photos, desc=f"crops for {net}", unit="photo", disable=not progress)):
-    image_hwc, full = read_photo(photo.file)
-    if image_hwc.shape[:2] != full:
-      raise ValueError(f"{photo.file}: photos for training are read up to 4,096 pixels a side, not {full[1]} × {full[0]}")
+    image_hwc = training_pixels(photo)
+    full = image_hwc.shape[:2]
     draw = np.random.default_rng([seed, ("pnet", "rnet", "onet").index(net), number])
     size = side_class(full[0]), side_class(full[1])
     image_bhwc, size_b2 = stack_photos([image_hwc], size, 1)
@@ -166,4 +178,4 @@ def _cut(sums_m3: Any, size: tuple[int, int], edge_n4: np.ndarray, side: int) ->
   return np.concatenate(parts)
 
 
-__all__ = ["annotated_photos", "empty_photos", "read_crops", "split_events", "stage_crops", "wider_photos"]
+__all__ = ["annotated_photos", "empty_photos", "read_crops", "split_events", "stage_crops", "training_pixels", "wider_photos"]

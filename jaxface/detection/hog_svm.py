@@ -14,8 +14,8 @@ from jax import Array
 
 from jaxface.data.image_statistics import grey_images
 from jaxface.descriptors import hog
-from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, draw_levels
-from jaxface.detection.detections import Detections
+from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, draw_levels, found_windows
+from jaxface.detection.detections import Detections, split_photos
 from jaxface.detection.keeping import Suppression, keep
 
 BLOCK = 2
@@ -124,18 +124,10 @@ class HogSvm:
   ) -> list[Detections]:
     """Faces of a batch of photos of one size class, see `Detector`."""
     least = self._margin(self.config.threshold)
-    photos, boxes, margins = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
-    for canvas, margin_bk in zip(self.canvases(*image_bhwc.shape[1:3]), self.margins(image_bhwc, size_b2, device)):
-      photo_n, index_n = np.nonzero((margin_bk >= least) & np.isfinite(margin_bk))
-      photos.append(photo_n)
-      boxes.append(canvas.boxes(index_n))
-      margins.append(margin_bk[photo_n, index_n])
-    of_n, box_n4, margin_n = np.concatenate(photos), np.concatenate(boxes), np.concatenate(margins)
-    kept, score_n = keep(box_n4, 1 / (1 + np.exp(-margin_n)), of_n, self.config.final)
-    rows = [of_n[kept] == number for number in range(len(size_b2))]
-    return [
-      Detections(box_n4[kept][row], score_n[row], None, (int(height), int(width))) for row, (height, width) in zip(rows, size_b2)
-    ]
+    values = self.margins(image_bhwc, size_b2, device)
+    photo_n, box_n4, margin_n = found_windows(self.canvases(*image_bhwc.shape[1:3]), values, least)
+    kept, score_n = keep(box_n4, 1 / (1 + np.exp(-margin_n)), photo_n, self.config.final)
+    return split_photos(photo_n[kept], box_n4[kept], score_n, size_b2)
 
   def margins(self, image_bhwc: np.ndarray, size_b2: np.ndarray, device: jax.Device | None = None) -> list[np.ndarray]:
     """The classifier's value in all windows: for each of `canvases` [B, K] float32, −inf outside of the photo.

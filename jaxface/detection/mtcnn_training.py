@@ -4,7 +4,6 @@ R-Net and O-Net also learn from what the networks before them take for a face. T
 interrupted goes on from its last checkpoint, and one that is complete is only read.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,23 +12,19 @@ from typing import Any
 
 from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.fingerprint import digest
-from jaxface.detection.crop_network import MirrorCrops, crop_network, crop_side, detector_params
+from jaxface.detection.crop_network import crop_network, crop_side, detector_params
+from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
 from jaxface.detection.crop_sampling import Sampling, TrainingPhoto
 from jaxface.detection.detector_data import stage_crops
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
-from jaxface.detection.sample_files import FILE, CropSource, KindOrder, write_samples
+from jaxface.detection.sample_files import CropSource
 from jaxface.detection.saved import SavedDetector, write_detector
 from jaxface.formats import provenance
-from jaxface.formats.atomic import remove_leftovers
 from jaxface.formats.provenance import Lineage
 from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore
 from jaxface.losses.ranges import check_range
-from jaxface.training.config import MeshConfig
 from jaxface.training.loop import train_run
-from jaxface.training.mesh import make_mesh
-from jaxface.training.optimizer import OptimizerConfig
-from jaxface.training.parts import Batches, Data, Network, Objective, Optimizer, Plan, Run
-from jaxface.training.schedule import ScheduleConfig
+from jaxface.training.parts import Run
 from jaxface.training.workdir import Workdir
 
 STAGES = ("pnet", "rnet", "onet")
@@ -173,15 +168,12 @@ def _crops(
   thresholds = config.thresholds[: STAGES.index(net)]
   settings: dict[str, Any] = {
     "seed": config.seed, "sampling": asdict(config.sampling), "thresholds": list(thresholds),
-    "photos": digest([part for photo in photos for part in (Path(photo.file).name, photo.box_n4, photo.point_n52)]),
+    "photos": photos_digest(photos),
     "networks": digest([part for _, part in sorted(_leaves(params).items())]),
   }
-  remove_leftovers(folder)  # the caller owns the workdir
-  if not (folder / FILE).is_file():
-    first, second, *_ = (*thresholds, 0.0, 0.0)  # of networks that are not there yet
-    before = Mtcnn(params, MtcnnConfig(thresholds=(first, second, 0.0))) if params else None
-    write_samples(folder, crop_side(net), stage_crops(net, photos, config.sampling, config.seed, before, progress=progress), settings)
-  return CropSource(folder, settings)
+  first, second, *_ = (*thresholds, 0.0, 0.0)  # of networks that are not there yet
+  before = Mtcnn(params, MtcnnConfig(thresholds=(first, second, 0.0))) if params else None
+  return kept_crops(folder, crop_side(net), stage_crops(net, photos, config.sampling, config.seed, before, progress=progress), settings)
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -202,29 +194,13 @@ def make_stage_run(net: str, source: CropSource, config: MtcnnTraining) -> Run:
     ValueError: a kind of crops is missing, or the batch does not spread over the devices.
   """
   stage: StageTraining = getattr(config, net)
-  mesh = make_mesh(MeshConfig(devices=config.devices))
-  if stage.batch_size % mesh.size:
-    raise ValueError(f"{net}.batch_size {stage.batch_size} does not spread over {mesh.size} devices")
   module, preprocess = crop_network(net)
-  # As the workdir keeps it: lists for tuples. `mesh.devices` may change when a run is resumed.
-  fields = {**json.loads(json.dumps(asdict(stage))), "seed": config.seed, "mesh.devices": config.devices, "augment": json.loads(json.dumps(asdict(config.augment)))}
+  fields = {**asdict(stage), "seed": config.seed, "mesh.devices": config.devices, "augment": asdict(config.augment)}
   terms = (FaceScore(stage.hardest, stage.score_weight), BoxOffsets(stage.offset_weight), FacePoints(stage.point_weight))
-  return Run(
-    name=net,
-    network=Network(module, preprocess, name=net),
-    data=Data(source, KindOrder(source.kind_n, stage.shares, stage.batch_size, config.seed)),
-    batches=Batches(
-      # Crops of P-Net are stored in both forms.
-      stage.batch_size, augment=config.augment, seed=config.seed, joint=MirrorCrops(crop_side(net), 0.0 if net == "pnet" else 0.5),
-    ),
-    objective=Objective(terms, source.num_identities),
-    optimizer=Optimizer.make(
-      OptimizerConfig("adamw", stage.learning_rate, weight_decay=stage.weight_decay, clip_norm=5.0),
-      ScheduleConfig("cosine", warmup_fraction=0.05), steps=stage.steps, ema=stage.ema,
-    ),
-    plan=Plan(stage.steps, stage.log_every, stage.checkpoint_every),
-    mesh=mesh,
-    config=fields,
+  return crop_run(
+    net, module, preprocess, source, terms, stage, shares=stage.shares, seed=config.seed, devices=config.devices, augment=config.augment,
+    # Crops of P-Net are stored in both forms.
+    mirror=0.0 if net == "pnet" else 0.5, fields=fields,
   )
 
 

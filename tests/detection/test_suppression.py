@@ -58,6 +58,23 @@ def brute_soft(box, score, group, decay, sigma=0.5, threshold=0.3, least=0.001):
   return found
 
 
+def brute_average(box, score, group, threshold, share):
+  """Clusters by merging, from the definition: best box, and mean of the boxes near its score."""
+  clusters = [{i} for i in range(len(score))]
+  for i in range(len(score)):
+    for j in range(i):
+      if group[i] == group[j] and overlap(box[i], box[j], "union") > threshold:
+        one, two = (next(cluster for cluster in clusters if k in cluster) for k in (i, j))
+        if one is not two:
+          clusters.remove(two)
+          one |= two
+  found = []
+  for cluster in clusters:
+    best = min(cluster, key=lambda i: (-score[i], i))
+    found.append((-score[best], best, np.mean([box[i] for i in cluster if score[i] >= share * score[best]], 0)))
+  return sorted(found, key=lambda row: row[:2])
+
+
 def padded(array, size=SIZE):
   """Rows up to a fixed number; the added ones would win if they counted."""
   return np.concatenate([array, np.full((size - len(array), *array.shape[1:]), 99, array.dtype)])
@@ -95,6 +112,31 @@ def test_soft_suppression_equals_the_definition(decay, count, seed):
   # float32 against float64: a score next to `least` may fall on the other side
   np.testing.assert_allclose(fixed[:count], whole, rtol=1e-4, atol=1.1e-3)
   assert (fixed[count:] == 0).all()
+
+
+@given(st.integers(0, SIZE), seeds, st.floats(0, 1), st.floats(0, 1), st.booleans(), st.sampled_from([3, 512]))
+@settings(max_examples=50)
+def test_averaging_equals_the_definition(count, seed, threshold, share, distinct, rows):
+  box, score, group = crowded(count, seed, distinct)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("jaxface.detection.suppression._ROWS", rows)
+    index, mean = detection.nms_average(box, score, threshold, share=share, group_n=group)
+  expected = brute_average(box, score, group, threshold, share)
+  assert index.tolist() == [best for _, best, _ in expected]
+  np.testing.assert_allclose(mean, np.array([each for *_, each in expected]).reshape(-1, 4), rtol=1e-12)
+
+
+def test_averaging_by_hand():
+  # The first three are a chain: the first and the third do not overlap by more than 0.4.
+  box = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10], [40, 0, 50, 10]], float)
+  score = np.array([0.95, 0.5, 0.9, 0.3])
+  index, mean = detection.nms_average(box, score, 0.4)
+  assert index.tolist() == [0, 3]
+  np.testing.assert_allclose(mean, [[4, 0, 14, 10], [40, 0, 50, 10]])  # 0.5 is less than nine tenths of 0.95
+  assert detection.nms_average(box, score, 0.4, share=1)[1][0].tolist() == [0, 0, 10, 10]
+  assert detection.nms_average(box, score, 0.5)[0].tolist() == [0, 2, 1, 3]
+  with pytest.raises(ValueError, match=r"share is 1\.1"):
+    detection.nms_average(box, score, 0.4, share=1.1)
 
 
 @given(st.integers(1, SIZE), seeds, st.floats(0.1, 0.9))

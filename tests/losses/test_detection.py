@@ -86,7 +86,13 @@ def test_metrics_and_refusals():
   assert math.isnan(FacePoints()({}, inputs, state={}, step=0, key=None)[2]["distance"].value())
   with pytest.raises(ValueError, match="FaceScore: the batch has no targets"):
     FaceScore()({}, {"embedding_bd": output_bd, "weight_b": np.ones(2)}, state={}, step=0, key=None)
-  with pytest.raises(ValueError, match="outputs of 6 and targets of 15"):
-    BoxOffsets()({}, {**inputs, "embedding_bd": output_bd[:, :6]}, state={}, step=0, key=None)
+  alone = {**inputs, "embedding_bd": output_bd[:, :2]}  # of a network that gives scores only
+  (loss_b, _, metrics), (all_b, _, _) = (FaceScore()({}, each, state={}, step=0, key=None) for each in (alone, inputs))
+  np.testing.assert_array_equal(loss_b, all_b)
+  assert float(metrics["accuracy"].value()) == 0.5
+  with pytest.raises(ValueError, match="outputs of 6 and targets of 15 numbers: needs 2 or 16 and 15"):
+    FaceScore()({}, {**inputs, "embedding_bd": output_bd[:, :6]}, state={}, step=0, key=None)
+  with pytest.raises(ValueError, match="outputs of 2 and targets of 15 numbers: needs 16 and 15"):
+    BoxOffsets()({}, alone, state={}, step=0, key=None)
   with pytest.raises(ValueError, match="hardest"):
     FaceScore(hardest=0)

@@ -1,0 +1,34 @@
+"""DDFD, scaled down: a small AlexNet on windows of 48 pixels, those that overlap a face by more than half against the rest.
+
+Paper: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015 (AlexNet fine-tuned on windows of 227
+pixels of AFLW's 21,000 photos, batches of 32 windows with and 96 without a face).
+Command: jaxface train ddfd --workdir runs/ddfd
+Expected: not measured yet.
+"""
+
+from dataclasses import replace
+
+from jaxface.detection import DdfdExperiment, FacePhotos
+from jaxface.detection.window_sampling import WindowSampling
+
+PHOTOS = "$JAXFACE_DATA/photos"
+
+EXPERIMENT = DdfdExperiment(
+  photos=f"{PHOTOS}/wider_dev", licence="research only", origin="WIDER FACE (Yang et al., 2016)",
+  faces=(
+    FacePhotos(
+      f"{PHOTOS}/helen_train", f"{PHOTOS}/helen_train.json", points="points68", boxes="points5", licence="research only",
+      origin="HELEN (Le et al., 2012), iBUG; boxes by YuNet",
+    ),
+    FacePhotos(
+      f"{PHOTOS}/lfw_raw", f"{PHOTOS}/lfw_raw.json", points="points5", boxes="points5", part="train", licence="research only",
+      origin="LFW (Huang et al., 2007); boxes by YuNet",
+    ),
+  ),
+  no_faces=f"{PHOTOS}/no_faces",
+)
+
+# A check of the pipeline in about a minute; it finds hardly a face.
+SMALL = replace(
+  EXPERIMENT, name="ddfd_small", width=0.05, dense=32, steps=60, batch_size=32, sampling=WindowSampling(around=3, near=2, anywhere=6),
+)
