@@ -3,7 +3,7 @@
 Paper: Farfade, Saberian, Li, "Multi-view Face Detection Using Deep Convolutional Neural Networks", 2015 (AlexNet fine-tuned on windows of 227
 pixels of AFLW's 21,000 photos, batches of 32 windows with and 96 without a face).
 Command: jaxface train ddfd --workdir runs/ddfd
-Expected: not measured yet.
+Expected: an average precision of 0.595 on CMU+MIT at an intersection over union of 0.5, see docs/detection.md.
 """
 
 from dataclasses import replace

@@ -9,6 +9,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 import simplejpeg
 
 from jaxface.data.records import RecordSource
