@@ -153,6 +153,7 @@ def test_boxes_are_drawn_also_beyond_the_border():
 
 def test_the_command(random_params, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
+  monkeypatch.delenv("JAXFACE_DETECTOR", raising=False)
   saved_detector = detection.SavedDetector("mtcnn", {"smallest": 14, "thresholds": [0.55, 0.42, 0.28]}, random_params, {})
   detection.write_detector("models/mtcnn", saved_detector)
   (tmp_path / "in").mkdir()

