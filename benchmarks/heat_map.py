@@ -64,12 +64,12 @@ def sliding(detector: "Ddfd", photo: np.ndarray, windows: int = WINDOWS) -> np.n
     photo: [h, w, 3] uint8 of a size class.
     windows: windows of a call; the last call has the rest and zeros.
   """
-  from jaxface.detection.ddfd import draw_colours
+  from jaxface.detection.cell_pyramid import draw_levels
   from jaxface.detection.ddfd_net import STRIDE, heat_map
 
   side, scores = detector.net.window, []
   for canvas in detector.canvases(*photo.shape[:2]):
-    drawn_hwc = draw_colours(photo.astype(np.float32), canvas)
+    drawn_hwc = draw_levels(photo.astype(np.float32), canvas)
     view_rcchw = np.lib.stride_tricks.sliding_window_view(drawn_hwc, (side, side), (0, 1))[::STRIDE, ::STRIDE]
     at_k2 = canvas.at_k2[canvas.inside(*photo.shape[:2])]
     for start in range(0, len(at_k2), windows):

@@ -31,6 +31,10 @@ class TrainingPhoto:
   box_n4: np.ndarray
   point_n52: np.ndarray
 
+  def large_faces(self, least: float) -> np.ndarray:
+    """Indices of the faces whose shorter side has at least so many pixels."""
+    return np.flatnonzero((self.box_n4[:, 2:] - self.box_n4[:, :2]).min(-1, initial=np.inf) >= least)
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -88,7 +92,7 @@ def draw_squares(
     The squares; those of P-Net lie inside of the photo, as its windows do.
   """
   edges, targets = [], []
-  large_n = np.flatnonzero((photo.box_n4[:, 2:] - photo.box_n4[:, :2]).min(-1, initial=np.inf) >= counts.smallest)
+  large_n = photo.large_faces(counts.smallest)
   free = [squares_anywhere(size, counts.anywhere, draw)]
   free += [squares_about(photo.box_n4[face], counts.near, draw, shift=1.0, least=0.4) for face in large_n]
   close = [squares_about(photo.box_n4[face], counts.around, draw) for face in large_n]

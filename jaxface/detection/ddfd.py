@@ -98,18 +98,9 @@ class Ddfd:
     photos = [image[:height, :width].astype(np.float32) for image, (height, width) in zip(image_bhwc, size_b2)]
     params, found = jax.device_put(self.params["net"], device), []
     for canvas in self.canvases(*image_bhwc.shape[1:3]):
-      drawn_bhwc = np.stack([draw_colours(photo, canvas) for photo in photos])
-      map_brc = np.asarray(heat_map(self.net, params, jax.device_put(drawn_bhwc, device)))
-      score_bk = map_brc[:, canvas.at_k2[:, 0], canvas.at_k2[:, 1]]
-      found.append(np.where(np.stack([canvas.inside(*photo.shape[:2]) for photo in photos]), score_bk, -np.inf))
+      drawn_bhwc = np.stack([draw_levels(photo, canvas) for photo in photos])
+      found.append(canvas.values(np.asarray(heat_map(self.net, params, jax.device_put(drawn_bhwc, device))), size_b2))
     return found
 
 
-def draw_colours(photo_hwc: np.ndarray, canvas: CellCanvas) -> np.ndarray:
-  """`draw_levels` of each colour: [h, w, 3] float32 to [height, width, 3]; zeros for a photo without pixels."""
-  if not photo_hwc.size:
-    return np.zeros((*canvas.size, 3), np.float32)
-  return np.stack([draw_levels(photo_hwc[..., colour], canvas) for colour in range(3)], -1)
-
-
-__all__ = ["SUPPRESSIONS", "Ddfd", "DdfdConfig", "draw_colours"]
+__all__ = ["SUPPRESSIONS", "Ddfd", "DdfdConfig"]

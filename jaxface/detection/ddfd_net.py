@@ -125,7 +125,7 @@ def heat_map(net: HeatMapNet, params: Any, image_bhwc: Array, strip: int = STRIP
   """
 
   def scores(part_bhwc: Array) -> Array:
-    return jax.nn.softmax(net.apply({"params": params}, normalise(part_bhwc)).astype(jnp.float32))[..., 1]  # type: ignore[union-attr]
+    return jax.nn.softmax(jnp.asarray(net.apply({"params": params}, normalise(part_bhwc)), jnp.float32))[..., 1]
 
   batch, height = image_bhwc.shape[:2]
   rows = (height - net.window) // STRIDE + 1

@@ -135,14 +135,11 @@ class HogSvm:
     Args:
       image_bhwc, size_b2, device: as for `detect_batch`.
     """
-    photos = [(int(height), int(width)) for height, width in size_b2]
-    grey = [grey_images(image[None, :height, :width])[0] for image, (height, width) in zip(image_bhwc, photos)]
+    grey = [grey_images(image[None, :height, :width])[0] for image, (height, width) in zip(image_bhwc, size_b2)]
     params, found = jax.device_put(self.params["svm"], device), []
     for canvas in self.canvases(*image_bhwc.shape[1:3]):
-      drawn_bhw = np.stack([draw_levels(one, canvas) if one.size else np.zeros(canvas.size, np.float32) for one in grey])
-      map_brc = np.asarray(margin_map(params, jax.device_put(drawn_bhw, device), canvas.cell))
-      margin_bk = map_brc[:, canvas.at_k2[:, 0], canvas.at_k2[:, 1]]
-      found.append(np.where(np.stack([canvas.inside(*size) for size in photos]), margin_bk, -np.inf))
+      drawn_bhw = np.stack([draw_levels(one, canvas) for one in grey])
+      found.append(canvas.values(np.asarray(margin_map(params, jax.device_put(drawn_bhw, device), canvas.cell)), size_b2))
     return found
 
   @staticmethod

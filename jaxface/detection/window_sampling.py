@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from jaxface.detection.cell_pyramid import triangle_shares
+from jaxface.detection.cell_pyramid import triangle_shares, weighted
 from jaxface.detection.crop_sampling import Squares, TrainingPhoto, squares_about, squares_anywhere
 from jaxface.detection.detector_data import training_pixels
 from jaxface.geometry.rectangles import iou
@@ -54,7 +54,7 @@ def draw_windows(photo: TrainingPhoto, size: tuple[int, int], counts: WindowSamp
   Returns:
     The windows that lie inside of the photo.
   """
-  large_n = np.flatnonzero((photo.box_n4[:, 2:] - photo.box_n4[:, :2]).min(-1, initial=np.inf) >= counts.smallest)
+  large_n = photo.large_faces(counts.smallest)
   drawn = [squares_anywhere(size, counts.anywhere, draw, least=counts.smallest)]
   drawn += [squares_about(photo.box_n4[face], counts.around, draw) for face in large_n]
   drawn += [squares_about(photo.box_n4[face], counts.near, draw, shift=1.0, least=0.4) for face in large_n]
@@ -85,10 +85,8 @@ def resampled(photo_hwc: np.ndarray, edge_n4: np.ndarray, side: int) -> np.ndarr
     part_hwc = photo_hwc[top : y0 + x1 - x0 + more, left : x1 + more]
     centre_s = (np.arange(side) + 0.5) / scale - 0.5
     down_sh, across_sw = (triangle_shares(centre_s + first, length, scale) for first, length in zip((y0 - top, x0 - left), part_hwc.shape))
-    high, wide, colours = part_hwc.shape
-    rows_swc = (down_sh @ part_hwc.reshape(high, -1)).reshape(side, wide, colours)
-    both = across_sw @ rows_swc.swapaxes(0, 1).reshape(wide, -1)
-    found[row] = np.rint(both.reshape(side, side, colours).swapaxes(0, 1))
+    for colour in range(photo_hwc.shape[-1]):
+      found[row, ..., colour] = np.rint(weighted(part_hwc[..., colour], down_sh, across_sw))
   return found
 
 

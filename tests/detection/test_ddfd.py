@@ -23,9 +23,8 @@ from jaxface.detection import (
   read_detector,
   write_detector,
 )
-from jaxface.detection.cell_pyramid import cell_canvases
+from jaxface.detection.cell_pyramid import cell_canvases, draw_levels
 from jaxface.detection.crop_sampling import TrainingPhoto
-from jaxface.detection.ddfd import draw_colours
 from jaxface.detection.ddfd_net import STRIDE, HeatMapNet, WindowNet, heat_map, scaled_channels
 from jaxface.detection.detector_data import empty_photos, training_pixels, wider_photos
 from jaxface.detection.mtcnn_nets import normalise
@@ -110,7 +109,7 @@ def test_windows_are_resampled_as_levels_are():
   photo_hwc = np.random.default_rng(3).uniform(0, 255, (70, 91, 3)).astype(np.float32)
   for smallest in (24, 60):  # enlarged and reduced
     canvas = cell_canvases(72, 96, window=WINDOW, cell=STRIDE, smallest=smallest, factor=0.4)[0]
-    drawn_hwc, (top, left) = draw_colours(photo_hwc, canvas), canvas.place_l4[0, :2] + STRIDE
+    drawn_hwc, (top, left) = draw_levels(photo_hwc, canvas), canvas.place_l4[0, :2] + STRIDE
     step = int(STRIDE / canvas.scales[0] + 0.5) if smallest == 24 else 10
     edge_n4 = np.array([[0, 0, smallest, smallest], [step, 0, step + smallest, smallest]], np.int32)
     for edge_4, got in zip(edge_n4, resampled(photo_hwc, edge_n4, WINDOW)):
