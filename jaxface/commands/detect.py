@@ -29,8 +29,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
                       help="folder of a detector that `jaxface import` or `train` wrote (default: mtcnn, from models/mtcnn or an installed package)")
   parser.add_argument("--json", metavar="FILE", help="writes boxes, scores and points of every photo")
   parser.add_argument("--html", metavar="FILE", help="writes a page of the photos with the boxes drawn")
-  parser.add_argument("--smallest", type=float, metavar="PIXELS", help="side of the smallest face (default: the detector's; 20 for mtcnn, 24 for hogsvm and ddfd)")
-  parser.add_argument("--threshold", type=float, metavar="SCORE", help="least score of a face, 0 to 1 (default: the detector's; 0.7 for mtcnn, 0.5 for hogsvm and ddfd)")
+  parser.add_argument("--smallest", type=float, metavar="PIXELS", help="side of the smallest face (default: the detector's; 20 for mtcnn, 24 for the others)")
+  parser.add_argument("--threshold", type=float, metavar="SCORE", help="least score of a face, 0 to 1 (default: the detector's; 0.7 for mtcnn, 0.5 for the others)")
   parser.add_argument("--largest", type=int, default=LARGEST, metavar="PIXELS",
                       help="photos with a longer side are reduced to it before the search (default: %(default)s)")
   parser.add_argument("--batch-size", type=int, metavar="N", help="photos of a batch (default: 1 on a CPU, 8 elsewhere)")

@@ -14,6 +14,11 @@ from .ddfd_training import DdfdTraining as DdfdTraining
 from .ddfd_training import train_ddfd as train_ddfd
 from .detections import Detections as Detections
 from .detector_experiment import DetectorExperiment as DetectorExperiment
+from .faceness import Faceness as Faceness
+from .faceness import FacenessConfig as FacenessConfig
+from .faceness_training import FacenessExperiment as FacenessExperiment
+from .faceness_training import FacenessTraining as FacenessTraining
+from .faceness_training import train_faceness as train_faceness
 from .hog_svm import HogSvm as HogSvm
 from .hog_svm import HogSvmConfig as HogSvmConfig
 from .hog_svm_training import HogSvmExperiment as HogSvmExperiment

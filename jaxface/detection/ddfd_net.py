@@ -16,9 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxface.detection.mtcnn_nets import normalise
+from jaxface.detection.strips import by_strips
 from jaxface.layers.convolution import Conv
 from jaxface.layers.pooling import max_pool
 
@@ -29,6 +30,7 @@ _KERNELS, _POOLED = (5, 3, 3, 3, 3), (1, 2, 5)
 STRIDE, LEAST_WINDOW = 8, 40
 # Rows of the map that are computed at once, which bounds memory.
 STRIP = 64
+SCORES = 2
 
 
 def dense_side(window: int) -> int:
@@ -52,19 +54,21 @@ def _layer(features: int, side: int, name: str) -> Conv:
 
 
 class HeatMapNet(nn.Module):
-  """Scores of no face and face in all windows: [B, H, W, 3] to [B, (H − window) // 8 + 1, (W − window) // 8 + 1, 2].
+  """Scores of no face and face in all windows: [B, H, W, 3] to [B, (H − window) // 8 + 1, (W − window) // 8 + 1, outputs].
 
   Attributes:
     window: side of a window in pixels.
     channels: of the five convolutions.
     dense: numbers of the two dense layers before the scores.
     dropout: share of them that is dropped in training.
+    outputs: numbers of a window, of which the scores are the first two.
   """
 
   window: int = 48
   channels: tuple[int, ...] = scaled_channels(0.25)
   dense: int = 256
   dropout: float = 0.5
+  outputs: int = SCORES
 
   @nn.compact
   def __call__(self, x_bhwc: Array, train: bool = False) -> Array:
@@ -76,32 +80,35 @@ class HeatMapNet(nn.Module):
     for number, side in ((6, dense_side(self.window)), (7, 1)):
       x_bhwc = nn.relu(_layer(self.dense, side, f"fc{number}")(x_bhwc))
       x_bhwc = nn.Dropout(self.dropout, deterministic=not train)(x_bhwc)
-    return _layer(2, 1, "fc8")(x_bhwc)
+    return _layer(self.outputs, 1, "fc8")(x_bhwc)
 
 
 class WindowNet(nn.Module):
-  """The network on single windows, for training: [B, window, window, 3] to [B, 2]."""
+  """The network on single windows, for training: [B, window, window, 3] to [B, outputs]."""
 
   net: HeatMapNet
 
   @nn.compact
   def __call__(self, image_bhwc: Array, train: bool = False) -> Array:
     """Scores of windows in the input convention."""
-    return self.net(image_bhwc, train).reshape(len(image_bhwc), 2)
+    return self.net(image_bhwc, train).reshape(len(image_bhwc), self.net.outputs)
 
 
-def net_of(params: dict[str, Any]) -> HeatMapNet:
+def net_of(params: dict[str, Any], outputs: int = SCORES) -> HeatMapNet:
   """The network to which parameters belong; sizes and channels are read from their shapes.
 
+  Args:
+    params: the parameters.
+    outputs: numbers of a window that it has to give.
   Raises:
     ValueError: layers are missing, or have other shapes.
   """
   try:
     channels = tuple(int(np.shape(params[f"conv{number}"]["kernel"])[-1]) for number in range(1, 6))
     side, dense = (int(np.shape(params["fc6"]["kernel"])[axis]) for axis in (0, -1))
-    net = HeatMapNet(LEAST_WINDOW + STRIDE * (side - 1), channels, dense)
+    net = HeatMapNet(LEAST_WINDOW + STRIDE * (side - 1), channels, dense, outputs=outputs)
   except (KeyError, IndexError, TypeError) as error:
-    raise ValueError(f"the parameters have {', '.join(sorted(params)) or 'no layer'}: DDFD has conv1 to conv5 and fc6 to fc8") from error
+    raise ValueError(f"the parameters have {', '.join(sorted(params)) or 'no layer'}: the network has conv1 to conv5 and fc6 to fc8") from error
   expected = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, net.window, net.window, 3))))["params"]
   wanted = {f"{layer}/{name}": leaf.shape for layer, leaves in expected.items() for name, leaf in leaves.items()}
   for path, shape in wanted.items():
@@ -127,15 +134,7 @@ def heat_map(net: HeatMapNet, params: Any, image_bhwc: Array, strip: int = STRIP
   def scores(part_bhwc: Array) -> Array:
     return jax.nn.softmax(jnp.asarray(net.apply({"params": params}, normalise(part_bhwc)), jnp.float32))[..., 1]
 
-  batch, height = image_bhwc.shape[:2]
-  rows = (height - net.window) // STRIDE + 1
-  strips = -(-rows // strip)
-  if strips == 1:
-    return scores(image_bhwc)
-  high = (strip - 1) * STRIDE + net.window
-  image_bhwc = jnp.pad(image_bhwc, ((0, 0), (0, max(0, (strips - 1) * strip * STRIDE + high - height)), (0, 0), (0, 0)))
-  map_sbrc = lax.map(lambda top: scores(lax.dynamic_slice_in_dim(image_bhwc, top, high, 1)), strip * STRIDE * jnp.arange(strips))
-  return map_sbrc.swapaxes(0, 1).reshape(batch, strips * strip, -1)[:, :rows]
+  return by_strips(scores, image_bhwc, window=net.window, stride=STRIDE, rows=strip)
 
 
-__all__ = ["CHANNELS", "LEAST_WINDOW", "STRIDE", "STRIP", "HeatMapNet", "WindowNet", "dense_side", "heat_map", "net_of", "scaled_channels"]
+__all__ = ["CHANNELS", "LEAST_WINDOW", "SCORES", "STRIDE", "STRIP", "HeatMapNet", "WindowNet", "dense_side", "heat_map", "net_of", "scaled_channels"]

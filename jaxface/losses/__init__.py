@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxface.losses.center import CenterLoss, center_loss, move_centers
 from jaxface.losses.contract import check_margin, check_term
-from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore
+from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore, PartScores
 from jaxface.losses.distances import chi2, cosine, l1, l2, squared_l2
 from jaxface.losses.histogram import histogram as histogram_loss
 from jaxface.losses.joint import Geometry, Margin, Prep
@@ -63,8 +63,8 @@ from jaxface.losses.triplets import triplet_loss
 
 __all__ = [
   "ASoftmax", "AdaFace", "ArcFace", "BinomialDeviance", "BoxOffsets", "CenterLoss", "CombinedMargin", "Contrastive", "ContrastiveCosine",
-  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "FacePoints", "FaceScore", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss", "LogitLoss",
-  "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss", "Prep",
+  "CosFace", "CosineHinge", "CurricularFace", "ElasticFace", "FacePoints", "FaceScore", "Filtered", "Geometry", "Hinge", "Histogram", "LandmarkLoss",
+  "LogitLoss", "MagFace", "Margin", "MarginalLoss", "Max", "Mean", "Min", "ModifiedSoftmax", "NormSoftmax", "PairLoss", "PartScores", "Prep",
   "RangeLoss", "SiameseLogistic", "SiameseRegression", "Softmax", "SphereFaceR", "SubcenterArcFace", "Sum", "Term",
   "TripletLoss", "VerificationSignal", "WrongPart", "binomial_deviance", "center_loss", "center_repulsion", "check_margin",
   "check_term", "chi2", "contrastive", "contrastive_cosine", "cosine", "cosine_hinge", "easy", "hard", "hinge",

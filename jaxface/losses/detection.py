@@ -1,6 +1,6 @@
-"""Terms of the training of MTCNN: face or not with the hardest rows, offsets of the box, and five points.
+"""Terms of the training of detectors: face or not with the hardest rows, offsets of the box, five points, and parts of a face.
 
-The network gives 16 numbers per crop: scores of no face and face, four offsets of the box, and x, y of five points. A target has 15: the
+MTCNN's networks give 16 numbers per crop: scores of no face and face, four offsets of the box, and x, y of five points. A target has 15: the
 kind of the crop, four offsets and x, y of five points. Each kind enters some of the terms:
 
   NEGATIVE  overlaps no face                                  score
@@ -23,7 +23,7 @@ from jaxface.losses.ranges import check_range
 from jaxface.losses.unit import at_least_float32
 
 NEGATIVE, POSITIVE, PART, POINTS = 0, 1, 2, 3
-SCORES, OUTPUTS, TARGETS = 2, 16, 15
+SCORES, BOXES, OUTPUTS, TARGETS = 2, 6, 16, 15
 _OFFSETS, _POINTS = slice(2, 6), slice(6, 16)
 
 
@@ -90,14 +90,14 @@ class FaceScore:
     """Loss of each row; see `Term`.
 
     Args:
-      inputs: embedding_bd [B, 16], or the two scores alone [B, 2]; target_bt [B, 15], see above. Rows of weight 0 are ignored, even if they
+      inputs: embedding_bd [B, 16], or the scores and offsets [B, 6], or the two scores alone [B, 2]; target_bt [B, 15], see above. Rows of weight 0 are ignored, even if they
         hold NaN.
     Returns:
       loss_b [B]; the state; metrics: accuracy at a probability of one half, over all negative and positive crops.
     Raises:
       ValueError: the batch has no targets, or numbers of another length.
     """
-    output_bd, _, kind_b, weight_b = _inputs(inputs, "FaceScore", (SCORES, OUTPUTS))
+    output_bd, _, kind_b, weight_b = _inputs(inputs, "FaceScore", (SCORES, BOXES, OUTPUTS))
     own_b = (kind_b <= POSITIVE) & (weight_b > 0)
     face_b = kind_b == POSITIVE
     # softplus of the score of the wrong answer minus that of the right one
@@ -129,8 +129,8 @@ class BoxOffsets:
   def __call__(
     self, params: Any, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
   ) -> tuple[Array, Any, dict[str, Mean]]:
-    """Loss of each row; arguments and errors as for `FaceScore`. Metric: distance, the mean over the four offsets."""
-    output_bd, target_bt, kind_b, weight_b = _inputs(inputs, "BoxOffsets")
+    """Loss of each row; arguments and errors as for `FaceScore`, without [B, 2]. Metric: distance, the mean over the four offsets."""
+    output_bd, target_bt, kind_b, weight_b = _inputs(inputs, "BoxOffsets", (BOXES, OUTPUTS))
     own_b = ((kind_b == POSITIVE) | (kind_b == PART)) & (weight_b > 0)
     error_b4 = output_bd[:, _OFFSETS] - target_bt[:, 1:5]
     distance = mean_of(jnp.abs(error_b4).mean(-1), jnp.where(own_b, weight_b, 0.0))
@@ -167,6 +167,48 @@ class FacePoints:
     return _mean_over(jnp.square(error_bt).sum(-1), own_b, weight_b), state, {"distance": distance}
 
 
+@dataclass(frozen=True)
+class PartScores:
+  """Cross-entropy of separate networks for the parts of a face, each of which says whether a crop shows its part.
+
+  The kind of a crop is 0 for none of the parts, and 1 + p for the part p; the rest of the target is not read.
+
+  Attributes:
+    parts: number of networks.
+    weight: factor of the term in the objective.
+  Source: Yang et al., "From Facial Parts Responses to Face Detection: A Deep Learning Approach", 2015: a network for each part.
+  """
+
+  scope: ClassVar[str] = "row"
+  parts: int = 5
+  weight: float = 1.0
+
+  def __post_init__(self) -> None:
+    check_range(self, "parts", 1)
+    check_range(self, "weight", 0.0, what="factor of this term in the objective")
+
+  def init(self, key: Array, embedding_size: int, num_classes: int) -> tuple[dict, dict]:
+    """Neither parameters nor state."""
+    return {}, {}
+
+  def __call__(
+    self, params: Any, inputs: dict[str, Array], *, state: Any, step: Array | int, key: Array | None,
+  ) -> tuple[Array, Any, dict[str, Mean]]:
+    """Sum of the losses of the networks for each row; errors as for `FaceScore`.
+
+    Args:
+      inputs: embedding_bd [B, parts] logits; target_bt [B, 15].
+    Returns:
+      loss_b [B]; the state; metrics: accuracy, over all rows and parts, at a probability of one half.
+    """
+    logit_bp, _, kind_b, weight_b = _inputs(inputs, "PartScores", (self.parts,))
+    shown_bp = kind_b[:, None] == 1 + jnp.arange(self.parts)
+    margin_bp = jnp.where(shown_bp, -logit_bp, logit_bp)
+    right_b = (margin_bp < 0).astype(jnp.float32).mean(-1)
+    return jax.nn.softplus(margin_bp).sum(-1) * weight_b, state, {"accuracy": mean_of(right_b, weight_b)}
+
+
 __all__ = [
-  "NEGATIVE", "OUTPUTS", "PART", "POINTS", "POSITIVE", "TARGETS", "BoxOffsets", "FacePoints", "FaceScore", "hardest_rows",
+  "BOXES", "NEGATIVE", "OUTPUTS", "PART", "POINTS", "POSITIVE", "SCORES", "TARGETS", "BoxOffsets", "FacePoints", "FaceScore", "PartScores",
+  "hardest_rows",
 ]

@@ -120,6 +120,7 @@ LINES = [
   "train digits --data folder --folder {} --workdir w",
   "train hogsvm --faces {} --no_faces @faces --workdir w",
   "train ddfd --photos {} --workdir w",
+  "train faceness --photos {} --workdir w",
   "train lbpsvr --photos @faces --annotations {} --workdir w",
   "train cascade --photos @faces --annotations {} --workdir w",
   "train sdm --photos @faces --annotations {} --workdir w",

@@ -264,7 +264,7 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
                       ({"width": 0.0}, "width")):
     with pytest.raises(ValueError, match=text):
       DdfdTraining(**wrong)
-  with pytest.raises(ValueError, match="the parameters have conv1: DDFD has conv1 to conv5"):
+  with pytest.raises(ValueError, match="the parameters have conv1: the network has conv1 to conv5"):
     Ddfd({"net": {"conv1": {"kernel": np.zeros((5, 5, 3, 2))}}})
   params = some_params()
   params["fc7"]["kernel"] = np.zeros((1, 1, DENSE, 7), np.float32)

@@ -1,7 +1,8 @@
-"""The terms of MTCNN's training against slow loops, by hand, in `jit`, and their gradients."""
+"""The terms of the trainings of detectors against slow loops, by hand, in `jit`, and their gradients."""
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxface.losses import BoxOffsets, FacePoints, FaceScore
+from jaxface.losses import BoxOffsets, FacePoints, FaceScore, PartScores
 from jaxface.losses.detection import NEGATIVE, PART, POINTS, POSITIVE, hardest_rows
 
 
@@ -90,9 +91,50 @@ def test_metrics_and_refusals():
   (loss_b, _, metrics), (all_b, _, _) = (FaceScore()({}, each, state={}, step=0, key=None) for each in (alone, inputs))
   np.testing.assert_array_equal(loss_b, all_b)
   assert float(metrics["accuracy"].value()) == 0.5
-  with pytest.raises(ValueError, match="outputs of 6 and targets of 15 numbers: needs 2 or 16 and 15"):
-    FaceScore()({}, {**inputs, "embedding_bd": output_bd[:, :6]}, state={}, step=0, key=None)
-  with pytest.raises(ValueError, match="outputs of 2 and targets of 15 numbers: needs 16 and 15"):
+  boxes = {**inputs, "embedding_bd": output_bd[:, :6]}  # of one that gives no points
+  for term in (FaceScore(), BoxOffsets()):
+    np.testing.assert_array_equal(term({}, boxes, state={}, step=0, key=None)[0], term({}, inputs, state={}, step=0, key=None)[0])
+  with pytest.raises(ValueError, match="outputs of 5 and targets of 15 numbers: needs 2 or 6 or 16 and 15"):
+    FaceScore()({}, {**inputs, "embedding_bd": output_bd[:, :5]}, state={}, step=0, key=None)
+  with pytest.raises(ValueError, match="outputs of 2 and targets of 15 numbers: needs 6 or 16 and 15"):
     BoxOffsets()({}, alone, state={}, step=0, key=None)
   with pytest.raises(ValueError, match="hardest"):
     FaceScore(hardest=0)
+
+
+@jax.jit
+def part_terms(logit_bp, target_bt, weight_b):
+  inputs = {"embedding_bd": logit_bp, "target_bt": target_bt, "weight_b": weight_b}
+  loss_b, _, metrics = PartScores()({}, inputs, state={}, step=0, key=None)
+  return loss_b, metrics["accuracy"].value()
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6))
+def test_the_scores_of_parts_equal_a_loop(seed):
+  draw = np.random.default_rng(seed)
+  logit_bp, target_bt, weight_b = draw.normal(0, 3, (9, 5)).astype(np.float32), np.zeros((9, 15), np.float32), np.ones(9, np.float32)
+  target_bt[:, 0], weight_b[4] = draw.integers(0, 6, 9), 0
+  expected, right = np.zeros(9), []
+  for row in (row for row in range(9) if weight_b[row]):
+    for part in range(5):
+      probability = 1 / (1 + math.exp(-float(logit_bp[row, part])))
+      shown = target_bt[row, 0] == 1 + part
+      expected[row] -= math.log(probability if shown else 1 - probability)
+      right.append((probability > 0.5) == shown)
+  logit_bp[4], target_bt[4] = np.nan, np.nan
+  loss_b, accuracy = part_terms(logit_bp, target_bt, weight_b)
+  np.testing.assert_allclose(loss_b, expected, rtol=2e-5)
+  assert float(accuracy) == pytest.approx(np.mean(right))
+  with jax.enable_x64(True):
+    live = slice(0, 4)
+    total = lambda logit: PartScores()({}, {"embedding_bd": logit, "target_bt": target_bt[live], "weight_b": weight_b[live]}, state={}, step=0, key=None)[0].sum()  # noqa: E731
+    chex.assert_numerical_grads(total, (logit_bp[live].astype(np.float64),), order=1, atol=1e-5)
+
+
+def test_mistakes_of_the_scores_of_parts():
+  inputs = {"embedding_bd": np.zeros((2, 4), np.float32), "target_bt": np.zeros((2, 15), np.float32), "weight_b": np.ones(2, np.float32)}
+  with pytest.raises(ValueError, match="PartScores: outputs of 4 and targets of 15 numbers: needs 5 and 15"):
+    PartScores()({}, inputs, state={}, step=0, key=None)
+  with pytest.raises(ValueError, match="parts"):
+    PartScores(parts=0)

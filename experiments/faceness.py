@@ -1,0 +1,37 @@
+"""Faceness, scaled down: five part networks rank the windows, a small AlexNet judges the best ones and corrects their boxes.
+
+Paper: Yang, Luo, Loy, Tang, "From Facial Parts Responses to Face Detection: A Deep Learning Approach", 2015 (part networks learned from
+attributes of CelebA's people, proposals of generic methods, AlexNet fine-tuned on faces of AFLW).
+Command: jaxface train faceness --workdir runs/faceness
+"""
+
+from dataclasses import replace
+
+from jaxface.detection import FacenessExperiment, FacePhotos
+from jaxface.detection.crop_sampling import Sampling
+from jaxface.detection.faceness_training import PartTraining
+from jaxface.detection.mtcnn_training import StageTraining
+from jaxface.detection.part_sampling import PatchSampling
+
+PHOTOS = "$JAXFACE_DATA/photos"
+
+EXPERIMENT = FacenessExperiment(
+  photos=f"{PHOTOS}/wider_dev", licence="research only", origin="WIDER FACE (Yang et al., 2016)",
+  faces=(
+    FacePhotos(
+      f"{PHOTOS}/helen_train", f"{PHOTOS}/helen_train.json", points="points68", boxes="points5", licence="research only",
+      origin="HELEN (Le et al., 2012), iBUG; boxes by YuNet",
+    ),
+    FacePhotos(
+      f"{PHOTOS}/lfw_raw", f"{PHOTOS}/lfw_raw.json", points="points5", boxes="points5", part="train", licence="research only",
+      origin="LFW (Huang et al., 2007); boxes by YuNet",
+    ),
+  ),
+  no_faces=f"{PHOTOS}/no_faces",
+)
+
+# A check of the pipeline in some minutes; it finds hardly a face.
+SMALL = replace(
+  EXPERIMENT, name="faceness_small", width=0.05, dense=32, patches=PatchSampling(each=2, beside=4, anywhere=4), parts=PartTraining(steps=100),
+  sampling=Sampling(around=3, near=1, anywhere=3, with_points=0, mined=5), judge=StageTraining(steps=60, batch_size=32, shares=(3, 1, 1, 0)),
+)
