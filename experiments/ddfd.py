@@ -8,25 +8,14 @@ Expected: an average precision of 0.595 on CMU+MIT at an intersection over union
 
 from dataclasses import replace
 
-from jaxface.detection import DdfdExperiment, FacePhotos
+from jaxface.detection import DdfdExperiment
+from jaxface.detection.photo_sets import PhotoSets
 from jaxface.detection.window_sampling import WindowSampling
+from jaxface.training.config import load_any_experiment
 
-PHOTOS = "$JAXFACE_DATA/photos"
-
-EXPERIMENT = DdfdExperiment(
-  photos=f"{PHOTOS}/wider_dev", licence="research only", origin="WIDER FACE (Yang et al., 2016)",
-  faces=(
-    FacePhotos(
-      f"{PHOTOS}/helen_train", f"{PHOTOS}/helen_train.json", points="points68", boxes="points5", licence="research only",
-      origin="HELEN (Le et al., 2012), iBUG; boxes by YuNet",
-    ),
-    FacePhotos(
-      f"{PHOTOS}/lfw_raw", f"{PHOTOS}/lfw_raw.json", points="points5", boxes="points5", part="train", licence="research only",
-      origin="LFW (Huang et al., 2007); boxes by YuNet",
-    ),
-  ),
-  no_faces=f"{PHOTOS}/no_faces",
-)
+MTCNN, _ = load_any_experiment("mtcnn")
+assert isinstance(MTCNN, PhotoSets)
+EXPERIMENT = DdfdExperiment(**MTCNN.sets())
 
 # A check of the pipeline in about a minute; it finds hardly a face.
 SMALL = replace(

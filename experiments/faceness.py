@@ -8,28 +8,17 @@ Expected: an average precision of 0.599 on CMU+MIT at an intersection over union
 
 from dataclasses import replace
 
-from jaxface.detection import FacenessExperiment, FacePhotos
+from jaxface.detection import FacenessExperiment
 from jaxface.detection.crop_sampling import Sampling
 from jaxface.detection.faceness_training import PartTraining
 from jaxface.detection.mtcnn_training import StageTraining
 from jaxface.detection.part_sampling import PatchSampling
+from jaxface.detection.photo_sets import PhotoSets
+from jaxface.training.config import load_any_experiment
 
-PHOTOS = "$JAXFACE_DATA/photos"
-
-EXPERIMENT = FacenessExperiment(
-  photos=f"{PHOTOS}/wider_dev", licence="research only", origin="WIDER FACE (Yang et al., 2016)",
-  faces=(
-    FacePhotos(
-      f"{PHOTOS}/helen_train", f"{PHOTOS}/helen_train.json", points="points68", boxes="points5", licence="research only",
-      origin="HELEN (Le et al., 2012), iBUG; boxes by YuNet",
-    ),
-    FacePhotos(
-      f"{PHOTOS}/lfw_raw", f"{PHOTOS}/lfw_raw.json", points="points5", boxes="points5", part="train", licence="research only",
-      origin="LFW (Huang et al., 2007); boxes by YuNet",
-    ),
-  ),
-  no_faces=f"{PHOTOS}/no_faces",
-)
+MTCNN, _ = load_any_experiment("mtcnn")
+assert isinstance(MTCNN, PhotoSets)
+EXPERIMENT = FacenessExperiment(**MTCNN.sets())
 
 # A check of the pipeline in some minutes; it finds hardly a face.
 SMALL = replace(

@@ -106,6 +106,17 @@ class AugmentConfig:
       raise ValueError(f"augment.shift is {self.shift}, should be a whole number of pixels")
 
 
+def check_still(config: AugmentConfig) -> None:
+  """Rejects an augmentation that moves pixels, for images whose targets are positions.
+
+  Raises:
+    ValueError: names the operation.
+  """
+  for name in MOVING:
+    if getattr(config, name):
+      raise ValueError(f"augment.{name} is {getattr(config, name)}: it would move the pixels and not the targets; set it to 0")
+
+
 class JointAugmentation(Protocol):
   """An augmentation that changes images and their targets together, such as a rotation of a face and its points.
 

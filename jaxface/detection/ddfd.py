@@ -14,6 +14,7 @@ from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, draw_level
 from jaxface.detection.ddfd_net import STRIDE, heat_map, net_of
 from jaxface.detection.detections import Detections, split_photos
 from jaxface.detection.keeping import Suppression, keep
+from jaxface.detection.pyramid import check_search
 from jaxface.detection.suppression import nms_average
 
 SUPPRESSIONS = ("average", "maximum")
@@ -41,15 +42,9 @@ class DdfdConfig:
   share: float = 0.9
 
   def __post_init__(self) -> None:
-    if not self.smallest >= 8:
-      raise ValueError(f"smallest is {self.smallest}, should be at least 8 pixels")
-    if not 0 < self.factor < 1:
-      raise ValueError(f"factor is {self.factor}, should be between 0 and 1")
+    check_search(self, "threshold", "overlap", "share")
     if self.suppression not in SUPPRESSIONS:
       raise ValueError(f"suppression is {self.suppression!r}: takes {', '.join(SUPPRESSIONS)}")
-    for name in ("threshold", "overlap", "share"):
-      if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(f"{name} is {getattr(self, name)}, should be in 0..1")
 
 
 class Ddfd:

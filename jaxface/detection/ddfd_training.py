@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxface.data.augmentation import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig, check_still
 from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
 from jaxface.detection.crop_sampling import TrainingPhoto
 from jaxface.detection.ddfd_net import HeatMapNet, WindowNet, dense_side, scaled_channels
@@ -79,9 +79,7 @@ class DdfdTraining:
     check_range(self, "faces_share", 0.0, 1.0, open_low=True, open_high=True)
     for name in ("dropout", "ema"):
       check_range(self, name, 0.0, 1.0, open_high=True)
-    moving = [name for name in ("mirror", "shift", "crop", "rotate") if getattr(self.augment, name)]
-    if moving:
-      raise ValueError(f"augment.{moving[0]} would move pixels after the windows were labelled: needs 0")
+    check_still(self.augment)
 
 
 def make_run(source: CropSource, config: DdfdTraining) -> Run:

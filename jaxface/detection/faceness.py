@@ -22,6 +22,7 @@ from jaxface.detection.mtcnn import photo_sums
 from jaxface.detection.mtcnn_nets import normalise
 from jaxface.detection.part_nets import STRIDE, nets_of, part_maps
 from jaxface.detection.part_sampling import FACE_SHARE
+from jaxface.detection.pyramid import check_search
 from jaxface.detection.size_classes import padded_rows, row_class
 from jaxface.detection.square_crops import cut_squares
 from jaxface.geometry.rectangles import decode_boxes
@@ -54,15 +55,9 @@ class FacenessConfig:
   overlap: float = 0.3
 
   def __post_init__(self) -> None:
-    if not self.smallest >= 8:
-      raise ValueError(f"smallest is {self.smallest}, should be at least 8 pixels")
-    if not 0 < self.factor < 1:
-      raise ValueError(f"factor is {self.factor}, should be between 0 and 1")
+    check_search(self, "faceness", "spread", "threshold", "overlap")
     if not self.proposals >= 1:
       raise ValueError(f"proposals is {self.proposals}, should be at least 1")
-    for name in ("faceness", "spread", "threshold", "overlap"):
-      if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(f"{name} is {getattr(self, name)}, should be in 0..1")
 
 
 @partial(jax.jit, static_argnames="net")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxface.data.augmentation import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig, check_still
 from jaxface.data.fingerprint import digest
 from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
 from jaxface.detection.crop_sampling import Sampling, TrainingPhoto, draw_squares, mined_squares
@@ -113,9 +113,7 @@ class FacenessTraining:
     check_range(self, "dropout", 0.0, 1.0, open_high=True)
     if self.judge.shares[3]:
       raise ValueError(f"judge.shares are {self.judge.shares}: the network has no points, the last share needs to be 0")
-    moving = [name for name in ("mirror", "shift", "crop", "rotate") if getattr(self.augment, name)]
-    if moving:
-      raise ValueError(f"augment.{moving[0]} would move pixels, but not boxes: needs 0")
+    check_still(self.augment)
 
 
 def part_run(source: CropSource, config: FacenessTraining) -> Run:

@@ -17,6 +17,7 @@ from jaxface.descriptors import hog
 from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, draw_levels, found_windows
 from jaxface.detection.detections import Detections, split_photos
 from jaxface.detection.keeping import Suppression, keep
+from jaxface.detection.pyramid import check_search
 
 BLOCK = 2
 _FINAL = Suppression(overlap=0.3)
@@ -43,12 +44,7 @@ class HogSvmConfig:
   def __post_init__(self) -> None:
     if self.cell < 1:
       raise ValueError(f"cell is {self.cell}, should be at least 1 pixel")
-    if not self.smallest >= 8:
-      raise ValueError(f"smallest is {self.smallest}, should be at least 8 pixels")
-    if not 0 <= self.threshold <= 1:
-      raise ValueError(f"threshold is {self.threshold}, should be in 0..1")
-    if not 0 < self.factor < 1:
-      raise ValueError(f"factor is {self.factor}, should be between 0 and 1")
+    check_search(self, "threshold")
 
 
 @partial(jax.jit, static_argnames="cell")

@@ -17,7 +17,7 @@ from jaxface.detection.area import crops, integral
 from jaxface.detection.detections import Detections, no_faces
 from jaxface.detection.keeping import Suppression, keep
 from jaxface.detection.mtcnn_nets import NETS, SIDES, STRIDE, WINDOW, Found, normalise
-from jaxface.detection.pyramid import Layout, draw_canvas, layout
+from jaxface.detection.pyramid import Layout, check_search, draw_canvas, layout
 from jaxface.detection.size_classes import padded_rows, row_class
 from jaxface.geometry.rectangles import decode_boxes, square_boxes
 
@@ -54,12 +54,9 @@ class MtcnnConfig:
 
   def __post_init__(self) -> None:
     object.__setattr__(self, "thresholds", tuple(self.thresholds))
-    if not self.smallest >= WINDOW / 4:
-      raise ValueError(f"smallest is {self.smallest}, should be at least {WINDOW // 4} pixels")
+    check_search(self, least=WINDOW // 4)
     if len(self.thresholds) != 3 or not all(0 <= number <= 1 for number in self.thresholds):
       raise ValueError(f"thresholds are {self.thresholds}, should be three numbers in 0..1")
-    if not 0 < self.factor < 1:
-      raise ValueError(f"factor is {self.factor}, should be between 0 and 1")
     if self.border not in ("crop", "zeros"):
       raise ValueError(f"border is {self.border!r}: takes crop, zeros")
     if self.points_in not in ("box", "crop"):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxface.data.augmentation import AugmentConfig
+from jaxface.data.augmentation import AugmentConfig, check_still
 from jaxface.data.fingerprint import digest
 from jaxface.detection.crop_network import crop_network, crop_side, detector_params
 from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
@@ -100,9 +100,7 @@ class MtcnnTraining:
   def __post_init__(self) -> None:
     if len(self.thresholds) != 2 or not all(0 <= number <= 1 for number in self.thresholds):
       raise ValueError(f"thresholds are {self.thresholds}: needs two numbers in 0..1")
-    moving = [name for name in ("mirror", "shift", "crop", "rotate") if getattr(self.augment, name)]
-    if moving:
-      raise ValueError(f"augment.{moving[0]} would move pixels, but not boxes and points: needs 0")
+    check_still(self.augment)
 
 
 @dataclass(frozen=True)

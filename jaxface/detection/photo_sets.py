@@ -1,7 +1,8 @@
 """The sets of photos that an experiment trains a detector on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from jaxface.detection.crop_sampling import TrainingPhoto
 from jaxface.detection.detector_data import annotated_photos, empty_photos, wider_photos
@@ -51,6 +52,10 @@ class PhotoSets:
   no_faces: str = ""
   licence: str = ""
   origin: str = ""
+
+  def sets(self) -> dict[str, Any]:
+    """These fields, for an experiment on the same photos."""
+    return {each.name: getattr(self, each.name) for each in fields(PhotoSets)}
 
   def read_sets(self) -> tuple[list[TrainingPhoto], Lineage]:
     """All photos with their faces, and where they are from.

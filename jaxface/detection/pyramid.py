@@ -39,6 +39,25 @@ def level_sizes(height: int, width: int, scales: list[float]) -> list[tuple[int,
   return [(int(height * scale + 1), int(width * scale + 1)) for scale in scales]
 
 
+def check_search(config: Any, *shares: str, least: float = 8.0) -> None:
+  """Rejects settings with which a detector cannot search a pyramid.
+
+  Args:
+    config: has `smallest`, `factor`, and `shares`.
+    shares: names of settings that should be in 0..1.
+    least: side in pixels that `smallest` should have at least.
+  Raises:
+    ValueError: names the setting, its value and the valid ones.
+  """
+  if not config.smallest >= least:
+    raise ValueError(f"smallest is {config.smallest}, should be at least {least:g} pixels")
+  if not 0 < config.factor < 1:
+    raise ValueError(f"factor is {config.factor}, should be between 0 and 1")
+  for name in shares:
+    if not 0 <= getattr(config, name) <= 1:
+      raise ValueError(f"{name} is {getattr(config, name)}, should be in 0..1")
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
   """Places of the levels of a size class.
@@ -134,4 +153,4 @@ def draw_canvas(sums_whc: Array, size_2: Array, level_l2: Array, place_3hw: Arra
   return jnp.where(inside_hw1, area_means(sums_whc, x, y), 0), left_hw
 
 
-__all__ = ["Layout", "draw_canvas", "layout", "level_sizes", "pack", "pyramid_scales"]
+__all__ = ["Layout", "check_search", "draw_canvas", "layout", "level_sizes", "pack", "pyramid_scales"]

@@ -19,7 +19,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxface.data.augmentation import MOVING, AugmentConfig, JointAugmentation, augment, joint_keys
+from jaxface.data.augmentation import AugmentConfig, JointAugmentation, augment, check_still, joint_keys
 from jaxface.data.loader import Loader, Order
 from jaxface.losses.term import Term
 from jaxface.models.preprocess import Preprocess
@@ -103,9 +103,8 @@ class Batches:
   joint: JointAugmentation | None = None
 
   def __post_init__(self) -> None:
-    moves = [name for name in MOVING if getattr(self.augment, name)]
-    if self.joint is not None and moves:
-      raise ValueError(f"augment.{moves[0]} is {getattr(self.augment, moves[0])}: it would move the pixels and not the targets; set it to 0")
+    if self.joint is not None:
+      check_still(self.augment)
 
   @property
   def part_size(self) -> int:
