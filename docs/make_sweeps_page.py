@@ -40,7 +40,10 @@ def table(swept: Mapping[str, Any]) -> str:
     f"{counts['pairs']:,} pairs of {counts['images']:,} images, {counts['folds']} folds:", "",
     f"| {swept['what']} | accuracy | difference | EER | TAR at FAR {TARGET} |", "|---|---|---|---|---|",
   ]
-  for row in [*swept["rows"], swept["reference"]]:
+  # The reference may be one of the levels, as in a sweep of embedding sizes: it has no difference.
+  reference = swept["reference"]
+  levels = [reference if row["value"] == reference["value"] else row for row in swept["rows"]]
+  for row in levels if reference in levels else [*levels, reference]:
     level = "unchanged" if row["value"] is None else f"{row['value']:,.6g}"
     lines.append(f"| {level} | {rates(row, 'accuracy')} | {difference(row)} | {rates(row, 'eer')} | {rates(row, 'tar_at_far')} |")
   return "\n".join(lines)
