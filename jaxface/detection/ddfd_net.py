@@ -28,8 +28,8 @@ CHANNELS = (96, 256, 384, 384, 256)
 _KERNELS, _POOLED = (5, 3, 3, 3, 3), (1, 2, 5)
 # Distance of neighbouring windows in pixels, and side of a window of which one number of each channel is left for the dense layers.
 STRIDE, LEAST_WINDOW = 8, 40
-# Rows of the map that are computed at once, which bounds memory.
-STRIP = 64
+# Rows of the map in a strip, which bounds memory.
+STRIP = 32
 SCORES = 2
 
 
@@ -122,13 +122,13 @@ def net_of(params: dict[str, Any], outputs: int = SCORES) -> HeatMapNet:
 def heat_map(net: HeatMapNet, params: Any, image_bhwc: Array, strip: int = STRIP) -> Array:
   """Probabilities of a face in the windows that begin at each eighth pixel: [B, rows, columns] float32.
 
-  Computed in strips of the image, of which each is one pass.
+  Computed in strips of the image, some of them in one pass.
 
   Args:
     net: the network.
     params: its parameters.
     image_bhwc: [B, H, W, 3] in 0..255, at least one window high and wide.
-    strip: rows of the map that are computed at once.
+    strip: rows of the map in a strip, see `by_strips`.
   """
 
   def scores(part_bhwc: Array) -> Array:

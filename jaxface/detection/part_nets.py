@@ -25,8 +25,8 @@ PARTS = ("hair", "eyes", "nose", "mouth", "beard")
 # Side of a patch, and distance of neighbouring patches, in pixels.
 PATCH, STRIDE = 16, 4
 CHANNELS = (8, 16, 32)
-# Rows of the maps that are computed at once, which bounds memory.
-STRIP = 128
+# Rows of the maps in a strip, which bounds memory.
+STRIP = 32
 
 
 class PartNet(nn.Module):
@@ -105,7 +105,7 @@ def part_maps(nets: PartNets, params: Any, image_bhwc: Array, strip: int = STRIP
     nets: the networks.
     params: their parameters.
     image_bhwc: [B, H, W, 3] in 0..255, at least one patch high and wide.
-    strip: rows of the maps that are computed at once.
+    strip: rows of the maps in a strip, see `by_strips`.
   Returns:
     [B, rows, columns, 5] uint8, probabilities times 255, so that sums over rectangles are exact.
   """

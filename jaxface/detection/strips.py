@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+# Strips that are computed beside each other, as images of a batch: XLA's convolutions on a CPU spread over images, not over rows.
+AT_ONCE = 4
 
 
 def by_strips(map_of: Callable[[Array], Array], image_bhwc: Array, *, window: int, stride: int, rows: int) -> Array:
@@ -14,19 +18,27 @@ def by_strips(map_of: Callable[[Array], Array], image_bhwc: Array, *, window: in
     image_bhwc: [B, H, W, C], at least one window high.
     window: side of a window in pixels.
     stride: distance of neighbouring windows in pixels.
-    rows: of the map that are computed at once.
+    rows: of the map in a strip; four strips are computed at once.
   Returns:
     What `map_of` gives for the whole image.
   """
   batch, height = image_bhwc.shape[:2]
   total = (height - window) // stride + 1
-  strips = -(-total // rows)
-  if strips == 1:
+  if total <= rows:
     return map_of(image_bhwc)
+  groups = -(-total // (rows * AT_ONCE))
   high = (rows - 1) * stride + window
-  image_bhwc = jnp.pad(image_bhwc, ((0, 0), (0, max(0, (strips - 1) * rows * stride + high - height)), (0, 0), (0, 0)))
-  map_sbrc = lax.map(lambda top: map_of(lax.dynamic_slice_in_dim(image_bhwc, top, high, 1)), rows * stride * jnp.arange(strips))
-  return map_sbrc.swapaxes(0, 1).reshape(batch, strips * rows, *map_sbrc.shape[3:])[:, :total]
+  last = (groups * AT_ONCE - 1) * rows * stride
+  image_bhwc = jnp.pad(image_bhwc, ((0, 0), (0, max(0, last + high - height)), (0, 0), (0, 0)))
+
+  def of_group(top_g: Array) -> Array:
+    part_gbhwc = jax.vmap(lambda top: lax.dynamic_slice_in_dim(image_bhwc, top, high, 1))(top_g)
+    found = map_of(part_gbhwc.reshape(-1, *part_gbhwc.shape[2:]))
+    return found.reshape(AT_ONCE, batch, *found.shape[1:])
+
+  map_sgbrc = lax.map(of_group, rows * stride * jnp.arange(groups * AT_ONCE).reshape(groups, AT_ONCE))
+  map_sbrc = map_sgbrc.reshape(groups * AT_ONCE, *map_sgbrc.shape[2:])
+  return map_sbrc.swapaxes(0, 1).reshape(batch, groups * AT_ONCE * rows, *map_sbrc.shape[3:])[:, :total]
 
 
-__all__ = ["by_strips"]
+__all__ = ["AT_ONCE", "by_strips"]
