@@ -38,7 +38,10 @@ def faceness_map(map_brcp: Array, regions: tuple[Region, ...]) -> Array:
 
   def total(part: int, region: Region) -> Array:
     top, left, bottom, right = region
-    at = lambda x, y: sums_bcrp[:, x : x + columns, y : y + rows, part]  # noqa: E731
+
+    def at(x: int, y: int) -> Array:
+      return sums_bcrp[:, x : x + columns, y : y + rows, part]
+
     return at(right, bottom) - at(left, bottom) - at(right, top) + at(left, top)
 
   shares = [total(part, region) / (total(part, (0, 0, GRID, GRID)) + LEAST) for part, region in enumerate(regions)]

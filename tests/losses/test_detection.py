@@ -128,7 +128,10 @@ def test_the_scores_of_parts_equal_a_loop(seed):
   assert float(accuracy) == pytest.approx(np.mean(right))
   with jax.enable_x64(True):
     live = slice(0, 4)
-    total = lambda logit: PartScores()({}, {"embedding_bd": logit, "target_bt": target_bt[live], "weight_b": weight_b[live]}, state={}, step=0, key=None)[0].sum()  # noqa: E731
+
+    def total(logit):
+      return PartScores()({}, {"embedding_bd": logit, "target_bt": target_bt[live], "weight_b": weight_b[live]}, state={}, step=0, key=None)[0].sum()
+
     chex.assert_numerical_grads(total, (logit_bp[live].astype(np.float64),), order=1, atol=1e-5)
 
 
