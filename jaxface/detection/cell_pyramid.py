@@ -5,7 +5,7 @@ A margin of one cell before each level, and of at least a pixel after it, keeps 
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,6 +159,19 @@ def draw_levels(photo: np.ndarray, canvas: CellCanvas) -> np.ndarray:
   return np.moveaxis(rounded_chw, 0, -1) if photo.ndim > 2 else rounded_chw[0]
 
 
+def drawn_canvases(canvases: Iterable[CellCanvas], image_bhwc: np.ndarray, size_b2: np.ndarray) -> Iterator[np.ndarray]:
+  """Each canvas with the levels of a batch of photos, [B, height, width, C] float32.
+
+  Args:
+    canvases: of their size class.
+    image_bhwc: [B, H, W, C] uint8, photos in their upper left corners.
+    size_b2: [B, 2] height and width of each; zero for padding.
+  """
+  photos = [image[:height, :width].astype(np.float32) for image, (height, width) in zip(image_bhwc, size_b2)]
+  for canvas in canvases:
+    yield np.stack([draw_levels(photo, canvas) for photo in photos])
+
+
 def weighted(image_hw: np.ndarray, down_rh: Any, across_kw: Any) -> np.ndarray:
   """[R, K] weighted means of the pixels of an image.
 
@@ -196,4 +209,4 @@ def triangle_shares(centre_n: np.ndarray, length: int, scale: float) -> Any:
   return csr_array((weight_nt.astype(np.float32).ravel(), np.clip(at_nt, 0, length - 1).ravel(), ends), (count, length))
 
 
-__all__ = ["MOST_PIXELS", "CellCanvas", "cell_canvases", "draw_levels", "found_windows", "triangle_shares", "weighted"]
+__all__ = ["MOST_PIXELS", "CellCanvas", "cell_canvases", "draw_levels", "drawn_canvases", "found_windows", "triangle_shares", "weighted"]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import flax.linen as nn
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from jaxface.data.augmentation import AugmentConfig
 from jaxface.data.fingerprint import digest
@@ -14,6 +15,7 @@ from jaxface.detection.crop_network import MirrorCrops
 from jaxface.detection.crop_sampling import TrainingPhoto
 from jaxface.detection.sample_files import FILE, CropSource, KindOrder, write_samples
 from jaxface.formats.atomic import remove_leftovers
+from jaxface.losses.ranges import check_range
 from jaxface.losses.term import Term
 from jaxface.models.preprocess import Preprocess
 from jaxface.training.config import MeshConfig
@@ -40,6 +42,22 @@ class Steps(Protocol):
   def log_every(self) -> int: ...
   @property
   def checkpoint_every(self) -> int: ...
+
+
+def check_steps(config: Steps) -> None:
+  """Rejects numbers of steps, crops and a decay that no training can have.
+
+  Raises:
+    ValueError: names the setting, its value and the valid ones.
+  """
+  for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
+    check_range(config, name, 1)
+  check_range(config, "ema", 0.0, 1.0, open_high=True)
+
+
+def params_digest(params: Mapping[str, Any]) -> str:
+  """Digest of the arrays of nested parameters, by the order of their paths."""
+  return digest([array for _, array in sorted(flatten_dict(dict(params), sep="/").items())])
 
 
 def photos_digest(photos: Sequence[TrainingPhoto]) -> str:
@@ -97,4 +115,4 @@ def crop_run(
   )
 
 
-__all__ = ["Steps", "crop_run", "kept_crops", "photos_digest"]
+__all__ = ["Steps", "check_steps", "crop_run", "kept_crops", "params_digest", "photos_digest"]

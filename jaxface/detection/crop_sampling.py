@@ -101,8 +101,7 @@ def draw_squares(
   for boxes, kinds in ((free, (NEGATIVE,)), (close, (POSITIVE, PART)), (points, (POINTS,))):
     edge_n4 = np.concatenate([np.zeros((0, 4), np.int32), *boxes])
     if net == "pnet":
-      inside = (edge_n4[:, :2] >= 0).all(-1) & (edge_n4[:, 2:] <= size[::-1]).all(-1)
-      edge_n4 = edge_n4[inside]
+      edge_n4 = edge_n4[squares_inside(edge_n4, size)]
     target_nt = label_squares(edge_n4, photo, net, points=POINTS in kinds)
     chosen = np.isin(target_nt[:, 0], kinds)
     edges.append(edge_n4[chosen])
@@ -183,6 +182,11 @@ def offsets(edge_n4: np.ndarray, face_n4: np.ndarray, net: str) -> np.ndarray:
   return encode_boxes(edge_n4 + first * pixel_n1, face_n4 + first)
 
 
+def squares_inside(edge_n4: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """[N] bool: squares [N, 4] that lie inside of a photo of a height and width."""
+  return np.logical_and((edge_n4[:, :2] >= 0).all(-1), (edge_n4[:, 2:] <= size[::-1]).all(-1))
+
+
 def squares_anywhere(size: tuple[int, int], count: int, draw: np.random.Generator, *, least: float = WINDOW) -> np.ndarray:
   """[count, 4] int32 squares inside of a photo, their sides between `least` pixels and the shorter side of the photo, small ones more often."""
   shorter = min(size)
@@ -204,5 +208,5 @@ def squares_about(box_4: np.ndarray, count: int, draw: np.random.Generator, *, s
 
 __all__ = [
   "A_FACE", "A_PART", "LEFT_OUT", "NO_FACE", "Sampling", "Squares", "TrainingPhoto", "draw_squares", "label_squares", "mined_squares",
-  "offsets", "squares_about", "squares_anywhere",
+  "offsets", "squares_about", "squares_anywhere", "squares_inside",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, draw_levels, found_windows
+from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, drawn_canvases, found_windows
 from jaxface.detection.ddfd_net import STRIDE, heat_map, net_of
 from jaxface.detection.detections import Detections, split_photos
 from jaxface.detection.keeping import Suppression, keep
@@ -90,12 +90,12 @@ class Ddfd:
     Args:
       image_bhwc, size_b2, device: as for `detect_batch`.
     """
-    photos = [image[:height, :width].astype(np.float32) for image, (height, width) in zip(image_bhwc, size_b2)]
-    params, found = jax.device_put(self.params["net"], device), []
-    for canvas in self.canvases(*image_bhwc.shape[1:3]):
-      drawn_bhwc = np.stack([draw_levels(photo, canvas) for photo in photos])
-      found.append(canvas.values(np.asarray(heat_map(self.net, params, jax.device_put(drawn_bhwc, device))), size_b2))
-    return found
+    params, canvases = jax.device_put(self.params["net"], device), self.canvases(*image_bhwc.shape[1:3])
+    drawn = drawn_canvases(canvases, image_bhwc, size_b2)
+    return [
+      canvas.values(np.asarray(heat_map(self.net, params, jax.device_put(drawn_bhwc, device))), size_b2)
+      for canvas, drawn_bhwc in zip(canvases, drawn)
+    ]
 
 
 __all__ = ["SUPPRESSIONS", "Ddfd", "DdfdConfig"]

@@ -19,9 +19,11 @@ import numpy as np
 from jax import Array
 
 from jaxface.detection.mtcnn_nets import normalise
+from jaxface.detection.param_shapes import check_shapes
 from jaxface.detection.strips import by_strips
 from jaxface.layers.convolution import Conv
 from jaxface.layers.pooling import max_pool
+from jaxface.losses.detection import SCORES
 
 # AlexNet's channels of the five convolutions.
 CHANNELS = (96, 256, 384, 384, 256)
@@ -30,7 +32,6 @@ _KERNELS, _POOLED = (5, 3, 3, 3, 3), (1, 2, 5)
 STRIDE, LEAST_WINDOW = 8, 40
 # Rows of the map in a strip, which bounds memory.
 STRIP = 32
-SCORES = 2
 
 
 def dense_side(window: int) -> int:
@@ -109,12 +110,7 @@ def net_of(params: dict[str, Any], outputs: int = SCORES) -> HeatMapNet:
     net = HeatMapNet(LEAST_WINDOW + STRIDE * (side - 1), channels, dense, outputs=outputs)
   except (KeyError, IndexError, TypeError) as error:
     raise ValueError(f"the parameters have {', '.join(sorted(params)) or 'no layer'}: the network has conv1 to conv5 and fc6 to fc8") from error
-  expected = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, net.window, net.window, 3))))["params"]
-  wanted = {f"{layer}/{name}": leaf.shape for layer, leaves in expected.items() for name, leaf in leaves.items()}
-  for path, shape in wanted.items():
-    layer, name = path.split("/")
-    if np.shape(params.get(layer, {}).get(name)) != shape:
-      raise ValueError(f"{path} has the shape {np.shape(params.get(layer, {}).get(name))}, should have {shape} with windows of {net.window} pixels")
+  check_shapes(net, net.window, params, f" with windows of {net.window} pixels")
   return net
 
 
@@ -137,4 +133,4 @@ def heat_map(net: HeatMapNet, params: Any, image_bhwc: Array, strip: int = STRIP
   return by_strips(scores, image_bhwc, window=net.window, stride=STRIDE, rows=strip)
 
 
-__all__ = ["CHANNELS", "LEAST_WINDOW", "SCORES", "STRIDE", "STRIP", "HeatMapNet", "WindowNet", "dense_side", "heat_map", "net_of", "scaled_channels"]
+__all__ = ["CHANNELS", "LEAST_WINDOW", "STRIDE", "STRIP", "HeatMapNet", "WindowNet", "dense_side", "heat_map", "net_of", "scaled_channels"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.data.augmentation import AugmentConfig, check_still
-from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
+from jaxface.detection.crop_run import check_steps, crop_run, kept_crops, photos_digest
 from jaxface.detection.crop_sampling import TrainingPhoto
 from jaxface.detection.ddfd_net import HeatMapNet, WindowNet, dense_side, scaled_channels
 from jaxface.detection.mtcnn_training import AUGMENT, TrainedDetector
@@ -72,13 +72,12 @@ class DdfdTraining:
 
   def __post_init__(self) -> None:
     dense_side(self.window)
-    for name in ("dense", "steps", "batch_size", "log_every", "checkpoint_every"):
-      check_range(self, name, 1)
+    check_steps(self)
+    check_range(self, "dense", 1)
     check_range(self, "width", 0.0, open_low=True)
     check_range(self, "mirror", 0.0, 1.0)
     check_range(self, "faces_share", 0.0, 1.0, open_low=True, open_high=True)
-    for name in ("dropout", "ema"):
-      check_range(self, name, 0.0, 1.0, open_high=True)
+    check_range(self, "dropout", 0.0, 1.0, open_high=True)
     check_still(self.augment)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, draw_levels, found_windows
+from jaxface.detection.cell_pyramid import CellCanvas, cell_canvases, drawn_canvases, found_windows
 from jaxface.detection.ddfd_net import HeatMapNet, net_of
 from jaxface.detection.detections import Detections, split_photos
 from jaxface.detection.faceness_score import WINDOW, faceness_map, regions_of
@@ -99,12 +99,9 @@ class Faceness:
     Args:
       image_bhwc, size_b2, device: as for `detect_batch`.
     """
-    photos = [image[:height, :width].astype(np.float32) for image, (height, width) in zip(image_bhwc, size_b2)]
-    params, found = jax.device_put(self.params["parts"], device), []
-    for canvas in self.canvases(*image_bhwc.shape[1:3]):
-      drawn_bhwc = np.stack([draw_levels(photo, canvas) for photo in photos])
-      found.append(part_maps(self.nets, params, jax.device_put(drawn_bhwc, device)))
-    return found
+    params = jax.device_put(self.params["parts"], device)
+    drawn = drawn_canvases(self.canvases(*image_bhwc.shape[1:3]), image_bhwc, size_b2)
+    return [part_maps(self.nets, params, jax.device_put(drawn_bhwc, device)) for drawn_bhwc in drawn]
 
   def proposals(
     self, image_bhwc: np.ndarray, size_b2: np.ndarray, device: jax.Device | None = None

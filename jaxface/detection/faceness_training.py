@@ -10,8 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxface.data.augmentation import AugmentConfig, check_still
-from jaxface.data.fingerprint import digest
-from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
+from jaxface.detection.crop_run import check_steps, crop_run, kept_crops, params_digest, photos_digest
 from jaxface.detection.crop_sampling import Sampling, TrainingPhoto, draw_squares, mined_squares
 from jaxface.detection.ddfd_net import HeatMapNet, WindowNet, dense_side, scaled_channels
 from jaxface.detection.detector_data import training_pixels
@@ -64,9 +63,7 @@ class PartTraining:
   checkpoint_every: int = 500
 
   def __post_init__(self) -> None:
-    for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
-      check_range(self, name, 1)
-    check_range(self, "ema", 0.0, 1.0, open_high=True)
+    check_steps(self)
     if len(self.shares) != 1 + len(PARTS):
       raise ValueError(f"shares are {self.shares}: needs {1 + len(PARTS)} numbers: no part, {', '.join(PARTS)}")
 
@@ -222,7 +219,7 @@ def train_faceness(
     mining = {
       "seed": config.seed, "side": config.side, "sampling": asdict(config.sampling), "proposals": asdict(config.proposals), "propose_every": config.propose_every,
       "photos": settings["photos"],
-      "networks": digest([params["regions"], *(params["parts"][part][layer][name] for part in PARTS for layer in sorted(params["parts"][part]) for name in ("kernel", "bias"))]),
+      "networks": params_digest(params),
     }
     squares = kept_crops(
       folder.path / "judge" / "crops", config.side, judge_crops(photos, Faceness(params, config.proposals), config, progress=progress), mining

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxface.data.augmentation import AugmentConfig, check_still
-from jaxface.data.fingerprint import digest
 from jaxface.detection.crop_network import crop_network, crop_side, detector_params
-from jaxface.detection.crop_run import crop_run, kept_crops, photos_digest
+from jaxface.detection.crop_run import check_steps, crop_run, kept_crops, params_digest, photos_digest
 from jaxface.detection.crop_sampling import Sampling, TrainingPhoto
 from jaxface.detection.detector_data import stage_crops
 from jaxface.detection.mtcnn import Mtcnn, MtcnnConfig
@@ -22,7 +21,6 @@ from jaxface.detection.saved import SavedDetector, write_detector
 from jaxface.formats import provenance
 from jaxface.formats.provenance import Lineage
 from jaxface.losses.detection import BoxOffsets, FacePoints, FaceScore
-from jaxface.losses.ranges import check_range
 from jaxface.training.loop import train_run
 from jaxface.training.parts import Run
 from jaxface.training.workdir import Workdir
@@ -66,9 +64,7 @@ class StageTraining:
   checkpoint_every: int = 500
 
   def __post_init__(self) -> None:
-    for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
-      check_range(self, name, 1)
-    check_range(self, "ema", 0.0, 1.0, open_high=True)
+    check_steps(self)
     if len(self.shares) != 4:
       raise ValueError(f"shares are {self.shares}: needs four numbers: no face, face, part, points")
 
@@ -167,18 +163,11 @@ def _crops(
   settings: dict[str, Any] = {
     "seed": config.seed, "sampling": asdict(config.sampling), "thresholds": list(thresholds),
     "photos": photos_digest(photos),
-    "networks": digest([part for _, part in sorted(_leaves(params).items())]),
+    "networks": params_digest(params),
   }
   first, second, *_ = (*thresholds, 0.0, 0.0)  # of networks that are not there yet
   before = Mtcnn(params, MtcnnConfig(thresholds=(first, second, 0.0))) if params else None
   return kept_crops(folder, crop_side(net), stage_crops(net, photos, config.sampling, config.seed, before, progress=progress), settings)
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  found: dict[str, Any] = {}
-  for name, value in tree.items():
-    found |= _leaves(value, f"{prefix}{name}/") if isinstance(value, dict) else {f"{prefix}{name}": value}
-  return found
 
 
 def make_stage_run(net: str, source: CropSource, config: MtcnnTraining) -> Run:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from jaxface.detection.mtcnn_nets import normalise
+from jaxface.detection.param_shapes import check_shapes
 from jaxface.detection.strips import by_strips
 from jaxface.layers.convolution import Conv
 from jaxface.layers.pooling import max_pool
@@ -87,13 +88,7 @@ def nets_of(params: dict[str, Any]) -> PartNets:
   except (KeyError, IndexError, TypeError) as error:
     raise ValueError(f"the parameters have {', '.join(sorted(params)) or 'no part'}: needs {', '.join(PARTS)}, each with conv1 to conv4") from error
   nets = PartNets(channels)
-  expected = jax.eval_shape(lambda: nets.init(jax.random.key(0), jnp.zeros((1, PATCH, PATCH, 3))))["params"]
-  for part, layers in expected.items():
-    for layer, leaves in layers.items():
-      for name, leaf in leaves.items():
-        found = np.shape(params.get(part, {}).get(layer, {}).get(name))
-        if found != leaf.shape:
-          raise ValueError(f"{part}/{layer}/{name} has the shape {found}, should have {leaf.shape}")
+  check_shapes(nets, PATCH, params)
   return nets
 
 

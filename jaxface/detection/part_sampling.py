@@ -13,7 +13,7 @@ from tqdm import tqdm
 from jaxface.alignment.mean_shape import MEAN_SHAPE_68
 from jaxface.alignment.points import means_matrix
 from jaxface.alignment.similarity import fit_on_host
-from jaxface.detection.crop_sampling import TrainingPhoto, squares_about, squares_anywhere
+from jaxface.detection.crop_sampling import TrainingPhoto, squares_about, squares_anywhere, squares_inside
 from jaxface.detection.detector_data import training_pixels
 from jaxface.detection.faceness_score import WINDOW
 from jaxface.detection.part_nets import PARTS, PATCH
@@ -94,11 +94,12 @@ def draw_patches(photo: TrainingPhoto, size: tuple[int, int], counts: PatchSampl
   Returns:
     [N, 4] int32 squares inside of the photo, and [N] int their kinds, see `part_kinds`.
   """
-  faces = [(box_4, np.sqrt(np.prod(box_4[2:] - box_4[:2])), photo.point_n52[face])
-           for face, box_4 in enumerate(photo.box_n4) if face in photo.large_faces(counts.smallest)]
-  pointed = [face for face in faces if not np.isnan(face[2]).any()]
+  large_n = photo.large_faces(counts.smallest)
+  faces = [(box_4, np.sqrt(np.prod(box_4[2:] - box_4[:2])), point_52) for box_4, point_52 in zip(photo.box_n4[large_n], photo.point_n52[large_n])]
   squares = [squares_anywhere(size, counts.anywhere, draw, least=6)]
-  for box_4, side, point_52 in pointed:
+  for box_4, side, point_52 in faces:
+    if np.isnan(point_52).any():
+      continue
     matrix_23, box_p4 = fit_on_host(_FIVE_K2, point_52), np.repeat(part_boxes(), counts.each, 0)
     on_part_n2 = draw.uniform(box_p4[:, :2], box_p4[:, 2:]) @ matrix_23[:, :2].T + matrix_23[:, 2]
     beside_n2 = (box_4[:2] + box_4[2:]) / 2 + draw.uniform(-1, 1, (counts.beside, 2)) * side
@@ -107,7 +108,7 @@ def draw_patches(photo: TrainingPhoto, size: tuple[int, int], counts: PatchSampl
     low_n2 = np.round(middle_n2 - side_n1 / 2)
     squares.append(np.concatenate([low_n2, low_n2 + side_n1], -1).astype(np.int32))
   edge_n4 = np.concatenate(squares)
-  edge_n4 = edge_n4[_inside(edge_n4, size)]
+  edge_n4 = edge_n4[squares_inside(edge_n4, size)]
   middle_n2 = (edge_n4[:, :2] + edge_n4[:, 2:]) / 2
   kind_n = np.zeros(len(edge_n4), np.int64)
   side_n = edge_n4[:, 2] - edge_n4[:, 0]
@@ -122,10 +123,6 @@ def draw_patches(photo: TrainingPhoto, size: tuple[int, int], counts: PatchSampl
   return edge_n4[known_n], kind_n[known_n]
 
 
-def _inside(edge_n4: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  return np.logical_and((edge_n4[:, :2] >= 0).all(-1), (edge_n4[:, 2:] <= size[::-1]).all(-1))
-
-
 def draw_face_windows(
   photo: TrainingPhoto, size: tuple[int, int], counts: PatchSampling, draw: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +135,7 @@ def draw_face_windows(
   half_n1 = np.round((inner_n4[:, 2:3] - inner_n4[:, :1]) / FACE_SHARE / 2)
   middle_n2 = np.round((inner_n4[:, :2] + inner_n4[:, 2:]) / 2)
   edge_n4 = np.concatenate([middle_n2 - half_n1, middle_n2 + half_n1], -1).astype(np.int32)
-  inside = _inside(edge_n4, size) & (edge_n4[:, 2] > edge_n4[:, 0])
+  inside = squares_inside(edge_n4, size) & (edge_n4[:, 2] > edge_n4[:, 0])
   overlap_n = iou(inner_n4[inside].astype(np.float64), photo.box_n4).max(-1, initial=0)
   return edge_n4[inside], overlap_n > A_FACE
 

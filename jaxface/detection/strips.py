@@ -18,7 +18,7 @@ def by_strips(map_of: Callable[[Array], Array], image_bhwc: Array, *, window: in
     image_bhwc: [B, H, W, C], at least one window high.
     window: side of a window in pixels.
     stride: distance of neighbouring windows in pixels.
-    rows: of the map in a strip; four strips are computed at once.
+    rows: most rows of the map in a strip; four strips are computed at once.
   Returns:
     What `map_of` gives for the whole image.
   """
@@ -27,6 +27,7 @@ def by_strips(map_of: Callable[[Array], Array], image_bhwc: Array, *, window: in
   if total <= rows:
     return map_of(image_bhwc)
   groups = -(-total // (rows * AT_ONCE))
+  rows = -(-total // (groups * AT_ONCE))  # no more than these strips need
   high = (rows - 1) * stride + window
   last = (groups * AT_ONCE - 1) * rows * stride
   image_bhwc = jnp.pad(image_bhwc, ((0, 0), (0, max(0, last + high - height)), (0, 0), (0, 0)))

@@ -11,7 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxface.detection.cell_pyramid import triangle_shares, weighted
-from jaxface.detection.crop_sampling import Squares, TrainingPhoto, squares_about, squares_anywhere
+from jaxface.detection.crop_sampling import (
+  Squares,
+  TrainingPhoto,
+  squares_about,
+  squares_anywhere,
+  squares_inside,
+)
 from jaxface.detection.detector_data import training_pixels
 from jaxface.geometry.rectangles import iou
 from jaxface.losses.detection import NEGATIVE, POSITIVE, TARGETS
@@ -59,7 +65,7 @@ def draw_windows(photo: TrainingPhoto, size: tuple[int, int], counts: WindowSamp
   drawn += [squares_about(photo.box_n4[face], counts.around, draw) for face in large_n]
   drawn += [squares_about(photo.box_n4[face], counts.near, draw, shift=1.0, least=0.4) for face in large_n]
   edge_n4 = np.concatenate(drawn)
-  edge_n4 = edge_n4[(edge_n4[:, :2] >= 0).all(-1) & (edge_n4[:, 2:] <= size[::-1]).all(-1)]
+  edge_n4 = edge_n4[squares_inside(edge_n4, size)]
   target_nt = np.zeros((len(edge_n4), TARGETS), np.float32)
   overlap_n = iou(edge_n4.astype(np.float64), photo.box_n4).max(-1, initial=0)
   target_nt[:, 0] = np.where(overlap_n > A_FACE, POSITIVE, NEGATIVE)
