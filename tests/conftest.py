@@ -43,10 +43,10 @@ EXAMPLES = int(os.environ.get("JAXFACE_EXAMPLES", "6"))
 hypothesis.settings.register_profile("jaxface", deadline=None, max_examples=EXAMPLES, derandomize=True)
 hypothesis.settings.load_profile("jaxface")
 
-# XLA's own passes are all there. Not where images are resampled (alignment, detection, pipeline): without LLVM's optimisation the older
-# emitters may round a position differently in its taps and in its weights, and a pixel in 10^6 is twice as bright.
+# XLA's own passes are all there.
 QUICKLY_COMPILED = () if OPTIMISED else (
-  "commands", "heads", "inference", "integration", "interop", "layers", "losses", "models", "multiprocess", "testing", "training", "verifiers",
+  "alignment", "commands", "data", "detection", "heads", "inference", "integration", "interop", "layers", "losses", "models", "multiprocess", "pipeline",
+  "testing", "training", "verifiers",
 )
 # A compiled program holds memory maps, of which Linux gives a process 65,530 (vm.max_map_count): beyond them LLVM ends the process.
 MOST_MAPS = 15_000

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxface.alignment.similarity import invert
+from jaxface.geometry.positions import affine_positions
 
 Border = Literal["constant", "replicate"]
 BORDERS = ("constant", "replicate")
@@ -124,11 +125,8 @@ def _sample(
 ) -> Array:
   """One image: [*size, C]."""
   start, _, width = shape_3
-  factor = jnp.exp2(level.astype(back_23.dtype))
-  y, x = jnp.arange(size[0], dtype=back_23.dtype)[:, None], jnp.arange(size[1], dtype=back_23.dtype)[None, :]
-  from_x = back_23[0, 0] * x + back_23[0, 1] * y + back_23[0, 2]
-  from_y = back_23[1, 0] * x + back_23[1, 1] * y + back_23[1, 2]
-  from_x, from_y = (from_x + 0.5) / factor - 0.5, (from_y + 0.5) / factor - 0.5
+  factor = (1 << level).astype(back_23.dtype)
+  from_x, from_y = ((at + 0.5) / factor - 0.5 for at in affine_positions(back_23, size))
   # Rows and columns of this level that belong to the image.
   rows, columns = (-(-extent_2[axis] // (1 << level)) for axis in (0, 1))
   left, top = jnp.floor(from_x), jnp.floor(from_y)

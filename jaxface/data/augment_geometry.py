@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxface.geometry.positions import affine_positions
+
 
 class Window(NamedTuple):
   """The part of each image that fills the frame: pixel (i, j) samples the image at (top + scale·i, left + scale·j)."""
@@ -66,11 +68,11 @@ def rotate(image_bhwc: jax.Array, angle_b: jax.Array, window: Window) -> jax.Arr
   middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
 
   def sample(image_hwc: jax.Array, angle: jax.Array, part: Window) -> jax.Array:
-    y = _places(height, part.scale_b, part.top_b)[:, None] - middle_y
-    x = _places(width, part.scale_b, part.left_b)[None, :] - middle_x
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    from_y = jnp.clip(cos * y - sin * x + middle_y, 0, height - 1)
-    from_x = jnp.clip(cos * x + sin * y + middle_x, 0, width - 1)
+    cos, sin, scale = jnp.cos(angle), jnp.sin(angle), part.scale_b
+    # The first pixel of the window, from the centre.
+    y, x = _places(1, scale, part.top_b)[0] - middle_y, _places(1, scale, part.left_b)[0] - middle_x
+    back = jnp.array([[cos * scale, sin * scale, cos * x + sin * y + middle_x], [-sin * scale, cos * scale, cos * y - sin * x + middle_y]])
+    from_x, from_y = (jnp.clip(at, 0, most - 1) for at, most in zip(affine_positions(back, (height, width)), (width, height)))
     top, left = jnp.floor(from_y).astype(jnp.int32), jnp.floor(from_x).astype(jnp.int32)
     bottom, right = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
     down, along = (from_y - top)[..., None], (from_x - left)[..., None]

@@ -58,6 +58,14 @@ def test_rotation_by_a_right_angle():
   np.testing.assert_allclose(out[0], np.rot90(image[0], -1), atol=1e-2)
 
 
+def test_a_plain_image_stays_plain_when_rotated():
+  # The weights of a pixel's neighbours add up to one; see `affine_positions`.
+  draw, image = np.random.default_rng(0), np.full((64, 112, 112, 1), 200.0, np.float32)
+  for _ in range(5):
+    window = geometry.Window(*(jnp.asarray(draw.uniform(low, high, len(image)), jnp.float32) for low, high in ((0.5, 1), (0, 20), (0, 20))))
+    np.testing.assert_allclose(jax.jit(geometry.rotate)(image, jnp.asarray(draw.uniform(-0.5, 0.5, len(image)), jnp.float32), window), 200, atol=1e-3)
+
+
 @given(angle=st.floats(-3, 3), scale=st.floats(0.3, 1), top=st.floats(0, 1), left=st.floats(0, 1))
 def test_rotated_window_against_scipy(angle, scale, top, left):
   image = np.random.default_rng(4).uniform(0, 255, (1, H, W, 3)).astype(np.float32)
