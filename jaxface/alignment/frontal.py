@@ -35,11 +35,13 @@ class Frontalised(NamedTuple):
     image_nhwc: [N, H, W, C] uint8 in the frame of the template; black beyond the face.
     pose_n3: [N, 3] float64 yaw, pitch and roll in the photo in degrees, see `pose_of`.
     visible_n: [N] float64, share of the face's pixels that the photo shows; the others need the mirrored side.
+    point_nk2: [N, 67, 2] float32, the points (`to_67`) in the image; hidden ones of the outline are the generic face's.
   """
 
   image_nhwc: np.ndarray
   pose_n3: np.ndarray
   visible_n: np.ndarray
+  point_nk2: np.ndarray
 
 
 def frontalise_faces(
@@ -80,12 +82,12 @@ def frontalise_faces(
     found = _frontal_batch(*filled, shape._asdict(), to_crop_23.astype(np.float32), size=size, mirror=mirror)
     parts.append([np.asarray(part)[:rows] for part in found])
   if not parts:
-    return Frontalised(np.zeros((0, *size, 3), np.uint8), np.zeros((0, 3)), np.zeros(0))
-  image_nhwc, camera_n24, visible_n = (np.concatenate(part) for part in zip(*parts))
+    return Frontalised(np.zeros((0, *size, 3), np.uint8), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 67, 2), np.float32))
+  image_nhwc, camera_n24, visible_n, front_nk2 = (np.concatenate(part) for part in zip(*parts))
   # The pose is that in the photo: the similarity to the template had turned it.
   back = np.linalg.inv(np.stack(matrices)[:, :, :2])
   pose_n3 = np.asarray(pose_of(np.concatenate([back @ camera_n24[..., :3], camera_n24[..., 3:]], -1)), np.float64)
-  return Frontalised(np.clip(np.rint(image_nhwc), 0, 255).astype(np.uint8), pose_n3, visible_n.astype(np.float64))
+  return Frontalised(np.clip(np.rint(image_nhwc), 0, 255).astype(np.uint8), pose_n3, visible_n.astype(np.float64), front_nk2)
 
 
 def march(point_bk2: ArrayLike, shape: Any, covariance: ArrayLike) -> Array:
@@ -121,8 +123,8 @@ def march(point_bk2: ArrayLike, shape: Any, covariance: ArrayLike) -> Array:
 @partial(jax.jit, static_argnames=("size", "mirror"))
 def _frontal_batch(
   crop_bhwc: Array, point_bk2: Array, shape_parts: dict[str, Array], to_crop_23: Array, size: tuple[int, int], mirror: bool
-) -> tuple[Array, Array, Array]:
-  """Images [B, *size, C] float32, cameras [B, 2, 4] to the template's frame, and shares of visible pixels [B]."""
+) -> tuple[Array, Array, Array, Array]:
+  """Images [B, *size, C] float32, cameras [B, 2, 4] to the template's frame, shares of visible pixels [B], and points [B, 67, 2] in the images."""
   whole = ("mirror_v", "triangle_t3")
   parts: dict[str, Any] = {name: jnp.asarray(part, jnp.int32 if name in whole else jnp.float32) for name, part in shape_parts.items()}
   shape = GenericShape(**parts)
@@ -159,7 +161,7 @@ def _frontal_batch(
     return jnp.where(inside_hw[..., None], image_hwc, 0), visible
 
   image_bhwc, visible_b = jax.lax.map(one, (jnp.asarray(crop_bhwc, jnp.float32), place_bv2, target_bv2, facing_bv))
-  return image_bhwc, camera_b24, visible_b
+  return image_bhwc, camera_b24, visible_b, target_bv2[:, :count]
 
 
 __all__ = ["BATCH", "Frontalised", "frontalise_faces", "march"]

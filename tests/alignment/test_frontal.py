@@ -256,6 +256,7 @@ def test_a_turned_head_looks_like_the_frontal_one(pose, most):
   # Without the mirrored side the hidden cheek is smeared.
   hidden = np.abs(frontalise_faces([image], [point_k2], mirror=False).image_nhwc[0] - wanted)[mask].mean()
   assert abs(pose[0]) < 30 or error < hidden
+  assert np.abs(found.point_nk2 - frontalise_faces([front], [front_k2]).point_nk2)[:, 17:].max() < 0.05
   assert found.visible_n[0] < 0.97 if abs(pose[0]) > 30 else found.visible_n[0] > 0.9
 
 
