@@ -31,6 +31,7 @@ from jaxface.models import load_model
 # Mean error of the points of a landmark model, as a share of the distance of the outer eye corners (that of supervised descent), and how often it is drawn.
 NOISE, DRAWS = 0.042, 50
 
+
 def read(path: Path) -> np.ndarray:
   """A photo."""
   return decode_image(path.read_bytes(), where=str(path))

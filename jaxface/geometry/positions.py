@@ -24,3 +24,6 @@ def affine_positions(matrix_23: Array, size: tuple[int, int]) -> tuple[Array, Ar
   y, x = jnp.arange(size[0], dtype=matrix_23.dtype)[:, None], jnp.arange(size[1], dtype=matrix_23.dtype)[None, :]
   from_x, from_y = (high_23[i, 0] * x + high_23[i, 1] * y + (low_23[i, 0] * x + low_23[i, 1] * y) + matrix_23[i, 2] for i in (0, 1))
   return from_x, from_y
+
+
+__all__ = ["affine_positions"]

@@ -186,7 +186,8 @@ def _turned(photos: list[np.ndarray], boxes: list[np.ndarray], template: str, fi
   def turn(some: list[tuple[np.ndarray, np.ndarray]]) -> list[_Made]:
     images, around = ([one[place] for one in some] for place in (0, 1))
     made = frontalise_faces(images, list(finder(images, around)), template=template)
-    return [(image_hwc, (*map(float, pose_3), float(visible))) for image_hwc, pose_3, visible in zip(made.image_nhwc, made.pose_n3, made.visible_n)]  # type: ignore[misc]
+    poses = zip(made.image_nhwc, made.pose_n3.tolist(), made.visible_n.tolist())
+    return [(image_hwc, (yaw, pitch, roll, visible)) for image_hwc, (yaw, pitch, roll), visible in poses]
 
   return _each(turn, list(zip(photos, boxes)))
 
